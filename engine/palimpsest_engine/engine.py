@@ -1,0 +1,83 @@
+"""`Engine`, the seam between those who ask for fills and whoever computes them; torch-free on import.
+
+`LocalEngine` (in `local.py`) owns the model on one thread of this process; `ScriptedEngine` (in `scripted.py`)
+answers from a table, for tests and for measuring everything but the model.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from palimpsest_engine.request import Draft, Fill, FillRequest
+
+EngineState = Literal["starting", "loading", "ready", "busy", "error", "closed"]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """How to open an engine.
+
+    checkpoint: a folder, a Hugging Face id already in the local cache, or None for the embedded one.
+    device: "auto", "cpu", "cuda", "cuda:N". dtype: "auto", "float32", "bfloat16". threads: CPU threads, None for auto.
+    offline is always on: nothing is downloaded.
+    """
+
+    checkpoint: str | None = None
+    device: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatus:
+    """What the engine is doing, in words fit for a status bar; `exit_code` is set in state "error"."""
+
+    state: EngineState
+    reason: str = ""
+    model: str = ""
+    device: str = ""
+    exit_code: int = 0
+
+
+@dataclass(slots=True)
+class Job:
+    """One request under way. `future` ends with a `Fill` or raises a `PalimpsestError` (`FillCancelled` included)."""
+
+    request: FillRequest
+    future: Future[Fill] = field(default_factory=Future)
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+    def cancel(self) -> None:
+        """Ask for the end; takes effect before the next denoising step. Safe from any thread, any number of times."""
+        self.cancelled.set()
+
+
+class Engine(Protocol):
+    """Fills holes. Every method is safe from any thread and returns at once."""
+
+    def status(self) -> EngineStatus:
+        """Loading, ready, busy, or in error and why."""
+        ...
+
+    def warm(self) -> None:
+        """Begin loading the checkpoint, if that has not begun."""
+        ...
+
+    def submit(self, request: FillRequest, on_draft: Callable[[Draft], None] | None = None) -> Job:
+        """Queue a request. `on_draft` runs on the engine's thread, once a denoising step."""
+        ...
+
+    def close(self) -> None:
+        """Cancel everything and let the thread end."""
+        ...
+
+
+def open_engine(settings: EngineSettings | None = None) -> Engine:
+    """An engine for the settings; nothing heavy is imported or loaded until `warm` or the first `submit`."""
+    from palimpsest_engine.local import LocalEngine
+
+    return LocalEngine(settings or EngineSettings())

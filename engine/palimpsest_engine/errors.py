@@ -1,0 +1,108 @@
+"""Everything a user can cause, as one sentence and one exit code each.
+
+::
+
+    PalimpsestError                 1
+    ├── DocumentError
+    │   ├── DocumentMissing         10   no such file
+    │   ├── DocumentBinary          11   NUL bytes: not a text
+    │   ├── DocumentEncoding        12   not UTF-8
+    │   ├── PositionOutside         13   a line or column the document does not have
+    │   └── DocumentChanged         14   it was written by somebody else meanwhile
+    ├── CheckpointError
+    │   ├── CheckpointMissing       20   no such checkpoint
+    │   ├── CheckpointBroken        21   truncated, tampered with, or not what its config says
+    │   └── UnsupportedCheckpoint   22   a pickle, another model class, an unknown quantisation
+    ├── OutOfMemory                 30   says how much is needed and how much is free
+    ├── GrammarMissing              31   asked to check a language that has no grammar
+    ├── DataError                   40   a row of a data file is not what it should be
+    └── FillCancelled               130  somebody changed their mind
+"""
+
+from __future__ import annotations
+
+
+class PalimpsestError(Exception):
+    """Base of what is said to the user plainly; `str(error)` is the whole sentence."""
+
+    exit_code = 1
+
+
+class DocumentError(PalimpsestError):
+    """The document cannot be worked on."""
+
+
+class DocumentMissing(DocumentError):
+    """No such file."""
+
+    exit_code = 10
+
+
+class DocumentBinary(DocumentError):
+    """The file is not text."""
+
+    exit_code = 11
+
+
+class DocumentEncoding(DocumentError):
+    """The file is not UTF-8."""
+
+    exit_code = 12
+
+
+class PositionOutside(DocumentError):
+    """The document has no such line or column."""
+
+    exit_code = 13
+
+
+class DocumentChanged(DocumentError):
+    """The file changed between reading and writing."""
+
+    exit_code = 14
+
+
+class CheckpointError(PalimpsestError):
+    """The checkpoint cannot be used."""
+
+
+class CheckpointMissing(CheckpointError):
+    """No checkpoint there."""
+
+    exit_code = 20
+
+
+class CheckpointBroken(CheckpointError):
+    """The checkpoint is damaged, or its weights are not what its config says."""
+
+    exit_code = 21
+
+
+class UnsupportedCheckpoint(CheckpointError):
+    """The checkpoint is of a kind this engine does not load."""
+
+    exit_code = 22
+
+
+class OutOfMemory(PalimpsestError):
+    """The checkpoint does not fit; the message says what it needs and what is free."""
+
+    exit_code = 30
+
+
+class GrammarMissing(PalimpsestError):
+    """There is no grammar for a language that was asked for."""
+
+    exit_code = 31
+
+
+class DataError(PalimpsestError):
+    """A row of a data file is not what it should be."""
+
+    exit_code = 40
+
+
+class FillCancelled(PalimpsestError):
+    """The fill was cancelled, or a newer request for the same document replaced it."""
+
+    exit_code = 130

@@ -1,0 +1,134 @@
+"""The frozen values that cross between the engine's thread and everyone else. Text only: no tensors, no LSP.
+
+Offsets are code points into `FillRequest.text`; nothing here knows tokens or position encodings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """Half-open range of code points `[start, end)`; empty for an insertion."""
+
+    start: int
+    end: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start <= self.end:
+            raise ValueError(f"not a span: {self.start}..{self.end}")
+
+
+@dataclass(frozen=True, slots=True)
+class FillRequest:
+    """What to fill: a document's text and the holes in it.
+
+    text: the whole document. holes: sorted, disjoint. document: identity for latest-wins (a URI or a path; two
+    requests with the same non-empty identity never run at once, the newer cancels the older).
+    language: an LSP language id such as `"python"`, or None to judge by `path`.
+    sizes: hole sizes in tokens to try as one batch; None for the checkpoint's own choice.
+    strength: 1.0 rewrites from noise; less keeps about that share of the present tokens less.
+    max_lines: cut the fill to so many lines (None: no limit).
+    max_steps: at most so many denoising steps a canvas; None for the checkpoint's own choice.
+    """
+
+    text: str
+    holes: tuple[Span, ...]
+    document: str = ""
+    language: str | None = None
+    path: str | None = None
+    seed: int = 0
+    strength: float = 1.0
+    sizes: tuple[int, ...] | None = None
+    max_lines: int | None = None
+    max_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.holes:
+            raise ValueError("a fill needs at least one hole")
+        end = 0
+        for hole in self.holes:
+            if hole.start < end or hole.end > len(self.text):
+                raise ValueError(f"hole {hole} overlaps another or lies outside the text of {len(self.text)}")
+            end = hole.end
+        if not 0.0 < self.strength <= 1.0:
+            raise ValueError(f"strength is in (0, 1], not {self.strength}")
+
+    def splice(self, texts: tuple[str, ...]) -> str:
+        """The document with each hole replaced; every code point outside the holes is the user's own."""
+        out: list[str] = []
+        at = 0
+        for hole, fill in zip(self.holes, texts, strict=True):
+            out += (self.text[at : hole.start], fill)
+            at = hole.end
+        out.append(self.text[at:])
+        return "".join(out)
+
+
+@dataclass(frozen=True, slots=True)
+class DraftPiece:
+    """A run of draft text; `settled` when the sampler accepted its tokens in this step."""
+
+    text: str
+    settled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """The argmax canvas after one denoising step, per hole. settled_share in 0..1."""
+
+    step: int
+    holes: tuple[tuple[DraftPiece, ...], ...]
+    settled_share: float
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Draft text per hole."""
+        return tuple("".join(piece.text for piece in hole) for hole in self.holes)
+
+
+VerdictStatus = Literal["valid", "no worse", "worse", "not checked"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The syntax gate's judgement of a spliced document against the snapshot it came from.
+
+    valid: no ERROR or MISSING node in the whole spliced document. no worse: it had defects before and has no more
+    now. worse: new defects. not checked: no grammar, or over the time budget; `reason` says which.
+    bad: spans (code points of the *spliced* document) to renoise; empty unless worse.
+    """
+
+    status: VerdictStatus
+    reason: str = ""
+    bad: tuple[Span, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """The answer to a request.
+
+    texts: one string a hole; all empty when nothing is offered, and then `reason` says why.
+    treatment: what the gate had to do (`"none"`, `"repaired"`, `"cut"`, `"rejected"`).
+    alternatives: further candidates that passed the gate, best first.
+    nfe: decoder passes. ms: wall clock inside the engine. settled: False if the step limit came first.
+    encoded: context tokens that had to be encoded. context: context tokens seen by the model.
+    """
+
+    texts: tuple[str, ...]
+    verdict: Verdict
+    reason: str = ""
+    treatment: Literal["none", "repaired", "cut", "rejected"] = "none"
+    alternatives: tuple[tuple[str, ...], ...] = ()
+    nfe: int = 0
+    ms: float = 0.0
+    settled: bool = True
+    encoded: int = 0
+    context: int = 0
+
+    @property
+    def empty(self) -> bool:
+        """Nothing is offered."""
+        return not any(self.texts)

@@ -1,0 +1,90 @@
+"""An engine that answers from a script: for protocol tests, and to measure everything but the model."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from palimpsest_engine.engine import EngineStatus, Job
+from palimpsest_engine.errors import FillCancelled, PalimpsestError
+from palimpsest_engine.request import Draft, DraftPiece, Fill, FillRequest, Verdict
+
+
+class ScriptedEngine:
+    """Answers every hole with the next text of `script` (the last one for ever after).
+
+    steps: drafts shown before the answer; step_seconds: time each of them takes. error: raised instead of an answer.
+    `started`, `running` and `most_running` count jobs, for tests of latest-wins.
+    """
+
+    def __init__(
+        self,
+        script: Sequence[str] = ("pass",),
+        *,
+        steps: int = 0,
+        step_seconds: float = 0.0,
+        error: PalimpsestError | None = None,
+    ) -> None:
+        self.script = list(script)
+        self.steps = steps
+        self.step_seconds = step_seconds
+        self.error = error
+        self.started = self.running = self.most_running = self.cancelled = 0
+        self._lock = threading.Lock()
+        self._latest: dict[str, Job] = {}
+
+    def status(self) -> EngineStatus:
+        """Ready or busy; never loading."""
+        return EngineStatus("busy" if self.running else "ready", model="scripted", device="none")
+
+    def warm(self) -> None:
+        """Nothing to load."""
+
+    def submit(self, request: FillRequest, on_draft: Callable[[Draft], None] | None = None) -> Job:
+        """Run the script for this request on a thread of its own, or at once if it takes no time."""
+        job = Job(request)
+        with self._lock:
+            if request.document and (older := self._latest.get(request.document)):
+                older.cancel()
+            self._latest[request.document] = job
+            text = self.script[min(self.started, len(self.script) - 1)]
+            self.started += 1
+        if self.steps and self.step_seconds:
+            threading.Thread(target=self._play, args=(job, text, on_draft), daemon=True).start()
+        else:
+            self._play(job, text, on_draft)
+        return job
+
+    def close(self) -> None:
+        """Cancel what runs."""
+        with self._lock:
+            for job in self._latest.values():
+                job.cancel()
+
+    def _play(self, job: Job, text: str, on_draft: Callable[[Draft], None] | None) -> None:
+        with self._lock:
+            self.running += 1
+            self.most_running = max(self.most_running, self.running)
+        begun = time.perf_counter()
+        try:
+            for step in range(1, self.steps + 1):
+                if job.cancelled.wait(self.step_seconds):
+                    raise FillCancelled("cancelled")
+                shown = len(text) * step // self.steps
+                pieces = (DraftPiece(text[:shown], True), DraftPiece("?" * (len(text) - shown), False))
+                if on_draft:
+                    on_draft(Draft(step, (pieces,) * len(job.request.holes), step / self.steps))
+            if self.error:
+                raise self.error
+            ms = (time.perf_counter() - begun) * 1000
+            reason = "" if text else "the script has nothing here"
+            fill = Fill((text,) * len(job.request.holes), Verdict("not checked", "scripted"), reason, nfe=self.steps, ms=ms)
+            with self._lock:
+                self.running -= 1
+            job.future.set_result(fill)
+        except PalimpsestError as error:
+            with self._lock:
+                self.running -= 1
+                self.cancelled += isinstance(error, FillCancelled)
+            job.future.set_exception(error)
