@@ -1,0 +1,313 @@
+"""The syntax gate: does a fill leave the document's syntax worse than it found it? Text in, verdict out.
+
+Knows nothing of tensors, tokens or editors. The rule is **never worse**: the snapshot (holes as they stand) and
+the spliced document are parsed. A *defect* is an ERROR or MISSING node, nested ones included; it is *in a hole*
+when it lies between the hole's ends, both included. The spliced document is
+
+- *valid* when it has no defect;
+- *worse* when it has a defect and
+  1. it has more defects than the snapshot, or
+  2. some fill has more defects in it than the hole it replaces had, or
+  3. ERROR nodes cover more bytes of the user's own text (all that is outside the holes) than in the snapshot;
+- *no worse* otherwise.
+
+So a clean snapshot admits only a clean document, one broken elsewhere blocks nothing, and an ERROR node that
+encloses the hole may grow with the fill: bytes inside fills never count. Rule 2 is there because error recovery
+is not monotone: a fill can mend the defect its hole caused and still bring one of its own. Rule 3
+catches a fill that spoils its surroundings without adding a node.
+
+Documents are compared as cold parses. An incremental parse is trusted only when it finds no defect, for what
+error recovery makes of broken text depends on which nodes of the old tree it happens to reuse.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeAlias
+
+from palimpsest_engine.errors import GrammarMissing
+from palimpsest_engine.grammars import language_of, languages, load
+from palimpsest_engine.request import Span, Verdict
+
+if TYPE_CHECKING:
+    from tree_sitter import Node, Parser, Point, Tree
+
+__all__ = ["SyntaxGate", "language_of", "languages"]
+
+_Range: TypeAlias = tuple[int, int]
+_CUT_BUDGETS = 4  # `cut` judges many texts; together they may take so many budgets
+_LINES = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")  # str.splitlines would also split at \x0c and such
+
+
+class _OverBudgetError(Exception):
+    """The deadline passed while parsing or walking a tree."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Defect:
+    """An ERROR or MISSING node; ranges in bytes. outermost: not inside another ERROR node.
+
+    tokens: what an ERROR node holds without having made sense of it.
+    """
+
+    range: _Range
+    outermost: bool
+    tokens: tuple[_Range, ...]
+
+    def lies_in(self, fill: _Range) -> bool:
+        """Wholly inside; its ends may touch the fill's."""
+        return fill[0] <= self.range[0] and self.range[1] <= fill[1]
+
+    def in_own_text(self, fills: tuple[_Range, ...]) -> _Range:
+        """Its range as if the holes were empty: the user's own defects keep theirs whatever the fills."""
+        start, end = (at - sum(max(0, min(at, b) - a) for a, b in fills) for at in self.range)
+        return start, end
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """A text in UTF-8 and where its fills are: `ranges` in bytes, `spans` in code points."""
+
+    data: bytes
+    ranges: tuple[_Range, ...]
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Damage:
+    """What is wrong with a document. within: defects in each hole; own_bytes: user's bytes in ERROR nodes."""
+
+    defects: tuple[_Defect, ...]
+    within: tuple[int, ...]
+    own_bytes: int
+
+    def exceeds(self, other: _Damage) -> bool:
+        """The rule of this module."""
+        return (
+            len(self.defects) > len(other.defects)
+            or any(mine > its for mine, its in zip(self.within, other.within, strict=True))
+            or self.own_bytes > other.own_bytes
+        )
+
+
+class SyntaxGate:
+    """Judges fills of one snapshot, parsing that once, when first asked. For one thread at a time."""
+
+    def __init__(
+        self, text: str, holes: tuple[Span, ...], language: str | None, budget_ms: float = 50.0
+    ) -> None:
+        """text, holes: the snapshot; holes in code points, sorted and disjoint (ValueError otherwise).
+
+        language: a canonical name from `language_of` or an LSP id; if None or unknown, nothing is checked.
+        budget_ms: how long one `judge` may take, the snapshot's parse included.
+        """
+        starts = (*(hole.start for hole in holes), len(text))
+        ends = (0, *(hole.end for hole in holes))
+        if not holes or any(start < end for start, end in zip(starts, ends, strict=True)):
+            raise ValueError(f"holes must be sorted, disjoint and within the text of {len(text)}: {holes}")
+        self._grammar = language_of(None, language)
+        self._language = language or "this kind of document"
+        self._budget = budget_ms / 1000
+        self._holes = holes
+        self._own = tuple(text[hole.start : hole.end] for hole in holes)
+        self._kept = tuple(_encode(text[end:start]) for end, start in zip(ends, starts, strict=True))
+        self._deadline = 0.0
+
+    def judge(self, texts: tuple[str, ...]) -> Verdict:
+        """What the document is like with `texts`, one a hole, in its holes; the module says by which rule.
+
+        `bad` of a "worse" verdict holds at least one span; each lies inside a fill and is empty only if the
+        fill is. They are the defects in the fills (one character for a MISSING token); if there are none, the
+        tokens in the fills that an ERROR node reaching beyond them made no sense of; failing that, the last
+        line of the fill before the damage. ValueError unless there is one text a hole.
+        """
+        self._deadline = time.perf_counter() + self._budget
+        return self._judge(texts)
+
+    def cut(self, texts: tuple[str, ...]) -> tuple[str, ...] | None:
+        """The fills cut to whole lines until the document is no worse, one last line at a time.
+
+        With one hole this is the longest such prefix; of several, the last with a bad span gives way first. A
+        cut fill drops its last line end, unless the whole fill ended with one. None when only blanks are left,
+        when the candidates together take more than four budgets, or when nothing can be checked.
+        """
+        self._deadline = time.perf_counter() + self._budget * _CUT_BUDGETS
+        lines = [_LINES.findall(text) for text in texts]
+        left = texts
+        while (verdict := self._judge(left)).status == "worse" and any(lines):
+            spans = self._splice(left).spans
+            shortable = [i for i, some in enumerate(lines) if some]
+            guilty = [
+                i for i in shortable if any(spans[i].start <= at.end <= spans[i].end for at in verdict.bad)
+            ]
+            lines[max(guilty or shortable)].pop()
+            left = tuple(_joined(some, text) for some, text in zip(lines, texts, strict=True))
+        passed = verdict.status in ("valid", "no worse") and any(text.strip() for text in left)
+        return left if passed else None
+
+    def _judge(self, texts: tuple[str, ...]) -> Verdict:
+        if len(texts) != len(self._holes):
+            raise ValueError(f"{len(self._holes)} holes, but {len(texts)} texts")
+        if self._grammar is None:
+            return Verdict("not checked", f"there is no grammar for {self._language}")
+        try:
+            document = self._splice(texts)
+            if not self._reparse(document).root_node.has_error:
+                return Verdict("valid")
+            root = self._parse(document.data).root_node
+            if not root.has_error:
+                return Verdict("valid")
+            damage = self._measure(root, document)
+            if not damage.exceeds(self._baseline):
+                return Verdict("no worse")
+        except GrammarMissing as error:
+            return Verdict("not checked", str(error))
+        except _OverBudgetError:
+            return Verdict("not checked", f"parsing the {self._grammar} took over {self._budget * 1000:g} ms")
+        places = self._places(damage, document)
+        line = document.data.count(b"\n", 0, places[0][1]) + 1
+        bad = tuple(_code_points(document, *place) for place in places)
+        return Verdict("worse", f"syntax error near line {line}", bad)
+
+    # Parsing and measuring: bytes of UTF-8 from here on
+
+    @cached_property
+    def _parser(self) -> Parser:
+        from tree_sitter import Parser
+
+        return Parser(load(self._grammar or ""))
+
+    @cached_property
+    def _snapshot(self) -> tuple[_Document, Tree]:
+        document = self._splice(self._own)
+        return document, self._parse(document.data)
+
+    @cached_property
+    def _baseline(self) -> _Damage:
+        document, tree = self._snapshot
+        return self._measure(tree.root_node, document)
+
+    def _splice(self, texts: tuple[str, ...]) -> _Document:
+        out, ranges, spans = [self._kept[0]], [], []
+        at, moved = len(self._kept[0]), 0
+        for hole, own, text, kept in zip(self._holes, self._own, texts, self._kept[1:], strict=True):
+            fill = _encode(text)
+            out += (fill, kept)
+            ranges.append((at, at + len(fill)))
+            spans.append(Span(hole.start + moved, hole.start + moved + len(text)))
+            at += len(fill) + len(kept)
+            moved += len(text) - len(own)
+        return _Document(b"".join(out), tuple(ranges), tuple(spans))
+
+    def _reparse(self, document: _Document) -> Tree:
+        """The document's tree, grown from the snapshot's."""
+        snapshot, tree = self._snapshot
+        if document.data == snapshot.data:
+            return tree
+        tree = tree.copy()
+        edits = list(zip(snapshot.ranges, document.ranges, strict=True))
+        for (start, end), (new_start, new_end) in reversed(edits):  # so that an edit moves none still to come
+            point = _advance((0, 0), snapshot.data[:start])
+            old_point = _advance(point, snapshot.data[start:end])
+            new_point = _advance(point, document.data[new_start:new_end])
+            tree.edit(start, end, start + new_end - new_start, point, old_point, new_point)
+        return self._parse(document.data, tree)
+
+    def _parse(self, data: bytes, old: Tree | None = None) -> Tree:
+        view = memoryview(data)
+
+        def read(at: int, _point: Point) -> memoryview:
+            return view[at:]
+
+        def stop(_at: int, _in_error: bool) -> bool:
+            return time.perf_counter() > self._deadline
+
+        try:
+            if old is None:  # the binding takes no None here, whatever its types say
+                return self._parser.parse(read, progress_callback=stop)
+            return self._parser.parse(read, old, progress_callback=stop)
+        except ValueError:  # what the binding raises when the callback stops it
+            self._parser.reset()
+            raise _OverBudgetError from None
+
+    def _measure(self, root: Node, document: _Document) -> _Damage:
+        defects = tuple(sorted(self._defects(root), key=lambda defect: defect.range))
+        within = tuple(sum(defect.lies_in(fill) for defect in defects) for fill in document.ranges)
+        own_bytes = 0
+        for start, end in (defect.in_own_text(document.ranges) for defect in defects if defect.outermost):
+            own_bytes += end - start
+        return _Damage(defects, within, own_bytes)
+
+    def _defects(self, root: Node) -> Iterator[_Defect]:
+        nodes = [(root, True)]
+        while nodes:
+            if time.perf_counter() > self._deadline:
+                raise _OverBudgetError
+            node, outermost = nodes.pop()
+            if not node.has_error:
+                continue
+            children = node.children
+            if node.is_missing or node.is_error:
+                tokens = tuple(c.byte_range for c in children if not c.child_count and not c.has_error)
+                yield _Defect(node.byte_range, outermost, tokens if children else (node.byte_range,))
+                outermost = False
+            nodes += [(child, outermost) for child in children]
+
+    # Saying where
+
+    def _places(self, damage: _Damage, document: _Document) -> list[tuple[int, int, int]]:
+        """What to write anew, by the best evidence there is (see `judge`): fill and range of bytes."""
+        before, fills = self._baseline, list(enumerate(document.ranges))
+        grown = [(i, fill) for i, fill in fills if damage.within[i] > before.within[i]]
+        own = [(i, *defect.range) for i, fill in grown for defect in damage.defects if defect.lies_in(fill)]
+        if own:
+            return own
+        tokens = [token for defect in damage.defects for token in defect.tokens]
+        lost = [(i, *token) for i, fill in fills for token in _clip(tokens, fill)]
+        if lost:
+            return lost
+        known = {defect.in_own_text(self._snapshot[0].ranges) for defect in before.defects}
+        new = [d.range[0] for d in damage.defects if d.in_own_text(document.ranges) not in known]
+        written = [i for i, (start, end) in fills if start < end] or [0]
+        i = max((i for i in written if document.ranges[i][0] <= min(new, default=0)), default=written[0])
+        start, end = document.ranges[i]
+        body = document.data[start:end].rstrip() or document.data[start:end]
+        return [(i, start + max(body.rfind(b"\n"), body.rfind(b"\r")) + 1, start + len(body))]
+
+
+def _code_points(document: _Document, i: int, start: int, end: int) -> Span:
+    """A range of bytes in fill `i` as code points; an empty one takes in the one before it, else after."""
+    fill, origin = document.spans[i], document.ranges[i][0]
+    first, last = (fill.start + len(document.data[origin:at].decode("utf-8")) for at in (start, end))
+    if first == last:
+        return Span(first - 1, last) if first > fill.start else Span(first, min(last + 1, fill.end))
+    return Span(first, last)
+
+
+def _encode(text: str) -> bytes:
+    """UTF-8; a lone surrogate becomes one other character, so that code points still count the same."""
+    return text.encode("utf-8", "replace")
+
+
+def _advance(point: tuple[int, int], data: bytes) -> tuple[int, int]:
+    """The row and byte column where `data` ends that starts at `point`."""
+    rows = data.count(b"\n")
+    return (point[0] + rows, len(data) - data.rfind(b"\n") - 1) if rows else (point[0], point[1] + len(data))
+
+
+def _clip(ranges: Iterable[_Range], to: _Range) -> list[_Range]:
+    """What of the ranges lies in `to`, without the empty ones."""
+    clipped = [(max(start, to[0]), min(end, to[1])) for start, end in ranges]
+    return [(start, end) for start, end in clipped if start < end]
+
+
+def _joined(lines: list[str], whole: str) -> str:
+    """The first lines of `whole`, ended as `whole` is."""
+    text = "".join(lines)
+    if text == whole or whole.endswith(("\n", "\r")):
+        return text
+    return text.removesuffix("\n").removesuffix("\r")
