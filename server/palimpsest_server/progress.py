@@ -1,0 +1,62 @@
+"""Work-done progress of one command, with cancel, as far as the client has it; knows nothing of fills."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from lsprotocol import types
+from pygls.lsp.server import LanguageServer
+
+
+class Progress:
+    """Shown from now until `end`. Nothing waits for the client: a report before it is ready is left out."""
+
+    def __init__(
+        self,
+        server: LanguageServer,
+        title: str,
+        token: types.ProgressToken | None,
+        on_cancel: Callable[[], None],
+    ) -> None:
+        self._rpc = server.work_done_progress
+        self._title = title
+        self._on_cancel = on_cancel
+        self._token = token
+        self._begun = self._ended = False
+        self._percentage = 0
+        window = server.client_capabilities.window
+        if token is not None:
+            self._begin()
+        elif window and window.work_done_progress:
+            self._token = str(uuid.uuid4())
+            create = types.WorkDoneProgressCreateParams(self._token)
+            asked = server.protocol.send_request(types.WINDOW_WORK_DONE_PROGRESS_CREATE, create)
+            asked.add_done_callback(self._created)
+
+    def report(self, share: float) -> None:
+        """Show how much is done, 0..1; it never goes back."""
+        percentage = int(share * 100)
+        if self._begun and not self._ended and percentage > self._percentage and self._token is not None:
+            self._percentage = percentage
+            self._rpc.report(
+                self._token, types.WorkDoneProgressReport(percentage=percentage, cancellable=True)
+            )
+
+    def end(self, message: str = "") -> None:
+        """Take it away, with a last word."""
+        if self._begun and not self._ended and self._token is not None:
+            self._rpc.end(self._token, types.WorkDoneProgressEnd(message=message or None))
+            self._rpc.tokens.pop(self._token, None)
+        self._ended = True
+
+    def _created(self, answer: Future[None]) -> None:
+        if not self._ended and not answer.cancelled() and answer.exception() is None:
+            self._begin()
+
+    def _begin(self) -> None:
+        assert self._token is not None, "only called with a token"
+        self._rpc.begin(self._token, types.WorkDoneProgressBegin(self._title, cancellable=True, percentage=0))
+        self._rpc.tokens[self._token].add_done_callback(lambda _: self._on_cancel())
+        self._begun = True

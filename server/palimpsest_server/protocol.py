@@ -1,0 +1,138 @@
+"""The life cycle that the specification asks for, on top of pygls; knows messages, nothing of fills.
+
+What pygls leaves open and is settled here: requests before `initialize` and after `shutdown` are refused,
+not served or dropped; a request whose params cannot be read is answered; a message is read once and whole
+(pygls structures every nested object that has a key `jsonrpc`); cancelling `workspace/executeCommand`
+reaches its handler; finished notifications are not kept for ever; `exit` sets the exit code that the
+specification names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from lsprotocol import types
+from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
+from pygls.protocol import LanguageServerProtocol
+
+logger = logging.getLogger(__name__)
+
+_SYNC = (types.TEXT_DOCUMENT_DID_OPEN, types.TEXT_DOCUMENT_DID_CHANGE, types.TEXT_DOCUMENT_DID_CLOSE)
+
+
+class Protocol(LanguageServerProtocol):
+    """pygls' protocol with a strict life cycle."""
+
+    def __init__(self, *args: Any) -> None:
+        self.initialized = False
+        self.stopping = threading.Event()
+        super().__init__(*args)
+
+    def _register_builtin_features(self) -> None:
+        super()._register_builtin_features()  # type: ignore[no-untyped-call]
+        for method in _SYNC:  # pygls breaks lines where the protocol does not; `documents` has the text
+            del self.fm.builtin_features[method]
+        self.fm.add_builtin_feature(types.SHUTDOWN, self._serve_shutdown)
+        self.fm.add_builtin_feature(types.EXIT, self._serve_exit)
+        self.fm.add_builtin_feature(types.WORKSPACE_EXECUTE_COMMAND, self._serve_command)
+
+    def structure_message(self, data: dict[str, Any]) -> Any:
+        """Leave the JSON as it is: pygls calls this for nested objects, too; `handle_message` has all."""
+        return data
+
+    def handle_message(self, message: Any) -> None:
+        """Check the life cycle, give the message its types, dispatch it; every request is answered."""
+        if not isinstance(message, dict) or message.get("jsonrpc") != self.VERSION:
+            self.refuse(None, types.ErrorCodes.InvalidRequest, "not a JSON-RPC 2.0 message")
+            return
+        method, msg_id = message.get("method"), message.get("id")
+        if method is not None and (refusal := self._refusal(method)):
+            if msg_id is not None:
+                self.refuse(msg_id, *refusal)
+            return
+        if method is not None:
+            message.setdefault("params", None)
+        elif self._abandoned(msg_id):
+            return
+        try:
+            typed = super().structure_message(message)
+        except JsonRpcException as error:
+            if method is not None and msg_id is not None:
+                self.refuse(msg_id, types.ErrorCodes.InvalidParams, f"the params of {method} cannot be read")
+            elif msg_id in self._request_futures:
+                self._request_futures.pop(msg_id).set_exception(error)
+            return
+        if method == types.INITIALIZE:
+            self.initialized = True
+        super().handle_message(typed)
+        if method == types.SHUTDOWN:
+            self._shutdown = True
+
+    def _refusal(self, method: str) -> tuple[types.ErrorCodes, str] | None:
+        """Why a message is not served in the present phase."""
+        if method == types.EXIT:
+            return None
+        if self._shutdown:
+            return types.ErrorCodes.InvalidRequest, f"{method} after shutdown"
+        if not self.initialized and method != types.INITIALIZE:
+            return types.ErrorCodes.ServerNotInitialized, f"{method} before initialize"
+        if self.initialized and method == types.INITIALIZE:
+            return types.ErrorCodes.InvalidRequest, "initialize a second time"
+        return None
+
+    def _abandoned(self, msg_id: Any) -> bool:
+        """The message answers a question of ours that nobody waits for any more."""
+        future = self._request_futures.get(msg_id)
+        if future is not None and future.cancelled():
+            del self._request_futures[msg_id]
+            return True
+        return False
+
+    def refuse(self, msg_id: str | int | None, code: types.ErrorCodes, message: str) -> None:
+        """Answer with an error."""
+        error = types.ResponseError(code.value, message)
+        self._send_data(types.ResponseErrorMessage(error=error, jsonrpc=self.VERSION, id=msg_id))
+
+    def _execute_handler(
+        self,
+        msg_id: str | int,
+        handler: Callable[..., Any],
+        callback: Callable[[Any], None],
+        args: tuple[Any, ...] | None = None,
+        kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        super()._execute_handler(msg_id, handler, callback, args, kwargs)
+        if (future := self._request_futures.get(msg_id)) is not None:
+            future.add_done_callback(lambda done: self._forget(msg_id, done))
+
+    def _forget(self, msg_id: str | int, future: Any) -> None:
+        if self._request_futures.get(msg_id) is future:
+            del self._request_futures[msg_id]
+
+    async def _serve_shutdown(self, *args: Any) -> None:
+        """Let the server stop its work; what is still under way is cancelled, and so answered."""
+        if (handler := self.fm.features.get(types.SHUTDOWN)) is not None:
+            await handler(*args)
+        mine: object = asyncio.current_task()
+        for future in list(self._request_futures.values()):
+            if future is not mine:
+                future.cancel()
+
+    def _serve_exit(self, *args: Any) -> None:
+        """End the conversation. Not a coroutine, so that no further line is read."""
+        self.stopping.set()
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code that the specification asks for: 0 after `shutdown`, 1 without."""
+        return 0 if self._shutdown else 1
+
+    async def _serve_command(self, params: types.ExecuteCommandParams) -> Any:
+        """Run a command; a coroutine all the way, so that cancelling the request cancels the command."""
+        if (handler := self.fm.commands.get(params.command)) is None:
+            raise JsonRpcInvalidParams(f"there is no command {params.command}")
+        return await handler(params)
