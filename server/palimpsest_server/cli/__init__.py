@@ -1,0 +1,75 @@
+"""The command `palimpsest`: finds the subcommand, and turns errors into one sentence and an exit code.
+
+Each subcommand is a module of its own with a `command`, imported only when it is asked for: `palimpsest
+serve` has to answer its client at once, and pays for no terminal drawing and no tensors.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import sys
+import traceback
+from typing import Any
+
+import click
+
+from palimpsest_engine import OutOfMemory, PalimpsestError, __version__, open_engine
+
+_COMMANDS = ("fill", "infill", "serve", "doctor", "bench")
+_INTERRUPTED = 130
+_BUG = 70
+
+
+class _Commands(click.Group):
+    """A group that imports a subcommand when it is used, and the one place where errors become exit codes."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"{__name__}.{cmd_name}").command
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except BrokenPipeError:
+            raise  # whoever read our output has gone: click ends in silence
+        except (Exception, KeyboardInterrupt) as error:
+            if ctx.params["debug"]:
+                traceback.print_exc(file=sys.stderr)
+            sentence, code = verdict_on(error)
+            click.echo(f"palimpsest: {sentence}", err=True)
+            ctx.exit(code)
+
+
+def verdict_on(error: BaseException) -> tuple[str, int]:
+    """What to say about an error, in one sentence, and the exit code; `docs/cli.md` has the list."""
+    match error:
+        case PalimpsestError():
+            return str(error), error.exit_code
+        case KeyboardInterrupt():
+            return "interrupted", _INTERRUPTED
+        case MemoryError():
+            return "there is not enough memory", OutOfMemory.exit_code
+        case OSError() if error.errno is not None:
+            what = f"{error.filename}: " if error.filename else ""
+            return f"{what}{error.strerror} ({errno.errorcode.get(error.errno, error.errno)})", 1
+        case _:
+            fault = f"{type(error).__name__}: {error}".replace("\n", " ")
+            return f"this is a bug in palimpsest ({fault}); `palimpsest --debug` shows where", _BUG
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="palimpsest")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def main(ctx: click.Context, debug: bool) -> None:
+    """Fill holes in code by diffusion, on this machine."""
+    if ctx.obj is None:  # tests bring their own way to open an engine
+        ctx.obj = open_engine

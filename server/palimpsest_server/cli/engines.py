@@ -1,0 +1,74 @@
+"""How a command gets its engine and waits for it; knows nothing of files or terminals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import click
+
+from palimpsest_engine import Draft, Engine, EngineSettings, Fill, FillRequest
+
+EngineFactory = Callable[[EngineSettings], Engine]
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def _device(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    from palimpsest_server.settings import KEYS
+
+    if not KEYS["device"].accepts(value):
+        raise click.BadParameter(f"expected {KEYS['device'].expected}, not {value!r}")
+    return value
+
+
+def engine_options(command: _Command) -> _Command:
+    """The options of every command that opens an engine: `checkpoint` and `device`."""
+    command = click.option(
+        "--device", default="auto", show_default=True, callback=_device, help="auto, cpu, cuda or cuda:N."
+    )(command)
+    return click.option(
+        "--checkpoint",
+        metavar="NAME",
+        help="A folder, or the name of a downloaded checkpoint. [default: the embedded one]",
+    )(command)
+
+
+def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    parts = value.split(",")
+    if not all(part.isascii() and part.isdigit() and 0 < int(part) <= 4096 for part in parts):
+        raise click.BadParameter(f"expected whole numbers from 1 to 4096, such as 8,16,32, not {value!r}")
+    return tuple(dict.fromkeys(int(part) for part in parts))
+
+
+seed_option = click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Same seed, same fill."
+)
+sizes_option = click.option(
+    "--sizes",
+    callback=_sizes,
+    metavar="N,N,..",
+    help="Hole sizes to try, in tokens. [default: the checkpoint's choice]",
+)
+
+
+@contextmanager
+def opened(factory: EngineFactory, settings: EngineSettings) -> Iterator[Engine]:
+    """An engine that is closed at the end, however that comes."""
+    engine = factory(settings)
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def ask(engine: Engine, request: FillRequest, on_draft: Callable[[Draft], None] | None = None) -> Fill:
+    """The answer to a request; raises what the engine raises. An interrupt stops the sampler."""
+    job = engine.submit(request, on_draft)
+    try:
+        return job.future.result()
+    finally:
+        job.cancel()

@@ -1,0 +1,115 @@
+"""`palimpsest fill`: fill holes of one file; shows the change, and writes it if asked to."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import click
+
+from palimpsest_engine import EngineSettings, Fill, FillRequest, Span, Verdict
+from palimpsest_engine.grammars import language_of, load
+from palimpsest_server import edit
+from palimpsest_server.cli import engines, files, places, report
+from palimpsest_server.cli.holes import holes_in
+
+
+@click.command("fill", short_help="Fill holes of a file and show the change.")
+@click.argument("path", metavar="FILE")
+@click.option("--at", callback=places.place, metavar="LINE:COL", help="Insert here; both count from 1.")
+@click.option(
+    "--range", "stretch", callback=places.stretch, metavar="A:B", help="Rewrite lines A to B. [or L:C-L:C]"
+)
+@click.option(
+    "--holes", is_flag=True, help="Fill every <|hole|> and, in Python, every body yet to be written."
+)
+@click.option("--write", is_flag=True, help="Write the file, at once or not at all.")
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON instead of a diff.")
+@click.option("--watch", is_flag=True, help="Show the drafts while they are denoised.")
+@engines.seed_option
+@click.option(
+    "--steps", type=click.IntRange(1, 10_000), metavar="N", help="At most so many denoising steps a canvas."
+)
+@engines.sizes_option
+@click.option(
+    "--strength",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="1 rewrites from noise, less keeps more of what is there.",
+)
+@click.option("--language", metavar="ID", help="The language to check. [default: judged by the file name]")
+@engines.engine_options
+@click.pass_context
+def command(
+    ctx: click.Context,
+    path: str,
+    at: places.Place | None,
+    stretch: places.Lines | places.Stretch | None,
+    holes: bool,
+    write: bool,
+    as_json: bool,
+    watch: bool,
+    seed: int,
+    steps: int | None,
+    sizes: tuple[int, ...] | None,
+    strength: float,
+    language: str | None,
+    checkpoint: str | None,
+    device: str,
+) -> None:
+    """Fill holes of FILE and show the change as a unified diff.
+
+    Exactly one of --at, --range and --holes says what to fill. The exit code is 1 if nothing is offered.
+    """
+    if (at is not None) + (stretch is not None) + holes != 1:
+        raise click.UsageError("give exactly one of --at, --range and --holes")
+    file = files.read(path)
+    grammar = language_of(path, language)
+    if language is not None:
+        load(grammar or language)  # whoever names a language wants it checked
+    spans = _spans(file, at or stretch, grammar)
+    if not spans:
+        fill, model = Fill((), Verdict("not checked", "nothing changes"), f"there is no hole in {path}"), ""
+    else:
+        request = FillRequest(
+            file.text,
+            spans,
+            language=language,
+            path=path,
+            seed=seed,
+            strength=strength,
+            sizes=sizes,
+            max_steps=steps,
+        )
+        with engines.opened(ctx.obj, EngineSettings(checkpoint, device)) as engine:
+            if watch:
+                from palimpsest_server.cli.watch import watched  # draws; nobody else pays for that
+
+                fill = watched(engine, request)
+            else:
+                fill = engines.ask(engine, request)
+            model = engine.status().model
+        fill = replace(fill, texts=tuple(edit.with_line_ends_of(file.text, text) for text in fill.texts))
+
+    after = file.text if fill.empty else request.splice(fill.texts)
+    written = write and after != file.text
+    if written:
+        files.write(file, after)
+    if as_json:
+        edits = () if fill.empty else tuple(zip(spans, fill.texts, strict=True))
+        answer = report.fill_json(file, grammar, model, seed, fill, edits, written)
+    else:
+        answer = report.unified_diff(path, file.data.decode(), file.bytes_of(after).decode())
+    click.echo(answer.encode(), nl=False)
+    if fill.empty:
+        click.echo(f"palimpsest: nothing is offered: {fill.reason or 'the model had nothing'}", err=True)
+        ctx.exit(1 if spans else 0)
+
+
+def _spans(
+    file: files.TextFile, place: places.Place | places.Lines | places.Stretch | None, grammar: str | None
+) -> tuple[Span, ...]:
+    """What to fill: the place, or every hole there is if no place is given."""
+    if place is None:
+        return holes_in(file.text, grammar)
+    return (places.span_of(file.text, place),)

@@ -1,0 +1,122 @@
+"""What `palimpsest fill` says: a unified diff for people and `git apply`, JSON for programs; pure text."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from palimpsest_engine import Fill, Span
+from palimpsest_server import wire
+from palimpsest_server.cli.files import TextFile
+
+FORMAT = 1
+ENCODING = wire.Encoding.Utf16
+
+_POSITION = {
+    "type": "object",
+    "properties": {"line": {"type": "integer", "minimum": 0}, "character": {"type": "integer", "minimum": 0}},
+    "required": ["line", "character"],
+    "additionalProperties": False,
+}
+_PROPERTIES: dict[str, Any] = {
+    "format": {"const": FORMAT},
+    "file": {"type": "string"},
+    "language": {"type": ["string", "null"]},
+    "model": {"type": "string"},
+    "seed": {"type": "integer", "minimum": 0},
+    "nfe": {"type": "integer", "minimum": 0},
+    "ms": {"type": "number", "minimum": 0},
+    "encoding": {"const": ENCODING.value},
+    "edits": {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "properties": {
+                "range": {
+                    "type": "object",
+                    "properties": {"start": _POSITION, "end": _POSITION},
+                    "required": ["start", "end"],
+                    "additionalProperties": False,
+                },
+                "text": {"type": "string"},
+            },
+            "required": ["range", "text"],
+            "additionalProperties": False,
+        },
+    },
+    "syntax": {
+        "type": "object",
+        "properties": {
+            "status": {"enum": ["valid", "no worse", "worse", "not checked"]},
+            "reason": {"type": "string"},
+        },
+        "required": ["status", "reason"],
+        "additionalProperties": False,
+    },
+    "treatment": {"enum": ["none", "repaired", "cut", "rejected"]},
+    "reason": {"type": "string"},
+    "settled": {"type": "boolean"},
+    "written": {"type": "boolean"},
+}
+SCHEMA: dict[str, Any] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "title": "palimpsest fill --json",
+    "type": "object",
+    "properties": _PROPERTIES,
+    "required": list(_PROPERTIES),
+    "additionalProperties": False,
+}
+
+
+def fill_json(
+    file: TextFile,
+    language: str | None,
+    model: str,
+    seed: int,
+    fill: Fill,
+    edits: Sequence[tuple[Span, str]],
+    written: bool,
+) -> str:
+    """One line of JSON that `SCHEMA` describes."""
+    answer = {
+        "format": FORMAT,
+        "file": file.path,
+        "language": language,
+        "model": model,
+        "seed": seed,
+        "nfe": fill.nfe,
+        "ms": round(fill.ms, 3),
+        "encoding": ENCODING.value,
+        "edits": [{"range": _range(file.text, span), "text": text} for span, text in edits],
+        "syntax": {"status": fill.verdict.status, "reason": fill.verdict.reason},
+        "treatment": fill.treatment,
+        "reason": fill.reason,
+        "settled": fill.settled,
+        "written": written,
+    }
+    return json.dumps(answer) + "\n"
+
+
+def _range(text: str, span: Span) -> dict[str, dict[str, int]]:
+    where = wire.range_at(text, span.start, span.end, ENCODING)
+    return {
+        "start": {"line": where.start.line, "character": where.start.character},
+        "end": {"line": where.end.line, "character": where.end.character},
+    }
+
+
+def unified_diff(path: str, old: str, new: str) -> str:
+    """A diff that `git apply` takes: lines end at `\\n` alone, a carriage return belongs to its line."""
+    name = path.lstrip("/")
+    out = []
+    for line in difflib.unified_diff(_lines(old), _lines(new), f"a/{name}", f"b/{name}"):
+        out.append(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n")
+    return "".join(out)
+
+
+def _lines(text: str) -> list[str]:
+    lines = [line + "\n" for line in text.split("\n")]
+    lines[-1] = lines[-1][:-1]
+    return lines if lines[-1] else lines[:-1]

@@ -1,0 +1,105 @@
+"""Draws a fill that crystallises in the terminal: what is settled stands out, what is noise yet is dim."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from queue import Empty, SimpleQueue
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.syntax import Syntax
+from rich.text import Text
+
+from palimpsest_engine import Draft, DraftPiece, Engine, Fill, FillRequest
+from palimpsest_engine.grammars import language_of
+
+SETTLED = "bold green"
+UNSETTLED = "dim italic"
+_AROUND = 6  # lines of the document above and below a hole
+_FRAME_SECONDS = 0.05  # the eye's share: a small model denoises faster than anybody can look
+_TAB = " " * 4
+_CONTROLS = {code: chr(0x2400 + code) for code in range(32) if code != 10} | {9: _TAB, 127: "\u2421"}
+
+
+def watched(engine: Engine, request: FillRequest, console: Console | None = None) -> Fill:
+    """The answer to a request, its drafts drawn on standard error meanwhile; raises what the job raises."""
+    console = console or Console(stderr=True)
+    scene = Scene(request)
+    drafts: SimpleQueue[Draft] = SimpleQueue()
+    job = engine.submit(request, drafts.put)
+    try:
+        with Live(Text("loading the checkpoint ...", "dim"), console=console, auto_refresh=False) as live:
+            while not (job.future.done() and drafts.empty()):
+                try:
+                    draft = drafts.get(timeout=_FRAME_SECONDS)
+                except Empty:
+                    continue
+                live.update(scene.draw(draft), refresh=True)
+                time.sleep(_FRAME_SECONDS)
+            fill = job.future.result()
+            live.update(scene.draw_end(fill), refresh=True)
+    finally:
+        job.cancel()
+    return fill
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The lines around the holes of a request, with drafts in the holes."""
+
+    request: FillRequest
+
+    def draw(self, draft: Draft) -> Group:
+        """One draft and how far it is."""
+        caption = f"denoising step {draft.step}, {draft.settled_share:.0%} settled"
+        return Group(self.text(draft.holes), Text(caption, "dim"))
+
+    def draw_end(self, fill: Fill) -> Group:
+        """The answer and what it took."""
+        texts = fill.texts or ("",) * len(self.request.holes)
+        caption = f"{fill.nfe} decoder passes in {fill.ms:.0f} ms, syntax {fill.verdict.status}"
+        return Group(self.text(tuple((DraftPiece(text, True),) for text in texts)), Text(caption, "dim"))
+
+    def text(self, holes: tuple[tuple[DraftPiece, ...], ...]) -> Text:
+        """The lines shown, with these pieces in the holes."""
+        shown = ""
+        styled: list[tuple[int, int, str]] = []
+        for index, kept in enumerate(self._kept):
+            shown += kept
+            for piece in holes[index] if index < len(holes) else ():
+                start = len(shown)
+                shown += _plain(piece.text)
+                styled.append((start, len(shown), SETTLED if piece.settled else UNSETTLED))
+        text = Syntax("", self._lexer, background_color="default").highlight(shown)
+        for start, end, style in styled:
+            text.stylize("not bold not italic default", start, end)
+            text.stylize(style, start, end)
+        text.rstrip()
+        return text
+
+    @cached_property
+    def _lexer(self) -> str:
+        return language_of(self.request.path, self.request.language) or "text"
+
+    @cached_property
+    def _kept(self) -> tuple[str, ...]:
+        """What is shown before, between and after the holes; what is far from any hole is left out."""
+        text, holes = self.request.text, self.request.holes
+        starts = (0, *(hole.end for hole in holes))
+        ends = (*(hole.start for hole in holes), len(text))
+        kept = []
+        for index, (start, end) in enumerate(zip(starts, ends, strict=True)):
+            lines = text[start:end].replace("\r\n", "\n").split("\n")
+            above = lines[: _AROUND + 1] if index > 0 else []
+            below = lines[-_AROUND - 1 :] if index < len(holes) else []
+            whole = len(above) + len(below) >= len(lines) and index not in (0, len(holes))
+            gap = ["    \u22ee"] if above and below else []
+            kept.append(_plain("\n".join(lines if whole else above + gap + below)))
+        return tuple(kept)
+
+
+def _plain(text: str) -> str:
+    """Text that cannot steer the terminal: control characters become their pictures."""
+    return text.replace("\r\n", "\n").translate(_CONTROLS)
