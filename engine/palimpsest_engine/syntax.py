@@ -1,28 +1,32 @@
 """The syntax gate: does a fill leave the document's syntax worse than it found it? Text in, verdict out.
 
-Knows nothing of tensors, tokens or editors. The rule is **never worse**: the snapshot (holes as they stand) and
-the spliced document are parsed. A *defect* is an ERROR or MISSING node, nested ones included; it is *in a hole*
-when it lies between the hole's ends, both included. The spliced document is
+Knows nothing of tensors, tokens or editors. The rule is **never worse**: the snapshot (holes as they stand)
+and the spliced document are parsed. A *defect* is an ERROR or MISSING node, nested ones included; it is *in
+a hole* if it lies between the hole's ends, both included. The spliced document is
 
 - *valid* when it has no defect;
 - *worse* when it has a defect and
   1. it has more defects than the snapshot, or
   2. some fill has more defects in it than the hole it replaces had, or
-  3. ERROR nodes cover more bytes of the user's own text (all that is outside the holes) than in the snapshot;
+  3. ERROR nodes cover more of the user's own text (bytes outside the holes) than in the snapshot,
+  unless the parser was lost anyway: every hole lies in an ERROR node of the snapshot that goes on before and
+  after it, and the lines that hold the fills parse on their own;
 - *no worse* otherwise.
 
-So a clean snapshot admits only a clean document, one broken elsewhere blocks nothing, and an ERROR node that
-encloses the hole may grow with the fill: bytes inside fills never count. Rule 2 is there because error recovery
-is not monotone: a fill can mend the defect its hole caused and still bring one of its own. Rule 3
-catches a fill that spoils its surroundings without adding a node.
+So a clean snapshot admits only a clean document, and an ERROR node that encloses the hole may grow with the
+fill: bytes inside fills never count. Rule 2 is there because error recovery is not monotone: a fill can
+mend what its hole broke and still bring a defect of its own. Rule 3 catches a fill that spoils its
+surroundings without adding a node. The exception keeps a bracket left open far above from blocking every
+statement below it.
 
-Documents are compared as cold parses. An incremental parse is trusted only when it finds no defect, for what
-error recovery makes of broken text depends on which nodes of the old tree it happens to reuse.
+Documents are compared as cold parses. An incremental parse is trusted only when it finds no defect, for
+what error recovery makes of broken text depends on which nodes of the old tree it happens to reuse.
 """
 
 from __future__ import annotations
 
 import re
+import textwrap
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["SyntaxGate", "language_of", "languages"]
 
 _Range: TypeAlias = tuple[int, int]
+_PREAMBLES = {"php": b"<?php "}  # what a line needs before it to be code
 _CUT_BUDGETS = 4  # `cut` judges many texts; together they may take so many budgets
 _LINES = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")  # str.splitlines would also split at \x0c and such
 
@@ -109,7 +114,7 @@ class SyntaxGate:
         ends = (0, *(hole.end for hole in holes))
         if not holes or any(start < end for start, end in zip(starts, ends, strict=True)):
             raise ValueError(f"holes must be sorted, disjoint and within the text of {len(text)}: {holes}")
-        self._grammar = language_of(None, language)
+        self._grammar = language_of(None, language) or ""
         self._language = language or "this kind of document"
         self._budget = budget_ms / 1000
         self._holes = holes
@@ -131,9 +136,9 @@ class SyntaxGate:
     def cut(self, texts: tuple[str, ...]) -> tuple[str, ...] | None:
         """The fills cut to whole lines until the document is no worse, one last line at a time.
 
-        With one hole this is the longest such prefix; of several, the last with a bad span gives way first. A
-        cut fill drops its last line end, unless the whole fill ended with one. None when only blanks are left,
-        when the candidates together take more than four budgets, or when nothing can be checked.
+        With one hole this is the longest such prefix; of several, the last with a bad span gives way
+        first. A cut fill drops its last line end, unless the whole fill ended with one. None when only
+        blanks are left, when the candidates take more than four budgets, or when nothing can be checked.
         """
         self._deadline = time.perf_counter() + self._budget * _CUT_BUDGETS
         lines = [_LINES.findall(text) for text in texts]
@@ -152,7 +157,7 @@ class SyntaxGate:
     def _judge(self, texts: tuple[str, ...]) -> Verdict:
         if len(texts) != len(self._holes):
             raise ValueError(f"{len(self._holes)} holes, but {len(texts)} texts")
-        if self._grammar is None:
+        if not self._grammar:
             return Verdict("not checked", f"there is no grammar for {self._language}")
         try:
             document = self._splice(texts)
@@ -162,7 +167,7 @@ class SyntaxGate:
             if not root.has_error:
                 return Verdict("valid")
             damage = self._measure(root, document)
-            if not damage.exceeds(self._baseline):
+            if not damage.exceeds(self._baseline) or self._stands_alone(document):
                 return Verdict("no worse")
         except GrammarMissing as error:
             return Verdict("not checked", str(error))
@@ -179,7 +184,7 @@ class SyntaxGate:
     def _parser(self) -> Parser:
         from tree_sitter import Parser
 
-        return Parser(load(self._grammar or ""))
+        return Parser(load(self._grammar))
 
     @cached_property
     def _snapshot(self) -> tuple[_Document, Tree]:
@@ -255,7 +260,26 @@ class SyntaxGate:
                 tokens = tuple(c.byte_range for c in children if not c.child_count and not c.has_error)
                 yield _Defect(node.byte_range, outermost, tokens if children else (node.byte_range,))
                 outermost = False
+            elif not any(
+                child.has_error for child in children
+            ):  # a MISSING token that the tree does not show
+                yield _Defect((node.end_byte, node.end_byte), outermost, ())
             nodes += [(child, outermost) for child in children]
+
+    def _stands_alone(self, document: _Document) -> bool:
+        """The exception: the parser is lost around every hole, and the lines that hold the fills parse alone."""
+        errors = [defect.range for defect in self._baseline.defects]
+        holes = self._snapshot[0].ranges
+        for (start, end), (new_start, new_end) in zip(holes, document.ranges, strict=True):
+            if not any(error[0] < start and end < error[1] for error in errors):
+                return False
+            line_end = document.data.find(b"\n", new_end)
+            line_start = document.data.rfind(b"\n", 0, new_start) + 1
+            lines = document.data[line_start : line_end if line_end >= 0 else None]
+            alone = _encode(textwrap.dedent(lines.decode("utf-8")) + "\n")
+            if self._parse(_PREAMBLES.get(self._grammar, b"") + alone).root_node.has_error:
+                return False
+        return True
 
     # Saying where
 

@@ -1,0 +1,351 @@
+"""The syntax gate: cases for every language in `fixtures/syntax`, and what holds for every text."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tree_sitter import Parser
+
+from palimpsest_engine.grammars import languages, load
+from palimpsest_engine.request import FillRequest, Span
+from palimpsest_engine.syntax import SyntaxGate
+
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "syntax"
+PATIENCE = 60_000.0  # ms: no verdict here may depend on how fast the machine is
+
+
+@dataclass(frozen=True)
+class Case:
+    language: str
+    name: str
+    text: str
+    holes: tuple[Span, ...]
+    fills: tuple[str, ...]
+    status: str
+    bad: list[str] | None
+    cut: tuple[str, ...] | None  # all empty: nothing survives
+
+    @property
+    def gate(self) -> SyntaxGate:
+        return SyntaxGate(self.text, self.holes, self.language, PATIENCE)
+
+
+def unmark(marked: str) -> tuple[str, tuple[Span, ...]]:
+    """The text without the marks of its holes, and the holes."""
+    text, holes = "", []
+    for i, piece in enumerate(re.split("[⟦⟧]", marked)):
+        if i % 2:
+            holes.append(Span(len(text), len(text) + len(piece)))
+        text += piece
+    return text, tuple(holes)
+
+
+def cases(language: str) -> list[Case]:
+    found = []
+    for row in tomllib.loads((FIXTURES / f"{language}.toml").read_text("utf-8"))["case"]:
+        text, holes = unmark(row.pop("text"))
+        fills = row.pop("fills", None) or [row.pop("fill")]
+        cut = row.pop("cut", None)
+        cut = (cut,) if isinstance(cut, str) else cut and tuple(cut)
+        name, status, bad = row.pop("name"), row.pop("status"), row.pop("bad", None)
+        assert not row, f"{language}: {name}: what is {row}?"
+        found.append(Case(language, name, text, holes, tuple(fills), status, bad, cut))
+    return found
+
+
+CASES = [case for language in languages() for case in cases(language)]
+IDS = [f"{case.language}: {case.name}" for case in CASES]
+
+
+def splice(text: str, holes: tuple[Span, ...], fills: tuple[str, ...]) -> str:
+    return FillRequest(text, holes).splice(fills)
+
+
+def filled(holes: tuple[Span, ...], fills: tuple[str, ...]) -> list[Span]:
+    """Where the fills are in the spliced document."""
+    spans, moved = [], 0
+    for hole, fill in zip(holes, fills, strict=True):
+        spans.append(Span(hole.start + moved, hole.start + moved + len(fill)))
+        moved += len(fill) - (hole.end - hole.start)
+    return spans
+
+
+def check_promises(gate: SyntaxGate, text: str, holes: tuple[Span, ...], fills: tuple[str, ...]) -> None:
+    """What holds for every verdict and every cut."""
+    verdict = gate.judge(fills)
+    assert verdict.status != "not checked"
+    assert (verdict.status == "worse") == bool(verdict.bad) == bool(verdict.reason)
+    spans = filled(holes, fills)
+    for bad in verdict.bad:
+        home = [span for span in spans if span.start <= bad.start and bad.end <= span.end]
+        assert home, f"{bad} is in none of {spans}"
+        assert bad.start < bad.end or any(span.start == span.end for span in home)
+    cut = gate.cut(fills)
+    if cut is None:
+        assert verdict.status == "worse" or not any(fill.strip() for fill in fills)
+        return
+    assert gate.judge(cut).status in ("valid", "no worse")
+    for short, fill in zip(cut, fills, strict=True):
+        rest = fill.removeprefix(short)
+        assert fill == short + rest
+        assert not short or not rest or short[-1] in "\r\n" or rest[0] in "\r\n", "cut inside a line"
+    if verdict.status != "worse":
+        assert cut == fills
+
+
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_case(case):
+    verdict = case.gate.judge(case.fills)
+    assert verdict.status == case.status, verdict
+    if case.bad is not None:
+        document = splice(case.text, case.holes, case.fills)
+        assert [document[span.start : span.end] for span in verdict.bad] == case.bad
+    if case.cut is not None:
+        assert case.gate.cut(case.fills) == (case.cut if any(case.cut) else None)
+
+
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_the_promises_hold_for_the_case(case):
+    check_promises(case.gate, case.text, case.holes, case.fills)
+
+
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_what_stands_in_the_hole_is_never_worse(case):
+    own = tuple(case.text[hole.start : hole.end] for hole in case.holes)
+    assert case.gate.judge(own).status in ("valid", "no worse")
+
+
+COMMENTS = {
+    **dict.fromkeys(languages(), ("//", "")),
+    **dict.fromkeys(["bash", "python", "ruby", "toml", "yaml"], ("#", "")),
+    **dict.fromkeys(["lua", "sql"], ("--", "")),
+    **dict.fromkeys(["html", "markdown"], ("<!--", "-->")),
+    "css": ("/*", "*/"),
+    "php": ("<!--", "-->"),
+}
+
+
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_wide_characters_before_the_holes_change_nothing_but_offsets(case):
+    opening, closing = COMMENTS[case.language]
+    before = f"{opening} 🜁 e\N{COMBINING ACUTE ACCENT} \N{MUSICAL SYMBOL G CLEF} {closing}\n"
+    moved = tuple(Span(hole.start + len(before), hole.end + len(before)) for hole in case.holes)
+    plain = case.gate.judge(case.fills)
+    wide = SyntaxGate(before + case.text, moved, case.language, PATIENCE).judge(case.fills)
+    assert wide.status == plain.status
+    assert wide.bad == tuple(Span(bad.start + len(before), bad.end + len(before)) for bad in plain.bad)
+
+
+CRLF = ["c", "csharp", "css", "html", "java", "javascript", "json", "python", "rust", "typescript"]
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.language in CRLF], ids=[i for i in IDS if i.split(":")[0] in CRLF]
+)
+def test_carriage_returns(case):
+    def crlf(text: str) -> str:
+        return text.replace("\n", "\r\n")
+
+    holes = tuple(
+        Span(len(crlf(case.text[: hole.start])), len(crlf(case.text[: hole.end]))) for hole in case.holes
+    )
+    fills = tuple(map(crlf, case.fills))
+    gate = SyntaxGate(crlf(case.text), holes, case.language, PATIENCE)
+    assert gate.judge(fills).status == case.status
+    check_promises(gate, crlf(case.text), holes, fills)
+    if case.cut is not None:
+        assert gate.cut(fills) == (tuple(map(crlf, case.cut)) if any(case.cut) else None)
+
+
+def has_error(text: str, language: str) -> bool:
+    return Parser(load(language)).parse(text.encode("utf-8", "replace")).root_node.has_error
+
+
+FRAGMENT = st.sampled_from(
+    [
+        *[
+            "(",
+            ")",
+            "{",
+            "}",
+            "[",
+            "]",
+            '"',
+            "'",
+            ",",
+            ";",
+            ":",
+            "=",
+            "<",
+            ">",
+            "/*",
+            "#",
+            "x",
+            "1",
+            "return",
+            "if",
+        ],
+        *[" ", "    ", "\t", "\n", "\r\n", "\r", "\x0c", "\u2028"],
+        *["é", "e\N{COMBINING ACUTE ACCENT}", "🜁", "\ud800"],
+    ]
+)
+FRAGMENTS = st.lists(FRAGMENT, max_size=12).map("".join)
+
+
+@st.composite
+def edited(draw):
+    """A case's document with holes anywhere and fills of anything: pieces of the document and fragments."""
+    case = draw(st.sampled_from(CASES))
+    text = draw(st.sampled_from([case.text, case.text.rstrip("\n"), case.text.replace("\n", "\r\n")]))
+    if draw(st.booleans()):
+        at = draw(st.integers(0, len(text)))
+        text = text[:at] + draw(FRAGMENTS) + text[at:]
+    ends = sorted(
+        draw(st.lists(st.integers(0, len(text)), min_size=2, max_size=6).filter(lambda x: len(x) % 2 == 0))
+    )
+    holes = tuple(Span(a, b) for a, b in zip(ends[::2], ends[1::2], strict=True))
+    copied = st.tuples(st.integers(0, len(text)), st.integers(0, 80)).map(lambda at: text[at[0] : sum(at)])
+    fills = tuple(
+        draw(
+            st.one_of(
+                FRAGMENTS,
+                copied,
+                st.just(text[hole.start : hole.end]),
+                st.tuples(copied, FRAGMENTS).map("".join),
+            )
+        )
+        for hole in holes
+    )
+    return case.language, text, holes, fills
+
+
+@given(edited())
+@settings(max_examples=300, deadline=None, derandomize=True)
+def test_the_promises_hold_for_any_text(example):
+    language, text, holes, fills = example
+    gate = SyntaxGate(text, holes, language, PATIENCE)
+    check_promises(gate, text, holes, fills)
+    own = tuple(text[hole.start : hole.end] for hole in holes)
+    assert gate.judge(own).status in ("valid", "no worse")
+    assert (gate.judge(fills).status == "valid") == (not has_error(splice(text, holes, fills), language))
+
+
+@given(edited())
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_a_verdict_does_not_depend_on_what_was_judged_before(example):
+    language, text, holes, fills = example
+    used = SyntaxGate(text, holes, language, PATIENCE)
+    used.judge(("",) * len(holes))
+    used.cut(tuple(fill + "\n)" for fill in fills))
+    assert used.judge(fills) == SyntaxGate(text, holes, language, PATIENCE).judge(fills)
+
+
+@given(edited())
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_a_clean_document_stays_clean(example):
+    language, text, holes, fills = example
+    if not has_error(text, language):
+        status = SyntaxGate(text, holes, language, PATIENCE).judge(fills).status
+        assert status == ("worse" if has_error(splice(text, holes, fills), language) else "valid")
+
+
+@pytest.mark.parametrize(
+    ("marked", "fills", "status"),
+    [
+        ("⟦⟧", ("",), "valid"),
+        ("⟦⟧", ("x = 1",), "valid"),
+        ("⟦⟧", ("x = (",), "worse"),
+        ("⟦⟧x = 1", ("import os\n",), "valid"),
+        ("x = 1⟦⟧", (" + 2",), "valid"),
+        ("x = 1⟦⟧", (" +",), "worse"),
+        ("⟦x = 1⟧", ("",), "valid"),
+        ("f(⟦1)⟧", ("",), "worse"),
+        ("⟦⟧⟦⟧", ("x = (", "1)"), "valid"),
+    ],
+)
+def test_edges(marked, fills, status):
+    text, holes = unmark(marked)
+    gate = SyntaxGate(text, holes, "python", PATIENCE)
+    assert gate.judge(fills).status == status
+    check_promises(gate, text, holes, fills)
+
+
+def test_an_empty_fill_that_does_harm_is_bad_where_it_stands():
+    text, holes = unmark("f(⟦1)⟧\n")
+    assert SyntaxGate(text, holes, "python", PATIENCE).judge(("",)).bad == (Span(2, 2),)
+
+
+def test_an_erroneous_region_may_grow_with_the_fill():
+    text, holes = unmark("x = (((\n⟦a b⟧\n")
+    gate = SyntaxGate(text, holes, "python", PATIENCE)
+    assert gate.judge(("a b",)).status == "no worse"
+    assert gate.judge(("a_much_longer_name b",)).status == "no worse"
+
+
+def test_the_line_of_the_damage_is_named():
+    text, holes = unmark("a = 1\nb = 2\nc = ⟦⟧\n")
+    assert SyntaxGate(text, holes, "python", PATIENCE).judge(("[3",)).reason == "syntax error near line 3"
+
+
+def test_a_cut_keeps_the_line_end_only_if_the_fill_has_one():
+    text, holes = unmark("⟦⟧\nz = 3\n")
+    gate = SyntaxGate(text, holes, "python", PATIENCE)
+    assert gate.cut(("x = 1\r\ny = 2\r\n)",)) == ("x = 1\r\ny = 2",)
+    assert gate.cut(("x = 1\ny = 2\n)\n",)) == ("x = 1\ny = 2\n",)
+
+
+@pytest.mark.parametrize("language", [None, "", "plaintext", "vue"])
+def test_a_language_without_a_grammar_is_not_checked(language):
+    gate = SyntaxGate("x", (Span(0, 1),), language)
+    verdict = gate.judge((")",))
+    assert (verdict.status, verdict.bad) == ("not checked", ())
+    assert verdict.reason.startswith("there is no grammar for ")
+    assert gate.cut((")",)) is None
+
+
+def test_a_language_id_is_as_good_as_a_canonical_name():
+    assert SyntaxGate("", (Span(0, 0),), "typescriptreact", PATIENCE).judge(("<a/>;",)).status == "valid"
+
+
+@pytest.mark.parametrize("broken", ["", ")"])
+def test_over_budget_is_not_checked(broken):
+    text = "x = [1, 2, 3]\n" * 2_000 + broken
+    verdict = SyntaxGate(text, (Span(0, 0),), "python", budget_ms=0.0).judge(("y = 1\n",))
+    assert (verdict.status, verdict.bad) == ("not checked", ())
+    assert verdict.reason == "parsing the python took over 0 ms"
+
+
+def test_a_gate_that_was_over_budget_can_be_asked_again(monkeypatch):
+    gate = SyntaxGate("x = [1, 2, 3]\n" * 2_000, (Span(0, 0),), "python", budget_ms=0.0)
+    assert gate.judge(("y = 1\n",)).status == "not checked"
+    monkeypatch.setattr(gate, "_budget", PATIENCE)
+    assert gate.judge(("y = 1\n",)).status == "valid"
+    assert gate.judge(("y = (\n",)).status == "worse"
+
+
+def test_a_missing_wheel_is_not_checked(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "tree_sitter_lua", None)
+    load.cache_clear()
+    verdict = SyntaxGate("", (Span(0, 0),), "lua", PATIENCE).judge(("x",))
+    load.cache_clear()
+    assert verdict.status == "not checked"
+    assert "the grammar for lua cannot be loaded" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    "holes", [(), (Span(2, 3), Span(0, 1)), (Span(0, 2), Span(1, 3)), (Span(0, 99),)], ids=str
+)
+def test_wrong_holes_are_refused(holes):
+    with pytest.raises(ValueError, match="holes"):
+        SyntaxGate("x = 1", holes, "python")
+
+
+def test_one_text_a_hole():
+    with pytest.raises(ValueError, match="1 holes, but 2 texts"):
+        SyntaxGate("x = 1", (Span(0, 0),), "python").judge(("", ""))
