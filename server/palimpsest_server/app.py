@@ -8,12 +8,13 @@ cancel them.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import sys
 from typing import Any
 
 from lsprotocol import types
-from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
+from pygls.exceptions import FeatureNotificationError, JsonRpcException, JsonRpcInvalidParams
 from pygls.lsp.server import LanguageServer
 
 from palimpsest_engine import Draft, __version__
@@ -61,12 +62,12 @@ class Server(LanguageServer):
         self.window_show_message(types.ShowMessageParams(types.MessageType.Error, message))
 
     def report_server_error(self, error: Exception, source: type[Exception]) -> None:
-        """What pygls caught: a message that is not JSON is answered, a failed notification is logged once."""
-        if isinstance(error, ValueError) and source is JsonRpcException:
+        """What pygls caught and has not settled: a message that is not JSON, a notification that failed."""
+        if isinstance(error, (json.JSONDecodeError, UnicodeDecodeError)):
             assert isinstance(self.protocol, Protocol)
             self.protocol.refuse(None, types.ErrorCodes.ParseError, "not JSON")
-        elif source is not JsonRpcException and not isinstance(error, JsonRpcException):
-            logger.error("%s", error, exc_info=error)
+        elif source is FeatureNotificationError:
+            logger.error("a notification could not be handled", exc_info=True)
 
 
 def create_server(engine_factory: EngineFactory) -> Server:

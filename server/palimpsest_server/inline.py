@@ -6,9 +6,9 @@ on that line; on a blank line it may be as long as the user's `maxLines` allows.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from time import monotonic
 from urllib.parse import unquote, urlsplit
 
 from palimpsest_engine import Draft, FillRequest, Span
@@ -103,8 +103,8 @@ def start(
     def drafted(draft: Draft) -> None:
         nonlocal news, shown
         news = replace(news, text=draft.texts[0], settled_share=draft.settled_share, step=draft.step)
-        if session.settings.drafts and time.monotonic() - shown >= _DRAFT_SECONDS:
-            shown = time.monotonic()
+        if session.settings.drafts and monotonic() - shown >= _DRAFT_SECONDS:
+            shown = monotonic()
             show(news)
 
     def ended(outcome: jobs.Outcome) -> None:
@@ -112,7 +112,8 @@ def start(
         if outcome.fill or outcome.lasting:
             kept = Suggestion(ask.document.uri, ask.text, ask.offset, text, outcome.reason)
             session.suggestions.keep(kept)
-        if session.settings.drafts and session.documents.current(ask.document):
+        watched = shown > 0 or running.waiting == 0  # whoever waits gets the answer itself
+        if session.settings.drafts and watched and session.documents.current(ask.document):
             show(replace(news, text=text, settled_share=1.0 if text else news.settled_share, final=True))
         session.publish()
 

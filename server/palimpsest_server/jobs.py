@@ -34,31 +34,31 @@ class Outcome:
 
 
 class Running:
-    """A job under way. `outcome` ends exactly once, and never with an exception."""
+    """A job under way. `outcome` ends exactly once, never with an exception; `waiting` counts who waits."""
 
-    __slots__ = ("_waiting", "job", "outcome", "purpose", "request")
+    __slots__ = ("job", "outcome", "purpose", "request", "waiting")
 
     def __init__(self, request: FillRequest, purpose: Purpose) -> None:
         self.request = request
         self.purpose = purpose
         self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self.job: Job | None = None
-        self._waiting = 0
+        self.waiting = 0
 
     async def wait(self, seconds: float | None = None) -> Outcome | None:
         """The outcome, or None if it takes longer than that; the job goes on then.
 
         A waiter that is cancelled takes the job along, unless somebody else waits for it too.
         """
-        self._waiting += 1
+        self.waiting += 1
         try:
             await asyncio.wait((self.outcome,), timeout=seconds)
         except asyncio.CancelledError:
-            if self._waiting == 1:
+            if self.waiting == 1:
                 self.end(CANCELLED)
             raise
         finally:
-            self._waiting -= 1
+            self.waiting -= 1
         return self.outcome.result() if self.outcome.done() else None
 
     def end(self, reason: str) -> None:

@@ -22,6 +22,7 @@ from pygls.protocol import LanguageServerProtocol
 logger = logging.getLogger(__name__)
 
 _SYNC = (types.TEXT_DOCUMENT_DID_OPEN, types.TEXT_DOCUMENT_DID_CHANGE, types.TEXT_DOCUMENT_DID_CLOSE)
+_LAST_WORDS_SECONDS = 1.0
 
 
 class Protocol(LanguageServerProtocol):
@@ -114,17 +115,23 @@ class Protocol(LanguageServerProtocol):
             del self._request_futures[msg_id]
 
     async def _serve_shutdown(self, *args: Any) -> None:
-        """Let the server stop its work; what is still under way is cancelled, and so answered."""
+        """Let the server end its work, which answers who waits for it, and give up our own questions."""
         if (handler := self.fm.features.get(types.SHUTDOWN)) is not None:
             await handler(*args)
-        mine: object = asyncio.current_task()
-        for future in list(self._request_futures.values()):
-            if future is not mine:
-                future.cancel()
+        for msg_id in list(self._result_types):
+            if (question := self._request_futures.get(msg_id)) is not None:
+                question.cancel()
 
     def _serve_exit(self, *args: Any) -> None:
         """End the conversation. Not a coroutine, so that no further line is read."""
         self.stopping.set()
+
+    async def last_words(self) -> None:
+        """After a `shutdown`, let the handlers that are about to answer do so."""
+        futures: list[Any] = list(self._request_futures.values())
+        under_way: list[asyncio.Future[Any]] = [future for future in futures if asyncio.isfuture(future)]
+        if self._shutdown and under_way:
+            await asyncio.wait(under_way, timeout=_LAST_WORDS_SECONDS)
 
     @property
     def exit_code(self) -> int:

@@ -52,7 +52,7 @@ class Session:
         self._initial: object = None
         self._configured: object = None
         self._said: set[str] = set()
-        self._warm = False
+        self._warm = self._closed = False
         self._watcher: asyncio.Task[None] | None = None
 
     # Settings and engine
@@ -87,6 +87,8 @@ class Session:
 
     def warm(self) -> None:
         """Let the engine load its checkpoint, unless the user has switched everything off."""
+        if self._closed:
+            return
         self._warm = True
         if self.settings.enable:
             self.open()
@@ -100,7 +102,8 @@ class Session:
             self._open_engine()
 
     def close(self) -> None:
-        """Stop every job and the engine."""
+        """Stop every job and the engine, for good."""
+        self._closed = True
         self.jobs.end_all("the server is shutting down")
         if self._watcher is not None:
             self._watcher.cancel()

@@ -119,6 +119,7 @@ async def _converse(server: JsonRPCServer, reader: asyncio.StreamReader, writer:
     protocol.set_writer(writer)
     try:
         await run_async(protocol.stopping, reader, protocol, logger, server.report_server_error)
+        await protocol.last_words()
     except (asyncio.IncompleteReadError, ConnectionError):
         logger.info("the client went away in the middle of a message")
     except ValueError:

@@ -1,0 +1,123 @@
+"""`workspace/executeCommand` with `palimpsest.fillSelection`, from the action to the applied edit."""
+
+import asyncio
+
+import pytest
+from lsprotocol import types
+from pygls.exceptions import JsonRpcException
+
+NEVER = {"steps": 1000, "step_seconds": 60.0}
+COMMAND = "palimpsest.fillSelection"
+
+
+def params(editor, start, end, version=None, **more):
+    edges = [{"line": edge[0], "character": edge[1]} for edge in (start, end)]
+    argument = {"uri": editor.uri, "range": {"start": edges[0], "end": edges[1]}}
+    argument |= {"version": version} if version is not None else {}
+    return types.ExecuteCommandParams(COMMAND, [argument], **more)
+
+
+async def execute(editor, *args, **kwargs):
+    return await editor.client.workspace_execute_command_async(params(editor, *args, **kwargs))
+
+
+async def test_the_smallest_edit_is_applied_for_its_version(connect):
+    editor = await connect({"script": ["value = 2"]})
+    editor.open("value = 1\n")
+    result = await execute(editor, (0, 0), (0, 9), 1)
+    assert (result["applied"], result["reason"]) == (True, None)
+    (sent,) = editor.edits
+    assert sent.label == "Palimpsest: fill the selection"
+    assert sent.metadata == types.WorkspaceEditMetadata(is_refactoring=True)
+    (change,) = sent.edit.document_changes
+    assert change.text_document == types.OptionalVersionedTextDocumentIdentifier(editor.uri, 1)
+    one = types.Range(types.Position(0, 8), types.Position(0, 9))
+    assert list(change.edits) == [types.TextEdit(one, "2")]
+
+
+async def test_progress_is_shown_to_its_end(connect):
+    editor = await connect({"script": ["2"], "steps": 4, "step_seconds": 0.05})
+    editor.open("1")
+    assert (await execute(editor, (0, 0), (0, 1)))["applied"]
+    ((_, reports),) = editor.client.progress_reports.items()
+    assert isinstance(reports[0], types.WorkDoneProgressBegin)
+    assert reports[0].cancellable is True
+    assert isinstance(reports[-1], types.WorkDoneProgressEnd)
+    percentages = [r.percentage for r in reports if isinstance(r, types.WorkDoneProgressReport)]
+    assert percentages
+    assert percentages == sorted(set(percentages))
+
+
+async def test_the_client_s_own_token_is_used(connect):
+    editor = await connect({"script": ["2"]})
+    editor.open("1")
+    editor.client.progress_reports["mine"] = []
+    await execute(editor, (0, 0), (0, 1), work_done_token="mine")
+    assert list(editor.client.progress_reports) == ["mine"]
+    assert len(editor.client.progress_reports["mine"]) == 2
+
+
+async def test_cancelling_in_the_progress_ends_it(connect):
+    editor = await connect(NEVER)
+    editor.open("1")
+    editor.client.progress_reports["mine"] = []
+    running = asyncio.create_task(execute(editor, (0, 0), (0, 1), work_done_token="mine"))
+    await editor.until(lambda: editor.statuses and editor.statuses[-1].state == "busy")
+    editor.client.window_work_done_progress_cancel(types.WorkDoneProgressCancelParams("mine"))
+    result = await asyncio.wait_for(running, 30)
+    assert (result["applied"], result["reason"]) == (False, "cancelled")
+    assert isinstance(editor.client.progress_reports["mine"][-1], types.WorkDoneProgressEnd)
+    assert editor.edits == []
+    assert editor.client.messages == []
+
+
+async def test_a_document_that_moved_on_is_left_alone(connect):
+    editor = await connect(NEVER)
+    editor.open("1\n")
+    running = asyncio.create_task(execute(editor, (0, 0), (0, 1)))
+    await editor.until(lambda: editor.statuses and editor.statuses[-1].state == "busy")
+    editor.type(1, 0, "x")
+    result = await asyncio.wait_for(running, 30)
+    assert (result["applied"], result["reason"]) == (False, "the document changed")
+    assert editor.edits == []
+    assert await editor.reason() == "the document changed"
+
+
+async def test_a_client_that_refuses_the_edit_is_heard(connect):
+    editor = await connect({"script": ["2"]})
+    editor.open("1")
+    editor.version = 5  # the client has moved on, the server does not know yet
+    result = await execute(editor, (0, 0), (0, 1))
+    assert (result["applied"], result["reason"]) == (False, "another version")
+    assert (await editor.status()).lastEmpty.request == COMMAND
+    assert "another version" in editor.client.messages[0].message
+
+
+async def test_an_action_for_an_older_version_is_not_begun(connect):
+    editor = await connect({"script": ["2"]})
+    editor.open("1")
+    editor.type(0, 1, "0")
+    assert (await execute(editor, (0, 0), (0, 1), 1))["reason"] == "the document changed"
+    assert editor.edits == []
+
+
+async def test_arguments_that_make_no_sense_are_an_error(connect):
+    editor = await connect()
+    with pytest.raises(JsonRpcException, match="expects one argument") as caught:
+        await editor.client.workspace_execute_command_async(types.ExecuteCommandParams(COMMAND, [1]))
+    assert caught.value.code == -32602
+
+
+async def test_a_client_without_progress_is_served(connect, capabilities):
+    editor = await connect({"script": ["2"]}, able=capabilities(window=None))
+    editor.open("1")
+    assert (await execute(editor, (0, 0), (0, 1)))["applied"]
+
+
+async def test_an_automatic_suggestion_does_not_end_a_fill(connect):
+    editor = await connect({"script": ["2"], "steps": 3, "step_seconds": 0.2})
+    editor.open("1\n")
+    running = asyncio.create_task(execute(editor, (0, 0), (0, 1)))
+    await editor.until(lambda: editor.statuses and editor.statuses[-1].state == "busy")
+    assert await editor.ask(1, 0, automatic=True) is None
+    assert (await running)["applied"] is True

@@ -1,0 +1,53 @@
+"""`initialize`: what is advertised, which encoding is chosen, and which settings are refused aloud."""
+
+import pytest
+from lsprotocol import types
+
+KINDS = types.PositionEncodingKind
+
+
+async def test_what_is_advertised(connect):
+    can = (await connect()).initialized.capabilities
+    assert can.inline_completion_provider == types.InlineCompletionOptions()
+    assert can.text_document_sync.change == types.TextDocumentSyncKind.Incremental
+    assert can.text_document_sync.open_close is True
+    assert list(can.code_action_provider.code_action_kinds) == ["refactor.rewrite"]
+    assert list(can.execute_command_provider.commands) == ["palimpsest.fillSelection"]
+
+
+async def test_the_server_says_who_it_is(connect):
+    assert (await connect()).initialized.server_info.name == "palimpsest"
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen"),
+    [
+        (None, KINDS.Utf16),
+        (["utf-8", "utf-16"], KINDS.Utf8),
+        (["utf-16", "utf-8"], KINDS.Utf16),
+        (["utf-32", "utf-8"], KINDS.Utf32),
+        (["utf-7", "utf-32"], KINDS.Utf32),
+        (["utf-7"], KINDS.Utf16),
+        ([], KINDS.Utf16),
+    ],
+)
+async def test_the_client_s_first_known_encoding_is_chosen(connect, capabilities, offered, chosen):
+    editor = await connect(able=capabilities(offered))
+    assert editor.initialized.capabilities.position_encoding == chosen
+
+
+async def test_strange_settings_are_named_and_the_rest_is_taken_up(connect):
+    editor = await connect({"script": ["x"]}, {"zap": 1, "seed": "one", "disabledLanguages": ["python"]})
+    shown = [message.message for message in editor.client.messages]
+    assert len(shown) == 2
+    assert "palimpsest.zap: no such setting" in shown[0]
+    assert "palimpsest.seed: expected a whole number" in shown[1]
+    editor.open("")
+    assert await editor.ask(0, 0) is None
+    assert await editor.reason() == "palimpsest.disabledLanguages has python"
+
+
+async def test_a_client_that_can_do_nothing_is_served(connect):
+    editor = await connect({"script": ["x"]}, able=types.ClientCapabilities())
+    editor.open("")
+    assert await editor.ask(0, 0) == "x"

@@ -1,0 +1,70 @@
+"""The command that users start, with the checkpoint that comes with it; fails, not skips, without one."""
+
+import asyncio
+import sys
+
+import pytest
+from lsprotocol import types
+
+COMMAND = [sys.executable, "-m", "palimpsest_server", "serve"]
+TEXT = "def add(a, b):\n    \n\n\nprint(add(1, 2))\n"
+PATIENCE = 300
+
+
+@pytest.fixture
+async def editor(connect):
+    editor = await connect(command=COMMAND, settings={"device": "cpu", "drafts": True})
+    editor.open(TEXT)
+    return editor
+
+
+async def test_a_hole_is_filled_and_an_empty_answer_has_a_reason(editor):
+    text = await asyncio.wait_for(editor.ask(1, 4), PATIENCE)
+    status = await editor.status()
+    assert status.state in ("ready", "busy"), status.reason
+    assert status.model
+    assert status.device == "cpu"
+    assert bool(text) != bool(await editor.reason())
+    assert text is None or isinstance(text, str)
+
+
+async def test_the_same_question_has_the_same_answer(editor, connect):
+    first = await asyncio.wait_for(editor.ask(1, 4), PATIENCE)
+    other = await connect(command=COMMAND, settings={"device": "cpu"})
+    other.open(TEXT)
+    assert await asyncio.wait_for(other.ask(1, 4), PATIENCE) == first
+
+
+async def test_an_automatic_request_is_answered_while_the_checkpoint_is_loading(editor):
+    assert await editor.ask(1, 4, automatic=True) is None
+    assert await editor.reason() in ("the checkpoint is still loading", "still denoising")
+    await asyncio.wait_for(editor.until(lambda: editor.drafts and editor.drafts[-1].final), PATIENCE)
+    assert editor.drafts[-1].version == 1
+
+
+async def test_filling_the_selection_changes_the_selection_alone(editor):
+    edges = {"start": {"line": 4, "character": 10}, "end": {"line": 4, "character": 14}}
+    command = types.ExecuteCommandParams("palimpsest.fillSelection", [{"uri": editor.uri, "range": edges}])
+    result = await asyncio.wait_for(editor.client.workspace_execute_command_async(command), PATIENCE)
+    assert result["applied"] is bool(editor.edits)
+    assert bool(result["reason"]) is not bool(editor.edits)
+    for sent in editor.edits:
+        (change,) = sent.edit.document_changes
+        for edit in change.edits:
+            assert (edit.range.start.line, edit.range.end.line) == (4, 4)
+            assert 10 <= edit.range.start.character <= edit.range.end.character <= 14
+
+
+async def test_it_ends_at_once_even_while_the_checkpoint_is_loading(connect):
+    editor = await connect(command=COMMAND, settings={"device": "cpu"})
+    await asyncio.wait_for(editor.client.shutdown_session(), PATIENCE)
+    assert editor.client._server.returncode == 0
+
+
+async def test_a_checkpoint_that_is_not_there_is_an_error_that_says_so(connect):
+    editor = await connect(command=COMMAND, settings={"checkpoint": "/nowhere/at/all"})
+    editor.open(TEXT)
+    assert await asyncio.wait_for(editor.ask(1, 4), PATIENCE) is None
+    assert "/nowhere/at/all" in await editor.reason()
+    await editor.until(lambda: editor.statuses and editor.statuses[-1].state == "error")
+    assert any("/nowhere/at/all" in message.message for message in editor.client.messages)

@@ -1,0 +1,194 @@
+"""The life cycle, message by message, on a server without a transport."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from lsprotocol import types
+
+from palimpsest_server.app import create_server
+
+INITIALIZE = {"processId": None, "rootUri": None, "capabilities": {}}
+
+
+class Wire:
+    """Hands messages to a server and keeps what it writes."""
+
+    def __init__(self, engine):
+        self.server = create_server(lambda settings: engine)
+        self.server.protocol.set_writer(self)
+        self.sent: list[dict[str, Any]] = []
+
+    def write(self, data: bytes) -> None:
+        self.sent.append(json.loads(data.split(b"\r\n\r\n", 1)[1]))
+
+    def close(self) -> None:
+        pass
+
+    async def give(self, method=None, params=None, msg_id=None, **rest):
+        message = {"jsonrpc": "2.0", **rest}
+        message |= {"method": method} if method else {}
+        message |= {"params": params} if params is not None else {}
+        message |= {"id": msg_id} if msg_id is not None else {}
+        self.server.protocol.handle_message(message)
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    def answers(self, msg_id):
+        return [m for m in self.sent if m.get("id") == msg_id and "method" not in m]
+
+    def code(self, msg_id):
+        (answer,) = self.answers(msg_id)
+        return answer["error"]["code"]
+
+
+@pytest.fixture
+def wire(engine):
+    return Wire(engine)
+
+
+@pytest.fixture
+async def ready(wire):
+    await wire.give("initialize", INITIALIZE, 0)
+    await wire.give("initialized", {})
+    return wire
+
+
+async def test_a_request_before_initialize_is_refused_and_a_notification_is_dropped(wire):
+    await wire.give("textDocument/inlineCompletion", {}, 1)
+    await wire.give("textDocument/didOpen", {})
+    assert wire.code(1) == -32002
+    assert len(wire.sent) == 1
+    await wire.give("initialize", INITIALIZE, 2)
+    assert "result" in wire.answers(2)[0]
+
+
+async def test_initialize_is_served_once(ready):
+    await ready.give("initialize", INITIALIZE, 7)
+    assert ready.code(7) == -32600
+
+
+async def test_an_initialize_that_cannot_be_read_can_be_sent_again(wire):
+    await wire.give("initialize", {"capabilities": 3}, 1)
+    assert wire.code(1) == -32602
+    await wire.give("initialize", INITIALIZE, 2)
+    assert "result" in wire.answers(2)[0]
+
+
+async def test_after_shutdown_requests_are_refused(ready, engine):
+    await ready.give("shutdown", None, 1)
+    assert ready.answers(1) == [{"jsonrpc": "2.0", "id": 1, "result": None}]
+    assert engine.closed == 1
+    await ready.give("palimpsest/status", None, 2)
+    await ready.give("shutdown", None, 3)
+    assert (ready.code(2), ready.code(3)) == (-32600, -32600)
+
+
+@pytest.mark.parametrize(("before", "code"), [(["shutdown"], 0), ([], 1)])
+async def test_exit_ends_the_conversation_with_the_right_code(ready, before, code):
+    for method in before:
+        await ready.give(method, None, 1)
+    assert not ready.server.protocol.stopping.is_set()
+    await ready.give("exit")
+    assert ready.server.protocol.stopping.is_set()
+    assert ready.server.protocol.exit_code == code
+
+
+async def test_exit_right_behind_shutdown_is_a_clean_end(ready):
+    ready.server.protocol.handle_message({"jsonrpc": "2.0", "id": 1, "method": "shutdown"})
+    ready.server.protocol.handle_message({"jsonrpc": "2.0", "method": "exit"})
+    assert ready.server.protocol.exit_code == 0
+    await asyncio.sleep(0)
+
+
+async def test_params_that_cannot_be_read_are_answered(ready):
+    await ready.give("textDocument/inlineCompletion", {"position": "here"}, 1)
+    assert ready.code(1) == -32602
+
+
+async def test_an_unknown_request_is_answered_and_an_unknown_notification_is_not(ready):
+    before = len(ready.sent)
+    await ready.give(
+        "textDocument/hover", {"textDocument": {"uri": "x"}, "position": {"line": 0, "character": 0}}, 1
+    )
+    await ready.give("$/nobody/knows", {"jsonrpc": "2.0", "id": 5, "method": "exit"}, 2)
+    await ready.give("nobody/knows", None)
+    assert (ready.code(1), ready.code(2)) == (-32601, -32601)
+    assert len(ready.sent) == before + 2
+    assert not ready.server.protocol.stopping.is_set()
+
+
+@pytest.mark.parametrize("message", [[], 3, "x", None, {}, {"id": 1, "method": "shutdown"}])
+async def test_what_is_no_message_is_answered_without_an_id(ready, message):
+    before = len(ready.sent)
+    ready.server.protocol.handle_message(message)
+    (answer,) = ready.sent[before:]
+    assert answer["error"]["code"] == -32600
+    assert answer.get("id") is None
+
+
+async def test_shutdown_answers_what_is_under_way(ready, engine):
+    document = {"uri": "file:///a.py", "languageId": "python", "version": 1, "text": ""}
+    await ready.give("textDocument/didOpen", {"textDocument": document})
+    where = {"textDocument": {"uri": "file:///a.py"}, "position": {"line": 0, "character": 0}}
+    await ready.give("textDocument/inlineCompletion", {**where, "context": {"triggerKind": 1}}, 1)
+    edge = {"line": 0, "character": 0}
+    other = {"uri": "file:///b.py", "languageId": "python", "version": 1, "text": ""}
+    await ready.give("textDocument/didOpen", {"textDocument": other})
+    arguments = [{"uri": "file:///b.py", "range": {"start": edge, "end": edge}}]
+    await ready.give(
+        "workspace/executeCommand", {"command": "palimpsest.fillSelection", "arguments": arguments}, 2
+    )
+    assert len(engine.jobs) == 2
+    await ready.give("shutdown", None, 3)
+    assert [len(ready.answers(n)) for n in (1, 2, 3)] == [1, 1, 1]
+    assert all(job.cancelled.is_set() for job in engine.jobs)
+
+
+async def test_a_crash_in_a_handler_is_one_answer_and_one_logged_error(ready, monkeypatch, caplog):
+    def crash() -> None:
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr(ready.server.session.board, "status", crash)
+    await ready.give("palimpsest/status", None, 1)
+    assert ready.code(1) == -32603
+    assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 1
+    monkeypatch.undo()
+    await ready.give("palimpsest/status", None, 2)
+    assert ready.answers(2)[0]["result"]["state"] == "ready"
+
+
+async def test_a_crash_in_a_notification_is_logged_once(ready, monkeypatch, caplog):
+    monkeypatch.setattr(ready.server.session.documents, "close", lambda uri: 1 / 0)
+    await ready.give("textDocument/didClose", {"textDocument": {"uri": "file:///a.py"}})
+    assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 1
+
+
+async def test_an_unknown_command_is_refused(ready):
+    await ready.give("workspace/executeCommand", {"command": "palimpsest.nobody"}, 1)
+    assert ready.code(1) == -32602
+
+
+async def test_notifications_leave_nothing_behind(ready):
+    document = {"uri": "file:///a.py", "languageId": "python", "version": 1, "text": ""}
+    await ready.give("textDocument/didOpen", {"textDocument": document})
+    for version in range(2, 30):
+        change = {"uri": "file:///a.py", "version": version}
+        await ready.give(
+            "textDocument/didChange", {"textDocument": change, "contentChanges": [{"text": "x"}]}
+        )
+    assert ready.server.protocol._request_futures == {}
+
+
+async def test_an_answer_to_a_question_that_was_given_up_is_dropped(ready, caplog):
+    question = asyncio.ensure_future(
+        ready.server.protocol.send_request_async("workspace/configuration", types.ConfigurationParams([]))
+    )
+    await asyncio.sleep(0)
+    msg_id = ready.sent[-1]["id"]
+    question.cancel()
+    await asyncio.sleep(0)
+    await ready.give(msg_id=msg_id, result=[None])
+    assert [record for record in caplog.records if record.levelno >= 40] == []
+    assert ready.server.protocol._request_futures == {}
