@@ -26,7 +26,6 @@ what error recovery makes of broken text depends on which nodes of the old tree 
 from __future__ import annotations
 
 import re
-import textwrap
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -66,11 +65,6 @@ class _Defect:
     def lies_in(self, fill: _Range) -> bool:
         """Wholly inside; its ends may touch the fill's."""
         return fill[0] <= self.range[0] and self.range[1] <= fill[1]
-
-    def in_own_text(self, fills: tuple[_Range, ...]) -> _Range:
-        """Its range as if the holes were empty: the user's own defects keep theirs whatever the fills."""
-        start, end = (at - sum(max(0, min(at, b) - a) for a, b in fills) for at in self.range)
-        return start, end
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +122,7 @@ class SyntaxGate:
         `bad` of a "worse" verdict holds at least one span; each lies inside a fill and is empty only if the
         fill is. They are the defects in the fills (one character for a MISSING token); if there are none, the
         tokens in the fills that an ERROR node reaching beyond them made no sense of; failing that, the last
-        line of the fill before the damage. ValueError unless there is one text a hole.
+        line of every fill. ValueError unless there is one text a hole.
         """
         self._deadline = time.perf_counter() + self._budget
         return self._judge(texts)
@@ -242,9 +236,8 @@ class SyntaxGate:
     def _measure(self, root: Node, document: _Document) -> _Damage:
         defects = tuple(sorted(self._defects(root), key=lambda defect: defect.range))
         within = tuple(sum(defect.lies_in(fill) for defect in defects) for fill in document.ranges)
-        own_bytes = 0
-        for start, end in (defect.in_own_text(document.ranges) for defect in defects if defect.outermost):
-            own_bytes += end - start
+        errors = [defect.range for defect in defects if defect.outermost]
+        own_bytes = _length(errors) - sum(_length(_clip(errors, fill)) for fill in document.ranges)
         return _Damage(defects, within, own_bytes)
 
     def _defects(self, root: Node) -> Iterator[_Defect]:
@@ -260,14 +253,12 @@ class SyntaxGate:
                 tokens = tuple(c.byte_range for c in children if not c.child_count and not c.has_error)
                 yield _Defect(node.byte_range, outermost, tokens if children else (node.byte_range,))
                 outermost = False
-            elif not any(
-                child.has_error for child in children
-            ):  # a MISSING token that the tree does not show
+            elif not any(child.has_error for child in children):  # some MISSING tokens are not shown
                 yield _Defect((node.end_byte, node.end_byte), outermost, ())
             nodes += [(child, outermost) for child in children]
 
     def _stands_alone(self, document: _Document) -> bool:
-        """The exception: the parser is lost around every hole, and the lines that hold the fills parse alone."""
+        """The exception: the parser is lost around every hole, and the fills' lines parse on their own."""
         errors = [defect.range for defect in self._baseline.defects]
         holes = self._snapshot[0].ranges
         for (start, end), (new_start, new_end) in zip(holes, document.ranges, strict=True):
@@ -276,8 +267,7 @@ class SyntaxGate:
             line_end = document.data.find(b"\n", new_end)
             line_start = document.data.rfind(b"\n", 0, new_start) + 1
             lines = document.data[line_start : line_end if line_end >= 0 else None]
-            alone = _encode(textwrap.dedent(lines.decode("utf-8")) + "\n")
-            if self._parse(_PREAMBLES.get(self._grammar, b"") + alone).root_node.has_error:
+            if self._parse(_PREAMBLES.get(self._grammar, b"") + lines + b"\n").root_node.has_error:
                 return False
         return True
 
@@ -294,13 +284,13 @@ class SyntaxGate:
         lost = [(i, *token) for i, fill in fills for token in _clip(tokens, fill)]
         if lost:
             return lost
-        known = {defect.in_own_text(self._snapshot[0].ranges) for defect in before.defects}
-        new = [d.range[0] for d in damage.defects if d.in_own_text(document.ranges) not in known]
-        written = [i for i, (start, end) in fills if start < end] or [0]
-        i = max((i for i in written if document.ranges[i][0] <= min(new, default=0)), default=written[0])
+        return [self._tail(document, i) for i, (start, end) in fills if start < end] or [(0, *fills[0][1])]
+
+    def _tail(self, document: _Document, i: int) -> tuple[int, int, int]:
+        """The last line of fill `i` that is not blank."""
         start, end = document.ranges[i]
         body = document.data[start:end].rstrip() or document.data[start:end]
-        return [(i, start + max(body.rfind(b"\n"), body.rfind(b"\r")) + 1, start + len(body))]
+        return i, start + max(body.rfind(b"\n"), body.rfind(b"\r")) + 1, start + len(body)
 
 
 def _code_points(document: _Document, i: int, start: int, end: int) -> Span:
@@ -327,6 +317,10 @@ def _clip(ranges: Iterable[_Range], to: _Range) -> list[_Range]:
     """What of the ranges lies in `to`, without the empty ones."""
     clipped = [(max(start, to[0]), min(end, to[1])) for start, end in ranges]
     return [(start, end) for start, end in clipped if start < end]
+
+
+def _length(ranges: Iterable[_Range]) -> int:
+    return sum(end - start for start, end in ranges)
 
 
 def _joined(lines: list[str], whole: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tree_sitter import Parser
+from tree_sitter import Node, Parser
 
 from palimpsest_engine.grammars import languages, load
 from palimpsest_engine.request import FillRequest, Span
@@ -161,6 +161,28 @@ def test_carriage_returns(case):
     check_promises(gate, crlf(case.text), holes, fills)
     if case.cut is not None:
         assert gate.cut(fills) == (tuple(map(crlf, case.cut)) if any(case.cut) else None)
+
+
+def nodes(root: Node) -> list[tuple[object, ...]]:
+    """The whole tree, with every node's place."""
+    found, left = [], [root]
+    while left:
+        node = left.pop()
+        found.append((node.type, node.byte_range, node.start_point, node.end_point))
+        left += node.children
+    return found
+
+
+VALID = [case for case in CASES if case.status == "valid"]
+
+
+@pytest.mark.parametrize("case", VALID, ids=[f"{case.language}: {case.name}" for case in VALID])
+def test_an_incremental_parse_is_the_cold_one(case):
+    gate = case.gate
+    gate.judge(case.fills)
+    document = splice(case.text, case.holes, case.fills).encode()
+    grown = gate._reparse(gate._splice(case.fills)).root_node
+    assert nodes(grown) == nodes(Parser(load(case.language)).parse(document).root_node)
 
 
 def has_error(text: str, language: str) -> bool:
@@ -322,9 +344,12 @@ def test_over_budget_is_not_checked(broken):
 
 
 def test_a_gate_that_was_over_budget_can_be_asked_again(monkeypatch):
-    gate = SyntaxGate("x = [1, 2, 3]\n" * 2_000, (Span(0, 0),), "python", budget_ms=0.0)
-    assert gate.judge(("y = 1\n",)).status == "not checked"
-    monkeypatch.setattr(gate, "_budget", PATIENCE)
+    gate = SyntaxGate("x = 1\n", (Span(0, 0),), "python", PATIENCE)
+    assert gate.judge(("",)).status == "valid"
+    with monkeypatch.context() as hurry:
+        hurry.setattr(gate, "_budget", 0.0)
+        assert gate.judge(("y = [1, 2, 3]\n" * 2_000,)).status == "not checked"
+        assert gate.judge(("y = [1, 2, 3\n" * 2_000,)).status == "not checked"
     assert gate.judge(("y = 1\n",)).status == "valid"
     assert gate.judge(("y = (\n",)).status == "worse"
 
