@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,17 +25,8 @@ def documents(path: Path) -> Iterator[str]:
             yield json.loads(row)["text"]
 
 
-def train_tokenizer(corpus: Path, vocabulary: int, seed: int = 0, characters: int = 40_000_000) -> Tokenizer:
-    """A tokenizer of `vocabulary` entries from a seeded sample of the training split of about so many characters."""
-    rng = random.Random(seed)
-    texts = list(documents(corpus / "train.jsonl"))
-    rng.shuffle(texts)
-    sample: list[str] = []
-    for text in texts:
-        if characters <= 0:
-            break
-        sample.append(text)
-        characters -= len(text)
+def new_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
+    """A byte-level BPE tokenizer of at most `vocabulary` entries: any text is encoded, and decoded to itself."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -50,8 +41,22 @@ def train_tokenizer(corpus: Path, vocabulary: int, seed: int = 0, characters: in
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(sample, trainer)
+    tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
+
+
+def train_tokenizer(corpus: Path, vocabulary: int, seed: int = 0, characters: int = 40_000_000) -> Tokenizer:
+    """A tokenizer of `vocabulary` entries from a seeded sample of the training split of about so many characters."""
+    rng = random.Random(seed)
+    texts = list(documents(corpus / "train.jsonl"))
+    rng.shuffle(texts)
+    sample: list[str] = []
+    for text in texts:
+        if characters <= 0:
+            break
+        sample.append(text)
+        characters -= len(text)
+    return new_tokenizer(sample, vocabulary)
 
 
 def encode_corpus(tokenizer: Tokenizer, corpus: Path, split: str) -> tuple[np.ndarray, np.ndarray]:

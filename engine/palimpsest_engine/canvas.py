@@ -1,0 +1,39 @@
+"""A document cut into what is kept and what is to be written. Text only: knows no tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from palimpsest_engine.request import FillRequest, Span
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Text of the user's that no model output ever replaces."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """A span to be written anew; `text` is what stands there now."""
+
+    span: Span
+    text: str
+
+
+def pieces(request: FillRequest) -> tuple[Keep | Hole, ...]:
+    """Keep, Hole, Keep, ..., Hole, Keep: alternating, beginning and ending with a (possibly empty) Keep."""
+    out: list[Keep | Hole] = []
+    at = 0
+    for hole in request.holes:
+        out += (Keep(request.text[at : hole.start]), Hole(hole, request.text[hole.start : hole.end]))
+        at = hole.end
+    out.append(Keep(request.text[at:]))
+    return tuple(out)
+
+
+def newline_of(text: str) -> str:
+    """The newline a document uses most: `\\r\\n` or `\\n`. A model sees and writes only `\\n`."""
+    crlf = text.count("\r\n")
+    return "\r\n" if crlf > text.count("\n") - crlf else "\n"

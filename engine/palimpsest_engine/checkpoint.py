@@ -1,0 +1,223 @@
+"""Finds, verifies and loads a checkpoint. Says plainly what is wrong with one; knows nothing of fills."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from palimpsest_engine.engine import EngineSettings
+from palimpsest_engine.errors import CheckpointBroken, CheckpointMissing, OutOfMemory, UnsupportedCheckpoint
+from palimpsest_engine.spec import Spec, read_spec
+
+EMBEDDED = Path(__file__).parent / "embedded"
+ARCHITECTURE = "DiffusionGemmaForBlockDiffusion"
+BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1,
+         "BOOL": 1}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A loaded checkpoint: the model in evaluation mode, its tokenizer, and what it says of itself."""
+
+    folder: Path
+    spec: Spec
+    model: Any
+    tokenizer: Any
+    device: str
+    dtype: str
+
+
+def locate(name: str | None) -> Path:
+    """The folder of a checkpoint: the embedded one, a path, or a model id already in the local Hugging Face cache."""
+    if name is None:
+        if not (EMBEDDED / "config.json").exists():
+            raise CheckpointMissing(f"This installation has no embedded checkpoint (looked in {EMBEDDED}).")
+        return EMBEDDED
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise CheckpointMissing(f"{name} is a file; a checkpoint is a folder with config.json and safetensors weights.")
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+        try:
+            return Path(snapshot_download(name, local_files_only=True))
+        except (LocalEntryNotFoundError, HFValidationError):
+            raise CheckpointMissing(
+                f"There is no folder {name}, and no model of that id in the local Hugging Face cache. "
+                f"Nothing is downloaded unasked: run `hf download {name}` once."
+            ) from None
+    raise CheckpointMissing(f"There is no checkpoint folder {name}.")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a checkpoint's file."""
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise CheckpointBroken(f"The checkpoint lacks {path.name} (looked in {path.parent}).") from None
+    except ValueError as error:
+        raise CheckpointBroken(f"{path} is not valid JSON: {error}.") from None
+    if not isinstance(value, dict):
+        raise CheckpointBroken(f"{path} is not a JSON object.")
+    return value
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files a checkpoint consists of; pickles are refused, whatever they are called."""
+    index = folder / "model.safetensors.index.json"
+    if index.exists():
+        names = sorted(set(read_json(index).get("weight_map", {}).values()))
+        if missing := [name for name in names if not (folder / name).exists()]:
+            raise CheckpointBroken(f"The checkpoint lacks {len(missing)} of its {len(names)} weight files, first {missing[0]}.")
+        return [folder / name for name in names]
+    if (folder / "model.safetensors").exists():
+        return [folder / "model.safetensors"]
+    pickles = [p.name for p in folder.iterdir() if p.suffix in {".bin", ".pt", ".pth", ".ckpt", ".pkl"}]
+    if pickles:
+        raise UnsupportedCheckpoint(
+            f"{folder} holds its weights as a pickle ({pickles[0]}); only safetensors are loaded, as a pickle can run code."
+        )
+    raise CheckpointMissing(f"There are no weights in {folder} (no model.safetensors).")
+
+
+def tensor_bytes(path: Path) -> int:
+    """Bytes of tensor data a safetensors file holds; its header is checked against its length first."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(8)
+        if start[:2] in (b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05"):
+            raise UnsupportedCheckpoint(
+                f"{path} is a pickle with a safetensors name; only safetensors are loaded, as a pickle can run code."
+            )
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+        if length > size - 8:
+            raise CheckpointBroken(f"{path} is truncated or not a safetensors file ({size} bytes).")
+        try:
+            header: dict[str, Any] = json.loads(file.read(length))
+            total = 0
+            for name, tensor in header.items():
+                if name != "__metadata__":
+                    begin, end = tensor["data_offsets"]
+                    if end - begin != math.prod(tensor["shape"]) * BYTES.get(tensor["dtype"], 0) and tensor["dtype"] in BYTES:
+                        raise ValueError(name)
+                    total = max(total, end)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise CheckpointBroken(f"{path} has a damaged safetensors header.") from None
+    if size != 8 + length + total:
+        raise CheckpointBroken(f"{path} is truncated or was added to: {size} bytes, its header promises {8 + length + total}.")
+    return total
+
+
+def verify(folder: Path, spec: Spec) -> int:
+    """Check everything that can be checked before loading; bytes of the weights on disk."""
+    config = read_json(folder / "config.json")
+    if ARCHITECTURE not in config.get("architectures", [ARCHITECTURE]) or config.get("model_type") != "diffusion_gemma":
+        raise UnsupportedCheckpoint(
+            f"{folder} is a {config.get('model_type', 'model of unknown kind')}; this engine runs {ARCHITECTURE} only."
+        )
+    if "auto_map" in config:
+        raise UnsupportedCheckpoint(f"{folder} wants to run code of its own (auto_map); that is never done.")
+    if quantisation := config.get("quantization_config"):
+        method = quantisation.get("quant_method", "unknown")
+        raise UnsupportedCheckpoint(
+            f"{folder} is quantised ({method}); this version loads unquantised weights only (bfloat16 or float32)."
+        )
+    if not (folder / "tokenizer.json").exists():
+        raise CheckpointBroken(f"The checkpoint lacks tokenizer.json (looked in {folder}).")
+    files = weight_files(folder)
+    total = sum(tensor_bytes(path) for path in files)
+    for path in files:
+        wanted = spec.sha256.get(path.name)
+        if wanted and hashlib.sha256(path.read_bytes()).hexdigest() != wanted:
+            raise CheckpointBroken(f"{path} is not the file that was published: its SHA-256 differs. Reinstall it.")
+    return total
+
+
+def gib(size: float) -> str:
+    """Bytes for people."""
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
+
+
+def choose(settings: EngineSettings) -> tuple[str, str]:
+    """(device, dtype): a GPU if there is one; on a CPU bfloat16 only where the processor multiplies it natively."""
+    import torch
+
+    device = settings.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise UnsupportedCheckpoint(f"The setting device is {device}, but torch sees no CUDA device; set it to auto or cpu.")
+    dtype: str = settings.dtype
+    if dtype == "auto":
+        native = device != "cpu" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        dtype = "bfloat16" if native else "float32"
+    return device, dtype
+
+
+def check_memory(stored: int, stored_dtype: str, device: str, dtype: str) -> None:
+    """Raise `OutOfMemory` if the weights do not fit, with what they need, what is free, and what to do."""
+    import torch
+
+    needed = stored * {"float32": 4, "bfloat16": 2}[dtype] / {"float32": 4}.get(stored_dtype, 2)
+    if device.startswith("cuda"):
+        free, where = torch.cuda.mem_get_info(device)[0], f"on {device}"
+    else:
+        free, where = psutil.virtual_memory().available, "of main memory"
+    if needed * 1.1 > free:
+        raise OutOfMemory(
+            f"The checkpoint needs {gib(needed * 1.1)} in {dtype} and {gib(free)} {where} is free; "
+            "close something, choose another device, or use the embedded checkpoint (set checkpoint to null)."
+        )
+
+
+def load(settings: EngineSettings) -> Checkpoint:
+    """Verify and load; every tensor of the model must have come from the files."""
+    folder = locate(settings.checkpoint)
+    spec = read_spec(folder)
+    stored = verify(folder, spec)
+    device, dtype = choose(settings)
+    check_memory(stored, str(read_json(folder / "config.json").get("dtype", "bfloat16")), device, dtype)
+
+    import torch
+    from tokenizers import Tokenizer
+    from transformers import DiffusionGemmaForBlockDiffusion
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    if device == "cpu":
+        torch.set_num_threads(settings.threads or min(8, psutil.cpu_count(logical=False) or 1, len(psutil.Process().cpu_affinity())))
+    try:
+        # The dtype goes to from_pretrained: casting a built model would also cast its rotary frequencies.
+        model, info = DiffusionGemmaForBlockDiffusion.from_pretrained(
+            folder,
+            dtype=getattr(torch, dtype),
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+            experts_implementation="eager" if device == "cpu" else None,
+        )
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise CheckpointBroken(f"The checkpoint in {folder} cannot be loaded: {str(error).splitlines()[0]}") from error
+    except Exception as error:
+        # safetensors and tokenizers raise bare exception types of their own.
+        raise CheckpointBroken(f"The checkpoint in {folder} cannot be loaded: {error}") from error
+    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if keys := sorted(map(str, info.get(kind) or [])):
+            raise CheckpointBroken(f"The weights in {folder} do not fit its config: {len(keys)} {kind.replace('_', ' ')}, first {keys[0]}.")
+    model = model.eval().to(device)
+    vocabulary = model.config.get_text_config().vocab_size
+    if tokenizer.get_vocab_size() > vocabulary:
+        raise CheckpointBroken(f"The tokenizer in {folder} has {tokenizer.get_vocab_size()} entries, the model {vocabulary}.")
+    return Checkpoint(folder, spec, model, tokenizer, device, dtype)

@@ -1,0 +1,150 @@
+"""Is everything there that a fill needs? One check after the other, each with what to do about it.
+
+Imports torch inside functions only, and asks the engine through its seam, as everybody does.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from palimpsest_engine.engine import Engine, EngineSettings
+from palimpsest_engine.errors import GrammarMissing, PalimpsestError
+from palimpsest_engine.grammars import languages, load
+from palimpsest_engine.request import FillRequest, Span
+
+_PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "pygls", "tree-sitter")
+_SAMPLE = "def area(width, height):\n    return \n\n\nprint(area(3, 4))\n"
+_GIB = 2**30
+_TIGHT = _GIB  # less free main memory than this, and the embedded checkpoint makes the machine swap
+_SLOW_MS = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at. found: what it is like. advice: what to do, empty when all is well."""
+
+    name: str
+    status: Literal["ok", "warning", "error"]
+    found: str
+    advice: str = ""
+
+
+def examine(settings: EngineSettings, open_engine: Callable[[EngineSettings], Engine]) -> Iterator[Check]:
+    """Every check, as soon as it is made. Raises nothing that a user can cause."""
+    yield check_python()
+    yield from check_packages()
+    yield check_memory()
+    yield check_device(settings.device)
+    yield check_grammars()
+    engine = open_engine(settings)
+    try:
+        checkpoint = check_checkpoint(engine)
+        yield checkpoint
+        if checkpoint.status == "ok":
+            yield check_fill(engine)
+    finally:
+        engine.close()
+
+
+def check_python() -> Check:
+    """A Python that this package supports."""
+    found = f"{platform.python_version()} ({sys.executable})"
+    if (3, 11) <= sys.version_info < (3, 14):
+        return Check("python", "ok", found)
+    return Check("python", "error", found, "install it with Python 3.11, 3.12 or 3.13")
+
+
+def check_packages() -> Iterator[Check]:
+    """The packages that do the work, in one line; one more for each that is missing."""
+    versions = []
+    for name in _PACKAGES:
+        try:
+            versions.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            yield Check(
+                name, "error", "not installed", f"install palimpsest-ls again, it brings {name} along"
+            )
+    yield Check("packages", "ok", ", ".join(versions))
+
+
+def check_memory() -> Check:
+    """Free main memory."""
+    import psutil
+
+    memory = psutil.virtual_memory()
+    found = f"{memory.available / _GIB:.1f} of {memory.total / _GIB:.1f} GiB free"
+    if memory.available >= _TIGHT:
+        return Check("memory", "ok", found)
+    return Check("memory", "warning", found, "close something: fills are slow when the machine swaps")
+
+
+def check_device(device: str) -> Check:
+    """Where the model would run, and how much room there is."""
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return Check("device", "error", f"torch cannot be imported: {why}", "install palimpsest-ls again")
+    cuda = torch.cuda.is_available()
+    if device.startswith("cuda") and not cuda:
+        return Check("device", "error", f"{device} was asked for; torch sees no GPU", "use --device cpu")
+    if device == "cpu" or not cuda:
+        return Check("device", "ok", f"cpu, {torch.get_num_threads()} threads")
+    try:
+        free, total = torch.cuda.mem_get_info(None if device == "auto" else device)
+        name = torch.cuda.get_device_name(None if device == "auto" else device)
+    except (RuntimeError, ValueError, AssertionError) as error:
+        return Check("device", "error", f"{device}: {str(error).splitlines()[0]}", "use --device auto")
+    return Check("device", "ok", f"{name}, {free / _GIB:.1f} of {total / _GIB:.1f} GiB free")
+
+
+def check_grammars() -> Check:
+    """Every grammar can be loaded."""
+    missing = []
+    for name in languages():
+        try:
+            load(name)
+        except GrammarMissing:
+            missing.append(name)
+    if not missing:
+        return Check("grammars", "ok", f"{len(languages())} languages")
+    advice = "fills in these languages are not checked; install palimpsest-ls again"
+    return Check("grammars", "error", f"cannot load {', '.join(missing)}", advice)
+
+
+def check_checkpoint(engine: Engine) -> Check:
+    """The checkpoint can be loaded."""
+    begun = time.perf_counter()
+    engine.warm()
+    while (status := engine.status()).state in ("starting", "loading"):
+        time.sleep(0.02)
+    if status.state == "error":
+        return Check(
+            "checkpoint", "error", status.reason, "choose another with --checkpoint, or install it again"
+        )
+    seconds = time.perf_counter() - begun
+    return Check("checkpoint", "ok", f"{status.model} on {status.device}, loaded in {seconds:.1f} s")
+
+
+def check_fill(engine: Engine) -> Check:
+    """One small fill, timed; what the model writes is not judged."""
+    at = _SAMPLE.index("return ") + len("return ")
+    request = FillRequest(_SAMPLE, (Span(at, at),), language="python", max_lines=1)
+    job = engine.submit(request)
+    try:
+        fill = job.future.result()
+    except PalimpsestError as error:
+        return Check("fill", "error", str(error), "try --device cpu, and the embedded checkpoint")
+    finally:
+        job.cancel()
+    text = repr(fill.texts[0]) if not fill.empty else f"nothing offered ({fill.reason})"
+    found = f"{fill.ms:.0f} ms, {fill.nfe} decoder passes: {text}"
+    if fill.ms > _SLOW_MS:
+        return Check("fill", "warning", found, "this is slow: is something else using the processor?")
+    return Check("fill", "ok", found)

@@ -1,0 +1,371 @@
+"""One request from text to text: lay out, encode, denoise several hole sizes, rank, check the syntax, read out.
+
+Runs on the thread that owns the model and yields a `Draft` per denoising step, then one `Fill`. Policy lives here:
+which sizes, which candidate, when to repair, when to give up. The loop itself is in `denoise.py`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from palimpsest_engine.cache import PrefixCache, encode
+from palimpsest_engine.canvas import newline_of, pieces
+from palimpsest_engine.checkpoint import Checkpoint
+from palimpsest_engine.denoise import Canvas, Step, denoise
+from palimpsest_engine.errors import FillCancelled
+from palimpsest_engine.layout import Layout, Tokens, lay_out
+from palimpsest_engine.request import Draft, DraftPiece, Fill, FillRequest, Span, Verdict
+from palimpsest_engine.syntax import SyntaxGate, language_of
+
+REPAIR_ROUNDS, REPAIR_STEPS = 3, 4
+SCORED_SUFFIX = 8
+CACHED_DOCUMENTS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One candidate's canvas: token ids `[T]` with holes at `spans` (canvas positions), and whether it settled."""
+
+    tokens: Tensor
+    spans: tuple[range, ...]
+    settled: bool
+
+
+class Filler:
+    """Fills requests with one checkpoint. Not thread-safe: it belongs to the engine's thread."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.spec, self.model = checkpoint.spec, checkpoint.model
+        self.tokens = Tokens(checkpoint.tokenizer, self.model.config.get_text_config().vocab_size)
+        banned = torch.zeros(self.tokens.vocabulary, dtype=torch.bool)
+        banned[list(self.tokens.special)] = True
+        banned[checkpoint.tokenizer.get_vocab_size() :] = True
+        self.all_banned = banned.to(self.model.device)
+        if self.spec.filler is not None:
+            banned = banned.clone()
+            banned[self.spec.filler] = False
+        self.banned = banned.to(self.model.device)
+        self._caches: dict[str, PrefixCache] = {}
+
+    def prefix_cache(self, document: str) -> PrefixCache:
+        """The cache of a document; those of the few used last are kept."""
+        cache = self._caches.pop(document, None) or PrefixCache(self.model)
+        self._caches[document] = cache
+        while len(self._caches) > CACHED_DOCUMENTS:
+            self._caches.pop(next(iter(self._caches)))
+        return cache
+
+    def fill(self, request: FillRequest, cancelled: Callable[[], bool] = lambda: False) -> Iterator[Draft | Fill]:
+        """Drafts, then the `Fill`. Raises `FillCancelled` before the next decoder pass once `cancelled()` is true."""
+        begun = time.perf_counter()
+        text, shift, fills = request.text, 0, list[Fill]()
+        for group in self.groups(request):
+            holes = tuple(Span(hole.start + shift, hole.end + shift) for hole in group)
+            part = replace(request, text=text, holes=holes)
+            for event in OneCanvas(self, part, cancelled).run():
+                if isinstance(event, Fill):
+                    fills.append(event)
+                    text = part.splice(event.texts)
+                    shift = len(text) - len(request.text)
+                else:
+                    done = tuple((DraftPiece(t, True),) for fill in fills for t in fill.texts)
+                    later = len(request.holes) - len(done) - len(event.holes)
+                    yield replace(event, holes=(*done, *event.holes, *((),) * later))
+            shift = len(text) - len(request.text)
+        yield joined(fills, (time.perf_counter() - begun) * 1000)
+
+    def groups(self, request: FillRequest) -> Iterator[tuple[Span, ...]]:
+        """Runs of holes that fit in one canvas together, by the tokens between them; denoised together."""
+        least = 2 * min(self.spec.hole_sizes)
+        group: list[Span] = []
+        used = 0
+        for hole in request.holes:
+            between = len(self.tokens.encode(request.text[group[-1].end : hole.start])) if group else 0
+            if group and used + between + 2 * least > self.spec.canvas:
+                yield tuple(group)
+                group, used, between = [], 0, 0
+            group.append(hole)
+            used += between + least
+        yield tuple(group)
+
+
+class OneCanvas:
+    """The fill of one group of holes that share a canvas (or of one long hole, canvas after canvas)."""
+
+    def __init__(self, filler: Filler, request: FillRequest, cancelled: Callable[[], bool]) -> None:
+        self.filler, self.request, self.cancelled = filler, request, cancelled
+        self.spec, self.tokens, self.model = filler.spec, filler.tokens, filler.model
+        self.language = language_of(request.path, request.language)
+        self.layout = lay_out(pieces(request), self.spec, self.tokens, self.language)
+        self.cache = filler.prefix_cache(request.document)
+        self.generator = torch.Generator(self.model.device).manual_seed(request.seed)
+        self.newline = newline_of(request.text)
+        self.opening = ""  # what whole canvases of a long hole have already written
+        self.nfe = 0
+
+    def run(self) -> Iterator[Draft | Fill]:
+        """Drafts, then this group's `Fill`."""
+        self.check_cancelled()
+        encoded = self.cache.encode(self.layout.context)
+        sizes, blocks = self.sizes()
+        layout = self.layout
+        for _ in range(blocks):
+            layout = yield from self.block(layout)
+        rows = yield from self.denoised(layout, sizes)
+        ranked = self.ranked(layout, rows)
+        fill = yield from self.judged(layout, ranked)
+        self.cache.rollback(len(self.layout.context))
+        yield replace(fill, encoded=encoded, context=len(self.layout.context), nfe=self.nfe)
+
+    def check_cancelled(self) -> None:
+        """Raise if nobody waits for this any more."""
+        if self.cancelled():
+            raise FillCancelled("The fill was cancelled.")
+
+    def sizes(self) -> tuple[list[int], int]:
+        """(hole sizes to denoise as one batch, whole canvases to write before them)."""
+        request, spec, count = self.request, self.spec, len(self.request.holes)
+        room = spec.canvas - sum(map(len, self.layout.between))
+        present = len(self.tokens.encode(request.text[request.holes[0].start : request.holes[0].end]))
+        wanted = sorted(request.sizes or spec.hole_sizes)
+        if count == 1 and request.strength < 1.0:
+            wanted = [present + min(spec.hole_sizes)]  # what stands there decides; the surplus is for growing
+        elif count == 1 and not request.sizes and present > wanted[-1]:
+            wanted = [present]
+        fitting = [size for size in wanted if size * count <= room]
+        if count > 1:
+            return fitting or [max(1, room // count)], 0
+        if fitting:
+            return fitting, 0
+        return list(spec.hole_sizes), -(-(wanted[0] - max(spec.hole_sizes)) // spec.canvas)
+
+    def canvas(self, layout: Layout, sizes: Sequence[int]) -> tuple[Canvas, list[tuple[range, ...]]]:
+        """One row a size, and where its holes are. A row is `hole, between, hole, ..., right pins`, all rows equally long."""
+        rows, spans = list[list[int]](), list[tuple[range, ...]]()
+        for size in sizes:
+            row, where = list[int](), list[range]()
+            for kept in (*layout.between, ()):
+                where.append(range(len(row), len(row) + size))
+                row += [layout.end] * size + list(kept)
+            rows.append(row)
+            spans.append(tuple(where))
+        length = min(max(self.spec.canvas, max(map(len, rows))), max(map(len, rows)) + self.spec.pins)
+        right = [*layout.right, *[layout.end] * length]
+        ids = torch.tensor([(row + right)[:length] for row in rows], device=self.model.device)
+        is_hole = torch.zeros_like(ids, dtype=torch.bool)
+        for i, where_in_row in enumerate(spans):
+            for span in where_in_row:
+                is_hole[i, span.start : span.stop] = True
+        return Canvas(ids, is_hole, self.filler.banned, self.healing(layout)), spans
+
+    def healing(self, layout: Layout) -> dict[int, Tensor]:
+        """The first hole position may only continue the token the cursor stands in."""
+        if not layout.healed:
+            return {}
+        ids = self.tokens.starting_with(layout.healed)
+        return {0: torch.tensor(ids, device=self.model.device)}
+
+    def steps(self, canvas: Canvas, spans: Sequence[tuple[range, ...]], layout: Layout, limit: int) -> Generator[Draft, None, Step]:
+        """Denoise, showing the most certain row after each step; the last step is returned."""
+        sampling = replace(self.spec.sampling, max_steps=limit)
+        branch = self.cache.cache.branch(canvas.tokens.shape[0])
+        last: Step | None = None
+        self.check_cancelled()
+        for step in denoise(self.model, branch, canvas, sampling, self.generator):
+            self.nfe += 1
+            last = step
+            yield self.draft(step, canvas, spans, layout)
+            self.check_cancelled()
+        assert last is not None
+        return last
+
+    def draft(self, step: Step, canvas: Canvas, spans: Sequence[tuple[range, ...]], layout: Layout) -> Draft:
+        """The row with the least mean entropy over its holes, as text with the settled and unsettled told apart."""
+        holes = canvas.is_hole.sum(-1)
+        row = int(((step.entropy * canvas.is_hole).sum(-1) / holes).argmin())
+        shown = []
+        for index, span in enumerate(spans[row]):
+            ids, accepted = step.tokens[row, list(span)].tolist(), step.accepted[row, list(span)].tolist()
+            shown.append(self.draft_pieces(ids, accepted, layout.healed if index == 0 else ""))
+        if self.opening:
+            shown[0] = (DraftPiece(self.opening, True), *shown[0])
+        settled = float((step.accepted[row] & canvas.is_hole[row]).sum() / holes[row])
+        return Draft(self.nfe, tuple(shown), settled)
+
+    def draft_pieces(self, ids: list[int], accepted: list[bool], healed: str) -> tuple[DraftPiece, ...]:
+        """Runs of equally settled tokens as text, without filler and without the healed beginning."""
+        runs: list[tuple[list[int], bool]] = []
+        for token, settled in zip(self.until_filler(ids), accepted, strict=False):
+            if runs and runs[-1][1] == settled:
+                runs[-1][0].append(token)
+            else:
+                runs.append(([token], settled))
+        out, skip = list[DraftPiece](), len(healed)
+        for run, settled in runs:
+            text = self.tokens.decode(run)
+            text, skip = text[skip:], max(0, skip - len(text))
+            if text:
+                out.append(DraftPiece(text.replace("\n", self.newline), settled))
+        return tuple(out)
+
+    def until_filler(self, ids: list[int]) -> list[int]:
+        """The tokens before the first filler."""
+        filler = self.spec.filler
+        return ids[: ids.index(filler)] if filler is not None and filler in ids else ids
+
+    def block(self, layout: Layout) -> Generator[Draft, None, Layout]:
+        """Write one whole canvas of a long hole and commit it to the cache; the layout that continues after it."""
+        size = self.spec.canvas
+        ids = torch.full((1, size), layout.end, device=self.model.device)
+        canvas = Canvas(ids, torch.ones_like(ids, dtype=torch.bool), self.filler.all_banned, self.healing(layout))
+        step = yield from self.steps(canvas, [(range(size),)], layout, self.limit)
+        written = step.tokens[0].tolist()
+        self.opening += self.text_of(written, layout.healed)
+        committed = (*layout.context, *written)
+        self.cache.encode(committed)
+        return replace(layout, context=committed, healed="")
+
+    @property
+    def limit(self) -> int:
+        """Denoising steps a canvas at most."""
+        return self.request.max_steps or self.spec.sampling.max_steps
+
+    def denoised(self, layout: Layout, sizes: Sequence[int]) -> Generator[Draft, None, list[Row]]:
+        """All sizes as one batch over the shared prefix."""
+        canvas, spans = self.canvas(layout, sizes)
+        if self.request.strength < 1.0 and len(self.request.holes) == 1 and not self.opening:
+            canvas = self.seeded(canvas, spans[0][0], layout)
+        step = yield from self.steps(canvas, spans, layout, self.limit)
+        return [Row(step.tokens[i], spans[i], bool(step.finished[i])) for i in range(len(sizes))]
+
+    def seeded(self, canvas: Canvas, span: range, layout: Layout) -> Canvas:
+        """Begin with the present tokens of the hole, all but about `strength` of them; the rest is noise."""
+        hole = self.request.holes[0]
+        present = self.tokens.encode(layout.healed + self.request.text[hole.start : hole.end].replace("\r\n", "\n"))
+        present = present[: len(span)]
+        start, known = canvas.tokens.clone(), torch.zeros_like(canvas.is_hole)
+        start[0, span.start : span.start + len(present)] = torch.tensor(present, device=start.device)
+        draw = torch.rand(known.shape, generator=self.generator, device=known.device)
+        known[0, span.start : span.start + len(present)] = True
+        return replace(canvas, start=start, start_known=known & (draw >= self.request.strength))
+
+    def text_of(self, ids: list[int], healed: str) -> str:
+        """Document text of a hole's tokens: up to the filler, without the healed beginning, in the document's newlines."""
+        text = self.tokens.decode(self.until_filler(ids))
+        return text[len(healed) :].replace("\n", self.newline) if text.startswith(healed) else ""
+
+    def texts(self, row: Row, layout: Layout) -> tuple[str, ...]:
+        """What a row writes into each hole, within the request's limit of lines."""
+        out = []
+        for index, span in enumerate(row.spans):
+            text = self.text_of(row.tokens[list(span)].tolist(), layout.healed if index == 0 else "")
+            text = self.opening + text if index == 0 else text
+            if self.request.max_lines is not None:
+                text = "".join(text.splitlines(keepends=True)[: self.request.max_lines]).rstrip("\r\n")
+            after = self.request.text[self.request.holes[index].end :]
+            out.append(text.rstrip(" \t") if after.startswith(("\n", "\r\n")) else text)
+        return tuple(out)
+
+    @torch.no_grad()
+    def ranked(self, layout: Layout, rows: list[Row]) -> list[Row]:
+        """Rows by the causal encoder's log-likelihood of hole and following text, best first; the same pass scores all.
+
+        A summed likelihood prefers the shortest hole, so it is divided by (tokens)^`length_power`.
+        """
+        rows = [row for row in rows if any(self.texts(row, layout))] or rows[:1]
+        if len(rows) == 1:
+            return rows
+        sequences = [self.scored(layout, row) for row in rows]
+        longest = max(map(len, sequences))
+        last = layout.context[-1]
+        ids = torch.tensor([[last, *seq, *[layout.end] * (longest - len(seq))] for seq in sequences], device=self.model.device)
+        branch = self.cache.cache.branch(len(rows), len(layout.context) - 1)
+        logits = self.model.lm_head(encode(self.model, branch, ids[:, :-1])).float()
+        cap = self.model.final_logit_softcapping
+        logprobs = torch.log_softmax(torch.tanh(logits / cap) * cap, dim=-1)
+        each = torch.gather(logprobs, 2, ids[:, 1:, None]).squeeze(2)
+        scores = [float(each[i, : len(s)].sum()) / len(s) ** self.spec.length_power for i, s in enumerate(sequences)]
+        return [row for _, row in sorted(zip(scores, rows, strict=True), key=lambda pair: -pair[0])]
+
+    def scored(self, layout: Layout, row: Row) -> list[int]:
+        """The tokens a candidate is scored by: its holes without filler, what is pinned between, and a little suffix."""
+        out = list[int]()
+        for span, kept in zip(row.spans, (*layout.between, layout.right[:SCORED_SUFFIX]), strict=True):
+            out += [*self.until_filler(row.tokens[list(span)].tolist()), *kept]
+        return out or [layout.end]
+
+    def judged(self, layout: Layout, ranked: list[Row]) -> Generator[Draft, None, Fill]:
+        """The best candidate that makes the document's syntax no worse: as it is, repaired, cut, or none at all."""
+        nothing = ("",) * len(self.request.holes)
+        best = self.texts(ranked[0], layout)
+        if not any(best):
+            return Fill(nothing, Verdict("no worse", "nothing was written"), "The model has nothing to add here.")
+        gate = SyntaxGate(self.request.text, self.request.holes, self.language)
+        judged = [(row, texts, gate.judge(texts)) for row in ranked if any(texts := self.texts(row, layout))]
+        passed = [(row, texts, verdict) for row, texts, verdict in judged if verdict.status != "worse"]
+        if passed:
+            row, texts, verdict = passed[0]
+            others = tuple(dict.fromkeys(other for _, other, _ in passed[1:] if other != texts))
+            return Fill(texts, verdict, settled=row.settled, alternatives=others)
+        row, _, verdict = judged[0]
+        for _ in range(REPAIR_ROUNDS):
+            row = yield from self.repaired(layout, row, verdict)
+            texts = self.texts(row, layout)
+            verdict = gate.judge(texts)
+            if any(texts) and verdict.status != "worse":
+                return Fill(texts, verdict, treatment="repaired", settled=row.settled)
+        for _, texts, _ in judged:
+            kept = gate.cut(texts)
+            if kept is not None and any(kept):
+                return Fill(kept, gate.judge(kept), treatment="cut")
+        return Fill(nothing, judged[0][2], "Every candidate would have broken the syntax.", treatment="rejected")
+
+    def repaired(self, layout: Layout, row: Row, verdict: Verdict) -> Generator[Draft, None, Row]:
+        """Renoise what the gate found bad (and its neighbours), keep the rest as a start, denoise a few steps more."""
+        canvas, _ = self.canvas(layout, [len(row.spans[0])])
+        tokens = row.tokens[: canvas.tokens.shape[1]].unsqueeze(0)
+        broken = torch.zeros_like(canvas.is_hole)
+        for position in self.positions(layout, row, verdict.bad):
+            broken[0, max(0, position - 1) : position + 2] = True
+        known = canvas.is_hole & ~broken
+        canvas = replace(canvas, start=tokens, start_known=known)
+        step = yield from self.steps(canvas, [row.spans], layout, REPAIR_STEPS)
+        return Row(step.tokens[0], row.spans, bool(step.finished[0]))
+
+    def positions(self, layout: Layout, row: Row, bad: tuple[Span, ...]) -> list[int]:
+        """Canvas positions whose text overlaps or touches a bad span of the spliced document."""
+        found, shift = list[int](), 0
+        for index, (span, hole) in enumerate(zip(row.spans, self.request.holes, strict=True)):
+            at = hole.start + shift + (len(self.opening) - len(layout.healed) if index == 0 else 0)
+            for position in span:
+                text = self.tokens.texts[int(row.tokens[position])].replace("\n", self.newline)
+                if any(at <= b.end and b.start <= at + len(text) for b in bad):
+                    found.append(position)
+                at += len(text)
+            shift += len(self.texts(row, layout)[index]) - (hole.end - hole.start)
+        return found or [position for span in row.spans for position in span]
+
+
+def joined(fills: Sequence[Fill], ms: float) -> Fill:
+    """One answer out of those of the canvases: texts in order, the gravest verdict and treatment, sums of the work."""
+    if len(fills) == 1:
+        return replace(fills[0], ms=ms)
+    gravity = ("valid", "no worse", "not checked", "worse")
+    treatments = ("none", "repaired", "cut", "rejected")
+    return Fill(
+        texts=tuple(text for fill in fills for text in fill.texts),
+        # The last canvas was judged on the document with all the others in it.
+        verdict=max((fill.verdict for fill in reversed(fills)), key=lambda verdict: gravity.index(verdict.status)),
+        reason="; ".join(dict.fromkeys(fill.reason for fill in fills if fill.reason)),
+        treatment=max((fill.treatment for fill in fills), key=treatments.index),
+        nfe=sum(fill.nfe for fill in fills),
+        ms=ms,
+        settled=all(fill.settled for fill in fills),
+        encoded=sum(fill.encoded for fill in fills),
+        context=max(fill.context for fill in fills),
+    )

@@ -1,0 +1,158 @@
+"""Lays a document's pieces out as tokens: what the encoder reads, what the canvas pins, what the hole may begin with.
+
+Knows the tokenizer and the prompt dialects; no tensors, no model. Offsets of text are code points, as everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from palimpsest_engine.canvas import Hole, Keep
+from palimpsest_engine.errors import UnsupportedCheckpoint
+from palimpsest_engine.spec import Spec
+
+# Of a huge file only this much around the hole is ever tokenised; the window moves in such steps, so that typing on
+# does not shift it (and with it every cached token) at each keystroke.
+WINDOW, STRIDE = 65_536, 16_384
+TOKEN_STRIDE = 64
+LONGEST_HEALED = 24
+EOS = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """One canvas worth of holes.
+
+    context: encoder tokens. healed: text at the end of the document's prefix that the first hole writes again (token
+    healing). between: pinned tokens after each hole but the last. right: pinned tokens after the last hole (the canvas
+    takes as many as fit). end: what fills up after the suffix ends.
+    """
+
+    context: tuple[int, ...]
+    healed: str
+    between: tuple[tuple[int, ...], ...]
+    right: tuple[int, ...]
+    end: int
+
+
+class Tokens:
+    """The tokenizer as this engine uses it: plain text to ids and back, and the vocabulary by text."""
+
+    def __init__(self, tokenizer: Any, vocabulary: int) -> None:
+        self.tokenizer = tokenizer
+        self.vocabulary = vocabulary
+        self._texts: list[str] | None = None
+        self._special = {int(i) for i, t in tokenizer.get_added_tokens_decoder().items() if t.special}
+
+    @property
+    def special(self) -> frozenset[int]:
+        """Control tokens: pad, end of turn, images and the like."""
+        return frozenset(self._special)
+
+    @property
+    def texts(self) -> list[str]:
+        """Text of each id; the empty string for control tokens and for pieces of characters."""
+        if self._texts is None:
+            decoded = self.tokenizer.decode_batch([[i] for i in range(self.vocabulary)], skip_special_tokens=False)
+            self._texts = ["" if i in self._special or "\ufffd" in t else t for i, t in enumerate(decoded)]
+        return self._texts
+
+    def control(self, name: str) -> int:
+        """Id of a control token a dialect needs."""
+        found = self.tokenizer.token_to_id(name)
+        if found is None:
+            raise UnsupportedCheckpoint(f"The chat dialect needs the token {name}, which this checkpoint's tokenizer lacks.")
+        return int(found)
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text; what looks like a control token in it is encoded as the text it is."""
+        return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of ids, up to the first byte sequence that is no character."""
+        text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True)
+        return text.split("\ufffd", 1)[0]
+
+    def starting_with(self, text: str) -> list[int]:
+        """Ids whose text begins with `text`."""
+        return [i for i, t in enumerate(self.texts) if t.startswith(text)]
+
+
+def prefix_window(text: str) -> str:
+    """The end of a long prefix, from the start of a line; stable while the user types at its end."""
+    if len(text) <= WINDOW:
+        return text
+    start = -(-(len(text) - WINDOW) // STRIDE) * STRIDE
+    line = text.find("\n", start - 1) + 1
+    return text[line or start :]
+
+
+def heal(tokens: Tokens, ids: list[int]) -> tuple[list[int], str]:
+    """(ids without the last token, its text): the hole writes that token again, so that it may end up a longer one."""
+    if not ids:
+        return ids, ""
+    text = tokens.texts[ids[-1]]
+    if not text or len(text) > LONGEST_HEALED:
+        return ids, ""
+    return ids[:-1], text
+
+
+def lay_out(pieces: Sequence[Keep | Hole], spec: Spec, tokens: Tokens, language: str | None) -> Layout:
+    """Tokens of a run of pieces `Keep, Hole, Keep, ..., Hole, Keep`, whose first and last reach the document's ends."""
+    keeps = [piece.text.replace("\r\n", "\n") for piece in pieces if isinstance(piece, Keep)]
+    before, after = tokens.encode(prefix_window(keeps[0])), tokens.encode(keeps[-1][:WINDOW])
+    before, healed = heal(tokens, before)
+    suffix = after[: spec.suffix]
+    room = spec.context - len(suffix) - 8
+    if len(before) > room:
+        cut = -(-(len(before) - room) // TOKEN_STRIDE) * TOKEN_STRIDE
+        before = before[cut:]
+    if spec.dialect == "fim":
+        assert spec.suffix_id is not None
+        assert spec.prefix_id is not None
+        context = [spec.bos_id, spec.suffix_id, *suffix, spec.prefix_id, *before]
+        closing, end = [], EOS
+    else:
+        context = chat_context(tokens, suffix, before, language)
+        end = tokens.control("<turn|>")
+        closing = [*tokens.encode("\n```"), end]
+    return Layout(
+        context=tuple(context),
+        healed=healed,
+        between=tuple(tuple(tokens.encode(text)) for text in keeps[1:-1]),
+        right=tuple((after + closing)[: spec.canvas]),
+        end=end,
+    )
+
+
+def chat_context(tokens: Tokens, suffix: list[int], prefix: list[int], language: str | None) -> list[int]:
+    """The prompt of an instruction-tuned checkpoint, ending inside the model's turn, in the middle of its answer.
+
+    The turn tokens are the model's own (Gemma 4 chat template); without the model turn it does not converge. The empty
+    thought block is written out, or the model would begin with one of its own.
+    """
+    turn, end_turn = tokens.control("<|turn>"), tokens.control("<turn|>")
+    channel, end_channel = tokens.control("<|channel>"), tokens.control("<channel|>")
+    name = language or "code"
+    ask = (
+        f"user\nWrite out the whole {name} file whose ending is given below, without changes to that ending. "
+        f"Answer with the file alone.\n\n```{name}\n"
+    )
+    return [
+        tokens.control("<bos>"),
+        turn,
+        *tokens.encode(ask),
+        *suffix,
+        *tokens.encode("\n```"),
+        end_turn,
+        *tokens.encode("\n"),
+        turn,
+        *tokens.encode("model\n"),
+        channel,
+        *tokens.encode("thought\n"),
+        end_channel,
+        *tokens.encode(f"```{name}\n"),
+        *prefix,
+    ]

@@ -1,0 +1,125 @@
+"""The engine in this process: one thread owns the model, requests queue, the newest of a document wins.
+
+torch and transformers are imported on that thread, never on the caller's.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from palimpsest_engine.engine import EngineSettings, EngineStatus, Job
+from palimpsest_engine.errors import FillCancelled, OutOfMemory, PalimpsestError
+from palimpsest_engine.request import Draft, Fill, FillRequest
+
+if TYPE_CHECKING:
+    from palimpsest_engine.fill import Filler
+
+log = logging.getLogger("palimpsest.engine")
+OnDraft = Callable[[Draft], None]
+
+
+class LocalEngine:
+    """Loads a checkpoint on `warm` or the first `submit` and fills one request after the other."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self.settings = settings
+        self._queue: queue.SimpleQueue[tuple[Job, OnDraft | None] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._latest: dict[str, Job] = {}
+        self._status = EngineStatus("starting", "No fill was asked for yet.")
+        self._thread: threading.Thread | None = None
+
+    def status(self) -> EngineStatus:
+        """Loading, ready, busy, or in error and why."""
+        return self._status
+
+    def warm(self) -> None:
+        """Begin loading the checkpoint, if that has not begun."""
+        with self._lock:
+            if self._thread is None and self._status.state != "closed":
+                self._status = EngineStatus("loading", "The checkpoint is being loaded.")
+                # A daemon, so that a process whose editor has died is not held by a fill.
+                self._thread = threading.Thread(target=self._own_the_model, name="palimpsest-model", daemon=True)
+                self._thread.start()
+
+    def submit(self, request: FillRequest, on_draft: OnDraft | None = None) -> Job:
+        """Queue a request; an unfinished one for the same document is cancelled."""
+        job = Job(request)
+        with self._lock:
+            if self._status.state == "closed":
+                job.future.set_exception(FillCancelled("The engine is closed."))
+                return job
+            if request.document:
+                if older := self._latest.get(request.document):
+                    older.cancel()
+                self._latest[request.document] = job
+            self._queue.put((job, on_draft))
+        self.warm()
+        return job
+
+    def close(self) -> None:
+        """Cancel everything and let the thread end."""
+        with self._lock:
+            self._status = EngineStatus("closed", "The engine is closed.")
+            for job in self._latest.values():
+                job.cancel()
+            self._queue.put(None)
+
+    def _own_the_model(self) -> None:
+        """The thread: load, then serve the queue. A failed load answers every request with its sentence."""
+        filler: Filler | None = None
+        failure: PalimpsestError | None = None
+        try:
+            from palimpsest_engine.checkpoint import load
+            from palimpsest_engine.fill import Filler
+
+            checkpoint = load(self.settings)
+            filler = Filler(checkpoint)
+            ready = EngineStatus("ready", "", checkpoint.spec.name, f"{checkpoint.device}, {checkpoint.dtype}")
+        except PalimpsestError as error:
+            failure = error
+        except Exception as error:
+            log.exception("loading failed")
+            failure = PalimpsestError(f"The engine could not start: {error}")
+        if failure is not None:
+            ready = EngineStatus("error", str(failure), exit_code=failure.exit_code)
+        self._become(ready)
+        while (item := self._queue.get()) is not None:
+            job, on_draft = item
+            if filler is None or failure is not None:
+                assert failure is not None
+                job.future.set_exception(failure)
+                continue
+            self._become(EngineStatus("busy", "Denoising.", ready.model, ready.device))
+            self._answer(filler, job, on_draft)
+            self._become(ready)
+
+    def _become(self, status: EngineStatus) -> None:
+        with self._lock:
+            if self._status.state != "closed":
+                self._status = status
+
+    def _answer(self, filler: Filler, job: Job, on_draft: OnDraft | None) -> None:
+        """Exactly one result for the job: a fill, or the error that ended it."""
+        try:
+            for event in filler.fill(job.request, job.cancelled.is_set):
+                if isinstance(event, Fill):
+                    job.future.set_result(event)
+                elif on_draft is not None:
+                    on_draft(event)
+        except PalimpsestError as error:
+            job.future.set_exception(error)
+        except Exception as error:
+            if type(error).__name__ == "OutOfMemoryError":
+                job.future.set_exception(OutOfMemory(f"The device ran out of memory during a fill: {error}"))
+                return
+            log.exception("a fill failed")
+            job.future.set_exception(PalimpsestError(f"The fill failed: {error}"))
+        finally:
+            with self._lock:
+                if self._latest.get(job.request.document) is job:
+                    del self._latest[job.request.document]

@@ -1,0 +1,74 @@
+"""What a checkpoint says of itself beyond its Hugging Face config: dialect, hole sizes, sampling. Torch-free."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from palimpsest_engine.errors import CheckpointBroken
+
+SPEC_FILE = "palimpsest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """max_steps at most; temperature falls linearly from t_max to t_min over them; accept up to `entropy_bound` nats;
+    stop when the argmax has stood still for `stability` steps and the mean hole entropy is below `confidence` nats.
+
+    The defaults are the 26B's own generation config.
+    """
+
+    max_steps: int = 48
+    t_min: float = 0.4
+    t_max: float = 0.8
+    entropy_bound: float = 0.1
+    stability: int = 1
+    confidence: float = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """dialect: `fim` (suffix, then prefix, then the canvas) or `chat` (the same inside a user and a model turn).
+    filler: id the checkpoint puts after a middle too short for its hole; None if it was not trained to.
+    suffix_id, prefix_id, bos_id: the `fim` dialect's control tokens. context, suffix: token budgets of the encoder.
+    canvas: most canvas positions. pins: right pins wanted in a canvas. hole_sizes: tried as one batch.
+    languages: what it was trained on; empty for everything. length_power: exponent of the length normalisation in ranking.
+    sha256: of each weights file, checked on loading where given.
+    """
+
+    name: str
+    dialect: Literal["fim", "chat"] = "chat"
+    languages: tuple[str, ...] = ()
+    filler: int | None = None
+    bos_id: int = 2
+    suffix_id: int | None = None
+    prefix_id: int | None = None
+    context: int = 8192
+    suffix: int = 2048
+    canvas: int = 256
+    pins: int = 32
+    hole_sizes: tuple[int, ...] = (8, 16, 32, 64)
+    length_power: float = 1.0
+    sampling: Sampling = field(default_factory=Sampling)
+    sha256: dict[str, str] = field(default_factory=dict)
+
+
+def read_spec(folder: Path) -> Spec:
+    """The checkpoint's `palimpsest.json`, or the defaults for an instruction-tuned one without it."""
+    path = folder / SPEC_FILE
+    if not path.exists():
+        return Spec(name=folder.name)
+    try:
+        raw: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        known = {f.name for f in fields(Spec)}
+        if unknown := set(raw) - known:
+            raise ValueError(f"unknown keys: {', '.join(sorted(unknown))}")
+        raw["sampling"] = Sampling(**raw.get("sampling", {}))
+        raw["languages"] = tuple(raw.get("languages", ()))
+        if "hole_sizes" in raw:
+            raw["hole_sizes"] = tuple(raw["hole_sizes"])
+        return Spec(**raw)
+    except (ValueError, TypeError) as error:
+        raise CheckpointBroken(f"{path} is not a checkpoint description this version understands: {error}.") from error

@@ -1,0 +1,107 @@
+"""A tiny random model of the real class, and a tiny checkpoint folder around one; no trained weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import DiffusionGemmaConfig, DiffusionGemmaForBlockDiffusion
+from transformers.models.diffusion_gemma.generation_diffusion_gemma import DiffusionGemmaGenerationConfig
+
+from palimpsest_engine.checkpoint import Checkpoint, load
+from palimpsest_engine.engine import EngineSettings
+from palimpsest_train.tokenizer import BOS, EOS, FILLER, PAD, PREFIX, SUFFIX, new_tokenizer
+
+torch.set_num_threads(1)  # tiny tensors: a second thread only waits
+WINDOW = 9
+
+
+def tiny(vocabulary: int = 97, canvas: int = 12, seed: int = 1) -> DiffusionGemmaForBlockDiffusion:
+    """Random weights: sliding and full layers, a real mixture of experts, a window shorter than the tests' contexts."""
+    torch.manual_seed(seed)
+    config = DiffusionGemmaConfig(
+        text_config={
+            "vocab_size": vocabulary,
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 2,
+            "head_dim": 16,
+            "global_head_dim": 24,
+            "num_global_key_value_heads": 1,
+            "layer_types": ["sliding_attention", "full_attention", "sliding_attention", "full_attention"],
+            "sliding_window": WINDOW,
+            "max_position_embeddings": 1024,
+            "num_experts": 4,
+            "top_k_experts": 2,
+            "moe_intermediate_size": 16,
+            "pad_token_id": PAD,
+            "eos_token_id": EOS,
+            "bos_token_id": BOS,
+        },
+        vision_config={
+            "model_type": "gemma4_vision",
+            "hidden_size": 8,
+            "intermediate_size": 8,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 1,
+            "num_key_value_heads": 1,
+            "head_dim": 8,
+            "position_embedding_size": 8,
+        },
+        canvas_length=canvas,
+        boi_token_id=vocabulary + 1,
+        eoi_token_id=vocabulary + 2,
+        image_token_id=vocabulary + 3,
+    )
+    model = DiffusionGemmaForBlockDiffusion(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            # Far enough from initialisation that attention and routing matter.
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    model.generation_config = DiffusionGemmaGenerationConfig(pad_token_id=PAD, bos_token_id=BOS)
+    return model
+
+
+@pytest.fixture(scope="session")
+def model() -> DiffusionGemmaForBlockDiffusion:
+    return tiny()
+
+
+SAMPLE = Path(__file__).read_text("utf-8")
+
+
+def write_checkpoint(folder: Path) -> Path:
+    """A loadable checkpoint folder with a byte-level tokenizer of 400 entries and random weights."""
+    tokenizer = new_tokenizer([SAMPLE], 400)
+    tiny(vocabulary=tokenizer.get_vocab_size(), canvas=24).save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    spec = {
+        "name": "tiny",
+        "dialect": "fim",
+        "filler": FILLER,
+        "bos_id": BOS,
+        "suffix_id": SUFFIX,
+        "prefix_id": PREFIX,
+        "context": 128,
+        "suffix": 40,
+        "canvas": 24,
+        "pins": 8,
+        "hole_sizes": [2, 4, 8],
+        "sampling": {"max_steps": 4},
+    }
+    (folder / "palimpsest.json").write_text(json.dumps(spec), "utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def checkpoint_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("tiny") / "checkpoint")
+
+
+@pytest.fixture(scope="session")
+def checkpoint(checkpoint_folder: Path) -> Checkpoint:
+    return load(EngineSettings(str(checkpoint_folder), device="cpu", dtype="float32"))
