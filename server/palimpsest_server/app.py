@@ -35,11 +35,12 @@ def serve(engine: EngineFactory, *, tcp_port: int | None = None) -> int:
     logging.basicConfig(stream=sys.stderr, format="palimpsest: %(levelname)s: %(message)s")
     server = create_server(engine)
     try:
-        return transport.stdio(server) if tcp_port is None else transport.tcp(server, tcp_port)
+        code = transport.stdio(server) if tcp_port is None else transport.tcp(server, tcp_port)
     except KeyboardInterrupt:
-        return 130
+        code = 130
     finally:
         server.session.close()
+    return transport.leave(code)
 
 
 class Server(LanguageServer):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol
 
 from palimpsest_engine import Engine, EngineSettings, EngineStatus, PalimpsestError
@@ -122,7 +123,9 @@ class Session:
 
     def _engine_status(self) -> EngineStatus:
         if self.engine is not None:
-            return self.engine.status()
+            told = self.engine.status()
+            # The engine's thread may not have seen a job of ours yet.
+            return replace(told, state="busy") if told.state == "ready" and len(self.jobs) else told
         return EngineStatus("error" if self._engine_fault else "starting", self._engine_fault)
 
     # What can be said about the present

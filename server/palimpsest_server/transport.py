@@ -23,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"  # nothing but loopback, ever
 
+_PUMP = "palimpsest-stdin"
+_LEAVE_SECONDS = 0.5
+
 
 def stdio(server: JsonRPCServer) -> int:
     """Talk on standard input and output until `exit` or the end of input; the exit code.
@@ -39,6 +42,23 @@ def stdio(server: JsonRPCServer) -> int:
 def tcp(server: JsonRPCServer, port: int) -> int:
     """Wait on a loopback port for one client and talk to it; the exit code. Port 0 takes a free one."""
     return asyncio.run(_tcp(server, port))
+
+
+def leave(code: int) -> int:
+    """The exit code, for a process that can end in the ordinary way; ends it here if that would go wrong.
+
+    An engine that was told to close ends its thread before its next step, but a step can be long and loading
+    has none. Taking the interpreter down under a thread that is in native code aborts the process; so give it a
+    moment, and then leave without that.
+    """
+    threads = [thread for thread in threading.enumerate() if thread.daemon and thread.name != _PUMP]
+    for thread in threads:
+        thread.join(_LEAVE_SECONDS / len(threads))
+    if any(thread.is_alive() for thread in threads):
+        logging.shutdown()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 class PipeWriter:
@@ -62,8 +82,8 @@ class PipeWriter:
 
 async def _stdio(server: JsonRPCServer, out: BinaryIO) -> int:
     reader = asyncio.StreamReader()
-    pump = threading.Thread(target=_pump, args=(0, reader, asyncio.get_running_loop()), daemon=True)
-    pump.start()
+    loop = asyncio.get_running_loop()
+    threading.Thread(target=_pump, args=(0, reader, loop), name=_PUMP, daemon=True).start()
     return await _converse(server, reader, PipeWriter(out, cast(Protocol, server.protocol).stopping.set))
 
 

@@ -81,10 +81,10 @@ class Editor:
             where.append(what)
             self._news.notify_all()
 
-    async def until(self, condition: Callable[[], object]) -> None:
+    async def until(self, condition: Callable[[], object], seconds: float = 30) -> None:
         """Wait for the server to have said something."""
         async with self._news:
-            await asyncio.wait_for(self._news.wait_for(lambda: bool(condition())), 30)
+            await asyncio.wait_for(self._news.wait_for(lambda: bool(condition())), seconds)
 
     def open(self, text: str, language: str = "python") -> None:
         self.text, self.version = text, 1

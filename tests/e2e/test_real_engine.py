@@ -23,7 +23,7 @@ async def test_a_hole_is_filled_and_an_empty_answer_has_a_reason(editor):
     status = await editor.status()
     assert status.state in ("ready", "busy"), status.reason
     assert status.model
-    assert status.device == "cpu"
+    assert status.device.startswith("cpu")
     assert bool(text) != bool(await editor.reason())
     assert text is None or isinstance(text, str)
 
@@ -38,7 +38,7 @@ async def test_the_same_question_has_the_same_answer(editor, connect):
 async def test_an_automatic_request_is_answered_while_the_checkpoint_is_loading(editor):
     assert await editor.ask(1, 4, automatic=True) is None
     assert await editor.reason() in ("the checkpoint is still loading", "still denoising")
-    await asyncio.wait_for(editor.until(lambda: editor.drafts and editor.drafts[-1].final), PATIENCE)
+    await editor.until(lambda: editor.drafts and editor.drafts[-1].final, PATIENCE)
     assert editor.drafts[-1].version == 1
 
 
@@ -55,10 +55,13 @@ async def test_filling_the_selection_changes_the_selection_alone(editor):
             assert 10 <= edit.range.start.character <= edit.range.end.character <= 14
 
 
-async def test_it_ends_at_once_even_while_the_checkpoint_is_loading(connect):
-    editor = await connect(command=COMMAND, settings={"device": "cpu"})
+@pytest.mark.parametrize("state", ["loading", "busy"])
+async def test_it_ends_cleanly_whatever_the_engine_is_in_the_middle_of(editor, state):
+    asked = asyncio.create_task(editor.ask(1, 4))
+    await editor.until(lambda: editor.statuses and editor.statuses[-1].state == state, PATIENCE)
     await asyncio.wait_for(editor.client.shutdown_session(), PATIENCE)
     assert editor.client._server.returncode == 0
+    assert await asked is None
 
 
 async def test_a_checkpoint_that_is_not_there_is_an_error_that_says_so(connect):
