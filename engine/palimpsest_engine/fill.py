@@ -105,7 +105,7 @@ class OneCanvas:
         self.cache = filler.prefix_cache(request.document)
         self.generator = torch.Generator(self.model.device).manual_seed(request.seed)
         self.newline = newline_of(request.text)
-        self.opening = ""  # what whole canvases of a long hole have already written
+        self.opening: list[int] = []  # tokens that whole canvases of a long hole have already written
         self.nfe = 0
 
     def run(self) -> Iterator[Draft | Fill]:
@@ -170,7 +170,7 @@ class OneCanvas:
         ids = self.tokens.starting_with(layout.healed)
         return {0: torch.tensor(ids, device=self.model.device)}
 
-    def steps(self, canvas: Canvas, spans: Sequence[tuple[range, ...]], layout: Layout, limit: int) -> Generator[Draft, None, Step]:
+    def steps(self, canvas: Canvas, spans: Sequence[tuple[range, ...]], limit: int) -> Generator[Draft, None, Step]:
         """Denoise, showing the most certain row after each step; the last step is returned."""
         sampling = replace(self.spec.sampling, max_steps=limit)
         branch = self.cache.cache.branch(canvas.tokens.shape[0])
@@ -179,21 +179,21 @@ class OneCanvas:
         for step in denoise(self.model, branch, canvas, sampling, self.generator):
             self.nfe += 1
             last = step
-            yield self.draft(step, canvas, spans, layout)
+            yield self.draft(step, canvas, spans)
             self.check_cancelled()
         assert last is not None
         return last
 
-    def draft(self, step: Step, canvas: Canvas, spans: Sequence[tuple[range, ...]], layout: Layout) -> Draft:
+    def draft(self, step: Step, canvas: Canvas, spans: Sequence[tuple[range, ...]]) -> Draft:
         """The row with the least mean entropy over its holes, as text with the settled and unsettled told apart."""
         holes = canvas.is_hole.sum(-1)
         row = int(((step.entropy * canvas.is_hole).sum(-1) / holes).argmin())
         shown = []
         for index, span in enumerate(spans[row]):
             ids, accepted = step.tokens[row, list(span)].tolist(), step.accepted[row, list(span)].tolist()
-            shown.append(self.draft_pieces(ids, accepted, layout.healed if index == 0 else ""))
-        if self.opening:
-            shown[0] = (DraftPiece(self.opening, True), *shown[0])
+            if index == 0:
+                ids, accepted = self.opening + ids, [True] * len(self.opening) + accepted
+            shown.append(self.draft_pieces(ids, accepted, self.layout.healed if index == 0 else ""))
         settled = float((step.accepted[row] & canvas.is_hole[row]).sum() / holes[row])
         return Draft(self.nfe, tuple(shown), settled)
 
@@ -223,9 +223,9 @@ class OneCanvas:
         size = self.spec.canvas
         ids = torch.full((1, size), layout.end, device=self.model.device)
         canvas = Canvas(ids, torch.ones_like(ids, dtype=torch.bool), self.filler.all_banned, self.healing(layout))
-        step = yield from self.steps(canvas, [(range(size),)], layout, self.limit)
+        step = yield from self.steps(canvas, [(range(size),)], self.limit)
         written = step.tokens[0].tolist()
-        self.opening += self.text_of(written, layout.healed)
+        self.opening += written
         committed = (*layout.context, *written)
         self.cache.encode(committed)
         return replace(layout, context=committed, healed="")
@@ -240,7 +240,7 @@ class OneCanvas:
         canvas, spans = self.canvas(layout, sizes)
         if self.request.strength < 1.0 and len(self.request.holes) == 1 and not self.opening:
             canvas = self.seeded(canvas, spans[0][0], layout)
-        step = yield from self.steps(canvas, spans, layout, self.limit)
+        step = yield from self.steps(canvas, spans, self.limit)
         return [Row(step.tokens[i], spans[i], bool(step.finished[i])) for i in range(len(sizes))]
 
     def seeded(self, canvas: Canvas, span: range, layout: Layout) -> Canvas:
@@ -254,17 +254,15 @@ class OneCanvas:
         known[0, span.start : span.start + len(present)] = True
         return replace(canvas, start=start, start_known=known & (draw >= self.request.strength))
 
-    def text_of(self, ids: list[int], healed: str) -> str:
-        """Document text of a hole's tokens: up to the filler, without the healed beginning, in the document's newlines."""
-        text = self.tokens.decode(self.until_filler(ids))
-        return text[len(healed) :].replace("\n", self.newline) if text.startswith(healed) else ""
-
-    def texts(self, row: Row, layout: Layout) -> tuple[str, ...]:
-        """What a row writes into each hole, within the request's limit of lines."""
+    def texts(self, row: Row) -> tuple[str, ...]:
+        """What a row writes into each hole: up to the filler, without the healed beginning, in the document's newlines,
+        within the request's limit of lines."""
         out = []
         for index, span in enumerate(row.spans):
-            text = self.text_of(row.tokens[list(span)].tolist(), layout.healed if index == 0 else "")
-            text = self.opening + text if index == 0 else text
+            ids = self.until_filler(row.tokens[list(span)].tolist())
+            healed = self.layout.healed if index == 0 else ""
+            text = self.tokens.decode(self.opening + ids if index == 0 else ids)
+            text = text[len(healed) :].replace("\n", self.newline) if text.startswith(healed) else ""
             if self.request.max_lines is not None:
                 text = "".join(text.splitlines(keepends=True)[: self.request.max_lines]).rstrip("\r\n")
             after = self.request.text[self.request.holes[index].end :]
@@ -277,7 +275,7 @@ class OneCanvas:
 
         A summed likelihood prefers the shortest hole, so it is divided by (tokens)^`length_power`.
         """
-        rows = [row for row in rows if any(self.texts(row, layout))] or rows[:1]
+        rows = [row for row in rows if any(self.texts(row))] or rows[:1]
         if len(rows) == 1:
             return rows
         sequences = [self.scored(layout, row) for row in rows]
@@ -302,11 +300,11 @@ class OneCanvas:
     def judged(self, layout: Layout, ranked: list[Row]) -> Generator[Draft, None, Fill]:
         """The best candidate that makes the document's syntax no worse: as it is, repaired, cut, or none at all."""
         nothing = ("",) * len(self.request.holes)
-        best = self.texts(ranked[0], layout)
+        best = self.texts(ranked[0])
         if not any(best):
             return Fill(nothing, Verdict("no worse", "nothing was written"), "The model has nothing to add here.")
         gate = SyntaxGate(self.request.text, self.request.holes, self.language)
-        judged = [(row, texts, gate.judge(texts)) for row in ranked if any(texts := self.texts(row, layout))]
+        judged = [(row, texts, gate.judge(texts)) for row in ranked if any(texts := self.texts(row))]
         passed = [(row, texts, verdict) for row, texts, verdict in judged if verdict.status != "worse"]
         if passed:
             row, texts, verdict = passed[0]
@@ -315,7 +313,7 @@ class OneCanvas:
         row, _, verdict = judged[0]
         for _ in range(REPAIR_ROUNDS):
             row = yield from self.repaired(layout, row, verdict)
-            texts = self.texts(row, layout)
+            texts = self.texts(row)
             verdict = gate.judge(texts)
             if any(texts) and verdict.status != "worse":
                 return Fill(texts, verdict, treatment="repaired", settled=row.settled)
@@ -330,24 +328,29 @@ class OneCanvas:
         canvas, _ = self.canvas(layout, [len(row.spans[0])])
         tokens = row.tokens[: canvas.tokens.shape[1]].unsqueeze(0)
         broken = torch.zeros_like(canvas.is_hole)
-        for position in self.positions(layout, row, verdict.bad):
+        for position in self.positions(row, verdict.bad):
             broken[0, max(0, position - 1) : position + 2] = True
         known = canvas.is_hole & ~broken
         canvas = replace(canvas, start=tokens, start_known=known)
-        step = yield from self.steps(canvas, [row.spans], layout, REPAIR_STEPS)
+        step = yield from self.steps(canvas, [row.spans], REPAIR_STEPS)
         return Row(step.tokens[0], row.spans, bool(step.finished[0]))
 
-    def positions(self, layout: Layout, row: Row, bad: tuple[Span, ...]) -> list[int]:
+    @property
+    def opened(self) -> int:
+        """Code points of the document's text that stand before the first hole position of the last canvas."""
+        return len(self.tokens.decode(self.opening).replace("\n", self.newline)) - len(self.layout.healed)
+
+    def positions(self, row: Row, bad: tuple[Span, ...]) -> list[int]:
         """Canvas positions whose text overlaps or touches a bad span of the spliced document."""
         found, shift = list[int](), 0
         for index, (span, hole) in enumerate(zip(row.spans, self.request.holes, strict=True)):
-            at = hole.start + shift + (len(self.opening) - len(layout.healed) if index == 0 else 0)
+            at = hole.start + shift + (self.opened if index == 0 else 0)
             for position in span:
                 text = self.tokens.texts[int(row.tokens[position])].replace("\n", self.newline)
                 if any(at <= b.end and b.start <= at + len(text) for b in bad):
                     found.append(position)
                 at += len(text)
-            shift += len(self.texts(row, layout)[index]) - (hole.end - hole.start)
+            shift += len(self.texts(row)[index]) - (hole.end - hole.start)
         return found or [position for span in row.spans for position in span]
 
 

@@ -310,6 +310,11 @@ def test_an_erroneous_region_may_grow_with_the_fill():
     assert gate.judge(("a_much_longer_name b",)).status == "no worse"
 
 
+def test_text_under_an_error_in_an_error_counts_once():
+    text, holes = unmark('{"p⟦⟧ort": }\n"')
+    assert SyntaxGate(text, holes, "json", PATIENCE).judge(('"',)).status == "no worse"
+
+
 def test_the_line_of_the_damage_is_named():
     text, holes = unmark("a = 1\nb = 2\nc = ⟦⟧\n")
     assert SyntaxGate(text, holes, "python", PATIENCE).judge(("[3",)).reason == "syntax error near line 3"

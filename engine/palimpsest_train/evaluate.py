@@ -1,0 +1,134 @@
+"""Exact match on held-out packages against the floors: empty, `pass`, and a copy of the previous line."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from palimpsest_engine.checkpoint import load
+from palimpsest_engine.engine import EngineSettings
+from palimpsest_engine.fill import Filler
+from palimpsest_engine.request import Fill, FillRequest, Span
+from palimpsest_engine.spec import Sampling
+from palimpsest_train.tokenizer import documents
+
+KINDS = ("span", "rest of line", "line")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A hole in a held-out file: the document, the hole, what stood there, and how it was chosen."""
+
+    text: str
+    hole: Span
+    kind: str
+
+    @property
+    def truth(self) -> str:
+        """What stood in the hole."""
+        return self.text[self.hole.start : self.hole.end]
+
+    @property
+    def previous_line(self) -> str:
+        """The line above the hole without its indentation."""
+        lines = self.text[: self.hole.start].splitlines()
+        return lines[-2].strip() if len(lines) > 1 else ""
+
+
+def cases(corpus: Path, tokenizer: Any, count: int, most_tokens: int, seed: int) -> Iterator[Case]:
+    """Seeded holes of at most so many tokens: token spans, rests of lines and whole lines by turns; none is blank, none
+    lies in a comment line."""
+    rng = random.Random(seed)
+    texts = list(documents(corpus / "held_out.jsonl"))
+    made = 0
+    while made < count:
+        text = rng.choice(texts)
+        encoding = tokenizer.encode(text, add_special_tokens=False)
+        first = rng.randrange(len(encoding.offsets))
+        kind = KINDS[made % len(KINDS)]
+        start, end = encoding.offsets[first][0], encoding.offsets[min(first + rng.randint(0, 7), len(encoding.ids) - 1)][1]
+        if kind != "span":
+            line_start = text.rfind("\n", 0, start) + 1
+            end = text.find("\n", start)
+            end = len(text) if end < 0 else end
+            if kind == "line":
+                start = line_start + len(text[line_start:end]) - len(text[line_start:end].lstrip())
+        truth = text[start:end]
+        line = text[text.rfind("\n", 0, start) + 1 : start]
+        if not truth.strip() or line.lstrip().startswith("#") or truth.startswith("#"):
+            continue
+        if len(tokenizer.encode(truth, add_special_tokens=False).ids) > most_tokens:
+            continue
+        made += 1
+        yield Case(text, Span(start, end), kind)
+
+
+def evaluate(
+    corpus: Path,
+    checkpoint: str | None,
+    count: int = 300,
+    most_tokens: int = 8,
+    seed: int = 7,
+    sampling: Sampling | None = None,
+    length_power: float | None = None,
+    sizes: tuple[int, ...] | None = None,
+) -> dict[str, Any]:
+    """Shares in percent of exact matches (white space at the ends aside) by kind, the floors on the same holes, empty
+    answers, mean NFE and the median of milliseconds."""
+    loaded = load(EngineSettings(checkpoint))
+    spec = loaded.spec
+    spec = replace(spec, sampling=sampling or spec.sampling)
+    spec = spec if length_power is None else replace(spec, length_power=length_power)
+    filler = Filler(replace(loaded, spec=spec))
+    rows = []
+    for number, case in enumerate(cases(corpus, loaded.tokenizer, count, most_tokens, seed)):
+        without = case.text[: case.hole.start] + case.text[case.hole.end :]
+        at = Span(case.hole.start, case.hole.start)
+        request = FillRequest(without, (at,), language="python", document=str(number), seed=number, sizes=sizes)
+        *_, fill = filler.fill(request)
+        assert isinstance(fill, Fill)
+        truth = case.truth.strip()
+        rows.append(
+            {
+                "kind": case.kind,
+                "truth": case.truth,
+                "fill": fill.texts[0],
+                "exact": fill.texts[0].strip() == truth,
+                "any": any(texts[0].strip() == truth for texts in (fill.texts, *fill.alternatives)),
+                "pass": truth == "pass",
+                "copy": truth == case.previous_line,
+                "empty": fill.empty,
+                "status": fill.verdict.status,
+                "nfe": fill.nfe,
+                "ms": fill.ms,
+            }
+        )
+    ms = sorted(row["ms"] for row in rows)
+
+    def share(key: str, kind: str | None = None) -> float:
+        chosen = [row for row in rows if kind in (None, row["kind"])]
+        return round(100 * sum(bool(row[key]) for row in chosen) / len(chosen), 1)
+
+    return {
+        "holes": len(rows),
+        "exact": share("exact"),
+        **{f"exact, {kind}": share("exact", kind) for kind in KINDS},
+        "exact in any candidate": share("any"),
+        "floor: empty": 0.0,
+        "floor: pass": share("pass"),
+        "floor: previous line": share("copy"),
+        "answered empty": share("empty"),
+        "mean nfe": round(sum(row["nfe"] for row in rows) / len(rows), 1),
+        "median ms": round(ms[len(ms) // 2], 1),
+        "sampling": asdict(spec.sampling),
+        "rows": rows,
+    }
+
+
+def write(report: dict[str, Any], path: Path) -> None:
+    """The report as JSON."""
+    path.write_text(json.dumps(report, indent=1) + "\n", "utf-8")

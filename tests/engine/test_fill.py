@@ -1,0 +1,177 @@
+"""Requests to fills on a tiny random checkpoint: bytes outside holes, seeds, cancelling, several and long holes."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from palimpsest_engine import Draft, Fill, FillCancelled, FillRequest, Span
+from palimpsest_engine.cache import PrefixCache
+from palimpsest_engine.fill import Filler
+
+QUICK = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+ALPHABET = st.sampled_from(list("abc_XY01 ()[]:,.=\t") + ["\n", "\n    ", "\r\n", "é", "漢", "😀", "e\u0301", "\u200d", "<pad>", "<fill>"])
+
+
+@pytest.fixture(scope="module")
+def filler(checkpoint):
+    return Filler(checkpoint)
+
+
+def run(filler, request, cancelled=lambda: False):
+    events = list(filler.fill(request, cancelled))
+    assert all(isinstance(event, Draft) for event in events[:-1])
+    assert isinstance(events[-1], Fill)
+    return events[:-1], events[-1]
+
+
+@st.composite
+def requests(draw):
+    text = "".join(draw(st.lists(ALPHABET, max_size=40)))
+    cuts = sorted(draw(st.lists(st.integers(0, len(text)), min_size=2, max_size=6)))
+    cuts = cuts[: len(cuts) // 2 * 2]
+    holes = tuple(Span(a, b) for a, b in zip(cuts[::2], cuts[1::2], strict=True))
+    return FillRequest(
+        text,
+        holes,
+        document=draw(st.sampled_from(["", "a", "b"])),
+        language=draw(st.sampled_from([None, "python", "rust", "klingon"])),
+        seed=draw(st.integers(0, 2**31)),
+        strength=draw(st.sampled_from([1.0, 0.3])),
+        max_lines=draw(st.sampled_from([None, 1, 2])),
+        sizes=draw(st.sampled_from([None, (3,), (2, 5), (60,)])),
+    )
+
+
+@QUICK
+@given(request=requests())
+def test_whatever_the_document_the_answer_is_one_fill_and_touches_only_holes(filler, request):
+    drafts, fill = run(filler, request)
+    assert len(fill.texts) == len(request.holes)
+    assert bool(fill.reason) or not fill.empty
+    assert all(len(draft.holes) == len(request.holes) for draft in drafts)
+    assert all(0.0 <= draft.settled_share <= 1.0 for draft in drafts)
+    assert fill.nfe == len(drafts)
+    spliced, at, shift = request.splice(fill.texts), 0, 0
+    for hole, text in zip(request.holes, fill.texts, strict=True):
+        assert spliced[at + shift : hole.start + shift] == request.text[at : hole.start]
+        shift += len(text) - (hole.end - hole.start)
+        at = hole.end
+    assert spliced[at + shift :] == request.text[at:]
+    if request.max_lines is not None:
+        assert all(len(text.splitlines()) <= request.max_lines for text in fill.texts)
+    assert fill.verdict.status != "worse" or fill.empty
+
+
+@QUICK
+@given(request=requests())
+def test_same_seed_same_fill_whatever_was_filled_before(checkpoint, filler, request):
+    fresh = run(Filler(checkpoint), request)[1]
+    warm = run(filler, request)[1]
+    assert (warm.texts, warm.nfe, warm.verdict) == (fresh.texts, fresh.nfe, fresh.verdict)
+
+
+@pytest.mark.parametrize("text", ["", "x", "x\n", "\n", "é", "a = 1\r\nb = 2\r\n"])
+@pytest.mark.parametrize("end", ["start", "end"])
+def test_holes_at_the_very_ends(filler, text, end):
+    at = 0 if end == "start" else len(text)
+    run(filler, FillRequest(text, (Span(at, at),), language="python"))
+
+
+def test_a_word_under_the_cursor_is_healed_not_repeated(filler):
+    """The first token of the hole continues what was typed: its beginning is never written twice, and never lost."""
+    text = "import os\nimpo"
+    for seed in range(5):
+        layout_texts = filler.tokens.texts
+        request = FillRequest(text, (Span(len(text), len(text)),), language=None, seed=seed)
+        drafts, _ = run(filler, request)
+        last = filler.tokens.encode(text)[-1]
+        continuing = {t[len(layout_texts[last]) :] for t in layout_texts if t.startswith(layout_texts[last])}
+        for draft in drafts:
+            shown = draft.texts[0]
+            assert any(shown.startswith(piece) for piece in continuing)
+
+
+def test_a_cancelled_fill_takes_no_further_step(filler):
+    request = FillRequest("def f(x):\n    return ", (Span(21, 21),), language="python")
+    steps = 0
+
+    def cancelled():
+        return steps >= 2
+
+    with pytest.raises(FillCancelled):
+        for _ in filler.fill(request, cancelled):
+            steps += 1
+    assert steps == 2
+    run(filler, request)  # and the filler is as good as before
+
+
+def test_a_hole_larger_than_a_canvas_is_written_block_after_block(filler, monkeypatch):
+    text, committed = "x = [\n]\n", []
+    encode = PrefixCache.encode
+    monkeypatch.setattr(PrefixCache, "encode", lambda self, ids: (committed.append(len(ids)), encode(self, ids))[1])
+    drafts, fill = run(filler, FillRequest(text, (Span(6, 6),), sizes=(60,), language=None))
+    canvas, steps = filler.spec.canvas, filler.spec.sampling.max_steps
+    blocks = -(-(60 - max(filler.spec.hole_sizes)) // canvas)
+    assert blocks >= 2
+    assert committed == [fill.context + canvas * i for i in range(blocks + 1)]
+    assert blocks + 1 <= fill.nfe <= (blocks + 1) * steps
+    assert len(filler.prefix_cache("").tokens) == fill.context  # what was committed for the blocks is rolled back
+
+
+def test_near_holes_share_a_canvas_and_far_ones_do_not(filler):
+    near = FillRequest("a = \nb = \n", (Span(4, 4), Span(9, 9)))
+    far = FillRequest("a = \n" + "c = 1234\n" * 30 + "b = \n", (Span(4, 4), Span(5 + 270 + 4, 5 + 270 + 4)))
+    assert len(list(filler.groups(near))) == 1
+    assert len(list(filler.groups(far))) == 2
+
+
+def test_the_document_s_newlines_are_used(filler):
+    text = "a\r\nb\r\n\r\nc\r\n"
+    for seed in range(12):
+        _, fill = run(filler, FillRequest(text, (Span(6, 6),), seed=seed, language=None))
+        assert "\n" not in fill.texts[0].replace("\r\n", "")
+
+
+def test_typing_one_more_character_encodes_little(filler):
+    head = "".join(f"value_{i} = compute(value_{i}, {i})\n" for i in range(3)) + "def f(x):\n    return x + "
+    tail = "\n\nprint(f(1))\n"
+    first = run(filler, FillRequest(head + tail, (Span(len(head), len(head)),), document="typing"))[1]
+    head += "y"
+    then = run(filler, FillRequest(head + tail, (Span(len(head), len(head)),), document="typing"))[1]
+    assert first.encoded == first.context
+    assert then.encoded <= 2
+
+
+def test_less_strength_starts_from_what_stands_there(filler, monkeypatch):
+    """The share of present tokens that the first pass sees falls with the strength."""
+    text, hole = "total = alpha + beta + gamma\n", Span(8, 28)
+    shown = []
+    forward = type(filler.model).forward
+    monkeypatch.setattr(
+        type(filler.model), "forward", lambda self, **kw: (shown.append(kw["decoder_input_ids"]), forward(self, **kw))[1]
+    )
+    kept = []
+    for strength in (0.05, 0.5, 1.0):
+        shown.clear()
+        list(filler.fill(FillRequest(text, (hole,), strength=strength, seed=3, sizes=(24,), language=None)))
+        healed = filler.tokens.encode(text[:8])[-1]
+        present = [healed, *filler.tokens.encode(text[8:28])]
+        kept.append(sum(a == b for a, b in zip(shown[0][0].tolist(), present, strict=False)))
+    assert kept[0] > kept[1] > kept[2]
+
+
+def test_what_cannot_be_mended_is_not_offered(filler):
+    """A random model writes no valid JSON: everything offered parses no worse, the rest is rejected with a reason."""
+    text = '{"a": [1, 2, 3], "b": }\n'
+    treatments = set()
+    for seed in range(15):
+        _, fill = run(filler, FillRequest(text, (Span(22, 22),), language="json", seed=seed))
+        treatments.add(fill.treatment)
+        if fill.treatment == "rejected":
+            assert fill.empty
+            assert "syntax" in fill.reason
+        else:
+            assert fill.verdict.status in ("valid", "no worse")
+    assert treatments & {"rejected", "cut", "repaired"}
