@@ -42,6 +42,8 @@ class Tokens:
 
     def __init__(self, tokenizer: Any, vocabulary: int) -> None:
         self.tokenizer = tokenizer
+        # A document may well contain the text `<turn|>`; only this engine writes control tokens.
+        tokenizer.encode_special_tokens = True
         self.vocabulary = vocabulary
         self._texts: list[str] | None = None
         self._special = {int(i) for i, t in tokenizer.get_added_tokens_decoder().items() if t.special}

@@ -353,10 +353,9 @@ def test_a_gate_that_was_over_budget_can_be_asked_again(monkeypatch):
     assert gate.judge(("",)).status == "valid"
     with monkeypatch.context() as hurry:
         hurry.setattr(gate, "_budget", 0.0)
-        assert gate.judge(("y = [1, 2, 3]\n" * 2_000,)).status == "not checked"
-        assert gate.judge(("y = [1, 2, 3\n" * 2_000,)).status == "not checked"
-    assert gate.judge(("y = 1\n",)).status == "valid"
+        assert gate.judge(("y = 1\n" * 2_000,)).status == "not checked"
     assert gate.judge(("y = (\n",)).status == "worse"
+    assert gate.judge(("y = 1\n",)).status == "valid"
 
 
 def test_a_missing_wheel_is_not_checked(monkeypatch):

@@ -1,0 +1,92 @@
+"""Text to tokens: nothing is lost, healing gives back what it takes, windows stay put while one types."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from palimpsest_engine import FillRequest, Span, UnsupportedCheckpoint
+from palimpsest_engine.canvas import Hole, Keep, newline_of, pieces
+from palimpsest_engine.layout import STRIDE, WINDOW, Tokens, heal, lay_out, prefix_window
+
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=60)
+
+
+@pytest.fixture(scope="module")
+def tokens(checkpoint):
+    return Tokens(checkpoint.tokenizer, checkpoint.model.config.get_text_config().vocab_size)
+
+
+@given(text=TEXTS, cuts=st.lists(st.integers(0, 60), min_size=2, max_size=2))
+def test_pieces_put_together_are_the_document(text, cuts):
+    start, end = sorted(min(cut, len(text)) for cut in cuts)
+    parts = pieces(FillRequest(text, (Span(start, end),)))
+    assert "".join(part.text for part in parts) == text
+    assert [type(part) for part in parts] == [Keep, Hole, Keep]
+
+
+@settings(deadline=None)
+@given(text=TEXTS)
+def test_any_text_is_encoded_and_decoded_to_itself(tokens, text):
+    ids = tokens.encode(text)
+    assert not set(ids) & tokens.special
+    if "\ufffd" not in text:
+        assert tokens.decode(ids) == text
+
+
+@pytest.mark.parametrize("text", ["<pad>", "<eos>x", "a<fill>b", "<pre><suf>"])
+def test_what_looks_like_a_control_token_is_text(tokens, text):
+    assert not set(tokens.encode(text)) & tokens.special
+    assert tokens.decode(tokens.encode(text)) == text
+
+
+@settings(deadline=None)
+@given(text=TEXTS)
+def test_healing_takes_the_last_token_and_offers_it_again(tokens, text):
+    ids = tokens.encode(text)
+    kept, healed = heal(tokens, list(ids))
+    if healed:
+        assert text.endswith(healed)
+        assert [*kept, ids[-1]] == ids
+        assert ids[-1] in tokens.starting_with(healed)
+        assert all(tokens.texts[i].startswith(healed) for i in tokens.starting_with(healed))
+    else:
+        assert kept == ids
+
+
+def test_the_window_of_a_long_prefix_stays_while_one_types():
+    text = "".join(f"line {i}\n" for i in range(20_000))
+    assert len(text) > WINDOW
+    windows = [prefix_window(text + "x" * n) for n in range(200)]
+    assert all(len(w) <= WINDOW + 200 for w in windows)
+    assert all(w.startswith("line ") for w in windows)
+    starts = {len(text) + n - len(w) for n, w in enumerate(windows)}
+    assert len(starts) <= 2
+    assert prefix_window("x" * (WINDOW + 3)) == "x" * (WINDOW + 3 - STRIDE)
+
+
+def test_context_is_within_budget_and_suffix_comes_before_prefix(tokens, checkpoint):
+    spec = checkpoint.spec
+    text = "".join(f"name_{i} = {i}\n" for i in range(200))
+    at = len(text) // 2
+    layout = lay_out(pieces(FillRequest(text, (Span(at, at),))), spec, tokens, "python")
+    assert len(layout.context) <= spec.context
+    assert layout.context[:2] == (spec.bos_id, spec.suffix_id)
+    assert layout.context.index(spec.prefix_id) <= spec.suffix + 2
+    assert list(layout.right) == tokens.encode(text[at:])[: len(layout.right)]
+
+
+def test_windows_newlines_reach_the_model_as_plain_ones(tokens, checkpoint):
+    crlf = lay_out(pieces(FillRequest("a\r\nb\r\nc", (Span(3, 3),))), checkpoint.spec, tokens, None)
+    plain = lay_out(pieces(FillRequest("a\nb\nc", (Span(2, 2),))), checkpoint.spec, tokens, None)
+    assert crlf == plain
+    assert newline_of("a\r\nb\r\nc\n") == "\r\n"
+    assert newline_of("") == "\n"
+
+
+def test_the_chat_dialect_says_which_token_is_missing(tokens, checkpoint):
+    from dataclasses import replace
+
+    with pytest.raises(UnsupportedCheckpoint, match=r"<\|turn>|<turn\|>"):
+        lay_out(pieces(FillRequest("a", (Span(1, 1),))), replace(checkpoint.spec, dialect="chat"), tokens, "python")
