@@ -42,6 +42,8 @@ def watched(engine: Engine, request: FillRequest, console: Console | None = None
             live.update(scene.draw_end(fill), refresh=True)
     finally:
         job.cancel()
+        if not console.is_terminal:
+            console.line()  # `Live` leaves the last line open there
     return fill
 
 
@@ -72,7 +74,7 @@ class Scene:
                 start = len(shown)
                 shown += _plain(piece.text)
                 styled.append((start, len(shown), SETTLED if piece.settled else UNSETTLED))
-        text = Syntax("", self._lexer, background_color="default").highlight(shown)
+        text = Syntax("", self._lexer, theme="ansi_dark", background_color="default").highlight(shown)
         for start, end, style in styled:
             text.stylize("not bold not italic default", start, end)
             text.stylize(style, start, end)

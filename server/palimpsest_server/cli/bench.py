@@ -1,0 +1,1 @@
+"""`palimpsest bench`: what a keystroke costs on this machine, medians with their spread and ratios in one run."""

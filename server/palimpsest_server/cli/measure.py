@@ -1,0 +1,179 @@
+"""Measures a server process from the outside, as an editor sees it; knows the protocol, nothing of engines.
+
+One keystroke is a `didChange` of one character with a `textDocument/inlineCompletion` right behind it. Its clock
+starts before the first of them and stops twice: at the first answer, whatever that is, and when there is
+nothing more to come (the first answer had a text, or the final draft came and was asked for).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+from lsprotocol import types
+from pygls.lsp.client import LanguageClient
+
+from palimpsest_engine import PalimpsestError, __version__
+
+_URI = "file:///bench/ledger.py"
+_PATIENCE_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Keystroke:
+    """What one keystroke took, in milliseconds."""
+
+    first_answer_ms: float
+    settled_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What one server process was like. initialize_ms: from its start to its answer to `initialize`."""
+
+    initialize_ms: float
+    ready_ms: float
+    keystrokes: tuple[Keystroke, ...]
+    memory_mb: float
+
+
+def percentiles(values: Sequence[float]) -> dict[str, float]:
+    """Median, 95th percentile and the spread around the median (a quarter lies below, a quarter above)."""
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    top = statistics.quantiles(values, n=20, method="inclusive")[-1]
+    shown = {"p50": middle, "p95": top, "p25": low, "p75": high}
+    return {name: round(value, 3) for name, value in shown.items()} | {"samples": len(values)}
+
+
+def typing(text: str, keystrokes: int) -> list[tuple[int, str]]:
+    """Where to type and what: so many (line, line as it is so far), spread over the file.
+
+    Each cursor is at the end of a line that is cut off somewhere inside its code; the character to type is the
+    last one of the string.
+    """
+    lines = [number for number, line in enumerate(text.splitlines()) if len(line.strip()) >= 12]
+    chosen = [lines[index * len(lines) // keystrokes] for index in range(keystrokes)]
+    rows = text.splitlines()
+    cuts = (
+        len(row) - len(row.lstrip()) + 3 + 7 * turn % (len(row.strip()) - 4)
+        for turn, row in _rows(rows, chosen)
+    )
+    return [(number, rows[number][:cut]) for number, cut in zip(chosen, cuts, strict=True)]
+
+
+def _rows(rows: list[str], chosen: list[int]) -> list[tuple[int, str]]:
+    return [(turn, rows[number]) for turn, number in enumerate(chosen)]
+
+
+def observe(command: Sequence[str], section: dict[str, Any], text: str, keystrokes: int) -> Session:
+    """Start a server, type into a document, and take notes. section: the settings the client sends."""
+    return asyncio.run(_observe(command, section, text, keystrokes))
+
+
+async def _observe(command: Sequence[str], section: dict[str, Any], text: str, keystrokes: int) -> Session:
+    begun = time.perf_counter()
+    async with _editor(command, section) as editor:
+        initialized = time.perf_counter()
+        await editor.until_ready()
+        ready = time.perf_counter()
+        plan = typing(text, keystrokes + 1)
+        notes = [await editor.type_at(text, line, so_far) for line, so_far in plan]
+        memory = psutil.Process(editor.pid).memory_info().rss / 1e6
+    # The first one pays for what is done once (kernels chosen, grammars loaded).
+    return Session((initialized - begun) * 1000, (ready - begun) * 1000, tuple(notes[1:]), memory)
+
+
+class _Editor:
+    """An editor with one document."""
+
+    def __init__(self, client: LanguageClient) -> None:
+        self._client = client
+        self._version = 0
+        self._open = False
+        self._final = asyncio.Event()
+        self._status: asyncio.Queue[Any] = asyncio.Queue()
+        client.feature("palimpsest/draft")(self._drafted)
+        client.feature("palimpsest/status")(self._status.put_nowait)
+
+    @property
+    def pid(self) -> int:
+        """The server's process id."""
+        server = self._client._server  # pygls has no public way to the process
+        assert server is not None
+        return server.pid
+
+    def _drafted(self, draft: Any) -> None:
+        if draft.final and draft.version == self._version:
+            self._final.set()
+
+    async def until_ready(self) -> None:
+        """Wait for the checkpoint. Raises PalimpsestError if it cannot be loaded."""
+        while True:
+            status = await asyncio.wait_for(self._status.get(), _PATIENCE_SECONDS)
+            if status.state == "error":
+                raise PalimpsestError(status.reason)
+            if status.state == "ready":
+                return
+
+    async def type_at(self, text: str, line: int, so_far: str) -> Keystroke:
+        """Type the last character of `so_far` where it belongs, and wait for all that comes of it."""
+        rows = text.split("\n")
+        rows[line] = so_far[:-1]
+        self._replace("\n".join(rows))
+        at = types.Position(line, len(so_far) - 1)
+        after = types.Position(line, len(so_far))
+        self._final.clear()
+        self._version += 1
+        begun = time.perf_counter()
+        typed = types.TextDocumentContentChangePartial(types.Range(at, at), so_far[-1])
+        self._changed([typed])
+        answer = await self._ask(after)
+        first = time.perf_counter()
+        if not answer:
+            await asyncio.wait_for(self._final.wait(), _PATIENCE_SECONDS)
+            await self._ask(after)
+        return Keystroke((first - begun) * 1000, (time.perf_counter() - begun) * 1000)
+
+    def _replace(self, text: str) -> None:
+        self._version += 1
+        if self._open:
+            self._changed([types.TextDocumentContentChangeWholeDocument(text)])
+        else:
+            self._open = True
+            item = types.TextDocumentItem(_URI, "python", self._version, text)
+            self._client.text_document_did_open(types.DidOpenTextDocumentParams(item))
+
+    def _changed(self, changes: list[types.TextDocumentContentChangeEvent]) -> None:
+        document = types.VersionedTextDocumentIdentifier(self._version, _URI)
+        self._client.text_document_did_change(types.DidChangeTextDocumentParams(document, changes))
+
+    async def _ask(self, position: types.Position) -> bool:
+        """Ask as an editor does while somebody types; was there a text?"""
+        context = types.InlineCompletionContext(types.InlineCompletionTriggerKind.Automatic)
+        params = types.InlineCompletionParams(context, types.TextDocumentIdentifier(_URI), position)
+        answer = await self._client.text_document_inline_completion_async(params)
+        return bool(answer)
+
+
+@asynccontextmanager
+async def _editor(command: Sequence[str], section: dict[str, Any]) -> AsyncIterator[_Editor]:
+    """An editor with a server that has answered `initialize`; the server is shut down at the end."""
+    client = LanguageClient("palimpsest-bench", __version__)
+    editor = _Editor(client)
+    await client.start_io(*command)
+    try:
+        options = {"palimpsest": section | {"drafts": True}}
+        params = types.InitializeParams(types.ClientCapabilities(), initialization_options=options)
+        await client.initialize_async(params)
+        client.initialized(types.InitializedParams())
+        yield editor
+        await client.shutdown_async(None)
+    finally:
+        client.exit(None)
+        await client.stop()
