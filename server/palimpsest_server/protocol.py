@@ -47,11 +47,11 @@ class Protocol(LanguageServerProtocol):
 
     def handle_message(self, message: Any) -> None:
         """Check the life cycle, give the message its types, dispatch it; every request is answered."""
-        if not isinstance(message, dict) or message.get("jsonrpc") != self.VERSION:
+        if not _is_rpc(message, self.VERSION):
             self.refuse(None, types.ErrorCodes.InvalidRequest, "not a JSON-RPC 2.0 message")
             return
         method, msg_id = message.get("method"), message.get("id")
-        if method is not None and (refusal := self._refusal(method)):
+        if method is not None and (refusal := self._refusal(method, asks=msg_id is not None)):
             if msg_id is not None:
                 self.refuse(msg_id, *refusal)
             return
@@ -73,8 +73,11 @@ class Protocol(LanguageServerProtocol):
         if method == types.SHUTDOWN:
             self._shutdown = True
 
-    def _refusal(self, method: str) -> tuple[types.ErrorCodes, str] | None:
-        """Why a message is not served in the present phase."""
+    def _refusal(self, method: str, asks: bool) -> tuple[types.ErrorCodes, str] | None:
+        """Why a message is not served, in this form or in the present phase."""
+        kind = self.get_message_type(method)
+        if asks and kind is not None and not hasattr(kind, "id"):
+            return types.ErrorCodes.MethodNotFound, f"{method} is a notification, not a request"
         if method == types.EXIT:
             return None
         if self._shutdown:
@@ -143,3 +146,14 @@ class Protocol(LanguageServerProtocol):
         if (handler := self.fm.commands.get(params.command)) is None:
             raise JsonRpcInvalidParams(f"there is no command {params.command}")
         return await handler(params)
+
+
+def _is_rpc(message: Any, version: str) -> bool:
+    """The outer form is right: a method or an id, of the types that these have."""
+    return (
+        isinstance(message, dict)
+        and message.get("jsonrpc") == version
+        and isinstance(message.get("method"), str | None)
+        and isinstance(message.get("id"), str | int | None)
+        and not message.get("method") is message.get("id") is None
+    )

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 HOST = "127.0.0.1"  # nothing but loopback, ever
 
 _PUMP = "palimpsest-stdin"
-_LEAVE_SECONDS = 0.5
+_LEAVE_SECONDS = 0.2
 
 
 def stdio(server: JsonRPCServer) -> int:
@@ -47,9 +47,9 @@ def tcp(server: JsonRPCServer, port: int) -> int:
 def leave(code: int) -> int:
     """The exit code, for a process that can end in the ordinary way; ends it here if that would go wrong.
 
-    An engine that was told to close ends its thread before its next step, but a step can be long and loading
-    has none. Taking the interpreter down under a thread that is in native code aborts the process; so give it a
-    moment, and then leave without that.
+    An engine that was told to close ends its thread before its next step, but a step can be long, and there
+    are none in loading. Taking the interpreter down under a thread in native code aborts the process; so give
+    it a moment, and then leave without that.
     """
     threads = [thread for thread in threading.enumerate() if thread.daemon and thread.name != _PUMP]
     for thread in threads:

@@ -5,8 +5,11 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from lsprotocol import types
 
+from palimpsest_engine.scripted import ScriptedEngine
 from palimpsest_server.app import create_server
 
 INITIALIZE = {"processId": None, "rootUri": None, "capabilities": {}}
@@ -28,7 +31,7 @@ class Wire:
 
     async def give(self, method=None, params=None, msg_id=None, **rest):
         message = {"jsonrpc": "2.0", **rest}
-        message |= {"method": method} if method else {}
+        message |= {"method": method} if method is not None else {}
         message |= {"params": params} if params is not None else {}
         message |= {"id": msg_id} if msg_id is not None else {}
         self.server.protocol.handle_message(message)
@@ -119,7 +122,17 @@ async def test_an_unknown_request_is_answered_and_an_unknown_notification_is_not
     assert not ready.server.protocol.stopping.is_set()
 
 
-@pytest.mark.parametrize("message", [[], 3, "x", None, {}, {"id": 1, "method": "shutdown"}])
+@pytest.mark.parametrize(
+    "message",
+    [
+        *([], 3, "x", None, {}, {"id": 1, "method": "shutdown"}),
+        {"jsonrpc": "2.0"},
+        {"jsonrpc": "2.0", "method": ["shutdown"], "id": 1},
+        {"jsonrpc": "2.0", "method": "shutdown", "id": {}},
+        {"jsonrpc": "2.0", "method": "shutdown", "id": 1.5},
+        {"jsonrpc": 2.0, "method": "shutdown", "id": 1},
+    ],
+)
 async def test_what_is_no_message_is_answered_without_an_id(ready, message):
     before = len(ready.sent)
     ready.server.protocol.handle_message(message)
@@ -192,3 +205,76 @@ async def test_an_answer_to_a_question_that_was_given_up_is_dropped(ready, caplo
     await ready.give(msg_id=msg_id, result=[None])
     assert [record for record in caplog.records if record.levelno >= 40] == []
     assert ready.server.protocol._request_futures == {}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.floats() | st.text("ab\ud83d😀/:", max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=5,
+)
+PLACE = st.fixed_dictionaries({"line": st.integers(-1, 3), "character": st.integers(-1, 3)}) | JSON
+RANGE = st.fixed_dictionaries({"start": PLACE, "end": PLACE}) | JSON
+URIS = st.sampled_from(["file:///a.py", "file:///b.py", "", "x:%%%"]) | JSON
+DOCUMENT = st.fixed_dictionaries(
+    {
+        "uri": URIS,
+        "version": st.integers(0, 3) | JSON,
+        "languageId": st.just("python") | JSON,
+        "text": st.text(max_size=4) | JSON,
+    }
+)
+CHANGE = st.fixed_dictionaries({"text": st.text(max_size=3) | JSON}, optional={"range": RANGE})
+ARGUMENT = st.fixed_dictionaries({"uri": URIS, "range": RANGE}, optional={"version": JSON}) | JSON
+PARAMS = JSON | st.fixed_dictionaries(
+    {},
+    optional={
+        "textDocument": DOCUMENT,
+        "position": PLACE,
+        "range": RANGE,
+        "context": st.fixed_dictionaries({"triggerKind": st.integers(0, 3), "diagnostics": st.just([])})
+        | JSON,
+        "contentChanges": st.lists(CHANGE, max_size=2) | JSON,
+        "command": st.just("palimpsest.fillSelection") | JSON,
+        "arguments": st.lists(ARGUMENT, max_size=2) | JSON,
+        "settings": st.fixed_dictionaries({"palimpsest": JSON}) | JSON,
+        "id": st.integers(0, 9) | JSON,
+        "token": JSON,
+    },
+)
+METHODS = st.sampled_from(
+    [
+        types.TEXT_DOCUMENT_INLINE_COMPLETION,
+        types.TEXT_DOCUMENT_CODE_ACTION,
+        types.WORKSPACE_EXECUTE_COMMAND,
+        types.TEXT_DOCUMENT_DID_OPEN,
+        types.TEXT_DOCUMENT_DID_CHANGE,
+        types.TEXT_DOCUMENT_DID_CLOSE,
+        types.WORKSPACE_DID_CHANGE_CONFIGURATION,
+        types.WINDOW_WORK_DONE_PROGRESS_CANCEL,
+        types.INITIALIZE,
+        types.INITIALIZED,
+        types.CANCEL_REQUEST,
+        "palimpsest/status",
+        "palimpsest/nobody",
+        "",
+    ]
+)
+
+
+@settings(max_examples=40)
+@given(messages=st.lists(st.tuples(METHODS, PARAMS, st.booleans()), max_size=20))
+def test_whatever_comes_every_request_gets_one_answer_and_the_server_lives(messages):
+    async def conversation():
+        wire = Wire(ScriptedEngine(["x"]))
+        await wire.give("initialize", INITIALIZE, "first")
+        await wire.give("initialized", {})
+        for n, (method, params, asks) in enumerate(messages):
+            await wire.give(method, params, n if asks else None)
+        await wire.give("palimpsest/status", None, "last")
+        counts = [len(wire.answers(n)) for n, (_, _, asks) in enumerate(messages) if asks]
+        assert counts == [1] * len(counts)
+        assert wire.answers("last")[0]["result"]["state"] in ("ready", "busy", "paused")
+        wire.server.session.close()
+        await asyncio.sleep(0)
+
+    asyncio.run(conversation())
