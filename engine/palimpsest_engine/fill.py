@@ -16,7 +16,7 @@ from torch import Tensor
 from palimpsest_engine.cache import PrefixCache, encode
 from palimpsest_engine.canvas import newline_of, pieces
 from palimpsest_engine.checkpoint import Checkpoint
-from palimpsest_engine.denoise import Canvas, Step, denoise
+from palimpsest_engine.denoise import Canvas, Step, denoise, head
 from palimpsest_engine.errors import FillCancelled
 from palimpsest_engine.layout import Layout, Tokens, lay_out
 from palimpsest_engine.request import Draft, DraftPiece, Fill, FillRequest, Span, Verdict
@@ -283,9 +283,7 @@ class OneCanvas:
         last = layout.context[-1]
         ids = torch.tensor([[last, *seq, *[layout.end] * (longest - len(seq))] for seq in sequences], device=self.model.device)
         branch = self.cache.cache.branch(len(rows), len(layout.context) - 1)
-        logits = self.model.lm_head(encode(self.model, branch, ids[:, :-1])).float()
-        cap = self.model.final_logit_softcapping
-        logprobs = torch.log_softmax(torch.tanh(logits / cap) * cap, dim=-1)
+        logprobs = torch.log_softmax(head(self.model, encode(self.model, branch, ids[:, :-1])), dim=-1)
         each = torch.gather(logprobs, 2, ids[:, 1:, None]).squeeze(2)
         scores = [float(each[i, : len(s)].sum()) / len(s) ** self.spec.length_power for i, s in enumerate(sequences)]
         return [row for _, row in sorted(zip(scores, rows, strict=True), key=lambda pair: -pair[0])]

@@ -104,14 +104,15 @@ def test_same_seed_same_fill(model, cells, seed):
 def test_what_the_decoder_is_shown_has_the_pins_in_it_at_every_step(model, monkeypatch):
     cells = [None, 7, None, None, 8, 9]
     shown, conditioning = [], []
-    forward = type(model).forward
+    forward = type(model.model).forward
 
     def spy(self, **kwargs):
         shown.append(kwargs["decoder_input_ids"].tolist()[0])
-        conditioning.append(kwargs["self_conditioning_logits"])
+        logits = kwargs["self_conditioning_logits"]
+        conditioning.append(None if logits is None else logits.clone())
         return forward(self, **kwargs)
 
-    monkeypatch.setattr(type(model), "forward", spy)
+    monkeypatch.setattr(type(model.model), "forward", spy)
     cache = encoded(model, torch.tensor([[2, 5]]))
     banned = torch.zeros(VOCABULARY, dtype=torch.bool)
     banned[50:] = True
@@ -152,9 +153,9 @@ def test_an_allowed_set_holds_at_its_position(model, only, seed):
 
 def test_the_start_is_shown_to_the_first_pass(model, monkeypatch):
     shown = []
-    forward = type(model).forward
+    forward = type(model.model).forward
     monkeypatch.setattr(
-        type(model), "forward", lambda self, **kw: (shown.append(kw["decoder_input_ids"]), forward(self, **kw))[1]
+        type(model.model), "forward", lambda self, **kw: (shown.append(kw["decoder_input_ids"]), forward(self, **kw))[1]
     )
     cache = encoded(model, torch.tensor([[2, 5, 9]]))
     start = torch.tensor([[11, 12, 13, 14]])

@@ -148,9 +148,9 @@ def test_less_strength_starts_from_what_stands_there(filler, monkeypatch):
     """The share of present tokens that the first pass sees falls with the strength."""
     text, hole = "total = alpha + beta + gamma\n", Span(8, 28)
     shown = []
-    forward = type(filler.model).forward
+    forward = type(filler.model.model).forward
     monkeypatch.setattr(
-        type(filler.model), "forward", lambda self, **kw: (shown.append(kw["decoder_input_ids"]), forward(self, **kw))[1]
+        type(filler.model.model), "forward", lambda self, **kw: (shown.append(kw["decoder_input_ids"]), forward(self, **kw))[1]
     )
     kept = []
     for strength in (0.05, 0.5, 1.0):
