@@ -9,11 +9,11 @@ import importlib.metadata
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from palimpsest_engine.engine import Engine, EngineSettings
+from palimpsest_engine.engine import Engine
 from palimpsest_engine.errors import GrammarMissing, PalimpsestError
 from palimpsest_engine.grammars import languages, load
 from palimpsest_engine.request import FillRequest, Span
@@ -35,21 +35,17 @@ class Check:
     advice: str = ""
 
 
-def examine(settings: EngineSettings, open_engine: Callable[[EngineSettings], Engine]) -> Iterator[Check]:
-    """Every check, as soon as it is made. Raises nothing that a user can cause."""
+def examine(engine: Engine, device: str) -> Iterator[Check]:
+    """Every check, as soon as it is made. device: as in `EngineSettings`. Raises nothing a user can cause."""
     yield check_python()
     yield from check_packages()
     yield check_memory()
-    yield check_device(settings.device)
+    yield check_device(device)
     yield check_grammars()
-    engine = open_engine(settings)
-    try:
-        checkpoint = check_checkpoint(engine)
-        yield checkpoint
-        if checkpoint.status == "ok":
-            yield check_fill(engine)
-    finally:
-        engine.close()
+    checkpoint = check_checkpoint(engine)
+    yield checkpoint
+    if checkpoint.status == "ok":
+        yield check_fill(engine)
 
 
 def check_python() -> Check:

@@ -36,16 +36,18 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.Abort, click.exceptions.Exit):
-            raise
-        except BrokenPipeError:
-            raise  # whoever read our output has gone: click ends in silence
+        except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
+            raise  # click's own; whoever read our output and left gets no message either
         except (Exception, KeyboardInterrupt) as error:
             if ctx.params["debug"]:
                 traceback.print_exc(file=sys.stderr)
             sentence, code = verdict_on(error)
             click.echo(f"palimpsest: {sentence}", err=True)
-            ctx.exit(code)
+        if code == _INTERRUPTED:
+            from palimpsest_server.transport import leave
+
+            code = leave(code)  # the model's thread may be in the middle of a step
+        ctx.exit(code)
 
 
 def verdict_on(error: BaseException) -> tuple[str, int]:

@@ -21,10 +21,11 @@ _COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
 def command(ctx: click.Context, as_json: bool, checkpoint: str | None, device: str) -> None:
     """Check everything a fill needs, and time one. The exit code is 0 if all is well, else 1."""
     checks: list[Check] = []
-    for check in examine(EngineSettings(checkpoint, device), ctx.obj):
-        checks.append(check)
-        if not as_json:
-            _show(check)
+    with engines.opened(ctx.obj, EngineSettings(checkpoint, device)) as engine:
+        for check in examine(engine, device):
+            checks.append(check)
+            if not as_json:
+                _show(check)
     well = all(check.status != "error" for check in checks)
     if as_json:
         report = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ from palimpsest_engine import Draft, Engine, EngineSettings, Fill, FillRequest
 
 EngineFactory = Callable[[EngineSettings], Engine]
 
+_MOMENT_SECONDS = 1.0
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -57,12 +59,16 @@ sizes_option = click.option(
 
 @contextmanager
 def opened(factory: EngineFactory, settings: EngineSettings) -> Iterator[Engine]:
-    """An engine that is closed at the end, however that comes."""
+    """An engine that is closed at the end, however that comes; its thread gets a moment to end."""
+    before = set(threading.enumerate())
     engine = factory(settings)
     try:
         yield engine
     finally:
         engine.close()
+        # A process that ends under a thread in native code (freeing a model, for one) aborts.
+        for thread in set(threading.enumerate()) - before:
+            thread.join(_MOMENT_SECONDS)
 
 
 def ask(engine: Engine, request: FillRequest, on_draft: Callable[[Draft], None] | None = None) -> Fill:

@@ -1,8 +1,8 @@
 """Measures a server process from the outside, as an editor sees it; knows the protocol, nothing of engines.
 
-One keystroke is a `didChange` of one character with a `textDocument/inlineCompletion` right behind it. Its clock
-starts before the first of them and stops twice: at the first answer, whatever that is, and when there is
-nothing more to come (the first answer had a text, or the final draft came and was asked for).
+One keystroke is a `didChange` of one character with a `textDocument/inlineCompletion` right behind it. Its
+clock starts before the first of them and stops twice: at the first answer, whatever that is, and when there
+is nothing more to come (the first answer had a text, or the final draft came and was asked for).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from palimpsest_engine import PalimpsestError, __version__
 
 _URI = "file:///bench/ledger.py"
 _PATIENCE_SECONDS = 600.0
+_LONG_ENOUGH = 12  # characters of code on a line to type into
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,10 @@ class Keystroke:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What one server process was like. initialize_ms: from its start to its answer to `initialize`."""
+    """What one server process was like. initialize_ms, ready_ms: from its start on."""
 
+    model: str
+    device: str
     initialize_ms: float
     ready_ms: float
     keystrokes: tuple[Keystroke, ...]
@@ -52,23 +55,17 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
 
 
 def typing(text: str, keystrokes: int) -> list[tuple[int, str]]:
-    """Where to type and what: so many (line, line as it is so far), spread over the file.
+    """Where to type and what: pairs of a line from 0 and what stands on it after the keystroke.
 
-    Each cursor is at the end of a line that is cut off somewhere inside its code; the character to type is the
-    last one of the string.
+    The lines are spread over the file, and each is cut off inside its code.
     """
-    lines = [number for number, line in enumerate(text.splitlines()) if len(line.strip()) >= 12]
-    chosen = [lines[index * len(lines) // keystrokes] for index in range(keystrokes)]
-    rows = text.splitlines()
-    cuts = (
-        len(row) - len(row.lstrip()) + 3 + 7 * turn % (len(row.strip()) - 4)
-        for turn, row in _rows(rows, chosen)
-    )
-    return [(number, rows[number][:cut]) for number, cut in zip(chosen, cuts, strict=True)]
-
-
-def _rows(rows: list[str], chosen: list[int]) -> list[tuple[int, str]]:
-    return [(turn, rows[number]) for turn, number in enumerate(chosen)]
+    rows = [(number, row) for number, row in enumerate(text.split("\n")) if len(row.strip()) >= _LONG_ENOUGH]
+    plan = []
+    for turn in range(keystrokes):
+        number, row = rows[turn * len(rows) // keystrokes]
+        indent = len(row) - len(row.lstrip())
+        plan.append((number, row[: indent + 3 + 7 * turn % (len(row) - indent - 4)]))
+    return plan
 
 
 def observe(command: Sequence[str], section: dict[str, Any], text: str, keystrokes: int) -> Session:
@@ -80,13 +77,20 @@ async def _observe(command: Sequence[str], section: dict[str, Any], text: str, k
     begun = time.perf_counter()
     async with _editor(command, section) as editor:
         initialized = time.perf_counter()
-        await editor.until_ready()
+        status = await editor.until_ready()
         ready = time.perf_counter()
         plan = typing(text, keystrokes + 1)
         notes = [await editor.type_at(text, line, so_far) for line, so_far in plan]
         memory = psutil.Process(editor.pid).memory_info().rss / 1e6
     # The first one pays for what is done once (kernels chosen, grammars loaded).
-    return Session((initialized - begun) * 1000, (ready - begun) * 1000, tuple(notes[1:]), memory)
+    return Session(
+        model=status.model,
+        device=status.device,
+        initialize_ms=(initialized - begun) * 1000,
+        ready_ms=(ready - begun) * 1000,
+        keystrokes=tuple(notes[1:]),
+        memory_mb=memory,
+    )
 
 
 class _Editor:
@@ -98,8 +102,16 @@ class _Editor:
         self._open = False
         self._final = asyncio.Event()
         self._status: asyncio.Queue[Any] = asyncio.Queue()
-        client.feature("palimpsest/draft")(self._drafted)
-        client.feature("palimpsest/status")(self._status.put_nowait)
+
+        def drafted(draft: Any) -> None:
+            if draft.final and draft.version == self._version:
+                self._final.set()
+
+        def told(status: Any) -> None:
+            self._status.put_nowait(status)
+
+        client.feature("palimpsest/draft")(drafted)
+        client.feature("palimpsest/status")(told)
 
     @property
     def pid(self) -> int:
@@ -108,18 +120,14 @@ class _Editor:
         assert server is not None
         return server.pid
 
-    def _drafted(self, draft: Any) -> None:
-        if draft.final and draft.version == self._version:
-            self._final.set()
-
-    async def until_ready(self) -> None:
-        """Wait for the checkpoint. Raises PalimpsestError if it cannot be loaded."""
+    async def until_ready(self) -> Any:
+        """Wait for the checkpoint; the status then. Raises PalimpsestError if it cannot be loaded."""
         while True:
             status = await asyncio.wait_for(self._status.get(), _PATIENCE_SECONDS)
             if status.state == "error":
                 raise PalimpsestError(status.reason)
             if status.state == "ready":
-                return
+                return status
 
     async def type_at(self, text: str, line: int, so_far: str) -> Keystroke:
         """Type the last character of `so_far` where it belongs, and wait for all that comes of it."""
@@ -176,4 +184,4 @@ async def _editor(command: Sequence[str], section: dict[str, Any]) -> AsyncItera
         await client.shutdown_async(None)
     finally:
         client.exit(None)
-        await client.stop()
+        await client.stop()  # type: ignore[no-untyped-call]
