@@ -157,6 +157,8 @@ class Session:
 
     def publish(self) -> None:
         """Tell the client the status if it is new, and watch the engine while its state is a passing one."""
+        if self._closed:
+            return
         state = self._tell()
         if state in _PASSING and self._warm and (self._watcher is None or self._watcher.done()):
             self._watcher = asyncio.get_running_loop().create_task(self._watch())

@@ -98,6 +98,16 @@ async def test_the_status_is_told_when_it_is_new_and_only_then(client, engine):
     ]
 
 
+async def test_after_the_end_nothing_is_said_and_nothing_is_loaded(client, engine):
+    session = make(client, [engine], [])
+    session.warm()
+    session.close()
+    said = len(client.notified)
+    session.answered("m", "no")
+    session.warm()
+    assert (len(client.notified), engine.warmed, engine.closed) == (said, 1, 1)
+
+
 async def test_loading_is_watched_to_its_end(client, engine, monkeypatch):
     monkeypatch.setattr("palimpsest_server.session._WATCH_SECONDS", 0.0)
     session = make(client, [engine], [])
