@@ -304,6 +304,8 @@ class OneCanvas:
         gate = SyntaxGate(self.request.text, self.request.holes, self.language)
         judged = [(row, texts, gate.judge(texts)) for row in ranked if any(texts := self.texts(row))]
         passed = [(row, texts, verdict) for row, texts, verdict in judged if verdict.status != "worse"]
+        # "No worse" lets some broken fills through in broken documents; a valid one, if there is any, is sure.
+        passed.sort(key=lambda candidate: candidate[2].status == "no worse")
         if passed:
             row, texts, verdict = passed[0]
             others = tuple(dict.fromkeys(other for _, other, _ in passed[1:] if other != texts))

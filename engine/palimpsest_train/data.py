@@ -50,6 +50,7 @@ class Rows:
 
     def __init__(self, tokens: np.ndarray, starts: np.ndarray, tokenizer: Tokenizer, shape: RowShape, seed: int) -> None:
         self.tokens, self.starts, self.tokenizer, self.shape = tokens, starts, tokenizer, shape
+        tokenizer.encode_special_tokens = True
         self.rng = np.random.default_rng(seed)
         self.vocabulary = tokenizer.get_vocab_size()
         self.texts = [tokenizer.decode([i]) for i in range(self.vocabulary)]
@@ -161,7 +162,7 @@ class Rows:
                 middle += self.tokenizer.encode(text[:cut], add_special_tokens=False).ids
                 right = self.tokenizer.encode(text[cut:], add_special_tokens=False).ids
                 after = end + 1
-        middle = middle[: SIZES[-1]]
+        middle, right = middle[: SIZES[-1]], middle[SIZES[-1] :] + right
         fitting = [size for size in SIZES if size >= len(middle)]
         draw = rng.random()
         size = len(middle) if draw < 0.15 else fitting[0] if draw < 0.6 else fitting[int(rng.integers(len(fitting)))]

@@ -61,6 +61,7 @@ def train_tokenizer(corpus: Path, vocabulary: int, seed: int = 0, characters: in
 
 def encode_corpus(tokenizer: Tokenizer, corpus: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Tokens of a split as `uint16 [N]`, each document ended by `<eos>`, and document starts `int64 [D + 1]`."""
+    tokenizer.encode_special_tokens = True  # a file that mentions `<eos>` does not end there
     arrays: list[np.ndarray] = []
     starts = [0]
     batch: list[str] = []

@@ -1,0 +1,116 @@
+"""`python -m palimpsest_train`: corpus, tokens, train, export, evaluate, plot. Each step reads what the one before wrote."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields, replace
+from pathlib import Path
+
+import click
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+@click.group(context_settings={"show_default": True})
+def main() -> None:
+    """Build the corpus and train the embedded checkpoint."""
+
+
+@main.command()
+@click.option("--corpus", type=FOLDER, default=Path("corpus"), help="Folder to build it in.")
+def corpus(corpus: Path) -> None:
+    """Download the packages' wheels (nothing is installed) and write both splits and the manifest."""
+    from palimpsest_train.corpus import build
+
+    sources = build(corpus)
+    for split in ("train", "held_out"):
+        chosen = [source for source in sources if source.split == split]
+        characters = sum(source.characters for source in chosen)
+        click.echo(f"{split}: {len(chosen)} packages, {sum(s.files for s in chosen)} files, {characters / 1e6:.1f} M characters")
+
+
+@main.command()
+@click.option("--corpus", type=FOLDER, default=Path("corpus"))
+@click.option("--vocabulary", default=4096)
+def tokens(corpus: Path, vocabulary: int) -> None:
+    """Train the tokenizer and encode both splits."""
+    import numpy as np
+
+    from palimpsest_train.tokenizer import encode_corpus, train_tokenizer
+
+    tokenizer = train_tokenizer(corpus, vocabulary)
+    tokenizer.save(str(corpus / "tokenizer.json"))
+    for split in ("held_out", "train"):
+        array, starts = encode_corpus(tokenizer, corpus, split)
+        np.save(corpus / f"{split}.npy", array)
+        np.save(corpus / f"{split}.starts.npy", starts)
+        click.echo(f"{split}: {len(array) / 1e6:.1f} M tokens in {len(starts) - 1} files")
+
+
+@main.command()
+@click.option("--corpus", type=FOLDER, default=Path("corpus"))
+@click.option("--run", type=FOLDER, default=Path("runs/embedded"), help="Folder of the run; resumed if it has a state.")
+@click.option("--steps", default=3200)
+@click.option("--rows", default=16, help="Rows a step.")
+@click.option("--threads", default=2)
+@click.option("--compile/--no-compile", default=True)
+def train(corpus: Path, run: Path, steps: int, rows: int, threads: int, compile: bool) -> None:
+    """Train, or resume, to the given step."""
+    from palimpsest_train.train import Recipe, Run
+
+    Run(run, corpus, Recipe(steps=steps, rows=rows, threads=threads, compile=compile)).train()
+
+
+@main.command()
+@click.option("--corpus", type=FOLDER, default=Path("corpus"))
+@click.option("--run", type=FOLDER, default=Path("runs/embedded"))
+@click.option("--out", type=FOLDER, default=Path("engine/palimpsest_engine/embedded"))
+@click.option("--name", default="palimpsest-py-6m")
+def export(corpus: Path, run: Path, out: Path, name: str) -> None:
+    """Write the run as a Hugging Face checkpoint with its description."""
+    from palimpsest_train.export import export as write
+
+    write(run, corpus, out, name)
+    click.echo(f"{out}: {sum(path.stat().st_size for path in out.iterdir()) / 2**20:.1f} MiB")
+
+
+@main.command()
+@click.option("--corpus", type=FOLDER, default=Path("corpus"))
+@click.option("--checkpoint", default=None, help="Folder; the embedded one otherwise.")
+@click.option("--count", default=600)
+@click.option("--most-tokens", default=8)
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a sampling parameter.")
+@click.option("--out", type=click.Path(path_type=Path), default=None, help="JSON with every hole.")
+def evaluate(corpus: Path, checkpoint: str | None, count: int, most_tokens: int, changes: tuple[str, ...], out: Path | None) -> None:
+    """Exact match on held-out packages, beside the floors."""
+    from palimpsest_engine.checkpoint import locate
+    from palimpsest_engine.spec import Sampling, read_spec
+    from palimpsest_train import evaluate as evaluation
+
+    sampling = read_spec(locate(checkpoint)).sampling
+    types = {field.name: type(getattr(sampling, field.name)) for field in fields(Sampling)}
+    for change in changes:
+        key, _, value = change.partition("=")
+        if key not in types:
+            raise click.UsageError(f"{key} is not one of {', '.join(types)}")
+        sampling = replace(sampling, **{key: types[key](value)})
+    report = evaluation.evaluate(corpus, checkpoint, count, most_tokens, sampling=sampling)
+    if out:
+        out.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+    del report["rows"]
+    click.echo(json.dumps(report, indent=1))
+
+
+@main.command()
+@click.option("--run", type=FOLDER, default=Path("runs/embedded"))
+@click.option("--out", type=click.Path(path_type=Path), default=Path("docs/training-curves.svg"))
+def plot(run: Path, out: Path) -> None:
+    """Draw the losses of a run."""
+    from palimpsest_train.plot import curves
+
+    curves(run / "curve.jsonl", out)
+    click.echo(str(out))
+
+
+if __name__ == "__main__":
+    main()
