@@ -18,7 +18,7 @@ settings.register_profile("palimpsest", deadline=None, derandomize=True)
 settings.load_profile("palimpsest")
 
 SCRIPTED = [sys.executable, str(Path(__file__).with_name("scripted_server.py"))]
-URI = "file:///work/a.py"
+URI = "file:///project/a.py"
 
 
 def full_capabilities(encodings: list[str] | None = None, **changes: Any) -> types.ClientCapabilities:
