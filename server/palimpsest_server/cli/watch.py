@@ -20,7 +20,11 @@ UNSETTLED = "dim italic"
 _AROUND = 6  # lines of the document above and below a hole
 _FRAME_SECONDS = 0.05  # the eye's share: a small model denoises faster than anybody can look
 _TAB = " " * 4
-_CONTROLS = {code: chr(0x2400 + code) for code in range(32) if code != 10} | {9: _TAB, 127: "\u2421"}
+_CONTROLS = (
+    {code: chr(0x2400 + code) for code in range(32) if code != ord("\n")}
+    | dict.fromkeys(range(0x7F, 0xA0), "\ufffd")
+    | {ord("\t"): _TAB}
+)
 
 
 def watched(engine: Engine, request: FillRequest, console: Console | None = None) -> Fill:

@@ -1,0 +1,49 @@
+# Everything here sets itself up: a virtual environment in .venv, and the package in it.
+
+VENV ?= .venv
+PYTHONS ?= python3 python3.13 python3.12 python3.11
+BIN := $(VENV)/bin
+
+.PHONY: help demo test lint bench clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo   fill holes of a file with the embedded checkpoint, and watch"
+	@echo "make test   run every test"
+	@echo "make lint   ruff and mypy"
+	@echo "make bench  measure what a keystroke costs on this machine"
+	@echo "make clean  take the virtual environment away"
+
+demo: $(VENV)/installed
+	@$(BIN)/palimpsest fill fixtures/demo/temperatures.py --holes --watch
+
+bench: $(VENV)/installed
+	@$(BIN)/palimpsest bench
+
+test: $(VENV)/installed-dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV)
+
+$(VENV)/installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/installed-dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/installed
+
+$(BIN)/python:
+	@for python in $(PYTHONS); do \
+	    if "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then \
+	        "$$python" -m venv $(VENV); exit; \
+	    fi; \
+	done; \
+	echo "make: no Python 3.11, 3.12 or 3.13 among $(PYTHONS); say where it is: make PYTHONS=/path/to/python" >&2; \
+	exit 1

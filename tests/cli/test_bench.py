@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import ast
+import importlib.resources
+import json
+import statistics
+import sys
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lsprotocol import types
+
+from palimpsest_engine import EngineSettings, PalimpsestError
+from palimpsest_server.cli import bench, measure
+
+from .conftest import Palimpsest
+
+DOCUMENT = (
+    importlib.resources.files("palimpsest_server.cli").joinpath("bench_document.txt").read_text("utf-8")
+)
+
+
+def test_the_document_is_python() -> None:
+    ast.parse(DOCUMENT)
+
+
+@pytest.mark.parametrize("keystrokes", [1, 7, 41, 200])
+def test_typing_is_inside_the_code_of_lines(keystrokes: int) -> None:
+    rows = DOCUMENT.split("\n")
+    plan = measure.typing(DOCUMENT, keystrokes)
+    assert len(plan) == keystrokes
+    assert len(set(plan)) == keystrokes  # the same text twice would be answered from what is kept
+    assert all(
+        rows[line].startswith(so_far) and so_far.strip() and so_far != rows[line] for line, so_far in plan
+    )
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=2, max_size=50))
+def test_percentiles_are_in_order(values: list[float]) -> None:
+    figures = measure.percentiles(values)
+    assert figures["p50"] == pytest.approx(statistics.median(values), abs=1e-3)
+    assert (
+        min(values) - 1e-3
+        <= figures["p25"]
+        <= figures["p50"]
+        <= figures["p75"]
+        <= figures["p95"]
+        <= max(values) + 1e-3
+    )
+
+
+def test_a_real_server_is_measured() -> None:
+    seen = measure.observe(bench._SCRIPTED_SERVER, {}, DOCUMENT, 3)
+    assert (seen.model, len(seen.keystrokes)) == ("scripted", 3)
+    assert all(0 < each.first_answer_ms <= each.settled_ms for each in seen.keystrokes)
+    assert 0 < seen.initialize_ms <= seen.ready_ms
+    assert seen.memory_mb > 1
+
+
+def test_a_late_answer_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: list[bool] = []
+    ask = measure._Editor._ask
+
+    async def noted(self: measure._Editor, position: types.Position) -> bool:
+        answers.append(await ask(self, position))
+        return answers[-1]
+
+    monkeypatch.setattr(measure._Editor, "_ask", noted)
+    script = bench._SCRIPT.replace("(['value'])", "(['value'], steps=2, step_seconds=.05)")
+    measure.observe((sys.executable, "-c", script), {"answerWithinMs": 0}, DOCUMENT, 2)
+    assert answers == [False, True] * 3
+
+
+def test_a_server_whose_engine_fails_is_an_error() -> None:
+    script = (
+        "from palimpsest_engine import PalimpsestError; from palimpsest_server.cli import main\n"
+        "def fail(settings): raise PalimpsestError('it is broken')\n"
+        "main(['serve'], obj=fail)"
+    )
+    with pytest.raises(PalimpsestError, match="it is broken"):
+        measure.observe((sys.executable, "-c", script), {}, DOCUMENT, 2)
+
+
+def test_the_report_has_every_figure(palimpsest: Palimpsest, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[EngineSettings] = []
+    engine = SimpleNamespace(
+        reencode_fraction=lambda settings: (asked.append(settings), 0.1)[1],
+        left_to_right=lambda settings: {"ratio": 2.5, "more": 1},
+    )
+    monkeypatch.setitem(sys.modules, "palimpsest_engine.measure", engine)
+    monkeypatch.setattr("palimpsest_engine.measure", engine, raising=False)
+    monkeypatch.setattr(bench, "_SERVER", bench._SCRIPTED_SERVER)
+    result = palimpsest("bench", "--quick", "--json", "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.stdout)
+    for name in ("keystroke_ms", "first_answer_ms", "server_overhead"):
+        assert {"p50", "p95", "p25", "p75", "samples"} == set(figures[name])
+    assert figures["server_overhead_ms"] == figures["server_overhead"]["p50"]
+    assert (figures["reencode_fraction"], figures["ratio_over_left_to_right"]) == (0.1, 2.5)
+    assert figures["memory_mb"] > 1
+    assert asked == [EngineSettings(None, "cpu")]

@@ -1,0 +1,294 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from palimpsest_engine import OutOfMemory, Span
+from palimpsest_server.cli import fill, report
+
+from .conftest import Palimpsest
+
+CODE = b'def first(names):\n    """The shortest."""\n    ...\n\n\nprint(first(["a"]))\n'
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "a.py"
+    path.write_bytes(CODE)
+    return path
+
+
+def filled(palimpsest: Palimpsest, path: Path, text: bytes, script: str, *where: str) -> bytes:
+    path.write_bytes(text)
+    palimpsest.script = [script]
+    result = palimpsest("fill", path, *where, "--write")
+    assert result.exit_code == 0, result.output
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("where", "text", "expected"),
+    [
+        ("--at 1:1", b"", b"X"),
+        ("--at 1:1", b"ab\n", b"Xab\n"),
+        ("--at 1:3", b"ab\n", b"abX\n"),
+        ("--at 2:1", b"ab\n", b"ab\nX"),
+        ("--at 1:3", b"ab\r\ncd", b"abX\r\ncd"),
+        ("--at 2:3", b"ab\r\ncd", b"ab\r\ncdX"),
+        ("--at 2:1", b"ab\rcd", b"ab\rXcd"),
+        ("--at 1:2", "😀é\n".encode(), "😀Xé\n".encode()),
+        ("--at 1:2", b"\t\tx", b"\tX\tx"),
+        ("--at 1:1", b"\xef\xbb\xbfab\n", b"\xef\xbb\xbfXab\n"),
+        ("--at 1:3", "a\u2028b\x0cc\n".encode(), "a\u2028Xb\x0cc\n".encode()),
+        ("--range 1:1", b"ab\ncd\nef", b"X\ncd\nef"),
+        ("--range 2:3", b"ab\r\ncd\r\nef\r\n", b"ab\r\nX\r\n"),
+        ("--range 3:3", b"ab\ncd\n", b"ab\ncd\nX"),
+        ("--range 1:2-2:2", b"ab\ncd\n", b"aXd\n"),
+        ("--range 2:3-2:3", b"ab\ncd\n", b"ab\ncdX\n"),
+        ("--holes", b"a = <|hole|>\r\nb = <|hole|>", b"a = X\r\nb = X"),
+    ],
+)
+def test_writes_where_it_was_told(
+    palimpsest: Palimpsest, tmp_path: Path, where: str, text: bytes, expected: bytes
+) -> None:
+    assert filled(palimpsest, tmp_path / "a.txt", text, "X", *where.split()) == expected
+
+
+TEXTS = st.text(st.sampled_from("ab \t\r\n😀é\u2028\x0c\ufeff"), max_size=30)
+
+
+@given(
+    bom=st.booleans(), kept=st.lists(TEXTS, min_size=2, max_size=4), new=st.text("x 😀é\t\u2028", min_size=1)
+)
+def test_every_byte_outside_the_holes_is_kept(
+    tmp_path_factory: pytest.TempPathFactory, bom: bool, kept: list[str], new: str
+) -> None:
+    path = tmp_path_factory.mktemp("bytes") / "a.txt"
+    mark = "\ufeff" if bom else ""
+    data = (mark + "<|hole|>".join(kept)).encode()
+    assert filled(Palimpsest(), path, data, new, "--holes") == (mark + new.join(kept)).encode()
+
+
+@given(text=TEXTS, place=st.tuples(st.integers(0, 40), st.integers(0, 40)))
+def test_a_place_is_in_the_text_or_refused(text: str, place: tuple[int, int]) -> None:
+    from palimpsest_engine.errors import PositionOutside
+    from palimpsest_server.cli.places import Place, span_of
+
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    line, column = place
+    inside = 1 <= line <= len(lines) and 1 <= column <= len(lines[line - 1]) + 1
+    if not inside:
+        with pytest.raises(PositionOutside):
+            span_of(text, Place(line, column))
+        return
+    span = span_of(text, Place(line, column))
+    assert span.start == span.end
+    before = text[: span.start].replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    assert (len(before), len(before[-1]) + 1) == place
+
+
+def test_a_fill_takes_the_line_ends_of_its_file(palimpsest: Palimpsest, tmp_path: Path) -> None:
+    path = tmp_path / "a.py"
+    assert filled(palimpsest, path, b"a\r\nb\r\n", "x\ny", "--range", "2:2") == b"a\r\nx\r\ny\r\n"
+
+
+def test_without_write_the_file_stays(palimpsest: Palimpsest, file: Path) -> None:
+    result = palimpsest("fill", file, "--holes")
+    assert file.read_bytes() == CODE
+    assert "-    ...\n+    return 1\n" in result.stdout
+    assert result.stderr == ""
+
+
+def test_the_request_has_what_was_asked_for(
+    palimpsest: Palimpsest, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    ask = fill.engines.ask
+    monkeypatch.setattr(
+        fill.engines, "ask", lambda engine, request: (seen.append(request), ask(engine, request))[1]
+    )
+    options = "--seed 7 --steps 9 --sizes 8,16,8 --strength 0.5 --checkpoint some --device cuda:1"
+    assert palimpsest("fill", file, "--at", "2:1", *options.split()).exit_code == 0
+    (request,) = seen
+    assert (request.seed, request.max_steps, request.sizes, request.strength) == (7, 9, (8, 16), 0.5)
+    assert (request.path, request.language, request.holes) == (str(file), None, (Span(18, 18),))
+    (settings,) = palimpsest.opened
+    assert (settings.checkpoint, settings.device) == ("some", "cuda:1")
+
+
+DIFFS = [
+    (b"a\nb\nc\n", "--range 2:2"),
+    (b"a\nb", "--range 2:2"),
+    (b"a\nb", "--range 1:1"),
+    (b"", "--at 1:1"),
+    (b"a\r\nb\r\n", "--range 1:1"),
+    (b"\xef\xbb\xbfa\nb\n", "--range 1:1"),
+    (b"a\x0cb\n\tc\xe2\x80\xa8d\n", "--at 2:2"),
+    (b"".join(b"%d\n" % n for n in range(40)).replace(b"\n20\n", b"\n<|hole|>\n"), "--holes"),
+]
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+@pytest.mark.parametrize(("text", "where"), DIFFS)
+@pytest.mark.parametrize("script", ["X", "X\n", "X\nY"])
+def test_git_can_apply_the_diff(
+    palimpsest: Palimpsest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    text: bytes,
+    where: str,
+    script: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path("a.py")
+    path.write_bytes(text)
+    palimpsest.script = [script]
+    diff = palimpsest("fill", path, *where.split()).stdout_bytes
+    subprocess.run(["git", "apply", "--whitespace=nowarn", "-"], input=diff, check=True)
+    applied = path.read_bytes()
+    assert filled(palimpsest, path, text, script, *where.split()) == applied
+
+
+def test_nothing_offered_is_said_and_written_nowhere(palimpsest: Palimpsest, file: Path) -> None:
+    palimpsest.script = [""]
+    result = palimpsest("fill", file, "--holes", "--write")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "palimpsest: nothing is offered: the script has nothing here\n"
+    assert file.read_bytes() == CODE
+
+
+def test_a_file_without_holes_needs_no_engine(palimpsest: Palimpsest, tmp_path: Path) -> None:
+    path = tmp_path / "a.py"
+    path.write_text("x = 1\n")
+    result = palimpsest("fill", path, "--holes", "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["reason"] == f"there is no hole in {path}"
+    assert palimpsest.opened == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "",
+        "--at 1:1 --holes",
+        "--at 1:1 --range 1:1",
+        "--at 1",
+        "--at 1:1:1",
+        "--at -1:1",
+        "--at ١:١",
+        "--range 3:2",
+        "--range 2:2-1:1",
+        "--range 1-2",
+        "--holes --sizes 0",
+        "--holes --sizes 8,",
+        "--holes --seed -1",
+        "--holes --strength 0",
+        "--holes --strength 1.5",
+        "--holes --steps 0",
+        "--holes --device gpu",
+    ],
+)
+def test_usage_errors_touch_nothing(palimpsest: Palimpsest, file: Path, arguments: str) -> None:
+    result = palimpsest("fill", file, *arguments.split(), "--write")
+    assert result.exit_code == 2
+    assert palimpsest.opened == []
+    assert file.read_bytes() == CODE
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "code", "sentence"),
+    [
+        ("nowhere.py", None, "--holes", 10, "there is no file "),
+        ("a.py/b.py", None, "--holes", 10, "there is no file "),
+        (".", None, "--holes", 10, "is a folder, not a file"),
+        ("a.py", b"a\0b", "--holes", 11, "is not a text: it has NUL bytes"),
+        ("a.py", b"a\nb\xff", "--holes", 12, "is not UTF-8: line 2 has a byte 0xff"),
+        ("a.py", b"\xef\xbb\xbf\n\xe9", "--holes", 12, "line 2 has a byte 0xe9"),
+        ("a.py", b"ab\n", "--at 3:1", 13, "the file has lines 1 to 2, and no 3"),
+        ("a.py", b"ab\n", "--at 1:4", 13, "line 1 has columns 1 to 3, and no 4"),
+        ("a.py", b"ab\n", "--at 0:1", 13, "lines 1 to 2, and no 0"),
+        ("a.py", b"ab\n", "--at 1:0", 13, "columns 1 to 3, and no 0"),
+        ("a.py", b"ab\n", "--range 1:9", 13, "lines 1 to 2, and no 9"),
+        ("a.py", b"ab\n", "--range 1:1-2:2", 13, "line 2 has columns 1 to 1, and no 2"),
+        ("a.py", b"ab\n", "--at 1:1 --language klingon", 31, "there is no grammar for 'klingon'"),
+    ],
+)
+def test_documents_that_cannot_be_filled(
+    palimpsest: Palimpsest,
+    tmp_path: Path,
+    name: str,
+    content: bytes | None,
+    options: str,
+    code: int,
+    sentence: str,
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    elif "/" in name:
+        (tmp_path / "a.py").write_bytes(b"")
+    result = palimpsest("fill", tmp_path / name, *options.split())
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert sentence in result.stderr
+    assert result.stderr.startswith("palimpsest: ")
+    assert result.stderr.count("\n") == 1
+    assert palimpsest.opened == []
+
+
+def test_an_error_of_the_engine_ends_with_its_code(palimpsest: Palimpsest, file: Path) -> None:
+    palimpsest.script_settings = {"error": OutOfMemory("it needs 9 GiB and 2 GiB are free")}
+    result = palimpsest("fill", file, "--holes", "--write")
+    assert (result.exit_code, result.stderr) == (30, "palimpsest: it needs 9 GiB and 2 GiB are free\n")
+    assert file.read_bytes() == CODE
+
+
+def test_a_bug_is_one_sentence_and_a_traceback_on_demand(palimpsest: Palimpsest, file: Path) -> None:
+    palimpsest.script_settings = {"error": ZeroDivisionError("by\nzero")}
+    palimpsest.open_engine = lambda settings: 1 / 0  # type: ignore[assignment, method-assign, return-value]
+    result = palimpsest("fill", file, "--holes")
+    assert result.exit_code == 70
+    assert result.stderr.count("\n") == 1
+    assert "ZeroDivisionError" in result.stderr
+    shown = palimpsest("--debug", "fill", file, "--holes")
+    assert shown.exit_code == 70
+    assert "Traceback" in shown.stderr
+
+
+def test_json_follows_its_schema(palimpsest: Palimpsest, tmp_path: Path) -> None:
+    import jsonschema
+
+    jsonschema.Draft202012Validator.check_schema(report.SCHEMA)
+    path = tmp_path / "a.py"
+    path.write_text("😀 = <|hole|>\nb = 1 # <|hole|>\n")
+    palimpsest.script_settings = {"steps": 3}
+    answer = json.loads(palimpsest("fill", path, "--holes", "--json", "--seed", 5).stdout)
+    jsonschema.validate(answer, report.SCHEMA)
+    assert (answer["seed"], answer["nfe"], answer["model"], answer["language"]) == (
+        5,
+        3,
+        "scripted",
+        "python",
+    )
+    assert (answer["written"], answer["settled"], answer["encoding"]) == (False, True, "utf-16")
+    assert answer["edits"] == [
+        {
+            "range": {"start": {"line": 0, "character": 5}, "end": {"line": 0, "character": 13}},
+            "text": "return 1",
+        },
+        {
+            "range": {"start": {"line": 1, "character": 8}, "end": {"line": 1, "character": 16}},
+            "text": "return 1",
+        },
+    ]
+    assert json.loads(palimpsest("fill", path, "--holes", "--json", "--write").stdout)["written"] is True
+    palimpsest.script = [""]
+    path.write_text("<|hole|>")
+    nothing = palimpsest("fill", path, "--holes", "--json", "--write")
+    answer = json.loads(nothing.stdout)
+    jsonschema.validate(answer, report.SCHEMA)
+    assert (nothing.exit_code, answer["edits"], answer["written"]) == (1, [], False)
