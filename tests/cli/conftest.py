@@ -20,7 +20,7 @@ Run = Callable[..., Result]
 
 
 class Palimpsest:
-    """Runs commands; `script` and `script_settings` make the engine, `opened` has the settings it was opened with."""
+    """Runs commands; `script` and `script_settings` make the engine, `opened` has what it was opened with."""
 
     def __init__(self) -> None:
         self.script: list[str] = ["return 1"]

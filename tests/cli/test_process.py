@@ -45,7 +45,8 @@ def test_serving_imports_no_drawing_and_no_tensors() -> None:
 import sys
 from palimpsest_server import app
 from palimpsest_server.cli import main
-app.serve = lambda factory, *, tcp_port: print(tcp_port, *{"rich", "torch", "transformers"} & set(sys.modules))
+heavy = {"rich", "torch", "transformers"}
+app.serve = lambda factory, *, tcp_port: print(tcp_port, *heavy & set(sys.modules))
 main()
 """
     assert run("serve", "--tcp", "0", code=code).stdout == "0\n"
