@@ -113,6 +113,15 @@ class RollbackCache(Cache):
                 theirs.is_initialized = True
         return branched
 
+    def narrowed(self, rows: int) -> RollbackCache:
+        """The same for the first `rows` rows only."""
+        narrowed = RollbackCache([layer.window for layer in self.layers])
+        for mine, theirs in zip(self.layers, narrowed.layers, strict=True):
+            if mine.all_keys is not None:
+                theirs.all_keys, theirs.all_values = mine.all_keys[:rows], mine.all_values[:rows]
+                theirs.is_initialized = True
+        return narrowed
+
 
 class PrefixCache:
     """The encoded context of one document: after an edit only the tokens from the first changed one on are encoded."""
@@ -148,7 +157,7 @@ class PrefixCache:
             del self.tokens[length:]
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def encode(model: Any, cache: RollbackCache, tokens: Tensor) -> Tensor:
     """Append `tokens [B, T]` to the cache through the causal encoder; last hidden states `[B, T, hidden]`."""
     past = cache.get_seq_length()

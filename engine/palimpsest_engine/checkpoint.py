@@ -193,6 +193,8 @@ def load(settings: EngineSettings) -> Checkpoint:
     from transformers import DiffusionGemmaForBlockDiffusion
     from transformers.utils import logging
 
+    from palimpsest_engine.experts import skip_routing
+
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     if device == "cpu":
@@ -217,6 +219,7 @@ def load(settings: EngineSettings) -> Checkpoint:
         if keys := sorted(map(str, info.get(kind) or [])):
             raise CheckpointBroken(f"The weights in {folder} do not fit its config: {len(keys)} {kind.replace('_', ' ')}, first {keys[0]}.")
     model = model.eval().to(device)
+    skip_routing(model)
     vocabulary = model.config.get_text_config().vocab_size
     if tokenizer.get_vocab_size() > vocabulary:
         raise CheckpointBroken(f"The tokenizer in {folder} has {tokenizer.get_vocab_size()} entries, the model {vocabulary}.")

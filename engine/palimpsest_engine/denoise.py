@@ -6,7 +6,7 @@ the same tokens. The sampler is the entropy-bound one of arXiv 2505.24857 as tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,83 +45,122 @@ class Step:
     finished: Tensor
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def denoise(
     model: Any, cache: RollbackCache, canvas: Canvas, sampling: Sampling, generator: torch.Generator
-) -> Iterator[Step]:
+) -> Generator[Step, Sequence[int] | None, None]:
     """Denoise a canvas against an encoded prefix (a cache of B rows); yields after every decoder pass.
 
-    A canvas without holes yields nothing. Stopping between steps is the caller's: just do not ask for the next.
+    A canvas without holes yields nothing. Stopping between steps is the caller's: just do not ask for the next. Sending
+    row numbers goes on with those rows alone, in ascending order (all rows must share their prefix).
     Logits exist for the N hole positions of all rows only; `[N, V]` below.
     """
-    tokens, is_hole = canvas.tokens, canvas.is_hole
-    if not bool(is_hole.any()):
+    at = State.begin(canvas, model.config.get_text_config().vocab_size, sampling, generator)
+    past, length = cache.get_seq_length(), canvas.tokens.shape[1]
+    positions = torch.arange(past, past + length, dtype=torch.int32, device=canvas.tokens.device).unsqueeze(0)
+    if not bool(canvas.is_hole.any()):
         return
-    (rows, length), vocabulary, device = tokens.shape, model.config.get_text_config().vocab_size, tokens.device
-    where = is_hole.view(-1).nonzero().squeeze(1)
-    holes = is_hole.sum(-1).clamp_min(1)
-    past = cache.get_seq_length()
-    positions = torch.arange(past, past + length, dtype=torch.int32, device=device).unsqueeze(0)
-
-    def noise() -> Tensor:
-        return torch.randint(0, vocabulary, (rows, length), generator=generator, device=device)
-
-    def on_canvas(values: Tensor, elsewhere: Tensor) -> Tensor:
-        """`[B, T]`: values `[N]` at the holes, `elsewhere` at the pins."""
-        return elsewhere.reshape(-1).scatter(0, where, values).view(rows, length)
-
-    current = noise()
-    if canvas.start is not None and canvas.start_known is not None:
-        current = torch.where(canvas.start_known, canvas.start, current)
-    current = torch.where(is_hole, current, tokens)
-    draft, logits, conditioning = current, None, None
-    nothing = torch.zeros(rows, length, device=device)
-    history = torch.full((sampling.stability, rows, length), -1, device=device)
-    finished = torch.zeros(rows, dtype=torch.bool, device=device)
     for number in range(1, sampling.max_steps + 1):
         # 1. Decode, at this step's temperature.
         remaining = sampling.max_steps - number + 1
         temperature = sampling.t_min + (sampling.t_max - sampling.t_min) * (remaining / sampling.max_steps)
         hidden = model.model(
-            decoder_input_ids=current,
+            decoder_input_ids=at.current,
             past_key_values=cache,
             decoder_position_ids=positions,
-            self_conditioning_logits=conditioning,
+            self_conditioning_logits=at.conditioning(model.model.decoder.embed_tokens.weight.dtype),
         ).last_hidden_state
-        before, logits = logits, constrained(head(model, hidden.view(rows * length, -1)[where]) / temperature, canvas, where)
+        logits = head(model, hidden.flatten(0, 1)[at.where]) / temperature
+        logits = constrained(logits, canvas, at.where % length)
         # 2. Sample, and take the argmax for the draft.
         probabilities = torch.softmax(logits, dim=-1, dtype=torch.float32)
-        sampled = on_canvas(torch.multinomial(probabilities, 1, generator=generator).squeeze(1), tokens)
-        argmax = on_canvas(logits.argmax(-1), tokens)
+        sampled = at.on_canvas(torch.multinomial(probabilities, 1, generator=generator).squeeze(1))
+        argmax = at.on_canvas(logits.argmax(-1))
         # 3. Accept the least uncertain positions while their joint entropy stays within the bound. Pins have none.
-        entropy = on_canvas(entropy_of(logits), nothing)
+        entropy = at.on_canvas(entropy_of(logits), torch.zeros_like(argmax, dtype=torch.float32))
         accepted = within_bound(entropy, sampling.entropy_bound)
         # 4. Renoise the rest; pins are imposed again.
-        following = torch.where(is_hole, torch.where(accepted, sampled, noise()), tokens)
+        following = torch.where(at.is_hole, torch.where(accepted, sampled, at.noise()), at.tokens)
         # 5. A finished row stays as it was.
-        if bool(finished.any()):
-            assert before is not None
-            argmax = torch.where(finished[:, None], draft, argmax)
-            following = torch.where(finished[:, None], current, following)
-            kept = finished.repeat_interleave(length)[where]
-            logits = torch.where(kept[:, None], before, logits)
-            entropy = on_canvas(entropy_of(logits), nothing)
+        done = at.finished[:, None]
+        if bool(done.any()) and at.logits is not None:
+            argmax, following = torch.where(done, at.draft, argmax), torch.where(done, at.current, following)
+            logits = torch.where(at.of_holes(at.finished)[:, None], at.logits, logits)
+            entropy = at.on_canvas(entropy_of(logits), torch.zeros_like(entropy))
         # 6. Stop test, over hole positions only.
-        stable = (history == argmax).all(-1).all(0)
-        history = torch.cat((history, argmax[None]))[1:] if sampling.stability else history
-        confident = entropy.sum(-1) / holes < sampling.confidence
-        finished = finished | (stable & confident)
-        current, draft = following, argmax
-        yield Step(number, draft, accepted | finished[:, None], entropy, finished)
-        if bool(finished.all()):
+        stable = (at.history == argmax).all(-1).all(0)
+        confident = entropy.sum(-1) / at.is_hole.sum(-1).clamp_min(1) < sampling.confidence
+        at.history = torch.cat((at.history, argmax[None]))[1:] if sampling.stability else at.history
+        at.finished = at.finished | (stable & confident)
+        at.current, at.draft, at.logits = following, argmax, logits
+        keep = yield Step(number, argmax, accepted | at.finished[:, None], entropy, at.finished)
+        if keep is not None:
+            at.narrow(keep)
+            cache = cache.narrowed(len(keep))
+        if bool(at.finished.all()):
             return
-        # 7. The next pass is told what this one thought; of the pins it is certain.
-        dtype = model.model.decoder.embed_tokens.weight.dtype
-        if conditioning is None:
-            conditioning = torch.full((rows * length, vocabulary), -torch.inf, dtype=dtype, device=device)
-            conditioning.scatter_(1, tokens.view(-1, 1), 0.0)
-            conditioning = conditioning.view(rows, length, vocabulary)
-        conditioning.view(rows * length, vocabulary)[where] = logits.to(dtype)
+
+
+@dataclass(slots=True)
+class State:
+    """What one step hands to the next. where `[N]`: the hole positions in the flattened canvas; history `[S, B, T]`: the
+    last S drafts; logits `[N, V]`: the last ones."""
+
+    tokens: Tensor
+    is_hole: Tensor
+    where: Tensor
+    current: Tensor
+    draft: Tensor
+    history: Tensor
+    finished: Tensor
+    vocabulary: int
+    generator: torch.Generator
+    logits: Tensor | None = None
+
+    @classmethod
+    def begin(cls, canvas: Canvas, vocabulary: int, sampling: Sampling, generator: torch.Generator) -> State:
+        """Pins in place, noise (or the given start) in the holes."""
+        tokens, is_hole = canvas.tokens, canvas.is_hole
+        current = torch.randint(0, vocabulary, tokens.shape, generator=generator, device=tokens.device)
+        if canvas.start is not None and canvas.start_known is not None:
+            current = torch.where(canvas.start_known, canvas.start, current)
+        current = torch.where(is_hole, current, tokens)
+        where = is_hole.flatten().nonzero().squeeze(1)
+        history = torch.full((sampling.stability, *tokens.shape), -1, device=tokens.device)
+        finished = torch.zeros(tokens.shape[0], dtype=torch.bool, device=tokens.device)
+        return cls(tokens, is_hole, where, current, current, history, finished, vocabulary, generator)
+
+    def noise(self) -> Tensor:
+        """Uniform tokens `[B, T]`."""
+        return torch.randint(0, self.vocabulary, self.tokens.shape, generator=self.generator, device=self.tokens.device)
+
+    def on_canvas(self, values: Tensor, elsewhere: Tensor | None = None) -> Tensor:
+        """`[B, T]`: values `[N]` at the holes, and `elsewhere` (or the pinned tokens) at the pins."""
+        elsewhere = self.tokens if elsewhere is None else elsewhere
+        return elsewhere.flatten().scatter(0, self.where, values).view(self.tokens.shape)
+
+    def of_holes(self, rows: Tensor) -> Tensor:
+        """`[N]`: a value `[B]` per row, for each of its holes."""
+        return rows.repeat_interleave(self.tokens.shape[1])[self.where]
+
+    def conditioning(self, dtype: torch.dtype) -> Tensor | None:
+        """What the next pass is told: the last logits `[B, T, V]`; of the pins it is certain."""
+        if self.logits is None:
+            return None
+        flat = torch.full((self.tokens.numel(), self.vocabulary), -torch.inf, dtype=dtype, device=self.tokens.device)
+        flat.scatter_(1, self.tokens.reshape(-1, 1), 0.0)
+        flat[self.where] = self.logits.to(dtype)
+        return flat.view(*self.tokens.shape, self.vocabulary)
+
+    def narrow(self, keep: Sequence[int]) -> None:
+        """Go on with these rows alone, in ascending order."""
+        rows = torch.tensor(sorted(keep), device=self.tokens.device)
+        if self.logits is not None:
+            chosen = torch.zeros_like(self.finished).index_fill(0, rows, True)
+            self.logits = self.logits[self.of_holes(chosen)]
+        self.tokens, self.is_hole, self.finished = self.tokens[rows], self.is_hole[rows], self.finished[rows]
+        self.current, self.draft, self.history = self.current[rows], self.draft[rows], self.history[:, rows]
+        self.where = self.is_hole.flatten().nonzero().squeeze(1)
 
 
 def head(model: Any, hidden: Tensor) -> Tensor:
@@ -130,15 +169,15 @@ def head(model: Any, hidden: Tensor) -> Tensor:
     return torch.tanh(model.lm_head(hidden).to(torch.float32) / cap) * cap
 
 
-def constrained(logits: Tensor, canvas: Canvas, where: Tensor) -> Tensor:
-    """Logits `[N, V]` with bans and allowed sets applied: the sampler and the self-conditioning both see these."""
+def constrained(logits: Tensor, canvas: Canvas, position: Tensor) -> Tensor:
+    """Logits `[N, V]` of canvas positions `[N]` with bans and allowed sets applied: the sampler and the
+    self-conditioning both see these."""
     if canvas.banned is not None:
         logits = logits.masked_fill(canvas.banned, -torch.inf)
-    for position, ids in canvas.allowed.items():
-        at = where % canvas.tokens.shape[1] == position
+    for only_at, ids in canvas.allowed.items():
         forbidden = torch.ones(logits.shape[1], dtype=torch.bool, device=logits.device)
         forbidden[ids] = False
-        logits = logits.masked_fill(at[:, None] & forbidden, -torch.inf)
+        logits = logits.masked_fill((position == only_at)[:, None] & forbidden, -torch.inf)
     return logits
 
 

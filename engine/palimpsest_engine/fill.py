@@ -170,32 +170,40 @@ class OneCanvas:
         ids = self.tokens.starting_with(layout.healed)
         return {0: torch.tensor(ids, device=self.model.device)}
 
-    def steps(self, canvas: Canvas, spans: Sequence[tuple[range, ...]], limit: int) -> Generator[Draft, None, Step]:
-        """Denoise, showing the most certain row after each step; the last step is returned."""
-        sampling = replace(self.spec.sampling, max_steps=limit)
-        branch = self.cache.cache.branch(canvas.tokens.shape[0])
-        last: Step | None = None
+    def steps(
+        self, canvas: Canvas, spans: Sequence[tuple[range, ...]], limit: int
+    ) -> Generator[Draft, None, tuple[Step, list[int]]]:
+        """Denoise, showing the most certain row after each step and dropping the least certain sizes on the way; the last
+        step is returned, and which rows of the canvas its rows are."""
         self.check_cancelled()
-        for step in denoise(self.model, branch, canvas, sampling, self.generator):
+        sampling = replace(self.spec.sampling, max_steps=limit)
+        work = denoise(self.model, self.cache.cache.branch(len(spans)), canvas, sampling, self.generator)
+        alive = list(range(len(spans)))
+        step = next(work)
+        while True:
             self.nfe += 1
-            last = step
-            yield self.draft(step, canvas, spans)
+            uncertainty = step.entropy.sum(-1) / canvas.is_hole[alive].sum(-1)
+            order = uncertainty.argsort().tolist()
+            yield self.draft(step, order[0], spans[alive[order[0]]])
             self.check_cancelled()
-        assert last is not None
-        return last
+            rows = dict(self.spec.prune).get(step.number, len(alive))
+            keep = sorted(order[:rows]) if rows < len(alive) else None
+            try:
+                step = work.send(keep)
+            except StopIteration:
+                return step, alive
+            alive = alive if keep is None else [alive[i] for i in keep]
 
-    def draft(self, step: Step, canvas: Canvas, spans: Sequence[tuple[range, ...]]) -> Draft:
-        """The row with the least mean entropy over its holes, as text with the settled and unsettled told apart."""
-        holes = canvas.is_hole.sum(-1)
-        row = int(((step.entropy * canvas.is_hole).sum(-1) / holes).argmin())
-        shown = []
-        for index, span in enumerate(spans[row]):
+    def draft(self, step: Step, row: int, spans: tuple[range, ...]) -> Draft:
+        """A row of a step as text, with the settled and the unsettled told apart."""
+        shown, settled = [], list[bool]()
+        for index, span in enumerate(spans):
             ids, accepted = step.tokens[row, list(span)].tolist(), step.accepted[row, list(span)].tolist()
+            settled += accepted
             if index == 0:
                 ids, accepted = self.opening + ids, [True] * len(self.opening) + accepted
             shown.append(self.draft_pieces(ids, accepted, self.layout.healed if index == 0 else ""))
-        settled = float((step.accepted[row] & canvas.is_hole[row]).sum() / holes[row])
-        return Draft(self.nfe, tuple(shown), settled)
+        return Draft(self.nfe, tuple(shown), sum(settled) / len(settled))
 
     def draft_pieces(self, ids: list[int], accepted: list[bool], healed: str) -> tuple[DraftPiece, ...]:
         """Runs of equally settled tokens as text, without filler and without the healed beginning."""
@@ -223,7 +231,7 @@ class OneCanvas:
         size = self.spec.canvas
         ids = torch.full((1, size), layout.end, device=self.model.device)
         canvas = Canvas(ids, torch.ones_like(ids, dtype=torch.bool), self.filler.all_banned, self.healing(layout))
-        step = yield from self.steps(canvas, [(range(size),)], self.limit)
+        step, _ = yield from self.steps(canvas, [(range(size),)], self.limit)
         written = step.tokens[0].tolist()
         self.opening += written
         committed = (*layout.context, *written)
@@ -240,8 +248,8 @@ class OneCanvas:
         canvas, spans = self.canvas(layout, sizes)
         if self.request.strength < 1.0 and len(self.request.holes) == 1 and not self.opening:
             canvas = self.seeded(canvas, spans[0][0], layout)
-        step = yield from self.steps(canvas, spans, self.limit)
-        return [Row(step.tokens[i], spans[i], bool(step.finished[i])) for i in range(len(sizes))]
+        step, alive = yield from self.steps(canvas, spans, self.limit)
+        return [Row(step.tokens[i], spans[row], bool(step.finished[i])) for i, row in enumerate(alive)]
 
     def seeded(self, canvas: Canvas, span: range, layout: Layout) -> Canvas:
         """Begin with the present tokens of the hole, all but about `strength` of them; the rest is noise."""
@@ -269,7 +277,7 @@ class OneCanvas:
             out.append(text.rstrip(" \t") if after.startswith(("\n", "\r\n")) else text)
         return tuple(out)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def ranked(self, layout: Layout, rows: list[Row]) -> list[Row]:
         """Rows by the causal encoder's log-likelihood of hole and following text, best first; the same pass scores all.
 
@@ -332,7 +340,7 @@ class OneCanvas:
             broken[0, max(0, position - 1) : position + 2] = True
         known = canvas.is_hole & ~broken
         canvas = replace(canvas, start=tokens, start_known=known)
-        step = yield from self.steps(canvas, [row.spans], REPAIR_STEPS)
+        step, _ = yield from self.steps(canvas, [row.spans], REPAIR_STEPS)
         return Row(step.tokens[0], row.spans, bool(step.finished[0]))
 
     @property

@@ -55,7 +55,7 @@ def reencoding(settings: EngineSettings, text: str, at: int, runs: int = 15) -> 
     }
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def write_left_to_right(model: Any, cache: RollbackCache, last: int, count: int, banned: torch.Tensor) -> list[int]:
     """`count` tokens by the causal encoder, greedily, one pass a token, on a cache that lacks only the token `last`."""
     written: list[int] = []

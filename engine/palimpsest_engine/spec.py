@@ -34,6 +34,7 @@ class Spec:
     filler: id the checkpoint puts after a middle too short for its hole; None if it was not trained to.
     suffix_id, prefix_id, bos_id: the `fim` dialect's control tokens. context, suffix: token budgets of the encoder.
     canvas: most canvas positions. pins: right pins wanted in a canvas. hole_sizes: tried as one batch.
+    prune: pairs (step, rows): after that denoising step only so many of the most certain sizes go on.
     languages: what it was trained on; empty for everything. length_power: exponent of the length normalisation in ranking.
     sha256: of each weights file, checked on loading where given.
     """
@@ -50,6 +51,7 @@ class Spec:
     canvas: int = 256
     pins: int = 32
     hole_sizes: tuple[int, ...] = (8, 16, 32, 64)
+    prune: tuple[tuple[int, int], ...] = ()
     length_power: float = 1.0
     sampling: Sampling = field(default_factory=Sampling)
     sha256: dict[str, str] = field(default_factory=dict)
@@ -67,6 +69,7 @@ def read_spec(folder: Path) -> Spec:
             raise ValueError(f"unknown keys: {', '.join(sorted(unknown))}")
         raw["sampling"] = Sampling(**raw.get("sampling", {}))
         raw["languages"] = tuple(raw.get("languages", ()))
+        raw["prune"] = tuple((int(step), int(rows)) for step, rows in raw.get("prune", ()))
         if "hole_sizes" in raw:
             raw["hole_sizes"] = tuple(raw["hole_sizes"])
         return Spec(**raw)

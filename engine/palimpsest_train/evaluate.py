@@ -76,12 +76,14 @@ def evaluate(
     sampling: Sampling | None = None,
     length_power: float | None = None,
     sizes: tuple[int, ...] | None = None,
+    prune: tuple[tuple[int, int], ...] | None = None,
 ) -> dict[str, Any]:
     """Shares in percent of exact matches (white space at the ends aside) by kind, the floors on the same holes, empty
     answers, mean NFE and the median of milliseconds."""
     loaded = load(EngineSettings(checkpoint))
     spec = loaded.spec
     spec = replace(spec, sampling=sampling or spec.sampling)
+    spec = spec if prune is None else replace(spec, prune=prune)
     spec = spec if length_power is None else replace(spec, length_power=length_power)
     filler = Filler(replace(loaded, spec=spec))
     rows = []

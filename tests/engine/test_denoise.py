@@ -165,3 +165,30 @@ def test_the_start_is_shown_to_the_first_pass(model, monkeypatch):
     next(denoise(model, cache, canvas, LIVELY, torch.Generator().manual_seed(3)))
     assert shown[0][0, 0] == 11
     assert shown[0][0, 2] == 13
+
+
+def test_rows_that_go_on_go_on_as_they_would_have_done(model):
+    """Everything accepted at almost no temperature leaves nothing to chance: then the kept rows end as in the full run."""
+    certain = Sampling(max_steps=5, t_min=1e-4, t_max=2e-4, entropy_bound=1e9, stability=1, confidence=1e-9)
+    ids = torch.tensor([[0, 0, 7, 0], [0, 0, 0, 0], [5, 0, 0, 0]])
+    is_hole = torch.tensor([[1, 1, 0, 1], [1, 1, 1, 1], [0, 1, 1, 1]], dtype=torch.bool)
+    start = torch.randint(0, VOCABULARY, ids.shape, generator=torch.Generator().manual_seed(1))
+    canvas = Canvas(ids, is_hole, start=start, start_known=is_hole)
+
+    def run(keep_at):
+        cache = encoded(model, torch.tensor([[2, 5, 9]])).branch(3)
+        work = denoise(model, cache, canvas, certain, torch.Generator().manual_seed(0))
+        steps = [next(work)]
+        for _ in range(4):
+            try:
+                steps.append(work.send([2, 0] if len(steps) == keep_at else None))
+            except StopIteration:
+                break
+        return steps
+
+    whole, narrowed = run(keep_at=99), run(keep_at=2)
+    assert [step.tokens.shape[0] for step in narrowed] == [3, 3, *[2] * (len(narrowed) - 2)]
+    assert len(narrowed) > 3
+    for full, some in zip(whole[2:], narrowed[2:], strict=False):
+        assert torch.equal(full.tokens[[0, 2]], some.tokens)
+        torch.testing.assert_close(full.entropy[[0, 2]], some.entropy, atol=1e-4, rtol=1e-3)
