@@ -37,6 +37,13 @@ def test_typing_is_inside_the_code_of_lines(keystrokes: int) -> None:
     )
 
 
+def test_cursors_are_behind_what_was_typed() -> None:
+    plan, cursors = measure.typing(DOCUMENT, 9), measure.cursors(DOCUMENT, 9)
+    for (line, so_far), cursor in zip(plan, cursors, strict=True):
+        assert DOCUMENT[:cursor].split("\n")[-1] == so_far
+        assert DOCUMENT[:cursor].count("\n") == line
+
+
 @given(st.lists(st.floats(0, 1e6), min_size=2, max_size=50))
 def test_percentiles_are_in_order(values: list[float]) -> None:
     figures = measure.percentiles(values)
@@ -86,8 +93,8 @@ def test_a_server_whose_engine_fails_is_an_error() -> None:
 def test_the_report_has_every_figure(palimpsest: Palimpsest, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[EngineSettings] = []
     engine = SimpleNamespace(
-        reencode_fraction=lambda settings: (asked.append(settings), 0.1)[1],
-        left_to_right=lambda settings: {"ratio": 2.5, "more": 1},
+        reencoding=lambda settings, text, at: (asked.append(settings), {"fraction": 0.1})[1],
+        left_to_right=lambda settings, text, cursors: {"ratio": 2.5, "more": len(cursors)},
     )
     monkeypatch.setitem(sys.modules, "palimpsest_engine.measure", engine)
     monkeypatch.setattr("palimpsest_engine.measure", engine, raising=False)

@@ -27,6 +27,9 @@ _SCRIPTED_SERVER = (sys.executable, "-c", _SCRIPT)
 @engines.engine_options
 def command(quick: bool, as_json: bool, checkpoint: str | None, device: str) -> None:
     """Type into a document of some 2,000 tokens, with a real server process, and say what it took."""
+    click.echo(
+        "palimpsest: measuring; this takes minutes, and other work on this machine spoils it", err=True
+    )
     figures = measured(EngineSettings(checkpoint, device), keystrokes=6 if quick else 40)
     if as_json:
         click.echo(json.dumps(figures))
@@ -37,7 +40,6 @@ def command(quick: bool, as_json: bool, checkpoint: str | None, device: str) -> 
 
 def measured(settings: EngineSettings, keystrokes: int) -> dict[str, Any]:
     """Every figure, as in `docs/json.md`. Raises PalimpsestError if the checkpoint cannot be used."""
-    from palimpsest_engine import measure as engine_measure
     from palimpsest_server.cli import measure
 
     document = importlib.resources.files(__package__).joinpath("bench_document.txt").read_text("utf-8")
@@ -45,7 +47,12 @@ def measured(settings: EngineSettings, keystrokes: int) -> dict[str, Any]:
     real = measure.observe(_SERVER, section, document, keystrokes)
     scripted = measure.observe(_SCRIPTED_SERVER, {}, document, max(keystrokes, 20))
     overhead = measure.percentiles([each.settled_ms for each in scripted.keystrokes])
-    left_to_right = engine_measure.left_to_right(settings)
+
+    from palimpsest_engine import measure as inside  # brings torch along, so not while a server is measured
+
+    cursors = measure.cursors(document, max(3, keystrokes // 6))
+    reencoding = inside.reencoding(settings, document, cursors[len(cursors) // 2])
+    left_to_right = inside.left_to_right(settings, document, cursors)
     return {
         "format": 1,
         "version": __version__,
@@ -59,13 +66,19 @@ def measured(settings: EngineSettings, keystrokes: int) -> dict[str, Any]:
         "server_overhead_ms": overhead["p50"],
         "server_overhead": overhead,
         "memory_mb": round(real.memory_mb, 1),
-        "reencode_fraction": engine_measure.reencode_fraction(settings),
+        "reencode_fraction": reencoding["fraction"],
+        "reencoding": reencoding,
         "ratio_over_left_to_right": left_to_right["ratio"],
         "left_to_right": left_to_right,
     }
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {each}" for key, each in value.items())
+    match value:
+        case dict():
+            return ", ".join(f"{key} {_shown(each)}" for key, each in value.items())
+        case list():
+            return "; ".join(map(_shown, value))
+        case float():
+            return f"{value:.4g}"
     return str(value)

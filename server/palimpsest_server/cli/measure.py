@@ -68,6 +68,14 @@ def typing(text: str, keystrokes: int) -> list[tuple[int, str]]:
     return plan
 
 
+def cursors(text: str, count: int) -> list[int]:
+    """The offsets of so many of the places where `typing` types."""
+    starts = [0]
+    for row in text.split("\n"):
+        starts.append(starts[-1] + len(row) + 1)
+    return [starts[line] + len(so_far) for line, so_far in typing(text, count)]
+
+
 def observe(command: Sequence[str], section: dict[str, Any], text: str, keystrokes: int) -> Session:
     """Start a server, type into a document, and take notes. section: the settings the client sends."""
     return asyncio.run(_observe(command, section, text, keystrokes))
