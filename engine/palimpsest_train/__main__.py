@@ -52,13 +52,38 @@ def tokens(corpus: Path, vocabulary: int) -> None:
 @click.option("--run", type=FOLDER, default=Path("runs/embedded"), help="Folder of the run; resumed if it has a state.")
 @click.option("--steps", default=3200)
 @click.option("--rows", default=16, help="Rows a step.")
+@click.option("--until", default=None, type=int, help="Stop at this step of the schedule.")
+@click.option("--canvases", default=8, help="Canvases a row.")
+@click.option("--diffusion-weight", default=1.0)
+@click.option("--cooldown", default=0.3, help="Share of the steps over which the learning rate falls to zero.")
 @click.option("--threads", default=2)
 @click.option("--compile/--no-compile", default=True)
-def train(corpus: Path, run: Path, steps: int, rows: int, threads: int, compile: bool) -> None:
+def train(
+    corpus: Path,
+    run: Path,
+    steps: int,
+    rows: int,
+    until: int | None,
+    canvases: int,
+    diffusion_weight: float,
+    cooldown: float,
+    threads: int,
+    compile: bool,
+) -> None:
     """Train, or resume, to the given step."""
+    from palimpsest_train.data import RowShape
     from palimpsest_train.train import Recipe, Run
 
-    Run(run, corpus, Recipe(steps=steps, rows=rows, threads=threads, compile=compile)).train()
+    recipe = Recipe(
+        steps=steps,
+        rows=rows,
+        row=RowShape(canvases=canvases),
+        diffusion_weight=diffusion_weight,
+        cooldown=cooldown,
+        threads=threads,
+        compile=compile,
+    )
+    Run(run, corpus, recipe).train(until)
 
 
 @main.command()

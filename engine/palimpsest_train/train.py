@@ -30,6 +30,7 @@ class Recipe:
     cooldown: float = 0.3
     weight_decay: float = 0.05
     self_conditioning: float = 0.5
+    diffusion_weight: float = 1.0
     seed: int = 20261121
     threads: int = 2
     compile: bool = True
@@ -123,7 +124,8 @@ def optimisers(model: Any, recipe: Recipe) -> list[torch.optim.Optimizer]:
 
 
 class Run:
-    """A training run in a folder: `state.pt` (resume), `curve.jsonl` (losses), `recipe.json`."""
+    """A training run in a folder: `state.pt` (resume), `curve.jsonl` (losses), `recipe.json`
+    (and `recipe-from-N.json` where it was resumed at step N with another one)."""
 
     def __init__(self, folder: Path, corpus: Path, recipe: Recipe) -> None:
         torch.set_num_threads(recipe.threads)
@@ -142,10 +144,13 @@ class Run:
         self.at = Step(self.model, recipe)
         self.step = 0
         self.seconds = 0.0
+        said = json.dumps(asdict(recipe), indent=1) + "\n"
         if (folder / "state.pt").exists():
             self.resume()
+            if said != (folder / "recipe.json").read_text("utf-8"):
+                (folder / f"recipe-from-{self.step}.json").write_text(said, "utf-8")
         else:
-            (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1) + "\n", "utf-8")
+            (folder / "recipe.json").write_text(said, "utf-8")
             (folder / "curve.jsonl").unlink(missing_ok=True)
 
     def resume(self) -> None:
@@ -198,7 +203,7 @@ class Run:
                 causal, diffusion = self.at.losses(
                     batch, bool(draw[0] < recipe.self_conditioning), 0.5 + 0.5 * float(draw[1])
                 )
-                (causal + diffusion).backward()
+                (causal + recipe.diffusion_weight * diffusion).backward()
                 torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
                 for optimiser in self.optimisers:
                     for group in optimiser.param_groups:
