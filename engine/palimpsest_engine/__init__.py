@@ -3,6 +3,12 @@
 Importing this package imports neither torch nor transformers; the engine's own thread does that.
 """
 
+import os
+
+# Before torch is loaded, whoever loads it: OpenMP threads that wait must sleep. By default they spin, and on a machine
+# that is busy with anything else (a compiler, a test run) one denoising step then takes seconds instead of 20 ms.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 from palimpsest_engine.engine import Engine, EngineSettings, EngineStatus, Job, open_engine
 from palimpsest_engine.errors import (
     CheckpointBroken,

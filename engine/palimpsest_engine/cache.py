@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 
-class RollbackLayer(CacheLayerMixin):
+class RollbackLayer(CacheLayerMixin):  # type: ignore[misc]
     """One layer's keys and values `[B, H, N, D]`, all N of them; `window` None for full attention.
 
     `keys` and `values` are what the decoder reads: everything, or the last `window - 1` tokens, as in the stock cache.
@@ -35,7 +35,7 @@ class RollbackLayer(CacheLayerMixin):
         return states[:, :, max(0, states.shape[2] - (self.window - 1) - new) :]
 
     @property
-    def keys(self) -> Tensor | None:  # type: ignore[override]
+    def keys(self) -> Tensor | None:
         """Keys as the decoder sees them."""
         return self._seen(self.all_keys)
 
@@ -44,7 +44,7 @@ class RollbackLayer(CacheLayerMixin):
         self.all_keys = value
 
     @property
-    def values(self) -> Tensor | None:  # type: ignore[override]
+    def values(self) -> Tensor | None:
         """Values as the decoder sees them."""
         return self._seen(self.all_values)
 
@@ -91,7 +91,7 @@ class RollbackLayer(CacheLayerMixin):
             self.all_values = self.all_values[:, :, :tokens_to_remove]
 
 
-class RollbackCache(Cache):
+class RollbackCache(Cache):  # type: ignore[misc]
     """A cache of `RollbackLayer`s for a text config."""
 
     def __init__(self, windows: Sequence[int | None]) -> None:

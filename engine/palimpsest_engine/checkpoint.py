@@ -78,7 +78,9 @@ def weight_files(folder: Path) -> list[Path]:
     if index.exists():
         names = sorted(set(read_json(index).get("weight_map", {}).values()))
         if missing := [name for name in names if not (folder / name).exists()]:
-            raise CheckpointBroken(f"The checkpoint lacks {len(missing)} of its {len(names)} weight files, first {missing[0]}.")
+            raise CheckpointBroken(
+                f"The checkpoint lacks {len(missing)} of its {len(names)} weight files, first {missing[0]}."
+            )
         return [folder / name for name in names]
     if (folder / "model.safetensors").exists():
         return [folder / "model.safetensors"]
@@ -108,13 +110,18 @@ def tensor_bytes(path: Path) -> int:
             for name, tensor in header.items():
                 if name != "__metadata__":
                     begin, end = tensor["data_offsets"]
-                    if end - begin != math.prod(tensor["shape"]) * BYTES.get(tensor["dtype"], 0) and tensor["dtype"] in BYTES:
+                    if (
+                        end - begin != math.prod(tensor["shape"]) * BYTES.get(tensor["dtype"], 0)
+                        and tensor["dtype"] in BYTES
+                    ):
                         raise ValueError(name)
                     total = max(total, end)
         except (ValueError, KeyError, TypeError, AttributeError):
             raise CheckpointBroken(f"{path} has a damaged safetensors header.") from None
     if size != 8 + length + total:
-        raise CheckpointBroken(f"{path} is truncated or was added to: {size} bytes, its header promises {8 + length + total}.")
+        raise CheckpointBroken(
+            f"{path} is truncated or was added to: {size} bytes, its header promises {8 + length + total}."
+        )
     return total
 
 
@@ -156,7 +163,9 @@ def choose(settings: EngineSettings) -> tuple[str, str]:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UnsupportedCheckpoint(f"The setting device is {device}, but torch sees no CUDA device; set it to auto or cpu.")
+        raise UnsupportedCheckpoint(
+            f"The setting device is {device}, but torch sees no CUDA device; set it to auto or cpu."
+        )
     dtype: str = settings.dtype
     if dtype == "auto":
         native = device != "cpu" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
@@ -198,7 +207,9 @@ def load(settings: EngineSettings) -> Checkpoint:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     if device == "cpu":
-        torch.set_num_threads(settings.threads or min(8, psutil.cpu_count(logical=False) or 1, len(psutil.Process().cpu_affinity())))
+        torch.set_num_threads(
+            settings.threads or min(8, psutil.cpu_count(logical=False) or 1, len(psutil.Process().cpu_affinity()))
+        )
     try:
         # The dtype goes to from_pretrained: casting a built model would also cast its rotary frequencies.
         model, info = DiffusionGemmaForBlockDiffusion.from_pretrained(
@@ -217,10 +228,14 @@ def load(settings: EngineSettings) -> Checkpoint:
         raise CheckpointBroken(f"The checkpoint in {folder} cannot be loaded: {error}") from error
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if keys := sorted(map(str, info.get(kind) or [])):
-            raise CheckpointBroken(f"The weights in {folder} do not fit its config: {len(keys)} {kind.replace('_', ' ')}, first {keys[0]}.")
+            raise CheckpointBroken(
+                f"The weights in {folder} do not fit its config: {len(keys)} {kind.replace('_', ' ')}, first {keys[0]}."
+            )
     model = model.eval().to(device)
     skip_routing(model)
     vocabulary = model.config.get_text_config().vocab_size
     if tokenizer.get_vocab_size() > vocabulary:
-        raise CheckpointBroken(f"The tokenizer in {folder} has {tokenizer.get_vocab_size()} entries, the model {vocabulary}.")
+        raise CheckpointBroken(
+            f"The tokenizer in {folder} has {tokenizer.get_vocab_size()} entries, the model {vocabulary}."
+        )
     return Checkpoint(folder, spec, model, tokenizer, device, dtype)

@@ -165,8 +165,9 @@ class State:
 
 def head(model: Any, hidden: Tensor) -> Tensor:
     """Soft-capped logits `[N, V]` in float32 of hidden states `[N, d]`, operation for operation as the model class."""
-    cap = model.final_logit_softcapping
-    return torch.tanh(model.lm_head(hidden).to(torch.float32) / cap) * cap
+    cap: float = model.final_logit_softcapping
+    logits: Tensor = model.lm_head(hidden)
+    return torch.tanh(logits.to(torch.float32) / cap) * cap
 
 
 def constrained(logits: Tensor, canvas: Canvas, position: Tensor) -> Tensor:

@@ -63,9 +63,7 @@ def check_packages() -> Iterator[Check]:
         try:
             versions.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
-            yield Check(
-                name, "error", "not installed", f"install palimpsest-ls again, it brings {name} along"
-            )
+            yield Check(name, "error", "not installed", f"install palimpsest-ls again, it brings {name} along")
     yield Check("packages", "ok", ", ".join(versions))
 
 
@@ -121,9 +119,7 @@ def check_checkpoint(engine: Engine) -> Check:
     while (status := engine.status()).state in ("starting", "loading"):
         time.sleep(0.02)
     if status.state == "error":
-        return Check(
-            "checkpoint", "error", status.reason, "choose another with --checkpoint, or install it again"
-        )
+        return Check("checkpoint", "error", status.reason, "choose another with --checkpoint, or install it again")
     seconds = time.perf_counter() - begun
     return Check("checkpoint", "ok", f"{status.model} on {status.device}, loaded in {seconds:.1f} s")
 

@@ -289,7 +289,10 @@ class OneCanvas:
         sequences = [self.scored(layout, row) for row in rows]
         longest = max(map(len, sequences))
         last = layout.context[-1]
-        ids = torch.tensor([[last, *seq, *[layout.end] * (longest - len(seq))] for seq in sequences], device=self.model.device)
+        ids = torch.tensor(
+            [[last, *seq, *[layout.end] * (longest - len(seq))] for seq in sequences],
+            device=self.model.device,
+        )
         branch = self.cache.cache.branch(len(rows), len(layout.context) - 1)
         logprobs = torch.log_softmax(head(self.model, encode(self.model, branch, ids[:, :-1])), dim=-1)
         each = torch.gather(logprobs, 2, ids[:, 1:, None]).squeeze(2)

@@ -65,7 +65,9 @@ class Tokens:
         """Id of a control token a dialect needs."""
         found = self.tokenizer.token_to_id(name)
         if found is None:
-            raise UnsupportedCheckpoint(f"The chat dialect needs the token {name}, which this checkpoint's tokenizer lacks.")
+            raise UnsupportedCheckpoint(
+                f"The chat dialect needs the token {name}, which this checkpoint's tokenizer lacks."
+            )
         return int(found)
 
     def encode(self, text: str) -> list[int]:

@@ -67,7 +67,9 @@ def write_left_to_right(model: Any, cache: RollbackCache, last: int, count: int,
     return written
 
 
-def left_to_right(settings: EngineSettings, text: str, ats: Sequence[int], sizes: Sequence[int] = (8, 16, 32)) -> dict[str, Any]:
+def left_to_right(
+    settings: EngineSettings, text: str, ats: Sequence[int], sizes: Sequence[int] = (8, 16, 32)
+) -> dict[str, Any]:
     """The same holes of the same sizes filled by diffusion (one candidate, no ranking) and by the causal encoder of the
     same weights: hole tokens a second of both, and diffusion over left to right, per size and in the median."""
     filler = Filler(load(settings))

@@ -79,7 +79,13 @@ class ScriptedEngine:
                 raise self.error
             ms = (time.perf_counter() - begun) * 1000
             reason = "" if text else "the script has nothing here"
-            fill = Fill((text,) * len(job.request.holes), Verdict("not checked", "scripted"), reason, nfe=self.steps, ms=ms)
+            fill = Fill(
+                (text,) * len(job.request.holes),
+                Verdict("not checked", "scripted"),
+                reason,
+                nfe=self.steps,
+                ms=ms,
+            )
             with self._lock:
                 self.running -= 1
             job.future.set_result(fill)

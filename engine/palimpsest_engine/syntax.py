@@ -96,9 +96,7 @@ class _Damage:
 class SyntaxGate:
     """Judges fills of one snapshot, parsing that once, when first asked. For one thread at a time."""
 
-    def __init__(
-        self, text: str, holes: tuple[Span, ...], language: str | None, budget_ms: float = 50.0
-    ) -> None:
+    def __init__(self, text: str, holes: tuple[Span, ...], language: str | None, budget_ms: float = 50.0) -> None:
         """text, holes: the snapshot; holes in code points, sorted and disjoint (ValueError otherwise).
 
         language: a canonical name from `language_of` or an LSP id; if None or unknown, nothing is checked.
@@ -140,9 +138,7 @@ class SyntaxGate:
         while (verdict := self._judge(left)).status == "worse" and any(lines):
             spans = self._splice(left).spans
             shortable = [i for i, some in enumerate(lines) if some]
-            guilty = [
-                i for i in shortable if any(spans[i].start <= at.end <= spans[i].end for at in verdict.bad)
-            ]
+            guilty = [i for i in shortable if any(spans[i].start <= at.end <= spans[i].end for at in verdict.bad)]
             lines[max(guilty or shortable)].pop()
             left = tuple(_joined(some, text) for some, text in zip(lines, texts, strict=True))
         passed = verdict.status in ("valid", "no worse") and any(text.strip() for text in left)

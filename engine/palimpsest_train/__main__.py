@@ -26,7 +26,9 @@ def corpus(corpus: Path) -> None:
     for split in ("train", "held_out"):
         chosen = [source for source in sources if source.split == split]
         characters = sum(source.characters for source in chosen)
-        click.echo(f"{split}: {len(chosen)} packages, {sum(s.files for s in chosen)} files, {characters / 1e6:.1f} M characters")
+        click.echo(
+            f"{split}: {len(chosen)} packages, {sum(s.files for s in chosen)} files, {characters / 1e6:.1f} M characters"
+        )
 
 
 @main.command()
@@ -106,7 +108,14 @@ def export(corpus: Path, run: Path, out: Path, name: str) -> None:
 @click.option("--most-tokens", default=8)
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a sampling parameter.")
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="JSON with every hole.")
-def evaluate(corpus: Path, checkpoint: str | None, count: int, most_tokens: int, changes: tuple[str, ...], out: Path | None) -> None:
+def evaluate(
+    corpus: Path,
+    checkpoint: str | None,
+    count: int,
+    most_tokens: int,
+    changes: tuple[str, ...],
+    out: Path | None,
+) -> None:
     """Exact match on held-out packages, beside the floors."""
     from palimpsest_engine.checkpoint import locate
     from palimpsest_engine.spec import Sampling, read_spec

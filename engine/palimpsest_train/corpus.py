@@ -55,7 +55,18 @@ def download(names: list[str], folder: Path) -> None:
     for name in names:
         if any(folder.glob(f"{name.replace('-', '_')}-*.whl")) or any(folder.glob(f"{name}-*.whl")):
             continue
-        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "-d", str(folder), name]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "-q",
+            "--no-deps",
+            "--only-binary=:all:",
+            "-d",
+            str(folder),
+            name,
+        ]
         if subprocess.run(command, capture_output=True, timeout=600, check=False).returncode:
             print(f"not to be had as a wheel: {name}", file=sys.stderr)
 
@@ -140,7 +151,9 @@ def build(folder: Path) -> list[Source]:
     sources: list[Source] = []
     dropped: list[dict[str, str]] = []
 
-    def take(name: str, version: str, sha: str, spdx: tuple[str, str], split: str, files: Iterator[tuple[str, str]]) -> None:
+    def take(
+        name: str, version: str, sha: str, spdx: tuple[str, str], split: str, files: Iterator[tuple[str, str]]
+    ) -> None:
         count = characters = 0
         with (folder / f"{split}.jsonl.part").open("a", encoding="utf-8") as out:
             for path, text in files:

@@ -48,7 +48,9 @@ class Batch:
 class Rows:
     """Seeded source of batches over a token array `[N]` with document starts `[D + 1]`."""
 
-    def __init__(self, tokens: np.ndarray, starts: np.ndarray, tokenizer: Tokenizer, shape: RowShape, seed: int) -> None:
+    def __init__(
+        self, tokens: np.ndarray, starts: np.ndarray, tokenizer: Tokenizer, shape: RowShape, seed: int
+    ) -> None:
         self.tokens, self.starts, self.tokenizer, self.shape = tokens, starts, tokenizer, shape
         tokenizer.encode_special_tokens = True
         self.rng = np.random.default_rng(seed)
@@ -146,7 +148,7 @@ class Rows:
             clean[: len(block)] = block
             return clean, np.arange(length) < max(1, len(block)), start
         start, end = self.span(prefix, boundary, index)
-        middle, left, right = [int(t) for t in following[start:end]], [], []
+        middle, left, right = [int(t) for t in following[start:end]], list[int](), list[int]()
         if rng.random() < 0.2 and middle:  # the cursor stood inside this token
             left, opening = self.split(middle[0])
             middle = opening + middle[1:]

@@ -50,7 +50,10 @@ def cases(corpus: Path, tokenizer: Any, count: int, most_tokens: int, seed: int)
         encoding = tokenizer.encode(text, add_special_tokens=False)
         first = rng.randrange(len(encoding.offsets))
         kind = KINDS[made % len(KINDS)]
-        start, end = encoding.offsets[first][0], encoding.offsets[min(first + rng.randint(0, 7), len(encoding.ids) - 1)][1]
+        start, end = (
+            encoding.offsets[first][0],
+            encoding.offsets[min(first + rng.randint(0, 7), len(encoding.ids) - 1)][1],
+        )
         if kind != "span":
             line_start = text.rfind("\n", 0, start) + 1
             end = text.find("\n", start)
@@ -86,7 +89,7 @@ def evaluate(
     spec = spec if prune is None else replace(spec, prune=prune)
     spec = spec if length_power is None else replace(spec, length_power=length_power)
     filler = Filler(replace(loaded, spec=spec))
-    rows = []
+    rows: list[dict[str, Any]] = []
     for number, case in enumerate(cases(corpus, loaded.tokenizer, count, most_tokens, seed)):
         without = case.text[: case.hole.start] + case.text[case.hole.end :]
         at = Span(case.hole.start, case.hole.start)

@@ -25,7 +25,9 @@ from palimpsest_train.tokenizer import BOS, EOS, FILLER, PAD, PREFIX, SUFFIX
 SAMPLING = Sampling()
 
 
-def export(run: Path, corpus: Path, out: Path, name: str, sampling: Sampling = SAMPLING, length_power: float = 1.0) -> None:
+def export(
+    run: Path, corpus: Path, out: Path, name: str, sampling: Sampling = SAMPLING, length_power: float = 1.0
+) -> None:
     """`config.json`, `model*.safetensors` (bfloat16, shards of at most 15 MB), `tokenizer.json`, `palimpsest.json`."""
     recipe: dict[str, Any] = json.loads((run / "recipe.json").read_text("utf-8"))
     tokenizer = Tokenizer.from_file(str(corpus / "tokenizer.json"))

@@ -39,7 +39,9 @@ class Shape:
 def build(shape: Shape, seed: int) -> DiffusionGemmaForBlockDiffusion:
     """A freshly initialised model in float32; one expert of one, and a vision tower of the least size the class takes."""
     torch.manual_seed(seed)
-    types = ["full_attention" if i % 3 == 2 or i == shape.layers - 1 else "sliding_attention" for i in range(shape.layers)]
+    types = [
+        "full_attention" if i % 3 == 2 or i == shape.layers - 1 else "sliding_attention" for i in range(shape.layers)
+    ]
     config = DiffusionGemmaConfig(
         text_config={
             "vocab_size": shape.vocabulary,
@@ -134,7 +136,8 @@ def attend(attention: Any, x: Tensor, cos: Tensor, sin: Tensor, visible: Tensor,
     over_context = causal_attention(q[:, :, :context], k[:, :, :context], v[:, :, :context])
     over_canvases = canvas_attention(q[:, :, context:], k, v, visible, canvas)
     out = torch.cat((over_context, over_canvases), dim=2).transpose(1, 2).reshape(b, t, -1)
-    return attention.o_proj(out)
+    projected: Tensor = attention.o_proj(out)
+    return projected
 
 
 def packed_forward(
@@ -169,10 +172,12 @@ def packed_forward(
         routed = F.linear(expert.act_fn(gate) * up, expert.down_proj[0]) * layer.router.per_expert_scale[0]
         mixed = dense + layer.post_feedforward_layernorm_2(routed)
         x = x + layer.post_feedforward_layernorm(mixed)
-    return decoder.norm(x)
+    hidden: Tensor = decoder.norm(x)
+    return hidden
 
 
 def logits_of(model: DiffusionGemmaForBlockDiffusion, hidden: Tensor) -> Tensor:
     """Soft-capped logits `[..., V]` in float32."""
-    cap = model.final_logit_softcapping
-    return torch.tanh(model.lm_head(hidden).float() / cap) * cap
+    cap: float = model.final_logit_softcapping
+    logits: Tensor = model.lm_head(hidden)
+    return torch.tanh(logits.float() / cap) * cap

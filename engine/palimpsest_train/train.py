@@ -117,7 +117,10 @@ def optimisers(model: Any, recipe: Recipe) -> list[torch.optim.Optimizer]:
             rest.append(parameter)
     return [
         torch.optim.Muon(
-            matrices, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, adjust_lr_fn="match_rms_adamw"
+            matrices,
+            lr=recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
+            adjust_lr_fn="match_rms_adamw",
         ),
         torch.optim.AdamW(rest, lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True),
     ]
@@ -138,7 +141,9 @@ class Run:
         }
         self.rows = Rows(*splits["train"], self.tokenizer, recipe.row, recipe.seed)
         held_out = Rows(*splits["held_out"], self.tokenizer, recipe.row, recipe.seed + 1)
-        self.held_out = [tensors(held_out.batch(recipe.rows)) for _ in range(max(1, recipe.held_out_rows // recipe.rows))]
+        self.held_out = [
+            tensors(held_out.batch(recipe.rows)) for _ in range(max(1, recipe.held_out_rows // recipe.rows))
+        ]
         self.model = build(replace(recipe.shape, vocabulary=self.tokenizer.get_vocab_size()), recipe.seed)
         self.optimisers = optimisers(self.model, recipe)
         self.at = Step(self.model, recipe)
@@ -203,7 +208,7 @@ class Run:
                 causal, diffusion = self.at.losses(
                     batch, bool(draw[0] < recipe.self_conditioning), 0.5 + 0.5 * float(draw[1])
                 )
-                (causal + recipe.diffusion_weight * diffusion).backward()
+                torch.autograd.backward(causal + recipe.diffusion_weight * diffusion)
                 torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
                 for optimiser in self.optimisers:
                     for group in optimiser.param_groups:
@@ -218,7 +223,10 @@ class Run:
                     self.seconds += now - begun
                     rate = since * tokens / (now - begun)
                     self.log(
-                        causal=sums[0] / since, diffusion=sums[1] / since, tokens_per_second=rate, seconds=self.seconds
+                        causal=sums[0] / since,
+                        diffusion=sums[1] / since,
+                        tokens_per_second=rate,
+                        seconds=self.seconds,
                     )
                     progress.update(
                         bar,

@@ -146,9 +146,7 @@ def create_server(engine_factory: EngineFactory) -> Server:
             return None
         return [types.InlineCompletionItem(ahead + text, range=replaced)]
 
-    @server.feature(
-        types.TEXT_DOCUMENT_CODE_ACTION, types.CodeActionOptions(code_action_kinds=[selection.KIND])
-    )
+    @server.feature(types.TEXT_DOCUMENT_CODE_ACTION, types.CodeActionOptions(code_action_kinds=[selection.KIND]))
     async def code_action(params: types.CodeActionParams) -> list[types.CodeAction | types.Command]:
         document = documents.snapshot(params.text_document.uri)
         if document is None or session.refusal(document) or not can_apply(server.client_capabilities):
@@ -232,10 +230,7 @@ def can_apply(can: types.ClientCapabilities) -> bool:
     """The client takes edits that name the version they are for; others could hit another text."""
     workspace = can.workspace
     return bool(
-        workspace
-        and workspace.apply_edit
-        and workspace.workspace_edit
-        and workspace.workspace_edit.document_changes
+        workspace and workspace.apply_edit and workspace.workspace_edit and workspace.workspace_edit.document_changes
     )
 
 

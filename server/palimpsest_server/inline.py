@@ -92,9 +92,7 @@ def path_of(uri: str) -> str | None:
     return unquote(urlsplit(uri).path) or None
 
 
-def start(
-    session: Session, ask: Ask, request: FillRequest, show: Callable[[DraftNews], None]
-) -> jobs.Running:
+def start(session: Session, ask: Ask, request: FillRequest, show: Callable[[DraftNews], None]) -> jobs.Running:
     """A new job; its result is kept, its drafts are shown to a client that wants them, some ten a second."""
     assert session.engine is not None, "refusal() answers when there is no engine"
     news = DraftNews(ask, "", 0.0, 0, final=False)

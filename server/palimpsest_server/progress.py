@@ -40,9 +40,7 @@ class Progress:
         percentage = int(share * 100)
         if self._begun and not self._ended and percentage > self._percentage and self._token is not None:
             self._percentage = percentage
-            self._rpc.report(
-                self._token, types.WorkDoneProgressReport(percentage=percentage, cancellable=True)
-            )
+            self._rpc.report(self._token, types.WorkDoneProgressReport(percentage=percentage, cancellable=True))
 
     def end(self, message: str = "") -> None:
         """Take it away, with a last word."""

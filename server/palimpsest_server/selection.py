@@ -36,9 +36,7 @@ def offered(document: Snapshot, span: Span, only: Sequence[str] | None) -> bool:
     return span.start < span.end or not document.text[start:end].strip()
 
 
-def action(
-    document: Snapshot, range_: types.Range, can: types.ClientCapabilities
-) -> types.CodeAction | types.Command:
+def action(document: Snapshot, range_: types.Range, can: types.ClientCapabilities) -> types.CodeAction | types.Command:
     """The action as this client understands it: with the tag for generated code, or as a bare command."""
     command = types.Command(
         TITLE,
@@ -77,8 +75,7 @@ def target_of(arguments: Sequence[Any] | None) -> Target:
         raise ValueError(f"{expected}; version is not a whole number")
     try:
         start, end = (
-            types.Position(given["range"][edge]["line"], given["range"][edge]["character"])
-            for edge in ("start", "end")
+            types.Position(given["range"][edge]["line"], given["range"][edge]["character"]) for edge in ("start", "end")
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{expected}; range is not a range of positions") from error
@@ -114,9 +111,7 @@ async def fill(
         path=path_of(document.uri),
         seed=session.settings.seed,
     )
-    running = session.jobs.start(
-        session.engine, request, "selection", on_draft, on_end=lambda _: session.publish()
-    )
+    running = session.jobs.start(session.engine, request, "selection", on_draft, on_end=lambda _: session.publish())
     session.publish()
     outcome = await running.wait()
     assert outcome is not None, "without a limit there is an outcome"
@@ -131,8 +126,6 @@ async def fill(
 
 def versioned(document: Snapshot, change: edit.Edit, encoding: wire.Encoding) -> types.WorkspaceEdit:
     """The edit for the wire; the client refuses it if the document is at another version by then."""
-    text_edit = types.TextEdit(
-        wire.range_at(document.text, change.span.start, change.span.end, encoding), change.text
-    )
+    text_edit = types.TextEdit(wire.range_at(document.text, change.span.start, change.span.end, encoding), change.text)
     identifier = types.OptionalVersionedTextDocumentIdentifier(document.uri, document.version)
     return types.WorkspaceEdit(document_changes=[types.TextDocumentEdit(identifier, [text_edit])])

@@ -107,12 +107,8 @@ def parse(*sections: object) -> tuple[Settings, tuple[str, ...]]:
 def section_of(options: object) -> tuple[object, tuple[str, ...]]:
     """The section `palimpsest` of initialization options, and what else was in there."""
     if not isinstance(options, Mapping):
-        return None, () if options is None else (
-            f"expected an object with the key palimpsest, not {_shown(options)}",
-        )
-    strange = tuple(
-        f"{name}: no such setting; expected palimpsest" for name in options if name != "palimpsest"
-    )
+        return None, () if options is None else (f"expected an object with the key palimpsest, not {_shown(options)}",)
+    strange = tuple(f"{name}: no such setting; expected palimpsest" for name in options if name != "palimpsest")
     return options.get("palimpsest"), strange
 
 

@@ -124,9 +124,7 @@ async def _tcp(server: JsonRPCServer, port: int) -> int:
         ended.set_result(code)
 
     listener = await asyncio.start_server(connected, HOST, port)
-    print(
-        f"palimpsest: listening on {HOST}:{listener.sockets[0].getsockname()[1]}", file=sys.stderr, flush=True
-    )
+    print(f"palimpsest: listening on {HOST}:{listener.sockets[0].getsockname()[1]}", file=sys.stderr, flush=True)
     try:
         return await ended
     finally:

@@ -17,9 +17,7 @@ from palimpsest_server.cli import bench, measure
 
 from .conftest import Palimpsest
 
-DOCUMENT = (
-    importlib.resources.files("palimpsest_server.cli").joinpath("bench_document.txt").read_text("utf-8")
-)
+DOCUMENT = importlib.resources.files("palimpsest_server.cli").joinpath("bench_document.txt").read_text("utf-8")
 
 
 def test_the_document_is_python() -> None:
@@ -32,9 +30,7 @@ def test_typing_is_inside_the_code_of_lines(keystrokes: int) -> None:
     plan = measure.typing(DOCUMENT, keystrokes)
     assert len(plan) == keystrokes
     assert len(set(plan)) == keystrokes  # the same text twice would be answered from what is kept
-    assert all(
-        rows[line].startswith(so_far) and so_far.strip() and so_far != rows[line] for line, so_far in plan
-    )
+    assert all(rows[line].startswith(so_far) and so_far.strip() and so_far != rows[line] for line, so_far in plan)
 
 
 def test_cursors_are_behind_what_was_typed() -> None:
@@ -49,12 +45,7 @@ def test_percentiles_are_in_order(values: list[float]) -> None:
     figures = measure.percentiles(values)
     assert figures["p50"] == pytest.approx(statistics.median(values), abs=1e-3)
     assert (
-        min(values) - 1e-3
-        <= figures["p25"]
-        <= figures["p50"]
-        <= figures["p75"]
-        <= figures["p95"]
-        <= max(values) + 1e-3
+        min(values) - 1e-3 <= figures["p25"] <= figures["p50"] <= figures["p75"] <= figures["p95"] <= max(values) + 1e-3
     )
 
 

@@ -15,9 +15,9 @@ from palimpsest_engine import PalimpsestError, errors
 from palimpsest_server.cli import main, report
 
 DOCS = Path(__file__).parents[2] / "docs"
-FILL, SCHEMA = [
-    json.loads(block) for block in re.findall(r"```json\n(.*?)```", (DOCS / "json.md").read_text(), re.S)
-][:2]
+FILL, SCHEMA = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", (DOCS / "json.md").read_text(), re.S)][
+    :2
+]
 
 
 def test_the_schema_on_the_page_is_the_schema() -> None:
@@ -36,9 +36,7 @@ def test_every_key_is_required_and_explained(key: str) -> None:
 
 def test_every_exit_code_is_listed() -> None:
     listed = {int(code) for code in re.findall(r"^\| (\d+) \|", (DOCS / "cli.md").read_text(), re.M)}
-    kinds = [
-        kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, PalimpsestError)
-    ]
+    kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, PalimpsestError)]
     assert {kind.exit_code for kind in kinds} | {0, 2, 70} == listed
 
 
@@ -47,8 +45,5 @@ def test_every_option_of_fill_is_explained() -> None:
     assert command is not None
     page = (DOCS / "cli.md").read_text()
     assert [
-        option
-        for each in command.params
-        for option in each.opts
-        if option.startswith("--") and option not in page
+        option for each in command.params for option in each.opts if option.startswith("--") and option not in page
     ] == []

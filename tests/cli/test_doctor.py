@@ -24,9 +24,7 @@ def test_people_get_lines(palimpsest: Palimpsest) -> None:
     result = palimpsest("doctor", "--device", "cpu")
     assert result.exit_code == 0
     assert result.stdout.splitlines()[-1] == "all is well"
-    assert [line[8:].split()[0] for line in result.stdout.splitlines() if line.startswith("ok ")][
-        -1
-    ] == "fill"
+    assert [line[8:].split()[0] for line in result.stdout.splitlines() if line.startswith("ok ")][-1] == "fill"
 
 
 def test_a_fill_that_fails(palimpsest: Palimpsest) -> None:

@@ -47,9 +47,7 @@ def test_somebody_elses_file_stays_theirs(path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(os, "chown", refuse)
     theirs = os.stat_result((0o100644, 0, 0, 1, 1234, 4321, 4, 0, 0, 0))
     real = Path.stat
-    monkeypatch.setattr(
-        Path, "stat", lambda self, **options: theirs if self == path else real(self, **options)
-    )
+    monkeypatch.setattr(Path, "stat", lambda self, **options: theirs if self == path else real(self, **options))
     with pytest.raises(PalimpsestError, match="belongs to somebody else"):
         files.write(file, "new\n")
     assert path.read_bytes() == b"old\n"

@@ -63,9 +63,7 @@ def test_writes_where_it_was_told(
 TEXTS = st.text(st.sampled_from("ab \t\r\n😀é\u2028\x0c\ufeff"), max_size=30)
 
 
-@given(
-    bom=st.booleans(), kept=st.lists(TEXTS, min_size=2, max_size=4), new=st.text("x 😀é\t\u2028", min_size=1)
-)
+@given(bom=st.booleans(), kept=st.lists(TEXTS, min_size=2, max_size=4), new=st.text("x 😀é\t\u2028", min_size=1))
 def test_every_byte_outside_the_holes_is_kept(
     tmp_path_factory: pytest.TempPathFactory, bom: bool, kept: list[str], new: str
 ) -> None:
@@ -110,9 +108,7 @@ def test_the_request_has_what_was_asked_for(
 ) -> None:
     seen = []
     ask = fill.engines.ask
-    monkeypatch.setattr(
-        fill.engines, "ask", lambda engine, request: (seen.append(request), ask(engine, request))[1]
-    )
+    monkeypatch.setattr(fill.engines, "ask", lambda engine, request: (seen.append(request), ask(engine, request))[1])
     options = "--seed 7 --steps 9 --sizes 8,16,8 --strength 0.5 --checkpoint some --device cuda:1"
     assert palimpsest("fill", file, "--at", "2:1", *options.split()).exit_code == 0
     (request,) = seen

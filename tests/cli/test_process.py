@@ -90,9 +90,7 @@ def test_an_interrupt_ends_with_130_and_writes_nothing(tmp_path: Path, arguments
     (tmp_path / "a.py").write_text("x = 1\n")
     (tmp_path / "in.jsonl").write_text(json.dumps({"task_id": "a", "prompt": "", "suffix": ""}) + "\n")
     command = [sys.executable, "-c", SLOW, *arguments.split()]
-    with subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert process.stdout is not None
         for line in process.stderr:

@@ -38,9 +38,7 @@ def full_capabilities(encodings: list[str] | None = None, **changes: Any) -> typ
         "workspace": types.WorkspaceClientCapabilities(
             apply_edit=True,
             configuration=True,
-            workspace_edit=types.WorkspaceEditClientCapabilities(
-                document_changes=True, metadata_support=True
-            ),
+            workspace_edit=types.WorkspaceEditClientCapabilities(document_changes=True, metadata_support=True),
         ),
     }
     return types.ClientCapabilities(**(full | changes))
@@ -110,9 +108,7 @@ class Editor:
 
     async def ask(self, line: int, character: int, automatic: bool = False) -> str | None:
         """The text of the one suggestion, which is for the cursor and nowhere else."""
-        answer = await self.client.text_document_inline_completion_async(
-            self.asked(line, character, automatic)
-        )
+        answer = await self.client.text_document_inline_completion_async(self.asked(line, character, automatic))
         if answer is None:
             return None
         (item,) = answer if isinstance(answer, list) else answer.items

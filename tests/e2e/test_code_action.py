@@ -57,9 +57,7 @@ async def test_where_and_for_whom_it_is_offered(connect, start, end, only, count
 
 
 @pytest.mark.parametrize("workspace", [None, types.WorkspaceClientCapabilities(apply_edit=True)])
-async def test_it_is_not_offered_to_clients_that_cannot_apply_versioned_edits(
-    connect, capabilities, workspace
-):
+async def test_it_is_not_offered_to_clients_that_cannot_apply_versioned_edits(connect, capabilities, workspace):
     editor = await connect(able=capabilities(workspace=workspace))
     editor.open("a = 1\n")
     assert await actions(editor, (0, 0), (0, 5)) == []

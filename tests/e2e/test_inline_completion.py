@@ -68,9 +68,7 @@ async def test_a_document_that_is_not_open_has_a_reason(connect):
 async def test_a_closed_document_is_forgotten(connect):
     editor = await connect()
     editor.open("")
-    editor.client.text_document_did_close(
-        types.DidCloseTextDocumentParams(types.TextDocumentIdentifier(editor.uri))
-    )
+    editor.client.text_document_did_close(types.DidCloseTextDocumentParams(types.TextDocumentIdentifier(editor.uri)))
     assert await editor.ask(0, 0) is None
 
 

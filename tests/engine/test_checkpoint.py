@@ -11,7 +11,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from palimpsest_engine import CheckpointBroken, CheckpointMissing, EngineSettings, OutOfMemory, UnsupportedCheckpoint
+from palimpsest_engine import (
+    CheckpointBroken,
+    CheckpointMissing,
+    EngineSettings,
+    OutOfMemory,
+    UnsupportedCheckpoint,
+)
 from palimpsest_engine.checkpoint import load
 
 
@@ -64,7 +70,11 @@ def tensor_of_another_shape(folder):
 
 def tensor_too_many(folder):
     tensors = load_file(folder / "model.safetensors")
-    save_file({**tensors, "model.decoder.surprise": torch.ones(2)}, folder / "model.safetensors", metadata={"format": "pt"})
+    save_file(
+        {**tensors, "model.decoder.surprise": torch.ones(2)},
+        folder / "model.safetensors",
+        metadata={"format": "pt"},
+    )
 
 
 def weights_gone(folder):
@@ -172,7 +182,7 @@ def test_too_little_memory_says_what_is_needed_and_what_is_free(folder, monkeypa
         available = 1000
 
     monkeypatch.setattr(psutil, "virtual_memory", Little)
-    with pytest.raises(OutOfMemory, match="needs .* is free"):
+    with pytest.raises(OutOfMemory, match=r"needs .* is free"):
         load(EngineSettings(str(folder), device="cpu"))
 
 

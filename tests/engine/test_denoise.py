@@ -155,7 +155,9 @@ def test_the_start_is_shown_to_the_first_pass(model, monkeypatch):
     shown = []
     forward = type(model.model).forward
     monkeypatch.setattr(
-        type(model.model), "forward", lambda self, **kw: (shown.append(kw["decoder_input_ids"]), forward(self, **kw))[1]
+        type(model.model),
+        "forward",
+        lambda self, **kw: (shown.append(kw["decoder_input_ids"]), forward(self, **kw))[1],
     )
     cache = encoded(model, torch.tensor([[2, 5, 9]]))
     start = torch.tensor([[11, 12, 13, 14]])

@@ -89,4 +89,9 @@ def test_the_chat_dialect_says_which_token_is_missing(tokens, checkpoint):
     from dataclasses import replace
 
     with pytest.raises(UnsupportedCheckpoint, match=r"<\|turn>|<turn\|>"):
-        lay_out(pieces(FillRequest("a", (Span(1, 1),))), replace(checkpoint.spec, dialect="chat"), tokens, "python")
+        lay_out(
+            pieces(FillRequest("a", (Span(1, 1),))),
+            replace(checkpoint.spec, dialect="chat"),
+            tokens,
+            "python",
+        )

@@ -152,9 +152,7 @@ def test_carriage_returns(case):
     def crlf(text: str) -> str:
         return text.replace("\n", "\r\n")
 
-    holes = tuple(
-        Span(len(crlf(case.text[: hole.start])), len(crlf(case.text[: hole.end]))) for hole in case.holes
-    )
+    holes = tuple(Span(len(crlf(case.text[: hole.start])), len(crlf(case.text[: hole.end]))) for hole in case.holes)
     fills = tuple(map(crlf, case.fills))
     gate = SyntaxGate(crlf(case.text), holes, case.language, PATIENCE)
     assert gate.judge(fills).status == case.status
@@ -228,9 +226,7 @@ def edited(draw):
     if draw(st.booleans()):
         at = draw(st.integers(0, len(text)))
         text = text[:at] + draw(FRAGMENTS) + text[at:]
-    ends = sorted(
-        draw(st.lists(st.integers(0, len(text)), min_size=2, max_size=6).filter(lambda x: len(x) % 2 == 0))
-    )
+    ends = sorted(draw(st.lists(st.integers(0, len(text)), min_size=2, max_size=6).filter(lambda x: len(x) % 2 == 0)))
     holes = tuple(Span(a, b) for a, b in zip(ends[::2], ends[1::2], strict=True))
     copied = st.tuples(st.integers(0, len(text)), st.integers(0, 80)).map(lambda at: text[at[0] : sum(at)])
     fills = tuple(
@@ -367,9 +363,7 @@ def test_a_missing_wheel_is_not_checked(monkeypatch):
     assert "the grammar for lua cannot be loaded" in verdict.reason
 
 
-@pytest.mark.parametrize(
-    "holes", [(), (Span(2, 3), Span(0, 1)), (Span(0, 2), Span(1, 3)), (Span(0, 99),)], ids=str
-)
+@pytest.mark.parametrize("holes", [(), (Span(2, 3), Span(0, 1)), (Span(0, 2), Span(1, 3)), (Span(0, 99),)], ids=str)
 def test_wrong_holes_are_refused(holes):
     with pytest.raises(ValueError, match="holes"):
         SyntaxGate("x = 1", holes, "python")

@@ -112,9 +112,7 @@ async def test_params_that_cannot_be_read_are_answered(ready):
 
 async def test_an_unknown_request_is_answered_and_an_unknown_notification_is_not(ready):
     before = len(ready.sent)
-    await ready.give(
-        "textDocument/hover", {"textDocument": {"uri": "x"}, "position": {"line": 0, "character": 0}}, 1
-    )
+    await ready.give("textDocument/hover", {"textDocument": {"uri": "x"}, "position": {"line": 0, "character": 0}}, 1)
     await ready.give("$/nobody/knows", {"jsonrpc": "2.0", "id": 5, "method": "exit"}, 2)
     await ready.give("nobody/knows", None)
     assert (ready.code(1), ready.code(2)) == (-32601, -32601)
@@ -150,9 +148,7 @@ async def test_shutdown_answers_what_is_under_way(ready, engine):
     other = {"uri": "file:///b.py", "languageId": "python", "version": 1, "text": ""}
     await ready.give("textDocument/didOpen", {"textDocument": other})
     arguments = [{"uri": "file:///b.py", "range": {"start": edge, "end": edge}}]
-    await ready.give(
-        "workspace/executeCommand", {"command": "palimpsest.fillSelection", "arguments": arguments}, 2
-    )
+    await ready.give("workspace/executeCommand", {"command": "palimpsest.fillSelection", "arguments": arguments}, 2)
     assert len(engine.jobs) == 2
     await ready.give("shutdown", None, 3)
     assert [len(ready.answers(n)) for n in (1, 2, 3)] == [1, 1, 1]
@@ -188,9 +184,7 @@ async def test_notifications_leave_nothing_behind(ready):
     await ready.give("textDocument/didOpen", {"textDocument": document})
     for version in range(2, 30):
         change = {"uri": "file:///a.py", "version": version}
-        await ready.give(
-            "textDocument/didChange", {"textDocument": change, "contentChanges": [{"text": "x"}]}
-        )
+        await ready.give("textDocument/didChange", {"textDocument": change, "contentChanges": [{"text": "x"}]})
     assert ready.server.protocol._request_futures == {}
 
 
@@ -231,8 +225,7 @@ PARAMS = JSON | st.fixed_dictionaries(
         "textDocument": DOCUMENT,
         "position": PLACE,
         "range": RANGE,
-        "context": st.fixed_dictionaries({"triggerKind": st.integers(0, 3), "diagnostics": st.just([])})
-        | JSON,
+        "context": st.fixed_dictionaries({"triggerKind": st.integers(0, 3), "diagnostics": st.just([])}) | JSON,
         "contentChanges": st.lists(CHANGE, max_size=2) | JSON,
         "command": st.just("palimpsest.fillSelection") | JSON,
         "arguments": st.lists(ARGUMENT, max_size=2) | JSON,

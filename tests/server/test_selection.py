@@ -43,9 +43,7 @@ def test_the_action_is_tagged_for_clients_that_know_the_tag():
     tags = types.CodeActionTagOptions([types.CodeActionTag.LlmGenerated])
 
     def given(support):
-        capabilities = types.ClientCapabilities(
-            text_document=types.TextDocumentClientCapabilities(code_action=support)
-        )
+        capabilities = types.ClientCapabilities(text_document=types.TextDocumentClientCapabilities(code_action=support))
         return selection.action(document("ab"), range_, capabilities)
 
     assert isinstance(given(None), types.Command)

@@ -27,9 +27,7 @@ _SCRIPTED_SERVER = (sys.executable, "-c", _SCRIPT)
 @engines.engine_options
 def command(quick: bool, as_json: bool, checkpoint: str | None, device: str) -> None:
     """Type into a document of some 2,000 tokens, with a real server process, and say what it took."""
-    click.echo(
-        "palimpsest: measuring; this takes minutes, and other work on this machine spoils it", err=True
-    )
+    click.echo("palimpsest: measuring; this takes minutes, and other work on this machine spoils it", err=True)
     figures = measured(EngineSettings(checkpoint, device), keystrokes=6 if quick else 40)
     if as_json:
         click.echo(json.dumps(figures))

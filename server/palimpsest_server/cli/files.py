@@ -40,9 +40,7 @@ def read(path: str) -> TextFile:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DocumentMissing(f"there is no file {path}") from error
     if not stat.S_ISREG(mode):
-        raise DocumentMissing(
-            f"{path} is a {'folder' if stat.S_ISDIR(mode) else 'device or pipe'}, not a file"
-        )
+        raise DocumentMissing(f"{path} is a {'folder' if stat.S_ISDIR(mode) else 'device or pipe'}, not a file")
     data = file.read_bytes()
     if b"\0" in data:
         raise DocumentBinary(f"{path} is not a text: it has NUL bytes in it")

@@ -16,19 +16,13 @@ from palimpsest_server.cli.holes import holes_in
 @click.command("fill", short_help="Fill holes of a file and show the change.")
 @click.argument("path", metavar="FILE")
 @click.option("--at", callback=places.place, metavar="LINE:COL", help="Insert here; both count from 1.")
-@click.option(
-    "--range", "stretch", callback=places.stretch, metavar="A:B", help="Rewrite lines A to B. [or L:C-L:C]"
-)
-@click.option(
-    "--holes", is_flag=True, help="Fill every <|hole|> and, in Python, every body yet to be written."
-)
+@click.option("--range", "stretch", callback=places.stretch, metavar="A:B", help="Rewrite lines A to B. [or L:C-L:C]")
+@click.option("--holes", is_flag=True, help="Fill every <|hole|> and, in Python, every body yet to be written.")
 @click.option("--write", is_flag=True, help="Write the file, at once or not at all.")
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON instead of a diff.")
 @click.option("--watch", is_flag=True, help="Show the drafts while they are denoised.")
 @engines.seed_option
-@click.option(
-    "--steps", type=click.IntRange(1, 10_000), metavar="N", help="At most so many denoising steps a canvas."
-)
+@click.option("--steps", type=click.IntRange(1, 10_000), metavar="N", help="At most so many denoising steps a canvas.")
 @engines.sizes_option
 @click.option(
     "--strength",

@@ -66,9 +66,7 @@ def _is_expression(node: Node, kind: str) -> bool:
 def _only_declares(function: Node) -> bool:
     outer = function.parent
     if outer is not None and outer.type == "decorated_definition":
-        if any(
-            _DECLARED_ONLY.search(_text(node)) for node in outer.named_children if node.type == "decorator"
-        ):
+        if any(_DECLARED_ONLY.search(_text(node)) for node in outer.named_children if node.type == "decorator"):
             return True
         outer = outer.parent
     holder = outer.parent if outer is not None else None

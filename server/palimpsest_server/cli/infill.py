@@ -32,14 +32,10 @@ class Task:
 
 
 @click.command("infill", short_help="Complete a data file of prompts and suffixes.")
-@click.option(
-    "--data", required=True, metavar="IN.jsonl", help="Rows of task_id, prompt and suffix; gzip is fine."
-)
+@click.option("--data", required=True, metavar="IN.jsonl", help="Rows of task_id, prompt and suffix; gzip is fine.")
 @click.option("--out", required=True, metavar="OUT.jsonl", help="Rows of task_id, completion, nfe and ms.")
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Only the first N rows.")
-@click.option(
-    "--language", default="python", show_default=True, metavar="ID", help='What the rows are in, or "none".'
-)
+@click.option("--language", default="python", show_default=True, metavar="ID", help='What the rows are in, or "none".')
 @engines.seed_option
 @engines.sizes_option
 @engines.engine_options
