@@ -78,9 +78,8 @@ def licence_of(metadata: str, rules: dict[str, Any]) -> tuple[str, str]:
     if expression := fields.get("License-Expression"):
         return expression, "License-Expression"
     found = [c.rsplit(" :: ", 1)[-1] for c in fields.get_all("Classifier", []) if c.startswith("License ::")]
-    if known := {spellings[f] for f in found if f in spellings}:
-        if len(known) == len(found):
-            return " AND ".join(sorted(known)), "Classifier"
+    if found and all(name in spellings for name in found):
+        return " AND ".join(sorted({spellings[name] for name in found})), "Classifier"
     text = (fields.get("License") or "").strip().splitlines()
     first = text[0].strip() if text else ""
     if first in rules["permissive"]:

@@ -64,7 +64,7 @@ class Rows:
 
     def row(self) -> tuple[np.ndarray, ...]:
         """One row, in the field order of `Batch`."""
-        rng, s = self.rng, self.shape
+        s = self.shape
         prefix, suffix, boundary, following = self.window()
         head = [BOS, SUFFIX, *suffix, PREFIX]
         context = np.full(s.context, PAD, dtype=np.int64)

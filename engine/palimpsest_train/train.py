@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,8 @@ class Recipe:
     save_every: int = 200
     held_out_every: int = 400
     held_out_rows: int = 64
-    shape: Shape = Shape()
-    row: RowShape = RowShape()
+    shape: Shape = field(default_factory=Shape)
+    row: RowShape = field(default_factory=RowShape)
 
 
 def learning_rate(step: int, recipe: Recipe) -> float:
