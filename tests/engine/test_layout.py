@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import AddedToken, Tokenizer
 
 from palimpsest_engine import FillRequest, Span, UnsupportedCheckpoint
 from palimpsest_engine.canvas import Hole, Keep, newline_of, pieces
@@ -86,12 +89,30 @@ def test_windows_newlines_reach_the_model_as_plain_ones(tokens, checkpoint):
 
 
 def test_the_chat_dialect_says_which_token_is_missing(tokens, checkpoint):
-    from dataclasses import replace
+    with pytest.raises(UnsupportedCheckpoint, match=r"<turn\|>|<\|turn>"):
+        lay_out(pieces(FillRequest("a", (Span(1, 1),))), replace(checkpoint.spec, dialect="chat"), tokens, "python")
 
-    with pytest.raises(UnsupportedCheckpoint, match=r"<\|turn>|<turn\|>"):
-        lay_out(
-            pieces(FillRequest("a", (Span(1, 1),))),
-            replace(checkpoint.spec, dialect="chat"),
-            tokens,
-            "python",
-        )
+
+def test_the_chat_dialect_ends_in_the_model_s_turn_after_an_empty_thought(checkpoint):
+    """Suffix in the user's turn, prefix in the model's, so that typing only extends; the canvas pins the way out."""
+    tokenizer = Tokenizer.from_str(checkpoint.tokenizer.to_str())
+    controls = ["<bos>", "<|turn>", "<turn|>", "<|channel>", "<channel|>"]
+    tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in controls])
+    tokens = Tokens(tokenizer, tokenizer.get_vocab_size())
+    text, at = "def f(x):\n    y = <turn|>\n    return y\n", 18
+    spec = replace(checkpoint.spec, dialect="chat", context=400)
+    layout = lay_out(pieces(FillRequest(text, (Span(at, at),))), spec, tokens, "python")
+
+    def shown(ids):
+        return tokenizer.decode(list(ids), skip_special_tokens=False)
+
+    prompt = shown(layout.context)
+    user, model = prompt.split("<|turn>model\n")
+    assert user.startswith("<bos><|turn>user\n")
+    assert user.endswith(text[at:] + "\n```<turn|>\n")
+    assert model.startswith("<|channel>thought\n<channel|>```python\n")
+    assert model.endswith(text[:at][: -len(layout.healed)])
+    # The document's own `<turn|>` is text: control tokens come from the layout alone.
+    assert [layout.context.count(tokenizer.token_to_id(name)) for name in controls] == [1, 2, 1, 1, 1]
+    assert shown(layout.right).endswith("\n```<turn|>") or len(layout.right) == spec.canvas
+    assert layout.end == tokenizer.token_to_id("<turn|>")
