@@ -34,13 +34,17 @@ class EngineSettings:
 
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
-    """What the engine is doing, in words fit for a status bar; `exit_code` is set in state "error"."""
+    """What the engine is doing, in words fit for a status bar; `exit_code` is set in state "error".
+
+    languages: LSP language ids that the checkpoint was trained on; empty for all of them (or none loaded yet).
+    """
 
     state: EngineState
     reason: str = ""
     model: str = ""
     device: str = ""
     exit_code: int = 0
+    languages: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from palimpsest_engine.engine import EngineSettings, EngineStatus, Job
@@ -79,7 +80,8 @@ class LocalEngine:
 
             checkpoint = load(self.settings)
             filler = Filler(checkpoint)
-            ready = EngineStatus("ready", "", checkpoint.spec.name, f"{checkpoint.device}, {checkpoint.dtype}")
+            spec, device = checkpoint.spec, f"{checkpoint.device}, {checkpoint.dtype}"
+            ready = EngineStatus("ready", "", spec.name, device, languages=spec.languages)
         except PalimpsestError as error:
             failure = error
         except Exception as error:
@@ -94,7 +96,7 @@ class LocalEngine:
                 assert failure is not None
                 job.future.set_exception(failure)
                 continue
-            self._become(EngineStatus("busy", "Denoising.", ready.model, ready.device))
+            self._become(replace(ready, state="busy", reason="Denoising."))
             self._answer(filler, job, on_draft)
             self._become(ready)
 

@@ -53,7 +53,7 @@ async def complete(session: Session, ask: Ask, show: Callable[[DraftNews], None]
     question, or from a new one that ends the document's older one. An automatic ask does not wait for longer
     than the setting says: the job goes on, and its result is there for the next ask.
     """
-    if reason := session.refusal(ask.document):
+    if reason := session.refusal(ask.document) or session.untrained(ask.document):
         return "", reason
     if kept := session.suggestions.find(ask.document.uri, ask.text, ask.offset):
         return kept.fill, kept.reason

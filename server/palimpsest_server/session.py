@@ -142,6 +142,13 @@ class Session:
             return self._engine_fault or "the server is starting"
         return ""
 
+    def untrained(self, document: Snapshot) -> str:
+        """Why the checkpoint has nothing to say in this document's language, or "" if it may have."""
+        told = self._engine_status()
+        if told.languages and document.language not in told.languages:
+            return f"the checkpoint {told.model} was trained on {', '.join(told.languages)} only"
+        return ""
+
     def waiting_for(self) -> str:
         """Why an answer is not there yet."""
         loading = self._engine_status().state in ("starting", "loading")

@@ -24,10 +24,11 @@ class ManualEngine:
         self.jobs: list[Job] = []
         self.on_draft: list[Callable[[Draft], None] | None] = []
         self.state: Any = "ready"
+        self.languages: tuple[str, ...] = ()
         self.warmed = self.closed = 0
 
     def status(self) -> EngineStatus:
-        return EngineStatus(self.state, model="manual", device="none")
+        return EngineStatus(self.state, model="manual", device="none", languages=self.languages)
 
     def warm(self) -> None:
         self.warmed += 1

@@ -124,6 +124,17 @@ async def test_what_is_switched_off_says_so(session, document, engine, section, 
     assert engine.jobs == []
 
 
+async def test_a_language_the_checkpoint_was_not_trained_on_is_left_alone(session, document, engine):
+    engine.languages = ("rust", "go")
+    reason = "the checkpoint manual was trained on rust, go only"
+    assert await inline.complete(session, ask(document), print) == ("", reason)
+    assert engine.jobs == []
+    engine.languages = ("rust", "python")
+    answer = await begun(session, ask(document))
+    engine.finish("x")
+    assert await answer == ("x", "")
+
+
 async def test_drafts_are_thinned_out_and_end_with_the_result(session, document, engine, monkeypatch):
     now = 100.0
     monkeypatch.setattr(inline, "monotonic", lambda: now)
