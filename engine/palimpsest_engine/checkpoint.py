@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,16 +178,22 @@ def check_memory(stored: int, stored_dtype: str, device: str, dtype: str) -> Non
     """Raise `OutOfMemory` if the weights do not fit, with what they need, what is free, and what to do."""
     import torch
 
-    needed = stored * {"float32": 4, "bfloat16": 2}[dtype] / {"float32": 4}.get(stored_dtype, 2)
+    needed = 1.1 * stored * {"float32": 4, "bfloat16": 2}[dtype] / {"float32": 4}.get(stored_dtype, 2)
+    places = [("of main memory", float(psutil.virtual_memory().available))]  # on the way to a GPU, too
     if device.startswith("cuda"):
-        free, where = torch.cuda.mem_get_info(device)[0], f"on {device}"
-    else:
-        free, where = psutil.virtual_memory().available, "of main memory"
-    if needed * 1.1 > free:
-        raise OutOfMemory(
-            f"The checkpoint needs {gib(needed * 1.1)} in {dtype} and {gib(free)} {where} is free; "
-            "close something, choose another device, or use the embedded checkpoint (set checkpoint to null)."
-        )
+        places.append((f"on {device}", float(torch.cuda.mem_get_info(device)[0])))
+    for place, free in places:
+        if needed > free:
+            raise OutOfMemory(
+                f"The checkpoint needs {gib(needed)} in {dtype} and {gib(free)} {place} is free; "
+                "close something, choose another device, or use the embedded checkpoint (set checkpoint to null)."
+            )
+
+
+def cpu_threads(wanted: int | None) -> int:
+    """Threads for a model of the embedded size: what the process may use, and no more than help."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return wanted or min(4, usable)
 
 
 def load(settings: EngineSettings) -> Checkpoint:
@@ -207,9 +214,7 @@ def load(settings: EngineSettings) -> Checkpoint:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     if device == "cpu":
-        torch.set_num_threads(
-            settings.threads or min(8, psutil.cpu_count(logical=False) or 1, len(psutil.Process().cpu_affinity()))
-        )
+        torch.set_num_threads(cpu_threads(settings.threads))
     try:
         # The dtype goes to from_pretrained: casting a built model would also cast its rotary frequencies.
         model, info = DiffusionGemmaForBlockDiffusion.from_pretrained(

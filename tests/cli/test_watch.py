@@ -76,6 +76,13 @@ def test_the_last_thing_drawn_is_the_answer() -> None:
     assert "x = value" in plain[plain.index("denoising step 3") :]
 
 
+def test_a_hole_stays_when_nothing_is_offered() -> None:
+    screen = io.StringIO()
+    fill = watched(ScriptedEngine([""]), request("x = old\n", (4, 7)), Console(file=screen, width=80))
+    assert fill.empty
+    assert screen.getvalue().split("\n")[:2] == ["x = old", "0 decoder passes in 0 ms, nothing offered"]
+
+
 def test_an_error_comes_through() -> None:
     console = Console(file=io.StringIO())
     with pytest.raises(OutOfMemory):

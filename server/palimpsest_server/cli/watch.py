@@ -63,9 +63,11 @@ class Scene:
         return Group(self.text(draft.holes), Text(caption, "dim"))
 
     def draw_end(self, fill: Fill) -> Group:
-        """The answer and what it took."""
-        texts = fill.texts or ("",) * len(self.request.holes)
-        caption = f"{fill.nfe} decoder passes in {fill.ms:.0f} ms, syntax {fill.verdict.status}"
+        """The answer and what it took; what was there before if nothing is offered."""
+        before = tuple(self.request.text[hole.start : hole.end] for hole in self.request.holes)
+        texts = before if fill.empty else fill.texts
+        outcome = "nothing offered" if fill.empty else f"syntax {fill.verdict.status}"
+        caption = f"{fill.nfe} decoder passes in {fill.ms:.0f} ms, {outcome}"
         return Group(self.text(tuple((DraftPiece(text, True),) for text in texts)), Text(caption, "dim"))
 
     def text(self, holes: tuple[tuple[DraftPiece, ...], ...]) -> Text:
