@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from palimpsest_server.cli.holes import holes_in
+from palimpsest_engine import FillRequest
+from palimpsest_server.cli.holes import MARKER, holes_in, without_markers
 
 CASES = {
     "nothing": ("x = 1\n", []),
@@ -55,3 +58,14 @@ def test_python(text: str, expected: list[str]) -> None:
 def test_other_languages_have_markers_only(language: str | None) -> None:
     text = "def f(): ...\n<|hole|><|hole|>"
     assert [text[hole.start : hole.end] for hole in holes_in(text, language)] == ["<|hole|>"] * 2
+
+
+@given(st.lists(st.sampled_from([MARKER, "def f():\n    ...\n", "x = '😀'\n", "\r\n", "pass\n"])).map("".join))
+def test_without_markers_the_same_text_comes_of_it(text: str) -> None:
+    holes = holes_in(text, "python")
+    emptied, spans = without_markers(text, holes)
+    assert MARKER not in emptied
+    assert len(spans) == len(holes)
+    if holes:
+        texts = tuple(f"<{index}>" for index in range(len(holes)))
+        assert FillRequest(emptied, spans).splice(texts) == FillRequest(text, holes).splice(texts)

@@ -10,7 +10,7 @@ from palimpsest_engine import EngineSettings, Fill, FillRequest, Span, Verdict
 from palimpsest_engine.grammars import language_of, load
 from palimpsest_server import edit
 from palimpsest_server.cli import engines, files, places, report
-from palimpsest_server.cli.holes import holes_in
+from palimpsest_server.cli.holes import holes_in, without_markers
 
 
 @click.command("fill", short_help="Fill holes of a file and show the change.")
@@ -65,9 +65,10 @@ def command(
     if not spans:
         fill, model = Fill((), Verdict("not checked", "nothing changes"), f"there is no hole in {path}"), ""
     else:
+        asked, holes_asked = without_markers(file.text, spans)
         request = FillRequest(
-            file.text,
-            spans,
+            asked,
+            holes_asked,
             language=language,
             path=path,
             seed=seed,
@@ -85,7 +86,7 @@ def command(
             model = engine.status().model
         fill = replace(fill, texts=tuple(edit.with_line_ends_of(file.text, text) for text in fill.texts))
 
-    after = file.text if fill.empty else request.splice(fill.texts)
+    after = file.text if fill.empty else FillRequest(file.text, spans).splice(fill.texts)
     written = write and after != file.text
     if written:
         files.write(file, after)

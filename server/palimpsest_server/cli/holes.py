@@ -30,6 +30,21 @@ def holes_in(text: str, language: str | None) -> tuple[Span, ...]:
     return tuple(sorted(found))
 
 
+def without_markers(text: str, holes: tuple[Span, ...]) -> tuple[str, tuple[Span, ...]]:
+    """The text with holes that are a marker made empty: the marker is no code, and must not count as a syntax error
+    that was there before. Filling either text's holes gives the same text.
+    """
+    kept, spans, at, removed = [], [], 0, 0
+    for hole in holes:
+        marker = text[hole.start : hole.end] == MARKER
+        end = hole.start if marker else hole.end
+        kept.append(text[at:end])
+        spans.append(Span(hole.start - removed, end - removed))
+        removed += hole.end - end
+        at = hole.end
+    return "".join((*kept, text[at:])), tuple(spans)
+
+
 def _unwritten_bodies(text: str) -> Iterator[Span]:
     from tree_sitter import Parser, Query, QueryCursor
 
