@@ -19,7 +19,7 @@ class Settings:
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     threads: int | None = None
-    answer_within_ms: int = 300
+    answer_within_ms: int = 250  # leaves the event loop and the wire their share of 300
     max_lines: int | None = None
     seed: int = 0
     drafts: bool = False
