@@ -51,6 +51,7 @@ main()
 """
     assert run("serve", "--tcp", "0", code=code).stdout == "0\n"
     assert run("serve", code=code).stdout == "None\n"
+    assert run("serve", "--stdio", code=code).stdout == "None\n"  # many clients add it
 
 
 def test_the_exit_code_of_the_server_is_that_of_the_command() -> None:
@@ -65,7 +66,12 @@ main()
 
 @pytest.mark.parametrize(
     ("arguments", "code"),
-    [("nonsense", 2), ("fill nowhere.py --holes", 10), ("fill a.py --at 1:1 --checkpoint ./nowhere", 20)],
+    [
+        ("nonsense", 2),
+        ("serve --stdio --tcp 0", 2),
+        ("fill nowhere.py --holes", 10),
+        ("fill a.py --at 1:1 --checkpoint ./nowhere", 20),
+    ],
 )
 def test_exit_codes(tmp_path: Path, arguments: str, code: int) -> None:
     (tmp_path / "a.py").write_text("x = 1\n")
