@@ -117,9 +117,11 @@ def evaluate(
     out: Path | None,
 ) -> None:
     """Exact match on held-out packages, beside the floors."""
+    from palimpsest_engine import EngineSettings
     from palimpsest_engine.checkpoint import locate
     from palimpsest_engine.spec import Sampling, read_spec
     from palimpsest_train import evaluate as evaluation
+    from palimpsest_train.tokenizer import documents
 
     sampling = read_spec(locate(checkpoint)).sampling
     types = {field.name: type(getattr(sampling, field.name)) for field in fields(Sampling)}
@@ -128,7 +130,8 @@ def evaluate(
         if key not in types:
             raise click.UsageError(f"{key} is not one of {', '.join(types)}")
         sampling = replace(sampling, **{key: types[key](value)})
-    report = evaluation.evaluate(corpus, checkpoint, count, most_tokens, sampling=sampling)
+    texts = list(documents(corpus / "held_out.jsonl"))
+    report = evaluation.evaluate(texts, EngineSettings(checkpoint), count, most_tokens, sampling=sampling)
     if out:
         out.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
     del report["rows"]

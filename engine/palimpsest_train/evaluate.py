@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from palimpsest_engine.checkpoint import load
@@ -14,7 +12,6 @@ from palimpsest_engine.engine import EngineSettings
 from palimpsest_engine.fill import Filler
 from palimpsest_engine.request import Fill, FillRequest, Span
 from palimpsest_engine.spec import Sampling
-from palimpsest_train.tokenizer import documents
 
 KINDS = ("span", "rest of line", "line")
 
@@ -39,11 +36,10 @@ class Case:
         return lines[-2].strip() if len(lines) > 1 else ""
 
 
-def cases(corpus: Path, tokenizer: Any, count: int, most_tokens: int, seed: int) -> Iterator[Case]:
-    """Seeded holes of at most so many tokens: token spans, rests of lines and whole lines by turns; none is blank, none
-    lies in a comment line."""
+def cases(texts: Sequence[str], tokenizer: Any, count: int, most_tokens: int, seed: int) -> Iterator[Case]:
+    """Seeded holes of at most so many tokens in these documents: token spans, rests of lines and whole lines by turns;
+    none is blank, none lies in a comment line."""
     rng = random.Random(seed)
-    texts = list(documents(corpus / "held_out.jsonl"))
     made = 0
     while made < count:
         text = rng.choice(texts)
@@ -71,8 +67,8 @@ def cases(corpus: Path, tokenizer: Any, count: int, most_tokens: int, seed: int)
 
 
 def evaluate(
-    corpus: Path,
-    checkpoint: str | None,
+    texts: Sequence[str],
+    settings: EngineSettings,
     count: int = 300,
     most_tokens: int = 8,
     seed: int = 7,
@@ -83,14 +79,14 @@ def evaluate(
 ) -> dict[str, Any]:
     """Shares in percent of exact matches (white space at the ends aside) by kind, the floors on the same holes, empty
     answers, mean NFE and the median of milliseconds."""
-    loaded = load(EngineSettings(checkpoint))
+    loaded = load(settings)
     spec = loaded.spec
     spec = replace(spec, sampling=sampling or spec.sampling)
     spec = spec if prune is None else replace(spec, prune=prune)
     spec = spec if length_power is None else replace(spec, length_power=length_power)
     filler = Filler(replace(loaded, spec=spec))
     rows: list[dict[str, Any]] = []
-    for number, case in enumerate(cases(corpus, loaded.tokenizer, count, most_tokens, seed)):
+    for number, case in enumerate(cases(texts, loaded.tokenizer, count, most_tokens, seed)):
         without = case.text[: case.hole.start] + case.text[case.hole.end :]
         at = Span(case.hole.start, case.hole.start)
         request = FillRequest(without, (at,), language="python", document=str(number), seed=number, sizes=sizes)
@@ -132,8 +128,3 @@ def evaluate(
         "sampling": asdict(spec.sampling),
         "rows": rows,
     }
-
-
-def write(report: dict[str, Any], path: Path) -> None:
-    """The report as JSON."""
-    path.write_text(json.dumps(report, indent=1) + "\n", "utf-8")

@@ -1,0 +1,90 @@
+"""The embedded checkpoint itself: a plain checkpoint that stock transformers runs, and one that has learnt something."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+import pytest
+import torch
+from transformers import DiffusionGemmaForBlockDiffusion
+from transformers.models.diffusion_gemma.generation_diffusion_gemma import EntropyBoundSamplerConfig
+
+from palimpsest_engine import EngineSettings
+from palimpsest_engine.cache import RollbackCache, encode
+from palimpsest_engine.checkpoint import EMBEDDED, load
+from palimpsest_engine.denoise import Canvas, denoise
+from palimpsest_engine.spec import Sampling, read_spec
+from palimpsest_train.evaluate import KINDS, cases, evaluate
+
+# A file of this project's own that no training split has: some 2,400 tokens of ordinary Python.
+DOCUMENT = resources.files("palimpsest_server.cli").joinpath("bench_document.txt").read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def stock():
+    model, info = DiffusionGemmaForBlockDiffusion.from_pretrained(
+        EMBEDDED, dtype=torch.float32, output_loading_info=True
+    )
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]
+    return model.eval()
+
+
+def test_what_is_shipped_is_weights_and_text():
+    names = {path.name for path in EMBEDDED.iterdir()}
+    assert {"config.json", "generation_config.json", "tokenizer.json", "palimpsest.json"} <= names
+    weights = [path for path in EMBEDDED.iterdir() if path.suffix == ".safetensors"]
+    assert 0 < sum(path.stat().st_size for path in weights) < 50_000_000
+    assert set(read_spec(EMBEDDED).sha256) == {path.name for path in weights}
+    assert {path.suffix for path in EMBEDDED.iterdir()} == {".json", ".safetensors"}
+
+
+@pytest.mark.parametrize("sampling", [Sampling(), Sampling(12, 0.1, 0.5, 1.0, 1, 0.1)], ids=["default", "short"])
+def test_trained_weights_give_the_tokens_of_stock_generate_and_stop_early(stock, sampling):
+    loaded = load(EngineSettings(dtype="float32", device="cpu"))
+    length, stops = loaded.model.config.canvas_length, []
+    for seed, text in enumerate(["import os\nimport sys\n", "def add(a, b):\n    return"]):
+        ids = torch.tensor([loaded.tokenizer.encode(text).ids])
+        torch.manual_seed(seed)
+        theirs = stock.generate(
+            ids,
+            max_new_tokens=2 * length,
+            eos_token_id=None,
+            pad_token_id=None,
+            max_denoising_steps=sampling.max_steps,
+            t_min=sampling.t_min,
+            t_max=sampling.t_max,
+            sampler_config=EntropyBoundSamplerConfig(entropy_bound=sampling.entropy_bound),
+            stability_threshold=sampling.stability,
+            confidence_threshold=sampling.confidence,
+        ).sequences
+        generator = torch.Generator().manual_seed(seed)
+        cache, new, ours = RollbackCache.for_config(loaded.model.config.text_config), ids, ids
+        for _ in range(2):
+            encode(loaded.model, cache, new)
+            canvas = Canvas(torch.zeros(1, length, dtype=torch.long), torch.ones(1, length, dtype=torch.bool))
+            *_, step = denoise(loaded.model, cache, canvas, sampling, generator)
+            new, stops = step.tokens, [*stops, step.number]
+            ours = torch.cat((ours, new), 1)
+        assert torch.equal(ours, theirs)
+    if sampling.confidence > 0.01:
+        assert min(stops) < sampling.max_steps
+
+
+def test_it_beats_the_floors_on_short_holes_and_does_not_answer_empty():
+    settings = EngineSettings(dtype="float32", device="cpu")
+    report = evaluate([DOCUMENT], settings, count=60, most_tokens=8, seed=5)
+    floors = {report[name] for name in report if name.startswith("floor")}
+    assert report["exact"] > max(floors)
+    assert report["answered empty"] < 10.0
+    parsing = sum(row["status"] in ("valid", "no worse") for row in report["rows"])
+    assert parsing == sum(not row["empty"] for row in report["rows"])
+
+
+def test_the_cases_are_holes_of_every_kind_with_something_in_them():
+    tokenizer = load(EngineSettings(device="cpu")).tokenizer
+    chosen = list(cases([DOCUMENT], tokenizer, 60, 8, seed=5))
+    assert {case.kind for case in chosen} == set(KINDS)
+    for case in chosen:
+        assert case.truth.strip()
+        assert len(tokenizer.encode(case.truth, add_special_tokens=False).ids) <= 8
