@@ -61,14 +61,23 @@ def test_a_late_answer_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     answers: list[bool] = []
     ask = measure._Editor._ask
 
-    async def noted(self: measure._Editor, position: types.Position) -> bool:
-        answers.append(await ask(self, position))
-        return answers[-1]
+    async def noted(self: measure._Editor, position: types.Position) -> str:
+        text = await ask(self, position)
+        answers.append(bool(text))
+        return text
 
     monkeypatch.setattr(measure._Editor, "_ask", noted)
     script = bench._SCRIPT.replace("(['value'])", "(['value'], steps=2, step_seconds=.05)")
     measure.observe((sys.executable, "-c", script), {"answerWithinMs": 0}, DOCUMENT, 2)
-    assert answers == [False, True] * 3
+    assert answers == [False, True] * 6  # before the character and after it
+
+
+def test_a_foretold_character_is_not_timed() -> None:
+    _, so_far = measure.typing(DOCUMENT, 8)[0]
+    script = bench._SCRIPT.replace("'value'", repr(so_far[-1] + "x"))
+    seen = measure.observe((sys.executable, "-c", script), {}, DOCUMENT, 3)
+    assert seen.foretold >= 1
+    assert len(seen.keystrokes) <= 3
 
 
 def test_a_server_whose_engine_fails_is_an_error() -> None:

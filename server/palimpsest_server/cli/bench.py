@@ -61,6 +61,7 @@ def measured(settings: EngineSettings, keystrokes: int) -> dict[str, Any]:
         "ready_ms": round(real.ready_ms, 1),
         "first_answer_ms": measure.percentiles([each.first_answer_ms for each in real.keystrokes]),
         "keystroke_ms": measure.percentiles([each.settled_ms for each in real.keystrokes]),
+        "foretold_keystrokes": real.foretold,
         "server_overhead_ms": overhead["p50"],
         "server_overhead": overhead,
         "memory_mb": round(real.memory_mb, 1),
