@@ -159,9 +159,30 @@ class PrefixCache:
 
 @torch.inference_mode()
 def encode(model: Any, cache: RollbackCache, tokens: Tensor) -> Tensor:
-    """Append `tokens [B, T]` to the cache through the causal encoder; last hidden states `[B, T, hidden]`."""
+    """Append `tokens [B, T]` to the cache through the causal encoder; last hidden states `[B, T, hidden]`.
+
+    The masks are made here, once: the class makes them twice and throws one away.
+    """
     past = cache.get_seq_length()
-    positions = torch.arange(past, past + tokens.shape[1], device=tokens.device).unsqueeze(0)
-    out = model.model.encoder(input_ids=tokens, past_key_values=cache, position_ids=positions)
-    hidden: Tensor = out.last_hidden_state
+    positions = torch.arange(past, past + tokens.shape[1], device=tokens.device)
+    masks = {}
+    for kind, layer in zip(model.config.get_text_config().layer_types, cache.layers, strict=True):
+        if kind not in masks:
+            masks[kind] = causal_mask(positions, layer)
+    hidden: Tensor = model.model.encoder.language_model(
+        input_ids=tokens, past_key_values=cache, position_ids=positions.unsqueeze(0), attention_mask=masks
+    ).last_hidden_state
     return hidden
+
+
+def causal_mask(positions: Tensor, layer: RollbackLayer) -> Tensor | None:
+    """`[1, 1, T, S]`, True where a new token at `positions [T]` may look among the keys that `layer.update` will return;
+    None for a single token, which may look at all of them."""
+    if len(positions) == 1:
+        return None
+    length, offset = layer.get_mask_sizes(len(positions))
+    behind = positions[:, None] - torch.arange(offset, offset + length, device=positions.device)
+    allowed = behind >= 0
+    if layer.window is not None:
+        allowed &= behind < layer.window
+    return allowed[None, None]

@@ -190,10 +190,11 @@ def check_memory(stored: int, stored_dtype: str, device: str, dtype: str) -> Non
             )
 
 
-def cpu_threads(wanted: int | None) -> int:
-    """Threads for a model of the embedded size: what the process may use, and no more than help."""
+def cpu_threads(wanted: int | None, parameters: int) -> int:
+    """Threads for a model of so many parameters: a small one gains nothing from a second thread, and leaves that core
+    to the editor."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return wanted or min(4, usable)
+    return wanted or min(1 if parameters < 10_000_000 else 8, usable)
 
 
 def load(settings: EngineSettings) -> Checkpoint:
@@ -209,12 +210,10 @@ def load(settings: EngineSettings) -> Checkpoint:
     from transformers import DiffusionGemmaForBlockDiffusion
     from transformers.utils import logging
 
-    from palimpsest_engine.experts import skip_routing
+    from palimpsest_engine.lean import make_lean
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    if device == "cpu":
-        torch.set_num_threads(cpu_threads(settings.threads))
     try:
         # The dtype goes to from_pretrained: casting a built model would also cast its rotary frequencies.
         model, info = DiffusionGemmaForBlockDiffusion.from_pretrained(
@@ -237,7 +236,9 @@ def load(settings: EngineSettings) -> Checkpoint:
                 f"The weights in {folder} do not fit its config: {len(keys)} {kind.replace('_', ' ')}, first {keys[0]}."
             )
     model = model.eval().to(device)
-    skip_routing(model)
+    if device == "cpu":
+        torch.set_num_threads(cpu_threads(settings.threads, model.num_parameters()))
+        make_lean(model)
     vocabulary = model.config.get_text_config().vocab_size
     if tokenizer.get_vocab_size() > vocabulary:
         raise CheckpointBroken(

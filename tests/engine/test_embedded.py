@@ -41,10 +41,10 @@ def test_what_is_shipped_is_weights_and_text():
 
 @pytest.mark.parametrize("sampling", [Sampling(), Sampling(12, 0.1, 0.5, 1.0, 1, 0.1)], ids=["default", "short"])
 def test_trained_weights_give_the_tokens_of_stock_generate_and_stop_early(stock, sampling):
-    loaded = load(EngineSettings(dtype="float32", device="cpu"))
-    length, stops = loaded.model.config.canvas_length, []
+    tokenizer = load(EngineSettings(dtype="float32", device="cpu")).tokenizer
+    length, stops = stock.config.canvas_length, []
     for seed, text in enumerate(["import os\nimport sys\n", "def add(a, b):\n    return"]):
-        ids = torch.tensor([loaded.tokenizer.encode(text).ids])
+        ids = torch.tensor([tokenizer.encode(text).ids])
         torch.manual_seed(seed)
         theirs = stock.generate(
             ids,
@@ -59,11 +59,11 @@ def test_trained_weights_give_the_tokens_of_stock_generate_and_stop_early(stock,
             confidence_threshold=sampling.confidence,
         ).sequences
         generator = torch.Generator().manual_seed(seed)
-        cache, new, ours = RollbackCache.for_config(loaded.model.config.text_config), ids, ids
+        cache, new, ours = RollbackCache.for_config(stock.config.text_config), ids, ids
         for _ in range(2):
-            encode(loaded.model, cache, new)
+            encode(stock, cache, new)
             canvas = Canvas(torch.zeros(1, length, dtype=torch.long), torch.ones(1, length, dtype=torch.bool))
-            *_, step = denoise(loaded.model, cache, canvas, sampling, generator)
+            *_, step = denoise(stock, cache, canvas, sampling, generator)
             new, stops = step.tokens, [*stops, step.number]
             ours = torch.cat((ours, new), 1)
         assert torch.equal(ours, theirs)

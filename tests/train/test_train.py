@@ -12,7 +12,6 @@ import torch
 
 from palimpsest_engine import EngineSettings
 from palimpsest_engine.checkpoint import load
-from palimpsest_engine.experts import skip_routing
 from palimpsest_engine.spec import Sampling
 from palimpsest_train import corpus as corpora
 from palimpsest_train.data import Rows, RowShape
@@ -82,18 +81,6 @@ def test_the_packed_pass_equals_the_model_class(rows):
                         packed = logits_of(model, packed_forward(model, *args, soft))
                     at = slice(ROW.context + canvas.start, ROW.context + canvas.stop)
                     torch.testing.assert_close(packed[row, at], out.logits[0], atol=1e-4, rtol=1e-4)
-
-
-def test_skipping_the_routing_changes_nothing(rows):
-    batch = tensors(rows.batch(1))
-    model = build(replace(SHAPE, vocabulary=rows.vocabulary), seed=0).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.05)
-        args = {"input_ids": batch["context"], "decoder_input_ids": batch["noised"][:, : ROW.canvas]}
-        routed = model(**args).logits
-        skip_routing(model)
-        torch.testing.assert_close(model(**args).logits, routed, atol=1e-5, rtol=1e-5)
 
 
 def test_rows_hold_what_they_promise(rows):
