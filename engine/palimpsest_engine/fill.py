@@ -24,6 +24,7 @@ from palimpsest_engine.syntax import SyntaxGate, language_of
 
 REPAIR_ROUNDS, REPAIR_STEPS = 3, 4
 SCORED_SUFFIX = 8
+ATTEMPTS = 2  # fresh noise once more, where nothing came of the first
 CACHED_DOCUMENTS = 4
 
 
@@ -116,9 +117,11 @@ class OneCanvas:
         layout = self.layout
         for _ in range(blocks):
             layout = yield from self.block(layout)
-        rows = yield from self.denoised(layout, sizes)
-        ranked = self.ranked(layout, rows)
-        fill = yield from self.judged(layout, ranked)
+        for _ in range(ATTEMPTS):
+            rows = yield from self.denoised(layout, sizes)
+            fill = yield from self.judged(layout, self.ranked(layout, rows))
+            if not fill.empty:
+                break
         self.cache.rollback(len(self.layout.context))
         yield replace(fill, encoded=encoded, context=len(self.layout.context), nfe=self.nfe)
 
