@@ -8,6 +8,10 @@ import os
 # Before torch is loaded, whoever loads it: OpenMP threads that wait must sleep. By default they spin, and on a machine
 # that is busy with anything else (a compiler, a test run) one denoising step then takes seconds instead of 20 ms.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# oneDNN keeps a kernel, with memory of its own, for each of the last 1,024 shapes it met; contexts come in hundreds of
+# lengths, and a server would grow past a gigabyte within 200 fills. The shapes that return stay within 32.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
+os.environ.setdefault("LRU_CACHE_CAPACITY", "32")
 
 from palimpsest_engine.engine import Engine, EngineSettings, EngineStatus, Job, open_engine
 from palimpsest_engine.errors import (
