@@ -39,6 +39,7 @@ def main(path: Path, seed: int, frames: list[int]) -> None:
     console.print(scene.draw_end(fill))
     svg = console.export_svg(title="palimpsest fill --watch")
     svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)  # no font from the network
+    svg = svg.replace("<svg ", '<svg xml:space="preserve" ', 1)  # or readers swallow indentation
     svg = svg.replace("Fira Code", "ui-monospace, Menlo, Consolas, DejaVu Sans Mono")
     Path(__file__).with_name("watch.svg").write_text(svg, "utf-8")
 
