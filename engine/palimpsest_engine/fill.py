@@ -369,15 +369,15 @@ class OneCanvas:
 
 
 def joined(fills: Sequence[Fill], ms: float) -> Fill:
-    """One answer out of those of the canvases: texts in order, the gravest verdict and treatment, sums of the work."""
+    """One answer out of those of the canvases: texts in order, the verdict on the whole, the gravest treatment, sums of
+    the work."""
     if len(fills) == 1:
         return replace(fills[0], ms=ms)
-    gravity = ("valid", "no worse", "not checked", "worse")
     treatments = ("none", "repaired", "cut", "rejected")
     return Fill(
         texts=tuple(text for fill in fills for text in fill.texts),
-        # The last canvas was judged on the document with all the others in it.
-        verdict=max((fill.verdict for fill in reversed(fills)), key=lambda verdict: gravity.index(verdict.status)),
+        # Each canvas is judged on the document with those before it filled: the last one with a text saw the whole.
+        verdict=next((fill.verdict for fill in reversed(fills) if not fill.empty), fills[-1].verdict),
         reason="; ".join(dict.fromkeys(fill.reason for fill in fills if fill.reason)),
         treatment=max((fill.treatment for fill in fills), key=treatments.index),
         nfe=sum(fill.nfe for fill in fills),

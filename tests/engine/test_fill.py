@@ -6,9 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from palimpsest_engine import Draft, Fill, FillCancelled, FillRequest, Span
+from palimpsest_engine import Draft, Fill, FillCancelled, FillRequest, Span, Verdict
 from palimpsest_engine.cache import PrefixCache
-from palimpsest_engine.fill import Filler
+from palimpsest_engine.fill import Filler, joined
 
 QUICK = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 ALPHABET = st.sampled_from(
@@ -181,3 +181,16 @@ def test_what_cannot_be_mended_is_not_offered(filler):
         else:
             assert fill.verdict.status in ("valid", "no worse")
     assert treatments & {"rejected", "cut", "repaired"}
+
+
+def test_the_verdict_on_several_canvases_is_that_on_the_whole_document():
+    """The first was judged while the second hole was still open; the last one with a text saw everything."""
+    first = Fill(("a",), Verdict("no worse"), nfe=3, context=10)
+    second = Fill(("b",), Verdict("valid"), treatment="repaired", nfe=4, context=20, settled=False)
+    nothing = Fill(("",), Verdict("worse"), "no good", treatment="rejected", nfe=5)
+    both = joined([first, second], 7.0)
+    assert (both.texts, both.verdict.status, both.treatment) == (("a", "b"), "valid", "repaired")
+    assert (both.nfe, both.context, both.settled, both.ms) == (7, 20, False, 7.0)
+    three = joined([first, second, nothing], 1.0)
+    assert (three.verdict.status, three.treatment, three.reason) == ("valid", "rejected", "no good")
+    assert joined([nothing, nothing], 1.0).verdict.status == "worse"
