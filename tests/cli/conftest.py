@@ -7,14 +7,10 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import settings
 
 from palimpsest_engine import EngineSettings
 from palimpsest_engine.scripted import ScriptedEngine
 from palimpsest_server.cli import main
-
-settings.register_profile("palimpsest", deadline=None, derandomize=True)
-settings.load_profile("palimpsest")
 
 Run = Callable[..., Result]
 

@@ -10,12 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
 from lsprotocol import types
 from pytest_lsp import LanguageClient, make_test_lsp_client
-
-settings.register_profile("palimpsest", deadline=None, derandomize=True)
-settings.load_profile("palimpsest")
 
 SCRIPTED = [sys.executable, str(Path(__file__).with_name("scripted_server.py"))]
 URI = "file:///project/a.py"

@@ -6,15 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import settings
 from lsprotocol import types
 
 from palimpsest_engine import Draft, DraftPiece, EngineStatus, Fill, FillRequest, Job, Verdict
 from palimpsest_server.documents import Snapshot
 from palimpsest_server.session import Session
-
-settings.register_profile("palimpsest", deadline=None, derandomize=True)
-settings.load_profile("palimpsest")
 
 
 class ManualEngine:
