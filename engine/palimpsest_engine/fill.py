@@ -284,7 +284,7 @@ class OneCanvas:
     def ranked(self, layout: Layout, rows: list[Row]) -> list[Row]:
         """Rows by the causal encoder's log-likelihood of hole and following text, best first; the same pass scores all.
 
-        A summed likelihood prefers the shortest hole, so it is divided by (tokens)^`length_power`.
+        A summed likelihood leans to the shortest hole, so it is divided by (tokens)^`length_power`.
         """
         rows = [row for row in rows if any(self.texts(row))] or rows[:1]
         if len(rows) == 1:

@@ -106,7 +106,13 @@ def export(corpus: Path, run: Path, out: Path, name: str) -> None:
 @click.option("--checkpoint", default=None, help="Folder; the embedded one otherwise.")
 @click.option("--count", default=600)
 @click.option("--most-tokens", default=8)
-@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a sampling parameter.")
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a sampling parameter, pins or length_power; or prune=none.",
+)
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="JSON with every hole.")
 def evaluate(
     corpus: Path,
@@ -119,19 +125,23 @@ def evaluate(
     """Exact match on held-out packages, beside the floors."""
     from palimpsest_engine import EngineSettings
     from palimpsest_engine.checkpoint import locate
-    from palimpsest_engine.spec import Sampling, read_spec
+    from palimpsest_engine.spec import read_spec
     from palimpsest_train import evaluate as evaluation
     from palimpsest_train.tokenizer import documents
 
-    sampling = read_spec(locate(checkpoint)).sampling
-    types = {field.name: type(getattr(sampling, field.name)) for field in fields(Sampling)}
+    spec = read_spec(locate(checkpoint))
     for change in changes:
         key, _, value = change.partition("=")
-        if key not in types:
-            raise click.UsageError(f"{key} is not one of {', '.join(types)}")
-        sampling = replace(sampling, **{key: types[key](value)})
+        if key in {field.name for field in fields(spec.sampling)}:
+            spec = replace(spec, sampling=replace(spec.sampling, **{key: type(getattr(spec.sampling, key))(value)}))
+        elif key in ("pins", "length_power"):
+            spec = replace(spec, **{key: type(getattr(spec, key))(value)})
+        elif change == "prune=none":
+            spec = replace(spec, prune=())
+        else:
+            raise click.UsageError(f"{change} changes no sampling parameter, nor pins, length_power or prune=none")
     texts = list(documents(corpus / "held_out.jsonl"))
-    report = evaluation.evaluate(texts, EngineSettings(checkpoint), count, most_tokens, sampling=sampling)
+    report = evaluation.evaluate(texts, EngineSettings(checkpoint), count, most_tokens, spec=spec)
     if out:
         out.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
     del report["rows"]

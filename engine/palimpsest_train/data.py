@@ -167,7 +167,13 @@ class Rows:
         middle, right = middle[: SIZES[-1]], middle[SIZES[-1] :] + right
         fitting = [size for size in SIZES if size >= len(middle)]
         draw = rng.random()
-        size = len(middle) if draw < 0.15 else fitting[0] if draw < 0.6 else fitting[int(rng.integers(len(fitting)))]
+        size = (
+            (len(middle) or SIZES[0])
+            if draw < 0.15
+            else fitting[0]
+            if draw < 0.6
+            else fitting[int(rng.integers(len(fitting)))]
+        )
         middle += [FILLER] * (size - len(middle))
         pins = length - len(left) - len(middle)
         right += [int(t) for t in following[after : after + pins]]

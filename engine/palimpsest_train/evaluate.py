@@ -11,7 +11,7 @@ from palimpsest_engine.checkpoint import load
 from palimpsest_engine.engine import EngineSettings
 from palimpsest_engine.fill import Filler
 from palimpsest_engine.request import Fill, FillRequest, Span
-from palimpsest_engine.spec import Sampling
+from palimpsest_engine.spec import Spec
 
 KINDS = ("span", "rest of line", "line")
 
@@ -72,24 +72,18 @@ def evaluate(
     count: int = 300,
     most_tokens: int = 8,
     seed: int = 7,
-    sampling: Sampling | None = None,
-    length_power: float | None = None,
-    sizes: tuple[int, ...] | None = None,
-    prune: tuple[tuple[int, int], ...] | None = None,
+    spec: Spec | None = None,
 ) -> dict[str, Any]:
     """Shares in percent of exact matches (white space at the ends aside) by kind, the floors on the same holes, empty
     answers, mean NFE and the median of milliseconds."""
     loaded = load(settings)
-    spec = loaded.spec
-    spec = replace(spec, sampling=sampling or spec.sampling)
-    spec = spec if prune is None else replace(spec, prune=prune)
-    spec = spec if length_power is None else replace(spec, length_power=length_power)
+    spec = spec or loaded.spec
     filler = Filler(replace(loaded, spec=spec))
     rows: list[dict[str, Any]] = []
     for number, case in enumerate(cases(texts, loaded.tokenizer, count, most_tokens, seed)):
         without = case.text[: case.hole.start] + case.text[case.hole.end :]
         at = Span(case.hole.start, case.hole.start)
-        request = FillRequest(without, (at,), language="python", document=str(number), seed=number, sizes=sizes)
+        request = FillRequest(without, (at,), language="python", document=str(number), seed=number)
         *_, fill = filler.fill(request)
         assert isinstance(fill, Fill)
         truth = case.truth.strip()
