@@ -22,7 +22,7 @@ from palimpsest_engine.errors import (
     PalimpsestError,
     UnsupportedCheckpoint,
 )
-from palimpsest_engine.request import Draft, DraftPiece, Fill, FillRequest, Span, Verdict
+from palimpsest_engine.request import Draft, DraftPiece, Excerpt, Fill, FillRequest, Span, Verdict
 
 __all__ = [
     "CheckpointBroken",
@@ -32,6 +32,7 @@ __all__ = [
     "Engine",
     "EngineSettings",
     "EngineStatus",
+    "Excerpt",
     "Fill",
     "FillCancelled",
     "FillRequest",

@@ -37,6 +37,7 @@ class EngineStatus:
     """What the engine is doing, in words fit for a status bar; `exit_code` is set in state "error".
 
     languages: LSP language ids that the checkpoint was trained on; empty for all of them (or none loaded yet).
+    sources: the kinds of context from elsewhere that were measured to help this checkpoint (`FillRequest.context`).
     """
 
     state: EngineState
@@ -45,6 +46,7 @@ class EngineStatus:
     device: str = ""
     exit_code: int = 0
     languages: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

@@ -22,6 +22,17 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Excerpt:
+    """Text from elsewhere that the model may read and never writes: another file, an edit, a diagnostic.
+
+    title: where it is from, as the model is told: a path for most.
+    """
+
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class FillRequest:
     """What to fill: a document's text and the holes in it.
 
@@ -30,6 +41,10 @@ class FillRequest:
     language: an LSP language id such as `"python"`, or None to judge by `path`.
     sizes: hole sizes in tokens to try as one batch; None for the checkpoint's own choice.
     strength: 1.0 rewrites from noise; less keeps about that share of the present tokens less.
+    noisy: spans inside the holes; if there are any, only what they touch begins as noise (`strength` is not looked at).
+    context: excerpts from elsewhere, the most useful last; as many as fit, from the end.
+    candidates: how many different texts are wanted; `Fill.alternatives` has those after the first.
+    speculative: nobody waits for it yet; it gives way to every request that is not.
     max_lines: cut the fill to so many lines (None: no limit).
     max_steps: at most so many denoising steps a canvas; None for the checkpoint's own choice.
     """
@@ -44,6 +59,10 @@ class FillRequest:
     sizes: tuple[int, ...] | None = None
     max_lines: int | None = None
     max_steps: int | None = None
+    noisy: tuple[Span, ...] = ()
+    context: tuple[Excerpt, ...] = ()
+    candidates: int = 1
+    speculative: bool = False
 
     def __post_init__(self) -> None:
         if not self.holes:
@@ -55,6 +74,11 @@ class FillRequest:
             end = hole.end
         if not 0.0 < self.strength <= 1.0:
             raise ValueError(f"strength is in (0, 1], not {self.strength}")
+        for span in self.noisy:
+            if not any(hole.start <= span.start and span.end <= hole.end for hole in self.holes):
+                raise ValueError(f"{span} is to begin as noise and lies in no hole")
+        if self.candidates < 1:
+            raise ValueError(f"at least one candidate is wanted, not {self.candidates}")
 
     def splice(self, texts: tuple[str, ...]) -> str:
         """The document with each hole replaced; every code point outside the holes is the user's own."""
