@@ -1,40 +1,23 @@
-"""One request from text to text: lay out, encode, denoise several hole sizes, rank, check the syntax, read out.
+"""One request from text to text: its holes, a canvas' worth at a time, and one answer for all of them.
 
-Runs on the thread that owns the model and yields a `Draft` per denoising step, then one `Fill`. Policy lives here:
-which sizes, which candidate, when to repair, when to give up. The loop itself is in `denoise.py`.
+Belongs to the thread that owns the model. What happens to one canvas is in `one_canvas.py`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import torch
-from torch import Tensor
 
-from palimpsest_engine.cache import PrefixCache, encode
-from palimpsest_engine.canvas import newline_of, pieces
+from palimpsest_engine.cache import PrefixCache
 from palimpsest_engine.checkpoint import Checkpoint
-from palimpsest_engine.denoise import Canvas, Step, denoise, head
-from palimpsest_engine.errors import FillCancelled
-from palimpsest_engine.layout import Layout, Tokens, lay_out
-from palimpsest_engine.request import Draft, DraftPiece, Fill, FillRequest, Span, Verdict
-from palimpsest_engine.syntax import SyntaxGate, language_of
+from palimpsest_engine.layout import WINDOW, Tokens
+from palimpsest_engine.one_canvas import OneCanvas
+from palimpsest_engine.request import Draft, DraftPiece, Fill, FillRequest, Span
 
-REPAIR_ROUNDS, REPAIR_STEPS = 3, 4
-SCORED_SUFFIX = 8
-ATTEMPTS = 2  # fresh noise once more, where nothing came of the first
 CACHED_DOCUMENTS = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One candidate's canvas: token ids `[T]` with holes at `spans` (canvas positions), and whether it settled."""
-
-    tokens: Tensor
-    spans: tuple[range, ...]
-    settled: bool
 
 
 class Filler:
@@ -64,30 +47,60 @@ class Filler:
     def fill(self, request: FillRequest, cancelled: Callable[[], bool] = lambda: False) -> Iterator[Draft | Fill]:
         """Drafts, then the `Fill`. Raises `FillCancelled` before the next decoder pass once `cancelled()` is true."""
         begun = time.perf_counter()
-        text, shift, fills = request.text, 0, list[Fill]()
-        for group in self.groups(request):
-            holes = tuple(Span(hole.start + shift, hole.end + shift) for hole in group)
-            part = replace(request, text=text, holes=holes)
-            for event in OneCanvas(self, part, cancelled).run():
-                if isinstance(event, Fill):
-                    fills.append(event)
-                    text = part.splice(event.texts)
-                    shift = len(text) - len(request.text)
-                else:
-                    done = tuple((DraftPiece(t, True),) for fill in fills for t in fill.texts)
-                    later = len(request.holes) - len(done) - len(event.holes)
-                    yield replace(event, holes=(*done, *event.holes, *((),) * later))
+        parts = self.parts(request)
+        texts = {part: "" if request.strength == 1.0 else request.text[part.start : part.end] for part in parts}
+        text, shift, fills, done = request.text, 0, list[Fill](), set[Span]()
+        for group in self.groups(request.text, parts, alone=request.strength < 1.0):
+            holes = tuple(Span(part.start + shift, part.end + shift) for part in group)
+            canvas = replace(request, text=text, holes=holes)
+            for event in OneCanvas(self, canvas, cancelled).run():
+                if isinstance(event, Draft):
+                    now = dict(zip(group, event.holes, strict=True))
+                    shown = {part: now.get(part, (DraftPiece(texts[part], part in done),)) for part in parts}
+                    yield replace(event, holes=tuple(joined_pieces(shown, hole) for hole in request.holes))
+                    continue
+                fills.append(event)
+                # Where nothing is offered, what stands there stays.
+                new = tuple(text[hole.start : hole.end] for hole in holes) if event.empty else event.texts
+                texts |= dict(zip(group, new, strict=True))
+                done |= set(group)
+                text = canvas.splice(new)
             shift = len(text) - len(request.text)
-        yield joined(fills, (time.perf_counter() - begun) * 1000)
+        whole = tuple("".join(texts[part] for part in parts if within(part, hole)) for hole in request.holes)
+        yield joined(fills, whole, (time.perf_counter() - begun) * 1000)
 
-    def groups(self, request: FillRequest) -> Iterator[tuple[Span, ...]]:
-        """Runs of holes that fit in one canvas together, by the tokens between them; denoised together."""
+    def parts(self, request: FillRequest) -> tuple[Span, ...]:
+        """The holes; those that begin from what stands there, in parts that a canvas can hold, cut between lines where
+        there are any."""
+        if request.strength == 1.0:
+            return request.holes
+        most = max(1, self.spec.canvas - self.spec.pins - min(self.spec.hole_sizes))
+        parts = list[Span]()
+        for hole in request.holes:
+            start = hole.start
+            while start < hole.end or start == hole.start:
+                rest = request.text[start : min(hole.end, start + WINDOW)]
+                ends = [end for _, end in self.tokens.tokenizer.encode(rest, add_special_tokens=False).offsets]
+                end = len(rest) if len(ends) <= most else ends[most - 1]
+                if end < len(rest) and (line := rest.rfind("\n", 0, end) + 1):
+                    end = line
+                parts.append(Span(start, start + max(end, min(1, len(rest)))))
+                if parts[-1].end >= hole.end:
+                    break
+                start = parts[-1].end
+        return tuple(parts)
+
+    def groups(self, text: str, holes: Sequence[Span], *, alone: bool = False) -> Iterator[tuple[Span, ...]]:
+        """Runs of holes that fit in one canvas together, by the tokens between them; denoised together.
+
+        alone: each hole by itself.
+        """
         least = 2 * min(self.spec.hole_sizes)
         group: list[Span] = []
         used = 0
-        for hole in request.holes:
-            between = len(self.tokens.encode(request.text[group[-1].end : hole.start])) if group else 0
-            if group and used + between + 2 * least > self.spec.canvas:
+        for hole in holes:
+            between = len(self.tokens.encode(text[group[-1].end : hole.start])) if group else 0
+            if group and (alone or used + between + 2 * least > self.spec.canvas):
                 yield tuple(group)
                 group, used, between = [], 0, 0
             group.append(hole)
@@ -95,287 +108,23 @@ class Filler:
         yield tuple(group)
 
 
-class OneCanvas:
-    """The fill of one group of holes that share a canvas (or of one long hole, canvas after canvas)."""
-
-    def __init__(self, filler: Filler, request: FillRequest, cancelled: Callable[[], bool]) -> None:
-        self.filler, self.request, self.cancelled = filler, request, cancelled
-        self.spec, self.tokens, self.model = filler.spec, filler.tokens, filler.model
-        self.language = language_of(request.path, request.language)
-        self.layout = lay_out(pieces(request), self.spec, self.tokens, self.language)
-        self.cache = filler.prefix_cache(request.document)
-        self.generator = torch.Generator(self.model.device).manual_seed(request.seed)
-        self.newline = newline_of(request.text)
-        self.opening: list[int] = []  # tokens that whole canvases of a long hole have already written
-        self.nfe = 0
-
-    def run(self) -> Iterator[Draft | Fill]:
-        """Drafts, then this group's `Fill`."""
-        self.check_cancelled()
-        encoded = self.cache.encode(self.layout.context)
-        sizes, blocks = self.sizes()
-        layout = self.layout
-        for _ in range(blocks):
-            layout = yield from self.block(layout)
-        for _ in range(ATTEMPTS):
-            rows = yield from self.denoised(layout, sizes)
-            fill = yield from self.judged(layout, self.ranked(layout, rows))
-            if not fill.empty:
-                break
-        self.cache.rollback(len(self.layout.context))
-        yield replace(fill, encoded=encoded, context=len(self.layout.context), nfe=self.nfe)
-
-    def check_cancelled(self) -> None:
-        """Raise if nobody waits for this any more."""
-        if self.cancelled():
-            raise FillCancelled("The fill was cancelled.")
-
-    def sizes(self) -> tuple[list[int], int]:
-        """(hole sizes to denoise as one batch, whole canvases to write before them)."""
-        request, spec, count = self.request, self.spec, len(self.request.holes)
-        room = spec.canvas - sum(map(len, self.layout.between))
-        present = len(self.tokens.encode(request.text[request.holes[0].start : request.holes[0].end]))
-        wanted = sorted(request.sizes or spec.hole_sizes)
-        if count == 1 and request.strength < 1.0:
-            wanted = [present + min(spec.hole_sizes)]  # what stands there decides; the surplus is for growing
-        elif count == 1 and not request.sizes and present > wanted[-1]:
-            wanted = [present]
-        fitting = [size for size in wanted if size * count <= room]
-        if count > 1:
-            return fitting or [max(1, room // count)], 0
-        if fitting:
-            return fitting, 0
-        return list(spec.hole_sizes), -(-(wanted[0] - max(spec.hole_sizes)) // spec.canvas)
-
-    def canvas(self, layout: Layout, sizes: Sequence[int]) -> tuple[Canvas, list[tuple[range, ...]]]:
-        """One row a size, and where its holes are. A row is `hole, between, hole, ..., right pins`, all rows equally long."""
-        rows, spans = list[list[int]](), list[tuple[range, ...]]()
-        for size in sizes:
-            row, where = list[int](), list[range]()
-            for kept in (*layout.between, ()):
-                where.append(range(len(row), len(row) + size))
-                row += [layout.end] * size + list(kept)
-            rows.append(row)
-            spans.append(tuple(where))
-        length = min(max(self.spec.canvas, max(map(len, rows))), max(map(len, rows)) + self.spec.pins)
-        right = [*layout.right, *[layout.end] * length]
-        ids = torch.tensor([(row + right)[:length] for row in rows], device=self.model.device)
-        is_hole = torch.zeros_like(ids, dtype=torch.bool)
-        for i, where_in_row in enumerate(spans):
-            for span in where_in_row:
-                is_hole[i, span.start : span.stop] = True
-        return Canvas(ids, is_hole, self.filler.banned, self.healing(layout)), spans
-
-    def healing(self, layout: Layout) -> dict[int, Tensor]:
-        """The first hole position may only continue the token the cursor stands in."""
-        if not layout.healed:
-            return {}
-        ids = self.tokens.starting_with(layout.healed)
-        return {0: torch.tensor(ids, device=self.model.device)}
-
-    def steps(
-        self, canvas: Canvas, spans: Sequence[tuple[range, ...]], limit: int
-    ) -> Generator[Draft, None, tuple[Step, list[int]]]:
-        """Denoise, showing the most certain row after each step and dropping the least certain sizes on the way; the last
-        step is returned, and which rows of the canvas its rows are."""
-        self.check_cancelled()
-        sampling = replace(self.spec.sampling, max_steps=limit)
-        work = denoise(self.model, self.cache.cache.branch(len(spans)), canvas, sampling, self.generator)
-        alive = list(range(len(spans)))
-        step = next(work)
-        while True:
-            self.nfe += 1
-            uncertainty = step.entropy.sum(-1) / canvas.is_hole[alive].sum(-1)
-            order = uncertainty.argsort().tolist()
-            yield self.draft(step, order[0], spans[alive[order[0]]])
-            self.check_cancelled()
-            rows = dict(self.spec.prune).get(step.number, len(alive))
-            keep = sorted(order[:rows]) if rows < len(alive) else None
-            try:
-                step = work.send(keep)
-            except StopIteration:
-                return step, alive
-            alive = alive if keep is None else [alive[i] for i in keep]
-
-    def draft(self, step: Step, row: int, spans: tuple[range, ...]) -> Draft:
-        """A row of a step as text, with the settled and the unsettled told apart."""
-        shown, settled = [], list[bool]()
-        for index, span in enumerate(spans):
-            ids, accepted = step.tokens[row, list(span)].tolist(), step.accepted[row, list(span)].tolist()
-            settled += accepted
-            if index == 0:
-                ids, accepted = self.opening + ids, [True] * len(self.opening) + accepted
-            shown.append(self.draft_pieces(ids, accepted, self.layout.healed if index == 0 else ""))
-        return Draft(self.nfe, tuple(shown), sum(settled) / len(settled))
-
-    def draft_pieces(self, ids: list[int], accepted: list[bool], healed: str) -> tuple[DraftPiece, ...]:
-        """Runs of equally settled tokens as text, without filler and without the healed beginning."""
-        runs: list[tuple[list[int], bool]] = []
-        for token, settled in zip(self.until_filler(ids), accepted, strict=False):
-            if runs and runs[-1][1] == settled:
-                runs[-1][0].append(token)
-            else:
-                runs.append(([token], settled))
-        out, skip = list[DraftPiece](), len(healed)
-        for run, settled in runs:
-            text = self.tokens.decode(run)
-            text, skip = text[skip:], max(0, skip - len(text))
-            if text:
-                out.append(DraftPiece(text.replace("\n", self.newline), settled))
-        return tuple(out)
-
-    def until_filler(self, ids: list[int]) -> list[int]:
-        """The tokens before the first filler."""
-        filler = self.spec.filler
-        return ids[: ids.index(filler)] if filler is not None and filler in ids else ids
-
-    def block(self, layout: Layout) -> Generator[Draft, None, Layout]:
-        """Write one whole canvas of a long hole and commit it to the cache; the layout that continues after it."""
-        size = self.spec.canvas
-        ids = torch.full((1, size), layout.end, device=self.model.device)
-        canvas = Canvas(ids, torch.ones_like(ids, dtype=torch.bool), self.filler.all_banned, self.healing(layout))
-        step, _ = yield from self.steps(canvas, [(range(size),)], self.limit)
-        written = step.tokens[0].tolist()
-        self.opening += written
-        committed = (*layout.context, *written)
-        self.cache.encode(committed)
-        return replace(layout, context=committed, healed="")
-
-    @property
-    def limit(self) -> int:
-        """Denoising steps a canvas at most."""
-        return self.request.max_steps or self.spec.sampling.max_steps
-
-    def denoised(self, layout: Layout, sizes: Sequence[int]) -> Generator[Draft, None, list[Row]]:
-        """All sizes as one batch over the shared prefix."""
-        canvas, spans = self.canvas(layout, sizes)
-        if self.request.strength < 1.0 and len(self.request.holes) == 1 and not self.opening:
-            canvas = self.seeded(canvas, spans[0][0], layout)
-        step, alive = yield from self.steps(canvas, spans, self.limit)
-        return [Row(step.tokens[i], spans[row], bool(step.finished[i])) for i, row in enumerate(alive)]
-
-    def seeded(self, canvas: Canvas, span: range, layout: Layout) -> Canvas:
-        """Begin with the present tokens of the hole, all but about `strength` of them; the rest is noise."""
-        hole = self.request.holes[0]
-        present = self.tokens.encode(layout.healed + self.request.text[hole.start : hole.end].replace("\r\n", "\n"))
-        present = present[: len(span)]
-        start, known = canvas.tokens.clone(), torch.zeros_like(canvas.is_hole)
-        start[0, span.start : span.start + len(present)] = torch.tensor(present, device=start.device)
-        draw = torch.rand(known.shape, generator=self.generator, device=known.device)
-        known[0, span.start : span.start + len(present)] = True
-        return replace(canvas, start=start, start_known=known & (draw >= self.request.strength))
-
-    def texts(self, row: Row) -> tuple[str, ...]:
-        """What a row writes into each hole: up to the filler, without the healed beginning, in the document's newlines,
-        within the request's limit of lines."""
-        out = []
-        for index, span in enumerate(row.spans):
-            ids = self.until_filler(row.tokens[list(span)].tolist())
-            healed = self.layout.healed if index == 0 else ""
-            text = self.tokens.decode(self.opening + ids if index == 0 else ids)
-            text = text[len(healed) :].replace("\n", self.newline) if text.startswith(healed) else ""
-            if self.request.max_lines is not None:
-                text = "".join(text.splitlines(keepends=True)[: self.request.max_lines]).rstrip("\r\n")
-            after = self.request.text[self.request.holes[index].end :]
-            out.append(text.rstrip(" \t") if after.startswith(("\n", "\r\n")) else text)
-        return tuple(out)
-
-    @torch.inference_mode()
-    def ranked(self, layout: Layout, rows: list[Row]) -> list[Row]:
-        """Rows by the causal encoder's log-likelihood of hole and following text, best first; the same pass scores all.
-
-        A summed likelihood leans to the shortest hole, so it is divided by (tokens)^`length_power`.
-        """
-        rows = [row for row in rows if any(self.texts(row))] or rows[:1]
-        if len(rows) == 1:
-            return rows
-        sequences = [self.scored(layout, row) for row in rows]
-        longest = max(map(len, sequences))
-        last = layout.context[-1]
-        ids = torch.tensor(
-            [[last, *seq, *[layout.end] * (longest - len(seq))] for seq in sequences],
-            device=self.model.device,
-        )
-        branch = self.cache.cache.branch(len(rows), len(layout.context) - 1)
-        logprobs = torch.log_softmax(head(self.model, encode(self.model, branch, ids[:, :-1])), dim=-1)
-        each = torch.gather(logprobs, 2, ids[:, 1:, None]).squeeze(2)
-        scores = [float(each[i, : len(s)].sum()) / len(s) ** self.spec.length_power for i, s in enumerate(sequences)]
-        return [row for _, row in sorted(zip(scores, rows, strict=True), key=lambda pair: -pair[0])]
-
-    def scored(self, layout: Layout, row: Row) -> list[int]:
-        """The tokens a candidate is scored by: its holes without filler, what is pinned between, and a little suffix."""
-        out = list[int]()
-        for span, kept in zip(row.spans, (*layout.between, layout.right[:SCORED_SUFFIX]), strict=True):
-            out += [*self.until_filler(row.tokens[list(span)].tolist()), *kept]
-        return out or [layout.end]
-
-    def judged(self, layout: Layout, ranked: list[Row]) -> Generator[Draft, None, Fill]:
-        """The best candidate that makes the document's syntax no worse: as it is, repaired, cut, or none at all."""
-        nothing = ("",) * len(self.request.holes)
-        best = self.texts(ranked[0])
-        if not any(best):
-            return Fill(nothing, Verdict("no worse", "nothing was written"), "The model has nothing to add here.")
-        gate = SyntaxGate(self.request.text, self.request.holes, self.language)
-        judged = [(row, texts, gate.judge(texts)) for row in ranked if any(texts := self.texts(row))]
-        passed = [(row, texts, verdict) for row, texts, verdict in judged if verdict.status != "worse"]
-        # "No worse" lets some broken fills through in broken documents; a valid one, if there is any, is sure.
-        passed.sort(key=lambda candidate: candidate[2].status == "no worse")
-        if passed:
-            row, texts, verdict = passed[0]
-            others = tuple(dict.fromkeys(other for _, other, _ in passed[1:] if other != texts))
-            return Fill(texts, verdict, settled=row.settled, alternatives=others)
-        row, _, verdict = judged[0]
-        for _ in range(REPAIR_ROUNDS):
-            row = yield from self.repaired(layout, row, verdict)
-            texts = self.texts(row)
-            verdict = gate.judge(texts)
-            if any(texts) and verdict.status != "worse":
-                return Fill(texts, verdict, treatment="repaired", settled=row.settled)
-        for _, texts, _ in judged:
-            kept = gate.cut(texts)
-            if kept is not None and any(kept):
-                return Fill(kept, gate.judge(kept), treatment="cut")
-        return Fill(nothing, judged[0][2], "Every candidate would have broken the syntax.", treatment="rejected")
-
-    def repaired(self, layout: Layout, row: Row, verdict: Verdict) -> Generator[Draft, None, Row]:
-        """Renoise what the gate found bad (and its neighbours), keep the rest as a start, denoise a few steps more."""
-        canvas, _ = self.canvas(layout, [len(row.spans[0])])
-        tokens = row.tokens[: canvas.tokens.shape[1]].unsqueeze(0)
-        broken = torch.zeros_like(canvas.is_hole)
-        for position in self.positions(row, verdict.bad):
-            broken[0, max(0, position - 1) : position + 2] = True
-        known = canvas.is_hole & ~broken
-        canvas = replace(canvas, start=tokens, start_known=known)
-        step, _ = yield from self.steps(canvas, [row.spans], REPAIR_STEPS)
-        return Row(step.tokens[0], row.spans, bool(step.finished[0]))
-
-    @property
-    def opened(self) -> int:
-        """Code points of the document's text that stand before the first hole position of the last canvas."""
-        return len(self.tokens.decode(self.opening).replace("\n", self.newline)) - len(self.layout.healed)
-
-    def positions(self, row: Row, bad: tuple[Span, ...]) -> list[int]:
-        """Canvas positions whose text overlaps or touches a bad span of the spliced document."""
-        found, shift = list[int](), 0
-        for index, (span, hole) in enumerate(zip(row.spans, self.request.holes, strict=True)):
-            at = hole.start + shift + (self.opened if index == 0 else 0)
-            for position in span:
-                text = self.tokens.texts[int(row.tokens[position])].replace("\n", self.newline)
-                if any(at <= b.end and b.start <= at + len(text) for b in bad):
-                    found.append(position)
-                at += len(text)
-            shift += len(self.texts(row)[index]) - (hole.end - hole.start)
-        return found or [position for span in row.spans for position in span]
+def within(part: Span, hole: Span) -> bool:
+    """The part is (a piece of) this hole."""
+    return hole.start <= part.start and part.end <= hole.end
 
 
-def joined(fills: Sequence[Fill], ms: float) -> Fill:
-    """One answer out of those of the canvases: texts in order, the verdict on the whole, the gravest treatment, sums of
-    the work."""
+def joined_pieces(shown: dict[Span, tuple[DraftPiece, ...]], hole: Span) -> tuple[DraftPiece, ...]:
+    """The draft of a hole out of those of its parts."""
+    return tuple(piece for part, pieces in shown.items() if within(part, hole) for piece in pieces if piece.text)
+
+
+def joined(fills: Sequence[Fill], texts: tuple[str, ...], ms: float) -> Fill:
+    """One answer out of those of the canvases: the verdict on the whole, the gravest treatment, sums of the work."""
     if len(fills) == 1:
         return replace(fills[0], ms=ms)
     treatments = ("none", "repaired", "cut", "rejected")
     return Fill(
-        texts=tuple(text for fill in fills for text in fill.texts),
+        texts=("",) * len(texts) if all(fill.empty for fill in fills) else texts,
         # Each canvas is judged on the document with those before it filled: the last one with a text saw the whole.
         verdict=next((fill.verdict for fill in reversed(fills) if not fill.empty), fills[-1].verdict),
         reason="; ".join(dict.fromkeys(fill.reason for fill in fills if fill.reason)),

@@ -11,6 +11,7 @@ from typing import Any
 
 from palimpsest_engine.canvas import Hole, Keep
 from palimpsest_engine.errors import UnsupportedCheckpoint
+from palimpsest_engine.request import Excerpt
 from palimpsest_engine.spec import Spec
 
 # Of a huge file only this much around the hole is ever tokenised; the window moves in such steps, so that typing on
@@ -19,6 +20,10 @@ WINDOW, STRIDE = 65_536, 16_384
 TOKEN_STRIDE = 64
 LONGEST_HEALED = 24
 EOS = 1
+LINE_COMMENTS = {
+    **dict.fromkeys(("python", "ruby", "bash", "yaml", "toml"), "#"),
+    **dict.fromkeys(("lua", "sql"), "--"),
+}  # "//" elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,23 +108,33 @@ def heal(tokens: Tokens, ids: list[int]) -> tuple[list[int], str]:
     return ids[:-1], text
 
 
-def lay_out(pieces: Sequence[Keep | Hole], spec: Spec, tokens: Tokens, language: str | None) -> Layout:
-    """Tokens of a run of pieces `Keep, Hole, Keep, ..., Hole, Keep`, whose first and last reach the document's ends."""
+def lay_out(
+    pieces: Sequence[Keep | Hole],
+    spec: Spec,
+    tokens: Tokens,
+    language: str | None,
+    excerpts: Sequence[Excerpt] = (),
+) -> Layout:
+    """Tokens of a run of pieces `Keep, Hole, Keep, ..., Hole, Keep`, whose first and last reach the document's ends.
+
+    Excerpts come before everything that typing changes, so that they stay encoded.
+    """
     keeps = [piece.text.replace("\r\n", "\n") for piece in pieces if isinstance(piece, Keep)]
     before, after = tokens.encode(prefix_window(keeps[0])), tokens.encode(keeps[-1][:WINDOW])
     before, healed = heal(tokens, before)
     suffix = after[: spec.suffix]
-    room = spec.context - len(suffix) - 8
+    elsewhere = fitting(excerpts, min(spec.excerpts, spec.context // 4), tokens, language)
+    room = spec.context - len(suffix) - len(elsewhere) - 8
     if len(before) > room:
         cut = -(-(len(before) - room) // TOKEN_STRIDE) * TOKEN_STRIDE
         before = before[cut:]
     if spec.dialect == "fim":
         assert spec.suffix_id is not None
         assert spec.prefix_id is not None
-        context = [spec.bos_id, spec.suffix_id, *suffix, spec.prefix_id, *before]
+        context = [spec.bos_id, spec.suffix_id, *suffix, spec.prefix_id, *elsewhere, *before]
         closing, end = [], EOS
     else:
-        context = chat_context(tokens, suffix, before, language)
+        context = chat_context(tokens, suffix, before, language, elsewhere)
         end = tokens.control("<turn|>")
         closing = [*tokens.encode("\n```"), end]
     return Layout(
@@ -131,7 +146,20 @@ def lay_out(pieces: Sequence[Keep | Hole], spec: Spec, tokens: Tokens, language:
     )
 
 
-def chat_context(tokens: Tokens, suffix: list[int], prefix: list[int], language: str | None) -> list[int]:
+def fitting(excerpts: Sequence[Excerpt], budget: int, tokens: Tokens, language: str | None) -> list[int]:
+    """Tokens of as many excerpts as the budget has room for, whole ones, from the last (the most useful) backwards."""
+    out: list[int] = []
+    mark = LINE_COMMENTS.get(language or "", "//")
+    for excerpt in reversed(excerpts):
+        ids = tokens.encode(f"{mark} {excerpt.title}\n{excerpt.text.strip(chr(10))}\n\n".replace("\r\n", "\n"))
+        if len(out) + len(ids) <= budget:
+            out = ids + out
+    return out
+
+
+def chat_context(
+    tokens: Tokens, suffix: list[int], prefix: list[int], language: str | None, elsewhere: list[int]
+) -> list[int]:
     """The prompt of an instruction-tuned checkpoint, ending inside the model's turn, in the middle of its answer.
 
     The turn tokens are the model's own (Gemma 4 chat template); without the model turn it does not converge. The empty
@@ -140,13 +168,16 @@ def chat_context(tokens: Tokens, suffix: list[int], prefix: list[int], language:
     turn, end_turn = tokens.control("<|turn>"), tokens.control("<turn|>")
     channel, end_channel = tokens.control("<|channel>"), tokens.control("<channel|>")
     name = language or "code"
+    others = "Parts of the project, to know what there is:\n\n```\n"
     ask = (
-        f"user\nWrite out the whole {name} file whose ending is given below, without changes to that ending. "
+        f"Write out the whole {name} file whose ending is given below, without changes to that ending. "
         f"Answer with the file alone.\n\n```{name}\n"
     )
     return [
         tokens.control("<bos>"),
         turn,
+        *tokens.encode("user\n"),
+        *([*tokens.encode(others), *elsewhere, *tokens.encode("```\n\n")] if elsewhere else []),
         *tokens.encode(ask),
         *suffix,
         *tokens.encode("\n```"),

@@ -5,6 +5,7 @@ torch and transformers are imported on that thread, never on the caller's.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import queue
 import threading
@@ -28,7 +29,9 @@ class LocalEngine:
 
     def __init__(self, settings: EngineSettings) -> None:
         self.settings = settings
-        self._queue: queue.SimpleQueue[tuple[Job, OnDraft | None] | None] = queue.SimpleQueue()
+        self._queue: queue.PriorityQueue[tuple[int, int, Job | None, OnDraft | None]] = queue.PriorityQueue()
+        self._count = itertools.count()
+        self._running: Job | None = None
         self._lock = threading.Lock()
         self._latest: dict[str, Job] = {}
         self._status = EngineStatus("starting", "No fill was asked for yet.")
@@ -48,7 +51,10 @@ class LocalEngine:
                 self._thread.start()
 
     def submit(self, request: FillRequest, on_draft: OnDraft | None = None) -> Job:
-        """Queue a request; an unfinished one for the same document is cancelled."""
+        """Queue a request; an unfinished one for the same document is cancelled.
+
+        Speculative ones wait until nothing else does, and end when anything else comes.
+        """
         job = Job(request)
         with self._lock:
             if self._status.state == "closed":
@@ -58,7 +64,9 @@ class LocalEngine:
                 if older := self._latest.get(request.document):
                     older.cancel()
                 self._latest[request.document] = job
-            self._queue.put((job, on_draft))
+            if not request.speculative and self._running is not None and self._running.request.speculative:
+                self._running.cancel()
+            self._queue.put((int(request.speculative), next(self._count), job, on_draft))
         self.warm()
         return job
 
@@ -68,7 +76,7 @@ class LocalEngine:
             self._status = EngineStatus("closed", "The engine is closed.")
             for job in self._latest.values():
                 job.cancel()
-            self._queue.put(None)
+            self._queue.put((-1, next(self._count), None, None))
 
     def _own_the_model(self) -> None:
         """The thread: load, then serve the queue. A failed load answers every request with its sentence."""
@@ -81,7 +89,7 @@ class LocalEngine:
             checkpoint = load(self.settings)
             filler = Filler(checkpoint)
             spec, device = checkpoint.spec, f"{checkpoint.device}, {checkpoint.dtype}"
-            ready = EngineStatus("ready", "", spec.name, device, languages=spec.languages)
+            ready = EngineStatus("ready", "", spec.name, device, languages=spec.languages, sources=spec.sources)
         except PalimpsestError as error:
             failure = error
         except Exception as error:
@@ -90,12 +98,22 @@ class LocalEngine:
         if failure is not None:
             ready = EngineStatus("error", str(failure), exit_code=failure.exit_code)
         self._become(ready)
-        while (item := self._queue.get()) is not None:
-            job, on_draft = item
+        while True:
+            with self._lock:
+                self._running = None
+            _, _, job, on_draft = self._queue.get()
+            if job is None:
+                # Those behind are cancelled: answer them.
+                while not self._queue.empty():
+                    if (late := self._queue.get()[2]) is not None:
+                        late.future.set_exception(FillCancelled("The engine is closed."))
+                return
             if filler is None or failure is not None:
                 assert failure is not None
                 job.future.set_exception(failure)
                 continue
+            with self._lock:
+                self._running = job
             self._become(replace(ready, state="busy", reason="Denoising."))
             self._answer(filler, job, on_draft)
             self._become(ready)
@@ -108,6 +126,8 @@ class LocalEngine:
     def _answer(self, filler: Filler, job: Job, on_draft: OnDraft | None) -> None:
         """Exactly one result for the job: a fill, or the error that ended it."""
         try:
+            if job.cancelled.is_set():
+                raise FillCancelled("The fill was cancelled.")
             for event in filler.fill(job.request, job.cancelled.is_set):
                 if isinstance(event, Fill):
                     job.future.set_result(event)

@@ -41,7 +41,6 @@ class FillRequest:
     language: an LSP language id such as `"python"`, or None to judge by `path`.
     sizes: hole sizes in tokens to try as one batch; None for the checkpoint's own choice.
     strength: 1.0 rewrites from noise; less keeps about that share of the present tokens less.
-    noisy: spans inside the holes; if there are any, only what they touch begins as noise (`strength` is not looked at).
     context: excerpts from elsewhere, the most useful last; as many as fit, from the end.
     candidates: how many different texts are wanted; `Fill.alternatives` has those after the first.
     speculative: nobody waits for it yet; it gives way to every request that is not.
@@ -59,7 +58,6 @@ class FillRequest:
     sizes: tuple[int, ...] | None = None
     max_lines: int | None = None
     max_steps: int | None = None
-    noisy: tuple[Span, ...] = ()
     context: tuple[Excerpt, ...] = ()
     candidates: int = 1
     speculative: bool = False
@@ -74,9 +72,6 @@ class FillRequest:
             end = hole.end
         if not 0.0 < self.strength <= 1.0:
             raise ValueError(f"strength is in (0, 1], not {self.strength}")
-        for span in self.noisy:
-            if not any(hole.start <= span.start and span.end <= hole.end for hole in self.holes):
-                raise ValueError(f"{span} is to begin as noise and lies in no hole")
         if self.candidates < 1:
             raise ValueError(f"at least one candidate is wanted, not {self.candidates}")
 
@@ -134,7 +129,8 @@ class Verdict:
 class Fill:
     """The answer to a request.
 
-    texts: one string a hole; all empty when nothing is offered, and then `reason` says why.
+    texts: one string a hole; all empty when nothing is offered, and then `reason` says why. Where something is offered
+    for other holes only, a hole reads as it did.
     treatment: what the gate had to do (`"none"`, `"repaired"`, `"cut"`, `"rejected"`).
     alternatives: further candidates that passed the gate, best first.
     nfe: decoder passes. ms: wall clock inside the engine. settled: False if the step limit came first.

@@ -48,6 +48,8 @@ class Spec:
     prefix_id: int | None = None
     context: int = 8192
     suffix: int = 2048
+    excerpts: int = 2048
+    sources: tuple[str, ...] = ()
     canvas: int = 256
     pins: int = 32
     hole_sizes: tuple[int, ...] = (8, 16, 32, 64)
@@ -69,6 +71,7 @@ def read_spec(folder: Path) -> Spec:
             raise ValueError(f"unknown keys: {', '.join(sorted(unknown))}")
         raw["sampling"] = Sampling(**raw.get("sampling", {}))
         raw["languages"] = tuple(raw.get("languages", ()))
+        raw["sources"] = tuple(raw.get("sources", ()))
         raw["prune"] = tuple((int(step), int(rows)) for step, rows in raw.get("prune", ()))
         if "hole_sizes" in raw:
             raw["hole_sizes"] = tuple(raw["hole_sizes"])

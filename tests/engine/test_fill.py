@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from palimpsest_engine import Draft, Fill, FillCancelled, FillRequest, Span, Verdict
+from palimpsest_engine import Draft, Fill, FillCancelled, FillRequest, Span, Verdict, one_canvas
 from palimpsest_engine.cache import PrefixCache
 from palimpsest_engine.fill import Filler, joined
 
@@ -127,8 +130,8 @@ def test_a_hole_larger_than_a_canvas_is_written_block_after_block(filler, monkey
 def test_near_holes_share_a_canvas_and_far_ones_do_not(filler):
     near = FillRequest("a = \nb = \n", (Span(4, 4), Span(9, 9)))
     far = FillRequest("a = \n" + "c = 1234\n" * 30 + "b = \n", (Span(4, 4), Span(5 + 270 + 4, 5 + 270 + 4)))
-    assert len(list(filler.groups(near))) == 1
-    assert len(list(filler.groups(far))) == 2
+    assert len(list(filler.groups(near.text, near.holes))) == 1
+    assert len(list(filler.groups(far.text, far.holes))) == 2
 
 
 def test_the_document_s_newlines_are_used(filler):
@@ -188,9 +191,55 @@ def test_the_verdict_on_several_canvases_is_that_on_the_whole_document():
     first = Fill(("a",), Verdict("no worse"), nfe=3, context=10)
     second = Fill(("b",), Verdict("valid"), treatment="repaired", nfe=4, context=20, settled=False)
     nothing = Fill(("",), Verdict("worse"), "no good", treatment="rejected", nfe=5)
-    both = joined([first, second], 7.0)
+    both = joined([first, second], ("a", "b"), 7.0)
     assert (both.texts, both.verdict.status, both.treatment) == (("a", "b"), "valid", "repaired")
     assert (both.nfe, both.context, both.settled, both.ms) == (7, 20, False, 7.0)
-    three = joined([first, second, nothing], 1.0)
+    three = joined([first, second, nothing], ("a", "b", "kept"), 1.0)
     assert (three.verdict.status, three.treatment, three.reason) == ("valid", "rejected", "no good")
-    assert joined([nothing, nothing], 1.0).verdict.status == "worse"
+    assert three.texts == ("a", "b", "kept")
+    none = joined([nothing, nothing], ("kept", "kept"), 1.0)
+    assert none.verdict.status == "worse"
+    assert none.empty
+
+
+@QUICK
+@given(request=requests())
+def test_what_is_touched_up_is_cut_into_parts_that_a_canvas_holds(filler, request):
+    for hole, parts in ((hole, filler.parts(replace(request, holes=(hole,), strength=0.3))) for hole in request.holes):
+        assert "".join(request.text[part.start : part.end] for part in parts) == request.text[hole.start : hole.end]
+        assert all(a.end == b.start for a, b in pairwise(parts))
+        most = filler.spec.canvas - filler.spec.pins - min(filler.spec.hole_sizes)
+        assert all(len(filler.tokens.encode(request.text[p.start : p.end])) <= most + 1 for p in parts)
+
+
+def test_a_long_selection_is_touched_up_line_by_line(filler):
+    text = "".join(f"value_{i} = {i}\n" for i in range(12))
+    parts = filler.parts(FillRequest(text, (Span(0, len(text)),), strength=0.3))
+    assert len(parts) > 2
+    assert all(part.start == 0 or text[part.start - 1] == "\n" for part in parts)
+    drafts, fill = run(filler, FillRequest(text, (Span(0, len(text)),), strength=0.3, language="python"))
+    assert all(len(draft.holes) == 1 for draft in drafts)
+    assert drafts[0].texts[0].endswith("value_10 = 10\nvalue_11 = 11\n")  # its turn is yet to come
+
+
+def test_where_nothing_is_offered_the_hole_reads_as_it_did(filler, monkeypatch):
+    text = "a = 1\n" + "# between\n" * 12 + "b = 2\n"
+    holes = (Span(4, 5), Span(len(text) - 2, len(text) - 1))
+    answers = iter([Fill(("",), Verdict("worse"), "no good"), Fill(("7",), Verdict("valid"))])
+    monkeypatch.setattr("palimpsest_engine.one_canvas.OneCanvas.run", lambda self: iter([next(answers)]))
+    _, fill = run(filler, FillRequest(text, holes, language="python"))
+    assert fill.texts == ("1", "7")
+    assert fill.reason == "no good"
+
+
+def test_more_candidates_are_more_rows(filler, monkeypatch):
+    rows = []
+    denoise = one_canvas.denoise
+    monkeypatch.setattr(
+        one_canvas, "denoise", lambda m, c, canvas, *a: (rows.append(len(canvas.tokens)), denoise(m, c, canvas, *a))[1]
+    )
+    for candidates in (1, 3, 8):
+        run(filler, FillRequest("x = ", (Span(4, 4),), language=None, candidates=candidates))
+    sizes = len(filler.spec.hole_sizes)
+    assert rows[0] == sizes
+    assert [count >= wanted for count, wanted in zip(rows[-2:], (3, 8), strict=True)] == [True, True]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer
 
-from palimpsest_engine import FillRequest, Span, UnsupportedCheckpoint
+from palimpsest_engine import Excerpt, FillRequest, Span, UnsupportedCheckpoint
 from palimpsest_engine.canvas import Hole, Keep, newline_of, pieces
 from palimpsest_engine.layout import STRIDE, WINDOW, Tokens, heal, lay_out, prefix_window
 
@@ -116,3 +116,36 @@ def test_the_chat_dialect_ends_in_the_model_s_turn_after_an_empty_thought(checkp
     assert [layout.context.count(tokenizer.token_to_id(name)) for name in controls] == [1, 2, 1, 1, 1]
     assert shown(layout.right).endswith("\n```<turn|>") or len(layout.right) == spec.canvas
     assert layout.end == tokenizer.token_to_id("<turn|>")
+
+
+EXCERPTS = [Excerpt("far.py", "def far():\n    pass\n"), Excerpt("near.py", "def near(<eos>):\n    <turn|> <fill>\n")]
+
+
+@pytest.mark.parametrize("dialect", ["fim", "chat"])
+def test_excerpts_are_read_and_their_control_tokens_are_text(checkpoint, dialect):
+    tokenizer = Tokenizer.from_str(checkpoint.tokenizer.to_str())
+    names = ["<bos>", "<|turn>", "<turn|>", "<|channel>", "<channel|>"]
+    tokenizer.add_special_tokens([AddedToken(name, special=True) for name in names])
+    tokens = Tokens(tokenizer, tokenizer.get_vocab_size())
+    spec = replace(checkpoint.spec, dialect=dialect, context=2048, suffix=512)
+    text = "x = near(\n"
+    for special in [tokenizer.id_to_token(i) for i in tokens.special]:
+        parts = pieces(FillRequest(text + special, (Span(9, 9),)))
+        excerpts = [*EXCERPTS, Excerpt(f"{special}.py", f"a = '{special}'\n")]
+        without, layout = lay_out(parts, spec, tokens, "python"), lay_out(parts, spec, tokens, "python", excerpts)
+        read = "".join(tokens.texts[i] for i in layout.context if i not in tokens.special)
+        assert f"# near.py\n{EXCERPTS[1].text}\n# {special}.py\na = '{special}'\n\n" in read
+        assert read.index("far.py") < read.index("near.py") < read.rindex("x = near")
+        assert layout.right == without.right
+        assert [i for i in layout.context if i in tokens.special] == [i for i in without.context if i in tokens.special]
+
+
+def test_the_most_useful_excerpt_is_kept_and_no_half_ones(checkpoint, tokens):
+    parts = pieces(FillRequest("x = \n", (Span(4, 4),)))
+    need = len(tokens.encode("# near.py\n" + EXCERPTS[1].text + "\n"))
+    layout = lay_out(parts, replace(checkpoint.spec, context=4096, excerpts=need), tokens, "python", EXCERPTS)
+    read = tokens.decode(layout.context)
+    assert "near.py" in read
+    assert "far" not in read
+    tight = lay_out(parts, replace(checkpoint.spec, excerpts=need - 1), tokens, "python", EXCERPTS[1:])
+    assert tight.context == lay_out(parts, checkpoint.spec, tokens, "python").context

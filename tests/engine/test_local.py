@@ -75,7 +75,7 @@ def test_a_failed_load_answers_every_request_with_its_sentence():
 
 def test_a_crash_in_a_fill_is_one_answer_and_the_engine_lives(engine, monkeypatch, caplog):
     engine.submit(request()).future.result(60)
-    monkeypatch.setattr("palimpsest_engine.fill.denoise", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr("palimpsest_engine.one_canvas.denoise", lambda *a, **k: 1 / 0)
     with pytest.raises(Exception, match="division by zero"):
         engine.submit(request()).future.result(60)
     assert [record.levelname for record in caplog.records] == ["ERROR"]
@@ -105,3 +105,42 @@ def test_the_engine_works_without_pygls():
         "import palimpsest_engine.fill, palimpsest_engine.local, palimpsest_engine.syntax, palimpsest_engine.checkpoint"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_nobody_waits_for_gives_way(engine):
+    """A speculative fill ends when another is asked for, and one that is queued goes last."""
+    begun, go = threading.Event(), threading.Event()
+
+    def hold(draft):
+        begun.set()
+        assert go.wait(60)
+
+    running = engine.submit(request("a", max_steps=40, speculative=True), hold)
+    assert begun.wait(60)
+    order = []
+    later = engine.submit(request("b", speculative=True), lambda _: order.append("speculative"))
+    asked = engine.submit(request("c"), lambda _: order.append("asked"))
+    go.set()
+    with pytest.raises(FillCancelled):
+        running.future.result(60)
+    assert asked.future.result(60)
+    assert later.future.result(60)
+    assert order == sorted(order)
+
+
+def test_closing_answers_everybody(checkpoint_folder):
+    engine = open_engine(EngineSettings(str(checkpoint_folder), device="cpu", dtype="float32"))
+    begun, go = threading.Event(), threading.Event()
+
+    def hold(draft):
+        begun.set()
+        assert go.wait(60)
+
+    jobs = [engine.submit(request("a", max_steps=40), hold)]
+    assert begun.wait(60)
+    jobs += [engine.submit(request(name, speculative=name == "c")) for name in "bcd"]
+    engine.close()
+    go.set()
+    for job in jobs:
+        with pytest.raises(FillCancelled):
+            job.future.result(60)
