@@ -197,6 +197,16 @@ def cpu_threads(wanted: int | None, parameters: int) -> int:
     return wanted or min(1 if parameters < 10_000_000 else 8, usable)
 
 
+def read_tokenizer(folder: Path) -> Any:
+    """The checkpoint's `tokenizers.Tokenizer`."""
+    from tokenizers import Tokenizer
+
+    try:
+        return Tokenizer.from_file(str(folder / "tokenizer.json"))
+    except Exception as error:  # tokenizers raises nothing more exact
+        raise CheckpointBroken(f"The checkpoint in {folder} cannot be loaded: {error}") from error
+
+
 def load(settings: EngineSettings) -> Checkpoint:
     """Verify and load; every tensor of the model must have come from the files."""
     folder = locate(settings.checkpoint)
@@ -206,7 +216,6 @@ def load(settings: EngineSettings) -> Checkpoint:
     check_memory(stored, str(read_json(folder / "config.json").get("dtype", "bfloat16")), device, dtype)
 
     import torch
-    from tokenizers import Tokenizer
     from transformers import DiffusionGemmaForBlockDiffusion
     from transformers.utils import logging
 
@@ -224,17 +233,17 @@ def load(settings: EngineSettings) -> Checkpoint:
             output_loading_info=True,
             experts_implementation="eager" if device == "cpu" else None,
         )
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise CheckpointBroken(f"The checkpoint in {folder} cannot be loaded: {str(error).splitlines()[0]}") from error
     except Exception as error:
-        # safetensors and tokenizers raise bare exception types of their own.
+        # safetensors raises bare exception types of its own.
         raise CheckpointBroken(f"The checkpoint in {folder} cannot be loaded: {error}") from error
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if keys := sorted(map(str, info.get(kind) or [])):
             raise CheckpointBroken(
                 f"The weights in {folder} do not fit its config: {len(keys)} {kind.replace('_', ' ')}, first {keys[0]}."
             )
+    tokenizer = read_tokenizer(folder)
     model = model.eval().to(device)
     if device == "cpu":
         torch.set_num_threads(cpu_threads(settings.threads, model.num_parameters()))

@@ -217,7 +217,7 @@ def test_a_long_selection_is_touched_up_line_by_line(filler):
     parts = filler.parts(FillRequest(text, (Span(0, len(text)),), strength=0.3))
     assert len(parts) > 2
     assert all(part.start == 0 or text[part.start - 1] == "\n" for part in parts)
-    drafts, fill = run(filler, FillRequest(text, (Span(0, len(text)),), strength=0.3, language="python"))
+    drafts, _ = run(filler, FillRequest(text, (Span(0, len(text)),), strength=0.3, language="python"))
     assert all(len(draft.holes) == 1 for draft in drafts)
     assert drafts[0].texts[0].endswith("value_10 = 10\nvalue_11 = 11\n")  # its turn is yet to come
 

@@ -11,7 +11,9 @@ from tokenizers import AddedToken, Tokenizer
 
 from palimpsest_engine import Excerpt, FillRequest, Span, UnsupportedCheckpoint
 from palimpsest_engine.canvas import Hole, Keep, newline_of, pieces
+from palimpsest_engine.engine import EngineSettings
 from palimpsest_engine.layout import STRIDE, WINDOW, Tokens, heal, lay_out, prefix_window
+from palimpsest_engine.seen import seen
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=60)
 
@@ -149,3 +151,13 @@ def test_the_most_useful_excerpt_is_kept_and_no_half_ones(checkpoint, tokens):
     assert "far" not in read
     tight = lay_out(parts, replace(checkpoint.spec, excerpts=need - 1), tokens, "python", EXCERPTS[1:])
     assert tight.context == lay_out(parts, checkpoint.spec, tokens, "python").context
+
+
+def test_what_is_seen_is_what_is_laid_out(checkpoint_folder, checkpoint, tokens):
+    request = FillRequest("def f(x):\n    retu\n", (Span(18, 18),), context=tuple(EXCERPTS), language="python")
+    told = seen(EngineSettings(str(checkpoint_folder)), request)
+    layout = lay_out(pieces(request), checkpoint.spec, tokens, "python", EXCERPTS)
+    assert told.tokens == len(layout.context)
+    assert told.context.endswith("def f(x):\n    retu".removesuffix(told.begins))
+    assert told.begins == layout.healed
+    assert told.pins.startswith("\n")
