@@ -224,8 +224,15 @@ class OneCanvas:
             text = text[len(healed) :].replace("\n", self.newline) if text.startswith(healed) else ""
             if self.request.max_lines is not None:
                 text = "".join(text.splitlines(keepends=True)[: self.request.max_lines]).rstrip("\r\n")
-            after = self.request.text[self.request.holes[index].end :]
-            out.append(text.rstrip(" \t") if after.startswith(("\n", "\r\n")) else text)
+            hole = self.request.holes[index]
+            if self.request.tidy:
+                from palimpsest_engine.tidy import tidy
+
+                multiline = self.request.max_lines != 1
+                tidied = tidy(self.request.text, hole.start, hole.end, text.replace("\r\n", "\n"), multiline=multiline)
+                text = tidied.replace("\n", self.newline)
+            blank_after = self.request.text.startswith(("\n", "\r\n"), hole.end)
+            out.append(text.rstrip(" \t") if blank_after else text)
         return tuple(out)
 
     @torch.inference_mode()

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from palimpsest_engine.errors import GrammarMissing
 from palimpsest_engine.grammars import language_of, languages, load
-from palimpsest_engine.request import Span, Verdict
+from palimpsest_engine.request import FillRequest, Span, Verdict
 
 if TYPE_CHECKING:
     from tree_sitter import Node, Parser, Point, Tree
@@ -287,6 +287,11 @@ class SyntaxGate:
         start, end = document.ranges[i]
         body = document.data[start:end].rstrip() or document.data[start:end]
         return i, start + max(body.rfind(b"\n"), body.rfind(b"\r")) + 1, start + len(body)
+
+
+def judge(request: FillRequest, texts: tuple[str, ...]) -> Verdict:
+    """What the gate says of a request's holes filled with these texts."""
+    return SyntaxGate(request.text, request.holes, language_of(request.path, request.language)).judge(texts)
 
 
 def _code_points(document: _Document, i: int, start: int, end: int) -> Span:
