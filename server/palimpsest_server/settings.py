@@ -1,4 +1,8 @@
-"""What a user may set, parsed once at the edge into a frozen value; knows JSON, nothing of LSP or tensors."""
+"""What a user may set, parsed once at the edge into a frozen value; knows JSON, nothing of LSP or tensors.
+
+A workspace may have written what a client calls its configuration. So that opening a folder chooses no checkpoint and
+gives nothing away, some keys count only where the user's own editor set-up has them: in `initializationOptions`.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from palimpsest_engine import EngineSettings
+
+LogLevel = Literal["error", "warning", "info", "debug"]
+ContextSource = Literal["documents", "imports", "edits", "diagnostics"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +27,23 @@ class Settings:
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     threads: int | None = None
     answer_within_ms: int = 250  # leaves the event loop and the wire their share of 300
+    debounce_ms: int | None = None
+    deadline_ms: int = 30_000
+    speculate: bool = True
+    completion: Literal["auto", "on", "off"] = "auto"
+    candidates: int = 3
     max_lines: int | None = None
+    in_comments: bool = False
     seed: int = 0
     drafts: bool = False
+    context_sources: tuple[ContextSource, ...] | None = None
+    context_files: int = 12
+    ignore: tuple[str, ...] = ()
     disabled_languages: tuple[str, ...] = ()
+    disabled_folders: tuple[str, ...] = ()
+    log_level: LogLevel = "warning"
+    log_text: bool = False
+    trust_workspace: bool = False
 
     @property
     def engine(self) -> EngineSettings:
@@ -33,75 +53,135 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class _Key:
-    """One key of the section: the field it sets, what it must be (in words and as a test)."""
+    """One key of the section: the field it sets, what it must be (in words and as a test).
+
+    own: only the user's own set-up may choose it. adds: a source adds to what those below it have. folder: it may differ
+    between the folders of a workspace.
+    """
 
     field: str
     expected: str
     accepts: Callable[[Any], bool]
+    own: bool = False
+    adds: bool = False
+    folder: bool = False
 
 
 def _whole(least: int, most: int) -> Callable[[Any], bool]:
     return lambda value: type(value) is int and least <= value <= most
 
 
+def _one_of(*names: str) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, str) and value in names
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, tuple) and all(isinstance(each, str) and each for each in value)
+
+
 def _switch(value: Any) -> bool:
     return isinstance(value, bool)
 
 
+_SWITCH = "true or false"
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+_SOURCES = ("documents", "imports", "edits", "diagnostics")
+LOG_LEVELS: tuple[LogLevel, ...] = ("error", "warning", "info", "debug")
 
 KEYS: Mapping[str, _Key] = {
-    "enable": _Key("enable", "true or false", _switch),
+    "enable": _Key("enable", _SWITCH, _switch, folder=True),
     "checkpoint": _Key(
         "checkpoint",
         "a folder, the name of a downloaded checkpoint, or null",
         lambda v: isinstance(v, str) and v != "",
+        own=True,
     ),
     "device": _Key(
         "device",
         '"auto", "cpu", "cuda" or "cuda:N"',
         lambda v: isinstance(v, str) and _DEVICE.fullmatch(v) is not None,
+        own=True,
     ),
-    "dtype": _Key("dtype", '"auto", "float32" or "bfloat16"', lambda v: v in ("auto", "float32", "bfloat16")),
-    "threads": _Key("threads", "a whole number from 1 to 1024, or null", _whole(1, 1024)),
+    "dtype": _Key("dtype", '"auto", "float32" or "bfloat16"', _one_of("auto", "float32", "bfloat16"), own=True),
+    "threads": _Key("threads", "a whole number from 1 to 1024, or null", _whole(1, 1024), own=True),
     "answerWithinMs": _Key("answer_within_ms", "a whole number from 0 to 60000", _whole(0, 60_000)),
-    "maxLines": _Key("max_lines", "a whole number from 1 to 1000, or null", _whole(1, 1000)),
-    "seed": _Key("seed", "a whole number from 0 to 4294967295", _whole(0, 2**32 - 1)),
-    "drafts": _Key("drafts", "true or false", _switch),
-    "disabledLanguages": _Key(
-        "disabled_languages",
-        "a list of language ids",
-        lambda v: isinstance(v, list) and all(isinstance(each, str) for each in v),
+    "debounceMs": _Key("debounce_ms", "a whole number from 0 to 2000, or null", _whole(0, 2000)),
+    "deadlineMs": _Key("deadline_ms", "a whole number from 1000 to 600000", _whole(1000, 600_000)),
+    "speculate": _Key("speculate", _SWITCH, _switch),
+    "completion": _Key("completion", '"auto", "on" or "off"', _one_of("auto", "on", "off")),
+    "candidates": _Key("candidates", "a whole number from 1 to 8", _whole(1, 8), folder=True),
+    "maxLines": _Key("max_lines", "a whole number from 1 to 1000, or null", _whole(1, 1000), folder=True),
+    "inComments": _Key("in_comments", _SWITCH, _switch, folder=True),
+    "seed": _Key("seed", "a whole number from 0 to 4294967295", _whole(0, 2**32 - 1), folder=True),
+    "drafts": _Key("drafts", _SWITCH, _switch),
+    "contextSources": _Key(
+        "context_sources",
+        f"a list of {', '.join(_SOURCES)}, or null",
+        lambda v: isinstance(v, tuple) and all(_one_of(*_SOURCES)(each) for each in v),
+        folder=True,
     ),
+    "contextFiles": _Key("context_files", "a whole number from 0 to 64", _whole(0, 64), folder=True),
+    "ignore": _Key("ignore", "a list of globs", _texts, adds=True, folder=True),
+    "disabledLanguages": _Key("disabled_languages", "a list of language ids", _texts, folder=True),
+    "disabledFolders": _Key("disabled_folders", "a list of folders or globs", _texts, adds=True, folder=True),
+    "logLevel": _Key("log_level", '"error", "warning", "info" or "debug"', _one_of(*LOG_LEVELS)),
+    "logText": _Key("log_text", _SWITCH, _switch, own=True),
+    "trustWorkspace": _Key("trust_workspace", _SWITCH, _switch, own=True),
 }
 
 
-def parse(*sections: object) -> tuple[Settings, tuple[str, ...]]:
-    """Settings from the section `palimpsest` of each source, later ones first in rank, and what is wrong
-    with them.
+def parse(initial: object = None, configured: object = None, folder: object = None) -> tuple[Settings, tuple[str, ...]]:
+    """Settings from the section `palimpsest` of each source, later ones first in rank, and what is wrong with them.
 
-    A null section or a null value means "not set". Whatever is wrong is named in one sentence each and
-    leaves that key as it was; nothing is dropped in silence and nothing raises.
+    initial: of `initializationOptions`, the user's own word. configured: of the client's configuration, which may be the
+    workspace's: keys that are the user's own to choose are left as they are, unless `initial` has `trustWorkspace`.
+    folder: of the configuration of one workspace folder; the keys that cannot differ between folders are left.
+
+    A null section or a null value means "not set". Whatever is wrong is named in one sentence each and leaves that key as
+    it was; nothing is dropped in silence and nothing raises.
     """
     values: dict[str, Any] = {}
-    problems: list[str] = []
-    for section in sections:
-        if section is None:
-            continue
-        if not isinstance(section, Mapping):
-            problems.append(f"palimpsest: expected an object, not {_shown(section)}; ignored")
-            continue
-        for name, value in section.items():
-            key = KEYS.get(name)
-            if key is None:
-                problems.append(f"palimpsest.{name}: no such setting; expected one of {', '.join(KEYS)}")
-            elif value is None:
-                values.pop(key.field, None)
-            elif not key.accepts(value := _integral(value)):
-                problems.append(f"palimpsest.{name}: expected {key.expected}, not {_shown(value)}; ignored")
-            else:
-                values[key.field] = tuple(value) if isinstance(value, list) else value
+    problems = _take(values, initial, lambda key: True)[1]
+    trusted = values.get("trust_workspace", False)
+    untrusted, more = _take(values, configured, lambda key: trusted or not key.own)
+    problems += more
+    if untrusted:
+        problems.append(
+            f"{_listed(untrusted)} ignored: a workspace may have written the client's configuration; set "
+            f"{'it' if len(untrusted) == 1 else 'them'} in initializationOptions, or allow it there with trustWorkspace: true"
+        )
+    common, more = _take(values, folder, lambda key: key.folder)
+    problems += more
+    if common:
+        problems.append(f"{_listed(common)} ignored: the same for all folders of a workspace")
     return Settings(**values), tuple(dict.fromkeys(problems))
+
+
+def _take(values: dict[str, Any], section: object, may: Callable[[_Key], bool]) -> tuple[list[str], list[str]]:
+    """Take a section into `values`; the keys that it may not set and yet would change, and what is wrong with it."""
+    if section is None:
+        return [], []
+    if not isinstance(section, Mapping):
+        return [], [f"palimpsest: expected an object, not {_shown(section)}; ignored"]
+    barred: list[str] = []
+    problems: list[str] = []
+    for name, given in section.items():
+        key = KEYS.get(name)
+        value = _plain(given)
+        if key is None:
+            problems.append(f"palimpsest.{name}: no such setting; expected one of {', '.join(KEYS)}")
+        elif not may(key):
+            # Clients send defaults along, and null for them; a value that changes nothing is worth no warning.
+            if value is not None and value != values.get(key.field, getattr(_DEFAULT, key.field)):
+                barred.append(name)
+        elif value is None:
+            if not key.adds:
+                values.pop(key.field, None)
+        elif not key.accepts(value):
+            problems.append(f"palimpsest.{name}: expected {key.expected}, not {_shown(given)}; ignored")
+        else:
+            values[key.field] = tuple(dict.fromkeys((*values.get(key.field, ()), *value))) if key.adds else value
+    return barred, problems
 
 
 def section_of(options: object) -> tuple[object, tuple[str, ...]]:
@@ -112,9 +192,19 @@ def section_of(options: object) -> tuple[object, tuple[str, ...]]:
     return options.get("palimpsest"), strange
 
 
-def _integral(value: Any) -> Any:
-    """Some clients write every number with a decimal point."""
+_DEFAULT = Settings()
+
+
+def _plain(value: Any) -> Any:
+    """Lists frozen; whole numbers without the decimal point that some clients write with every number."""
+    if isinstance(value, list):
+        return tuple(value)
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _listed(names: list[str]) -> str:
+    names = [f"palimpsest.{name}" for name in names]
+    return f"{names[0]} is" if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]} are"
 
 
 def _shown(value: object) -> str:

@@ -18,6 +18,19 @@ GOOD = {
     "dtype": ("bfloat16", "dtype", "bfloat16"),
     "threads": (4.0, "threads", 4),
     "answerWithinMs": (0, "answer_within_ms", 0),
+    "debounceMs": (0, "debounce_ms", 0),
+    "deadlineMs": (1000, "deadline_ms", 1000),
+    "speculate": (False, "speculate", False),
+    "completion": ("off", "completion", "off"),
+    "candidates": (8, "candidates", 8),
+    "inComments": (True, "in_comments", True),
+    "contextSources": (["edits", "imports"], "context_sources", ("edits", "imports")),
+    "contextFiles": (0, "context_files", 0),
+    "ignore": (["*.csv"], "ignore", ("*.csv",)),
+    "disabledFolders": (["~/secret"], "disabled_folders", ("~/secret",)),
+    "logLevel": ("debug", "log_level", "debug"),
+    "logText": (True, "log_text", True),
+    "trustWorkspace": (True, "trust_workspace", True),
     "maxLines": (12, "max_lines", 12),
     "seed": (7, "seed", 7),
     "drafts": (True, "drafts", True),
@@ -39,6 +52,24 @@ BAD = [
     ("drafts", 1),
     ("disabledLanguages", "python"),
     ("disabledLanguages", [1]),
+    ("debounceMs", 2001),
+    ("deadlineMs", 999),
+    ("speculate", "yes"),
+    ("completion", True),
+    ("completion", "never"),
+    ("candidates", 0),
+    ("candidates", 9),
+    ("inComments", 1),
+    ("contextSources", ["documents", "web"]),
+    ("contextSources", "documents"),
+    ("contextSources", [["documents"]]),
+    ("contextFiles", 65),
+    ("ignore", "*.csv"),
+    ("ignore", [""]),
+    ("disabledFolders", [None]),
+    ("logLevel", "trace"),
+    ("logText", "true"),
+    ("trustWorkspace", 1),
 ]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -85,6 +116,81 @@ def test_a_bad_value_does_not_undo_a_good_one_of_a_lower_source():
     settings, problems = parse({"seed": 1}, {"seed": "two"})
     assert settings.seed == 1
     assert len(problems) == 1
+
+
+OWN = [name for name, key in KEYS.items() if key.own]
+COMMON = [name for name, key in KEYS.items() if not key.folder]
+
+
+def test_what_is_the_users_own_to_choose():
+    assert OWN == ["checkpoint", "device", "dtype", "threads", "logText", "trustWorkspace"]
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_workspace_does_not_choose_it_and_is_told_how_it_could(name):
+    settings, (problem,) = parse({"seed": 1}, {name: GOOD[name][0], "seed": 2})
+    assert settings == Settings(seed=2)
+    assert problem.startswith(f"palimpsest.{name} is ignored")
+    assert "initializationOptions" in problem
+    assert "trustWorkspace: true" in problem
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_trusted_workspace_does(name):
+    value, field, taken = GOOD[name]
+    settings, problems = parse({"trustWorkspace": True}, {name: value})
+    assert problems == ()
+    assert getattr(settings, field) == taken
+
+
+def test_a_workspace_cannot_trust_itself():
+    settings, problems = parse(None, {"trustWorkspace": True, "checkpoint": "/tmp/theirs"})
+    assert settings == Settings()
+    assert len(problems) == 1
+
+
+def test_one_warning_names_all_that_was_ignored():
+    _, (problem,) = parse(None, {"checkpoint": "x", "device": "cpu", "threads": 3})
+    assert problem.startswith("palimpsest.checkpoint, palimpsest.device and palimpsest.threads are ignored")
+
+
+def test_what_changes_nothing_is_worth_no_warning_and_null_takes_nothing_back():
+    own = {"checkpoint": "mine", "threads": 2}
+    settings, problems = parse(own, {"checkpoint": "mine", "threads": None, "device": "auto", "logText": False})
+    assert problems == ()
+    assert (settings.checkpoint, settings.threads) == ("mine", 2)
+
+
+@pytest.mark.parametrize("name", [name for name, key in KEYS.items() if key.adds])
+def test_a_source_can_add_and_never_take_away(name):
+    for later in ({name: ["b", "a"]}, {name: []}, {name: None}):
+        settings, problems = parse({name: ["a"]}, later, {name: ["c"]})
+        assert problems == ()
+        assert getattr(settings, KEYS[name].field) == tuple(dict.fromkeys(["a", *(later[name] or []), "c"]))
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_a_folder_has_settings_of_its_own_where_that_makes_sense(name):
+    value, field, taken = GOOD[name]
+    settings, problems = parse(None, None, {name: value})
+    if KEYS[name].folder:
+        assert (getattr(settings, field), problems) == (taken, ())
+    else:
+        assert settings == Settings()
+        assert [problem.startswith(f"palimpsest.{name} is ignored") for problem in problems] == [True]
+
+
+def test_a_folder_that_repeats_what_holds_everywhere_is_worth_no_warning():
+    configured = {"answerWithinMs": 100, "seed": 1, "logLevel": "info"}
+    _, problems = parse({"checkpoint": "x"}, configured, {**configured, "seed": 2, "checkpoint": "x"})
+    assert problems == ()
+
+
+@given(sections=st.lists(JSON | st.dictionaries(st.sampled_from(sorted(KEYS)), JSON), min_size=3, max_size=3))
+def test_nothing_that_a_workspace_says_touches_what_is_the_users_own(sections):
+    settings, problems = parse(None, *sections[:2])
+    assert all(getattr(settings, KEYS[name].field) == getattr(Settings(), KEYS[name].field) for name in OWN)
+    assert len(problems) == len(set(problems))
 
 
 @given(section=JSON | st.dictionaries(st.sampled_from(sorted(KEYS)), JSON))
