@@ -5,6 +5,7 @@ import importlib.resources
 import json
 import statistics
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from lsprotocol import types
 
 from palimpsest_engine import EngineSettings, PalimpsestError
-from palimpsest_server.cli import bench, measure
+from palimpsest_server.cli import bench, figures, measure, replay, stand_ins
 
 from .conftest import Palimpsest
 
@@ -67,15 +68,14 @@ def test_a_late_answer_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
         return text
 
     monkeypatch.setattr(measure._Editor, "_ask", noted)
-    script = bench._SCRIPT.replace("(['value'])", "(['value'], steps=2, step_seconds=.05)")
-    measure.observe((sys.executable, "-c", script), {"answerWithinMs": 0}, DOCUMENT, 2)
+    slow = stand_ins.command("scripted", script=["value"], steps=2, step_seconds=0.05)
+    measure.observe(slow, {"answerWithinMs": 0}, DOCUMENT, 2)
     assert answers == [False, True] * 6  # before the character and after it
 
 
 def test_a_foretold_character_is_not_timed() -> None:
     _, so_far = measure.typing(DOCUMENT, 8)[0]
-    script = bench._SCRIPT.replace("'value'", repr(so_far[-1] + "x"))
-    seen = measure.observe((sys.executable, "-c", script), {}, DOCUMENT, 3)
+    seen = measure.observe(stand_ins.command("scripted", script=[so_far[-1] + "x"]), {}, DOCUMENT, 3)
     assert seen.foretold >= 1
     assert len(seen.keystrokes) <= 3
 
@@ -99,12 +99,75 @@ def test_the_report_has_every_figure(palimpsest: Palimpsest, monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "palimpsest_engine.measure", engine)
     monkeypatch.setattr("palimpsest_engine.measure", engine, raising=False)
     monkeypatch.setattr(bench, "_SERVER", bench._SCRIPTED_SERVER)
-    result = palimpsest("bench", "--quick", "--json", "--device", "cpu")
+    only = [each for part in ("keystroke", "overhead", "engine") for each in ("--only", part)]
+    result = palimpsest("bench", "--quick", "--json", "--device", "cpu", *only)
     assert result.exit_code == 0, result.output
-    figures = json.loads(result.stdout)
+    report = json.loads(result.stdout)
     for name in ("keystroke_ms", "first_answer_ms", "server_overhead"):
-        assert {"p50", "p95", "p25", "p75", "samples"} == set(figures[name])
-    assert figures["server_overhead_ms"] == figures["server_overhead"]["p50"]
-    assert (figures["reencode_fraction"], figures["ratio_over_left_to_right"]) == (0.1, 2.5)
-    assert figures["memory_mb"] > 1
+        assert {"p50", "p95", "p25", "p75", "samples"} == set(report[name])
+    assert report["server_overhead_ms"] == report["server_overhead"]["p50"]
+    assert (report["reencode_fraction"], report["ratio_over_left_to_right"]) == (0.1, 2.5)
+    assert report["memory_mb"] > 1
     assert asked == [EngineSettings(None, "cpu")]
+
+
+def test_without_a_choice_every_part_is_measured(palimpsest: Palimpsest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "PARTS", {name: lambda plan, name=name: {name: plan.quick} for name in bench.PARTS})
+    report = json.loads(palimpsest("bench", "--quick", "--json").stdout)
+    assert {name: report.pop(name) for name in bench.PARTS} == dict.fromkeys(bench.PARTS, True)
+    assert set(report) == {"format", "version", "machine"}
+    assert set(json.loads(palimpsest("bench", "--only", "typing", "--json").stdout)) == {*report, "typing"}
+
+
+def test_no_other_part_can_be_chosen(palimpsest: Palimpsest) -> None:
+    assert palimpsest("bench", "--only", "sleeping").exit_code == 2
+
+
+@pytest.mark.parametrize("part", bench.PARTS)
+def test_every_part_is_on_the_page(part: str) -> None:
+    assert f"| `{part}` |" in (Path(__file__).parents[2] / "docs" / "json.md").read_text()
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=2, max_size=300))
+def test_percentiles_are_among_the_values(values: list[float]) -> None:
+    figure = figures.percentiles(values, 50, 99)
+    assert figure["samples"] == len(values)
+    assert min(values) - 1e-3 <= figure["p50"] <= figure["p99"] <= max(values) + 1e-3
+
+
+def test_typing_is_measured() -> None:
+    assert set(figures.typing(DOCUMENT, 30)) == {"p50", "p95", "p99", "samples"}
+
+
+def test_a_big_file_is_measured() -> None:
+    assert figures.big_file(DOCUMENT, 100_000, 5)["samples"] == 5
+
+
+def test_typing_along_is_measured() -> None:
+    assert figures.along(DOCUMENT, 150)["samples"] >= 150
+
+
+@pytest.mark.parametrize(("script", "said"), [("", "nothing was suggested")])
+def test_nothing_to_type_along_is_an_error(script: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "_FORETOLD", script)
+    with pytest.raises(PalimpsestError, match=said):
+        figures.along(DOCUMENT, 5)
+
+
+def test_memory_is_measured_over_files_that_come_and_go() -> None:
+    figure = figures.memory_growth(0.01)
+    assert figure["ratio"] > 0
+    assert figure["after_hour_mb"] > 1
+
+
+def test_the_share_is_what_the_server_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def counters(self: replay.Editor) -> dict[str, int]:
+        return {"model": 2}
+
+    some = dict(list(replay.sessions().items())[-2:])
+    monkeypatch.setattr(replay, "sessions", lambda: some)
+    monkeypatch.setattr(replay.Editor, "counters", counters)
+    share = figures.model_share(8)
+    assert share["sessions"].keys() == some.keys()
+    assert share["keystrokes"] == 16
+    assert (share["all"], share["never_right"]) == (0.25, 0.25)

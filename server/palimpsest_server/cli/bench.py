@@ -1,4 +1,4 @@
-"""`palimpsest bench`: what a keystroke costs on this machine; medians with their spread, and ratios."""
+"""`palimpsest bench`: what a keystroke costs on this machine; percentiles, and ratios."""
 
 from __future__ import annotations
 
@@ -6,55 +6,36 @@ import importlib.resources
 import json
 import platform
 import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from palimpsest_engine import EngineSettings, __version__
-from palimpsest_server.cli import engines
+from palimpsest_server.cli import engines, stand_ins
 
 _SERVER = (sys.executable, "-m", "palimpsest_server", "serve")
-_SCRIPT = (
-    "from palimpsest_engine.scripted import ScriptedEngine; from palimpsest_server.cli import main; "
-    "main(['serve'], obj=lambda settings: ScriptedEngine(['value']))"
-)
-_SCRIPTED_SERVER = (sys.executable, "-c", _SCRIPT)
+_SCRIPTED_SERVER = stand_ins.command("scripted", script=["value"])
+_BIG = 10_000_000
 
 
-@click.command("bench", short_help="Measure what a keystroke costs.")
-@click.option("--quick", is_flag=True, help="Fewer keystrokes: a first impression in a minute or so.")
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
-@engines.engine_options
-def command(quick: bool, as_json: bool, checkpoint: str | None, device: str) -> None:
-    """Type into a document of some 2,000 tokens, with a real server process, and say what it took."""
-    click.echo("palimpsest: measuring; this takes minutes, and other work on this machine spoils it", err=True)
-    figures = measured(EngineSettings(checkpoint, device), keystrokes=6 if quick else 40)
-    if as_json:
-        click.echo(json.dumps(figures))
-        return
-    for name, value in figures.items():
-        click.echo(f"{name:26}{_shown(value)}")
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to measure with: the checkpoint, the document to type into, and whether a first impression will do."""
+
+    settings: EngineSettings
+    document: str
+    quick: bool
 
 
-def measured(settings: EngineSettings, keystrokes: int) -> dict[str, Any]:
-    """Every figure, as in `docs/json.md`. Raises PalimpsestError if the checkpoint cannot be used."""
+def keystroke(plan: Plan) -> dict[str, Any]:
+    """With the checkpoint: from a keystroke to what the user sees."""
     from palimpsest_server.cli import measure
 
-    document = importlib.resources.files(__package__).joinpath("bench_document.txt").read_text("utf-8")
-    section = {"checkpoint": settings.checkpoint, "device": settings.device}
-    real = measure.observe(_SERVER, section, document, keystrokes)
-    scripted = measure.observe(_SCRIPTED_SERVER, {}, document, max(keystrokes, 20))
-    overhead = measure.percentiles([each.settled_ms for each in scripted.keystrokes])
-
-    from palimpsest_engine import measure as inside  # brings torch along, so not while a server is measured
-
-    cursors = measure.cursors(document, max(3, keystrokes // 6))
-    reencoding = inside.reencoding(settings, document, cursors[len(cursors) // 2])
-    left_to_right = inside.left_to_right(settings, document, cursors)
+    section = {"checkpoint": plan.settings.checkpoint, "device": plan.settings.device}
+    real = measure.observe(_SERVER, section, plan.document, 6 if plan.quick else 40)
     return {
-        "format": 1,
-        "version": __version__,
-        "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "model": real.model,
         "device": real.device,
         "initialize_ms": round(real.initialize_ms, 1),
@@ -62,14 +43,113 @@ def measured(settings: EngineSettings, keystrokes: int) -> dict[str, Any]:
         "first_answer_ms": measure.percentiles([each.first_answer_ms for each in real.keystrokes]),
         "keystroke_ms": measure.percentiles([each.settled_ms for each in real.keystrokes]),
         "foretold_keystrokes": real.foretold,
-        "server_overhead_ms": overhead["p50"],
-        "server_overhead": overhead,
         "memory_mb": round(real.memory_mb, 1),
+    }
+
+
+def overhead(plan: Plan) -> dict[str, Any]:
+    """The same with an engine that takes no time."""
+    from palimpsest_server.cli import measure
+
+    scripted = measure.observe(_SCRIPTED_SERVER, {}, plan.document, 20 if plan.quick else 40)
+    figures = measure.percentiles([each.settled_ms for each in scripted.keystrokes])
+    return {"server_overhead_ms": figures["p50"], "server_overhead": figures}
+
+
+def typing(plan: Plan) -> dict[str, Any]:
+    """Typing, every keystroke a request that reaches an engine that takes no time."""
+    from palimpsest_server.cli import figures
+
+    return {"overhead_typing_ms": figures.typing(plan.document, 1000 if plan.quick else 10_000)}
+
+
+def along(plan: Plan) -> dict[str, Any]:
+    """Typing along a suggestion."""
+    from palimpsest_server.cli import figures
+
+    return {"along_ms": figures.along(plan.document, 300 if plan.quick else 2000)}
+
+
+def share(plan: Plan) -> dict[str, Any]:
+    """The sessions at their own pace."""
+    from palimpsest_server.cli import figures
+
+    return {"model_share": figures.model_share(100 if plan.quick else None)}
+
+
+def superseded(plan: Plan) -> dict[str, Any]:
+    """Jobs that a keystroke ends."""
+    from palimpsest_server.cli import figures
+
+    return {"superseded_steps": figures.superseded_steps(plan.document, 50 if plan.quick else 300)}
+
+
+def memory(plan: Plan) -> dict[str, Any]:
+    """An hour's events."""
+    from palimpsest_server.cli import figures
+
+    return {"memory_growth": figures.memory_growth(0.2 if plan.quick else 1.0)}
+
+
+def big(plan: Plan) -> dict[str, Any]:
+    """A file of ten million characters."""
+    from palimpsest_server.cli import figures
+
+    return {"big_file_ms": figures.big_file(plan.document, _BIG, 50 if plan.quick else 500)}
+
+
+def engine(plan: Plan) -> dict[str, Any]:
+    """Ratios inside the engine; last, because this brings torch into the process."""
+    from palimpsest_engine import measure as inside
+    from palimpsest_server.cli import measure
+
+    cursors = measure.cursors(plan.document, 3 if plan.quick else 6)
+    reencoding = inside.reencoding(plan.settings, plan.document, cursors[len(cursors) // 2])
+    left_to_right = inside.left_to_right(plan.settings, plan.document, cursors)
+    return {
         "reencode_fraction": reencoding["fraction"],
         "reencoding": reencoding,
         "ratio_over_left_to_right": left_to_right["ratio"],
         "left_to_right": left_to_right,
     }
+
+
+PARTS: dict[str, Callable[[Plan], dict[str, Any]]] = {
+    part.__name__: part for part in (keystroke, overhead, typing, along, share, superseded, memory, big, engine)
+}
+
+
+@click.command("bench", short_help="Measure what a keystroke costs.")
+@click.option("--quick", is_flag=True, help="Fewer keystrokes: a first impression in a minute or two.")
+@click.option(
+    "--only", multiple=True, type=click.Choice(list(PARTS)), help="Only this part; may be given several times."
+)
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@engines.engine_options
+def command(quick: bool, only: tuple[str, ...], as_json: bool, checkpoint: str | None, device: str) -> None:
+    """Type into documents, with a real server process, and say what it took."""
+    click.echo("palimpsest: measuring; this takes minutes, and other work on this machine spoils it", err=True)
+    figures = measured(EngineSettings(checkpoint, device), quick, only or tuple(PARTS))
+    if as_json:
+        click.echo(json.dumps(figures))
+        return
+    for name, value in figures.items():
+        click.echo(f"{name:26}{_shown(value)}")
+
+
+def measured(settings: EngineSettings, quick: bool, only: Sequence[str]) -> dict[str, Any]:
+    """The figures of these parts, as in `docs/json.md`. Raises PalimpsestError if something cannot be measured."""
+    document = importlib.resources.files(__package__).joinpath("bench_document.txt").read_text("utf-8")
+    plan = Plan(settings, document, quick)
+    figures: dict[str, Any] = {
+        "format": 1,
+        "version": __version__,
+        "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+    }
+    for name, part in PARTS.items():
+        if name in only:
+            figures |= part(plan)
+    return figures
 
 
 def _shown(value: object) -> str:
