@@ -6,6 +6,7 @@ Imports torch inside functions only, and asks the engine through its seam, as ev
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import sys
 import time
@@ -89,13 +90,19 @@ def check_device(device: str) -> Check:
     if device.startswith("cuda") and not cuda:
         return Check("device", "error", f"{device} was asked for; torch sees no GPU", "use --device cpu")
     if device == "cpu" or not cuda:
-        return Check("device", "ok", f"cpu, {torch.get_num_threads()} threads")
+        # Not torch's count of threads: a small model takes fewer (`checkpoint.cpu_threads`).
+        return Check("device", "ok", f"cpu, {_cores()} to use")
     try:
         free, total = torch.cuda.mem_get_info(None if device == "auto" else device)
         name = torch.cuda.get_device_name(None if device == "auto" else device)
     except (RuntimeError, ValueError, AssertionError) as error:
         return Check("device", "error", f"{device}: {str(error).splitlines()[0]}", "use --device auto")
     return Check("device", "ok", f"{name}, {free / _GIB:.1f} of {total / _GIB:.1f} GiB free")
+
+
+def _cores() -> str:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return "1 core" if cores == 1 else f"{cores} cores"
 
 
 def check_grammars() -> Check:

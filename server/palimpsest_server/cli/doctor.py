@@ -1,25 +1,42 @@
-"""`palimpsest doctor`: what is wrong here, and what to do about it; the engine does the looking."""
+"""`palimpsest doctor`: what is wrong here, and what to do about it; what the running servers are doing.
+
+The engine does the looking at the machine. The servers have written down what they do (`live.py`); nobody is asked.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
 
 import click
 
 from palimpsest_engine import EngineSettings, __version__
 from palimpsest_engine.doctor import Check, examine
+from palimpsest_server import live
 from palimpsest_server.cli import engines
+from palimpsest_server.paths import path_of
 
 _COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
+_NOBODY = "no server is running for this user"
 
 
-@click.command("doctor", short_help="Check this machine and time a fill.")
+@click.command("doctor", short_help="Check this machine, or see what the running servers do.")
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@click.option("--live", "running", is_flag=True, help="Show what each running server of yours does, and did last.")
 @engines.engine_options
 @click.pass_context
-def command(ctx: click.Context, as_json: bool, checkpoint: str | None, device: str) -> None:
-    """Check everything a fill needs, and time one. The exit code is 0 if all is well, else 1."""
+def command(ctx: click.Context, as_json: bool, running: bool, checkpoint: str | None, device: str) -> None:
+    """Check everything a fill needs, and time one; with --live, look at the running servers instead.
+
+    The exit code is 0 if all is well, else 1.
+    """
+    if running:
+        if checkpoint is not None or device != "auto":
+            raise click.UsageError("--live opens no checkpoint: leave --checkpoint and --device out")
+        ctx.exit(_show_servers(as_json))
     checks: list[Check] = []
     with engines.opened(ctx.obj, EngineSettings(checkpoint, device)) as engine:
         for check in examine(engine, device):
@@ -45,3 +62,82 @@ def _show(check: Check) -> None:
     click.echo(f"{status}{check.name:12}{check.found}")
     if check.advice:
         click.echo(f"{'':20}what to do: {check.advice}")
+
+
+# The running servers
+
+
+def _show_servers(as_json: bool) -> int:
+    """Every running server; the exit code: 0 if one of them is well."""
+    found = live.servers()
+    well = any(server["status"].get("state") != "error" for server in found)
+    if as_json:
+        click.echo(json.dumps({"format": live.FORMAT, "version": __version__, "ok": well, "servers": found}))
+        return 0 if well else 1
+    for server in found:
+        for line in _server_lines(server):
+            click.echo(line)
+        click.echo()
+    if not well:
+        click.echo("no running server is well: see above" if found else _NOBODY)
+    return 0 if well else 1
+
+
+def _server_lines(server: Mapping[str, Any]) -> list[str]:
+    """What people are shown of one server; it may be of another version, so nothing is taken for granted."""
+    status: Mapping[str, Any] = server["status"]
+    model = " on ".join(each for name in ("model", "device") if (each := _text(status.get(name))))
+    rows = {
+        "state": _joined(": ", status.get("state"), status.get("reason")),
+        "model": model or "none loaded",
+        "paused": _joined(", ", *_list(status.get("paused"))),
+        "folders": _joined(", ", *(path_of(str(uri)) or uri for uri in _list(server.get("folders")))),
+        "last": _last(status.get("lastEmpty")),
+        "counted": _counted(status.get("counters")),
+    }
+    client = _text(server.get("client")) or "a client without a name"
+    since = f"since {_local(server.get('started'))}, last heard of {_local(server.get('updated'))}"
+    lines = [f"server {server['pid']} ({_text(server.get('version'))}) for {client}, {since}"]
+    lines += [f"  {name:10}{value}" for name, value in rows.items() if value]
+    requests = [each for each in _list(server.get("requests")) if isinstance(each, Mapping)]
+    return lines + [f"  {_request(each)}" for each in requests]
+
+
+def _last(empty: object) -> str:
+    if not isinstance(empty, Mapping):
+        return "the last request got something, or there was none"
+    return f"{_text(empty.get('request'))} got nothing: {_text(empty.get('reason'))}"
+
+
+def _counted(counters: object) -> str:
+    named = counters.items() if isinstance(counters, Mapping) else ()
+    return ", ".join(f"{_text(name)} {count}" for name, count in named if isinstance(count, int))
+
+
+def _request(request: Mapping[str, Any]) -> str:
+    """A row of the table."""
+    method = _text(request.get("method")).removeprefix("textDocument/")
+    ms = request.get("ms")
+    took = f"{ms:.0f} ms" if isinstance(ms, int | float) else ""
+    outcome = f"nothing: {_text(request['reason'])}" if request.get("reason") else "offered"
+    return f"{_text(request.get('id')):7}{method:26}{took:>9}  {_text(request.get('source')):7}{outcome}"
+
+
+def _joined(between: str, *parts: object) -> str:
+    return between.join(text for part in parts if (text := _text(part)))
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _text(value: object) -> str:
+    """What a client called itself, and the like, without what would move the cursor of a terminal."""
+    return "" if value is None else "".join(each if each.isprintable() else "?" for each in str(value))
+
+
+def _local(when: object) -> str:
+    try:
+        return datetime.fromisoformat(str(when)).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return "?"

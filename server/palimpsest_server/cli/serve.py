@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import click
 
+from palimpsest_engine import Engine, EngineSettings
 from palimpsest_server.cli.engines import EngineFactory
+from palimpsest_server.settings import KEYS, LOG_LEVELS, LogLevel
 
 
 @click.command("serve")
@@ -12,12 +17,46 @@ from palimpsest_server.cli.engines import EngineFactory
     "--tcp", "port", type=click.IntRange(0, 65535), metavar="PORT", help="Serve one client on 127.0.0.1:PORT."
 )
 @click.option("--stdio", is_flag=True, help="Standard input and output: the default, which many clients ask for.")
+@click.option("--checkpoint", metavar="NAME", help="A folder, or the name of a downloaded checkpoint.")
+@click.option("--device", help="auto, cpu, cuda or cuda:N.")
+@click.option("--log-level", type=click.Choice(LOG_LEVELS), help="What to log. [default: the setting logLevel]")
+@click.option(
+    "--log-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PATH",
+    help="Log to the end of this file, too.",
+)
 @click.pass_context
-def command(ctx: click.Context, port: int | None, stdio: bool) -> None:
-    """Serve an editor: the language server protocol on standard input and output."""
+def command(
+    ctx: click.Context,
+    port: int | None,
+    stdio: bool,
+    checkpoint: str | None,
+    device: str | None,
+    log_level: LogLevel | None,
+    log_file: Path | None,
+) -> None:
+    """Serve an editor: the language server protocol on standard input and output.
+
+    What is chosen here ranks above all that the editor sets.
+    """
     if stdio and port is not None:
         raise click.UsageError("--stdio and --tcp exclude each other")
+    if device is not None and not KEYS["device"].accepts(device):
+        raise click.BadParameter(f"expected {KEYS['device'].expected}, not {device!r}", param_hint="--device")
+    from palimpsest_server import log
     from palimpsest_server.app import serve
 
-    factory: EngineFactory = ctx.obj
-    ctx.exit(serve(factory, tcp_port=port))
+    log.set_up(log_level, log_file)
+    ctx.exit(serve(choosing(ctx.obj, checkpoint, device), tcp_port=port))
+
+
+def choosing(factory: EngineFactory, checkpoint: str | None, device: str | None) -> EngineFactory:
+    """The same way to open engines, with what was chosen on the command line in place of what the settings say."""
+
+    def open_chosen(settings: EngineSettings) -> Engine:
+        if checkpoint is not None:
+            settings = replace(settings, checkpoint=checkpoint)
+        return factory(replace(settings, device=device) if device is not None else settings)
+
+    return open_chosen
