@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from palimpsest_engine import CheckpointMissing, EngineStatus, doctor
 from palimpsest_engine.scripted import ScriptedEngine
+from palimpsest_server import live
+from palimpsest_server.cli import doctor as cli_doctor
 
 from .conftest import Palimpsest
 
@@ -69,3 +74,104 @@ def test_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(psutil, "virtual_memory", Memory)
     check = doctor.check_memory()
     assert (check.status, check.found) == ("warning", "0.1 of 4.0 GiB free")
+
+
+def test_the_device_line_claims_no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0}, raising=False)
+    assert doctor.check_device("cpu").found == "cpu, 1 core to use"
+
+
+# Running servers
+
+RUNNING = {
+    "version": "0.1.0",
+    "pid": 4242,
+    "started": "2026-01-01T10:00:00+00:00",
+    "updated": "2026-01-01T10:05:00+00:00",
+    "client": "Neovim\x1b[2J 0.12",
+    "folders": ["file:///work/a%20b", "untitled:x"],
+    "status": {
+        "state": "ready",
+        "reason": "",
+        "model": "palimpsest-py-6m",
+        "device": "cpu, float32",
+        "lastEmpty": {"request": "textDocument/inlineCompletion", "reason": "paused for lua"},
+        "paused": ["paused for lua"],
+        "counters": {"requests": 2, "cache": 1, "empty": 1},
+    },
+    "requests": [
+        {"id": "r1", "method": "textDocument/inlineCompletion", "reason": None, "ms": 12.3, "source": "cache"},
+        {"id": "r2", "method": "palimpsest.fill", "reason": "paused for lua", "ms": 0.1, "source": ""},
+    ],
+}
+
+
+def running(monkeypatch: pytest.MonkeyPatch, *servers: dict[str, Any]) -> None:
+    monkeypatch.setattr(live, "servers", lambda: list(servers))
+
+
+def test_no_server(palimpsest: Palimpsest, monkeypatch: pytest.MonkeyPatch) -> None:
+    running(monkeypatch)
+    result = palimpsest("doctor", "--live")
+    assert (result.exit_code, result.stdout) == (1, "no server is running for this user\n")
+    assert palimpsest.opened == []
+
+
+def test_a_running_server(palimpsest: Palimpsest, monkeypatch: pytest.MonkeyPatch) -> None:
+    running(monkeypatch, RUNNING)
+    result = palimpsest("doctor", "--live")
+    assert result.exit_code == 0
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    assert lines[0].startswith("server 4242 (0.1.0) for Neovim?[2J 0.12, since ")
+    assert lines[1:] == [
+        "state ready",
+        "model palimpsest-py-6m on cpu, float32",
+        "paused paused for lua",
+        "folders /work/a b, untitled:x",
+        "last textDocument/inlineCompletion got nothing: paused for lua",
+        "counted requests 2, cache 1, empty 1",
+        "r1 inlineCompletion 12 ms cache offered",
+        "r2 palimpsest.fill 0 ms nothing: paused for lua",
+        "",
+    ]
+
+
+@pytest.mark.parametrize(("states", "code"), [(["error"], 1), (["error", "paused"], 0), (["loading"], 0)])
+def test_one_that_is_well_is_enough(
+    palimpsest: Palimpsest, monkeypatch: pytest.MonkeyPatch, states: list[str], code: int
+) -> None:
+    running(monkeypatch, *({"pid": 1, "status": {"state": state, "reason": "why"}} for state in states))
+    result = palimpsest("doctor", "--live")
+    assert result.exit_code == code
+    assert ("no running server is well" in result.stdout) == bool(code)
+    report = palimpsest("doctor", "--live", "--json")
+    assert (report.exit_code, json.loads(report.stdout)["ok"]) == (code, not code)
+
+
+def test_servers_as_json(palimpsest: Palimpsest, monkeypatch: pytest.MonkeyPatch) -> None:
+    running(monkeypatch, RUNNING)
+    report = json.loads(palimpsest("doctor", "--live", "--json").stdout)
+    assert (report["format"], report["ok"], report["servers"]) == (1, True, [RUNNING])
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(
+    server=st.fixed_dictionaries(
+        {"pid": st.just(1), "status": st.dictionaries(st.sampled_from(list(RUNNING["status"])), JSON)},
+        optional={name: JSON for name in RUNNING if name not in ("pid", "status")},
+    )
+)
+def test_whatever_another_version_wrote_is_shown_in_one_screen(server: dict[str, Any]) -> None:
+    lines = list(cli_doctor._server_lines(server))
+    assert all(line.isprintable() for line in lines)
+
+
+def test_the_checks_options_say_nothing_to_running_servers(palimpsest: Palimpsest) -> None:
+    for options in (["--device", "cpu"], ["--checkpoint", "x"]):
+        assert palimpsest("doctor", "--live", *options).exit_code == 2
