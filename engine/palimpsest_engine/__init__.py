@@ -22,11 +22,14 @@ from palimpsest_engine.errors import (
     PalimpsestError,
     UnsupportedCheckpoint,
 )
+from palimpsest_engine.outline import Definition, Outline
 from palimpsest_engine.request import Draft, DraftPiece, Excerpt, Fill, FillRequest, Span, Verdict
+from palimpsest_engine.tidy import tidy
 
 __all__ = [
     "CheckpointBroken",
     "CheckpointMissing",
+    "Definition",
     "Draft",
     "DraftPiece",
     "Engine",
@@ -38,10 +41,12 @@ __all__ = [
     "FillRequest",
     "Job",
     "OutOfMemory",
+    "Outline",
     "PalimpsestError",
     "Span",
     "UnsupportedCheckpoint",
     "Verdict",
     "open_engine",
+    "tidy",
 ]
 __version__ = "0.1.0"

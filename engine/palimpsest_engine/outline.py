@@ -342,6 +342,8 @@ class Outline:
             blank = self._data[line + 1 : max(stop, 0)].rstrip(b"\r")
             if stop >= 0 and (closed or len(blank) > block.column):
                 return line + 1 + len(blank)
+            if closed and self._data[start - 1 : start] != b"{":  # right after a name it would go on with the name
+                return line + 1
         return start + self._data[start:end].rfind(b";") + 1 if closed else None
 
     def _trim(self, region: Range) -> Range:

@@ -7,8 +7,8 @@
 (function_declaration name: (_) @name body: (_) @body) @function
 (method_declaration name: (_) @name body: (_) @body) @function
 (func_literal body: (_) @body) @closure
-(type_declaration "type" . (type_spec name: (_) @name)) @type
-(type_declaration "type" . (type_alias name: (_) @name)) @type
+(type_declaration "type" . (type_spec name: (_) @name) .) @type
+(type_declaration "type" . (type_alias name: (_) @name) .) @type
 (type_declaration "(" (type_spec name: (_) @name) @type)
 (type_declaration "(" (type_alias name: (_) @name) @type)
 

@@ -2,7 +2,7 @@
 [(string) (encapsed_string) (heredoc_body) (nowdoc_body)] @string
 (ERROR ["\"" "'"] @quote)
 
-(namespace_use_clause [(qualified_name) (name)] @import)
+(namespace_use_declaration (namespace_use_clause . [(qualified_name) (name)] @import))
 (namespace_use_declaration (namespace_name) @import)
 (include_expression (string) @import)
 (include_once_expression (string) @import)
