@@ -1,0 +1,408 @@
+"""Chooses what the model may see of other places: ranked, without repetition, within a budget, each with its reason.
+
+Pure but for the workspace it is given to read from; knows no tokens (it estimates), no engine and no settings. What it
+leaves out is said, too, so that `palimpsest context` can show everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from lsprotocol import types
+
+from palimpsest_engine import Excerpt
+from palimpsest_server import extracts, imports
+from palimpsest_server.workspace import ALL_BYTES, FILE_BYTES, Look
+
+Source = Literal["notebook", "imports", "diagnostics", "edits", "documents"]
+SOURCES: tuple[Source, ...] = ("imports", "diagnostics", "edits", "documents")  # "notebook" is the document itself
+
+# What a whole match of each source is worth, beside one of the others.
+_WORTH: dict[Source, float] = {"notebook": 2.0, "imports": 1.0, "diagnostics": 0.9, "documents": 0.8, "edits": 0.7}
+_TOKEN = 3.4  # characters; the engine counts exactly
+_BEFORE, _AFTER = 2_000, 600  # characters around the cursor whose names count
+_OWN_BEFORE, _OWN_AFTER = 16_000, 4_000  # what the model sees of the document anyway
+_HEAD = 64 * 1024  # imports stand there
+_EDITS = 12
+_LINES = (5, 60)  # of a window
+_LIKENESS = 0.04  # less is chance
+_DIAGNOSTICS, _DIAGNOSTIC_LINES = 5, 40
+_REPEATED = 0.8
+
+
+def known(names: Collection[str]) -> tuple[Source, ...]:
+    """Those of the names that are sources."""
+    return tuple(source for source in SOURCES if source in names)
+
+
+class Text(Protocol):
+    """A text that can be very long."""
+
+    def __len__(self) -> int: ...
+
+    def slice(self, start: int, end: int) -> str:
+        """The characters `[start, end)`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document as the editor has it. path: absolute, empty if it has none."""
+
+    uri: str
+    path: str
+    language: str
+    content: Text
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Lines that were replaced in a document, `line` (from 0) the first of them."""
+
+    uri: str
+    path: str
+    line: int
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What there is to choose from.
+
+    others: open documents and those edited lately, the latest first. cells: the code cells before this one, in order.
+    edits: the latest first.
+    """
+
+    others: tuple[Document, ...] = ()
+    cells: tuple[Document, ...] = ()
+    edits: tuple[Edit, ...] = ()
+    diagnostics: tuple[types.Diagnostic, ...] = ()
+
+
+class Reader(imports.Tree, Protocol):
+    """Files of the workspace."""
+
+    @property
+    def folders(self) -> Sequence[str]:
+        """The workspace's own, links followed."""
+        ...
+
+    def look(self, path: str) -> Look:
+        """The text of a file, or why it may not be seen."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """tokens: of all excerpts, estimated. files: other files at most, open ones included. bytes: read in all."""
+
+    tokens: int = 1024
+    files: int = 8
+    bytes: int = ALL_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An excerpt offered. score: what it was ranked by. why: in words. place: the path or URI it is from."""
+
+    source: Source
+    place: str
+    title: str
+    text: str
+    score: float
+    why: str
+
+    @property
+    def tokens(self) -> int:
+        """An estimate of what it takes."""
+        return int((len(self.title) + len(self.text) + 5) / _TOKEN) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What was not taken, and why."""
+
+    source: Source
+    place: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The choices, the most useful last, and what was left out."""
+
+    choices: tuple[Choice, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+
+    @property
+    def excerpts(self) -> tuple[Excerpt, ...]:
+        """For the request."""
+        return tuple(Excerpt(choice.title, choice.text) for choice in self.choices)
+
+
+def _allowed(path: str) -> str:
+    return ""
+
+
+def _as_it_is(text: str) -> str:
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What may be seen of other places, for a hole at `offset` of a document?
+
+    forbidden: why an open document's path is not for the model, or "". redacted: a text without the secrets in it.
+    """
+
+    document: Document
+    offset: int
+    reader: Reader
+    sources: tuple[Source, ...]
+    around: Around = Around()
+    limits: Limits = Limits()
+    forbidden: Callable[[str], str] = _allowed
+    redacted: Callable[[str], str] = _as_it_is
+
+
+def choose(question: Question, expired: Callable[[], bool] = lambda: False) -> Chosen:
+    """The answer, as far as it could be found before the time expired."""
+    search = _Search(question, expired)
+    makers: dict[Source, Callable[[], Iterable[Choice]]] = {
+        "diagnostics": search.problems,
+        "edits": search.edits,
+        "documents": search.alike,
+        "imports": search.imported,
+    }
+    offers = list(search.cells())
+    for source, make in makers.items():
+        if source in question.sources:
+            offers += make()
+    return search.picked(offers)
+
+
+@dataclass(slots=True)
+class _Search:
+    """One question, and what has been found on the way to its answer."""
+
+    question: Question
+    expired: Callable[[], bool]
+    left_out: list[LeftOut] = field(default_factory=list)
+    looked: dict[str, str] = field(default_factory=dict)  # texts of other places, by path or URI
+    near: dict[str, float] = field(init=False)
+    close: dict[str, float] = field(init=False)
+    own: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        content, at = self.question.document.content, self.question.offset
+        before = content.slice(max(0, at - _OWN_BEFORE), at)
+        after = content.slice(at, min(len(content), at + _OWN_AFTER))
+        self.own = before + after
+        before, after = before[-_BEFORE:], after[:_AFTER]
+        self.near = extracts.near(before, after, reach=40, least=0.2)
+        self.close = extracts.near(before, after, reach=self.window_lines, least=0.0)
+
+    # Sources
+
+    def cells(self) -> Iterator[Choice]:
+        """Earlier cells of the notebook: this document's own text."""
+        cells = self.question.around.cells
+        room = int(self.question.limits.tokens * _TOKEN)
+        for number, cell in enumerate(cells, 1):
+            # The end of a cell is what the next one goes on from.
+            text = extracts.from_line(
+                cell.content.slice(max(0, len(cell.content) - room // 2), len(cell.content)), room // 2
+            )
+            if text.strip():
+                worth = _WORTH["notebook"] + number / len(cells)
+                yield Choice("notebook", cell.uri, f"cell {number}", text, worth, "an earlier cell of this notebook")
+
+    def problems(self) -> Iterator[Choice]:
+        """Diagnostics near the cursor: they may name what is missing."""
+        line = self.line
+        nearest = sorted(self.question.around.diagnostics, key=lambda each: abs(each.range.start.line - line))
+        for each in nearest[:_DIAGNOSTICS]:
+            away = abs(each.range.start.line - line)
+            if away <= _DIAGNOSTIC_LINES:
+                said = each.message if isinstance(each.message, str) else each.message.value
+                title = f"line {each.range.start.line + 1}: {extracts.one_line(said)}"
+                score = _WORTH["diagnostics"] * (1 - away / (_DIAGNOSTIC_LINES + 1))
+                yield Choice(
+                    "diagnostics", self.question.document.uri, title, "", score, f"a diagnostic {away} lines away"
+                )
+
+    def edits(self) -> Iterator[Choice]:
+        """What was changed lately, as small range diffs."""
+        for age, edit in enumerate(self.question.around.edits[:_EDITS]):
+            if reason := self.question.forbidden(edit.path) if edit.path else "":
+                self.left_out.append(LeftOut("edits", edit.path, reason))
+                continue
+            diff = extracts.diff(edit.before, edit.after)
+            removed = {*extracts.names(edit.before)} - {*extracts.names(edit.after)}
+            if not diff or (edit.uri == self.question.document.uri and not removed):
+                continue  # what was only added here stands in the document
+            shared = self.nearness({*extracts.names(edit.before)} ^ {*extracts.names(edit.after)})
+            score = _WORTH["edits"] * (0.6 * shared + 0.4 / (1 + age))
+            title = f"edited just now, {self.shown(edit.path or edit.uri)} line {edit.line + 1}"
+            yield Choice("edits", edit.path or edit.uri, title, diff, score, f"edit {age + 1} of the latest")
+
+    def imported(self) -> Iterator[Choice]:
+        """Definitions of the workspace's modules that this document imports."""
+        document, opened = (
+            self.question.document,
+            {each.path: each for each in self.question.around.others if each.path},
+        )
+        if not document.path or document.language not in imports.LANGUAGES:
+            return
+        head = document.content.slice(0, min(len(document.content), _HEAD))
+        importer = imports.Importer(
+            document.path, document.language, self.question.reader.folders, {*extracts.names(head)}
+        )
+        specifiers = sorted(extracts.specifiers(head, document.language, document.path), key=self.specifier_nearness)
+        paths = (path for each in specifiers for path in imports.resolve(each, importer, self.question.reader))
+        for path in dict.fromkeys((*paths, *imports.neighbours(importer, self.question.reader))):
+            if self.expired():
+                self.left_out.append(LeftOut("imports", path, "the time was over"))
+                return
+            text = self.text_of("imports", path, opened.get(path))
+            if text:
+                yield from self.defined(path, text)
+
+    def specifier_nearness(self, specifier: str) -> float:
+        """For sorting: the nearest first."""
+        return -max((self.near.get(name, 0.0) for name in extracts.names(specifier)), default=0.0)
+
+    def defined(self, path: str, text: str) -> Iterator[Choice]:
+        """What a file defines, by how near to the cursor it is named."""
+        rest: list[str] = []
+        for entry in extracts.entries(text, path):
+            nearness = max(self.near.get(entry.name, 0.0), 0.8 * self.nearness(entry.inner))
+            if nearness:
+                why = f"{entry.name} is imported, and it or what it has is named near the cursor"
+                score = _WORTH["imports"] * nearness
+                yield Choice("imports", path, self.shown(path), self.cut(entry.text), score, why)
+            else:
+                rest.append(entry.text.split("\n", 1)[0].rstrip(" :{"))
+        if rest:
+            # `config.|` names the module, and of what it defines any may be meant.
+            score = _WORTH["imports"] * (0.1 + 0.5 * self.nearness(extracts.names(" ".join(path.split("/")[-2:]))))
+            why = "what else an imported module defines"
+            yield Choice("imports", path, self.shown(path), self.cut("\n".join(rest)), score, why)
+
+    def alike(self) -> Iterator[Choice]:
+        """The parts of other open documents that share most names with the text around the cursor."""
+        for age, other in enumerate(
+            self.question.around.others[: max(1, self.question.limits.files // 2)]
+        ):  # the rest is for imports
+            place = other.path or other.uri
+            if other.uri == self.question.document.uri or (other.path and other.path == self.question.document.path):
+                continue
+            if self.expired():
+                self.left_out.append(LeftOut("documents", place, "the time was over"))
+                return
+            text = self.text_of("documents", place, other)
+            best = self.best_windows(text)
+            if text and not best:
+                self.left_out.append(LeftOut("documents", place, "nothing like the text around the cursor"))
+            for likeness, window in best:
+                score = _WORTH["documents"] * min(1.0, 2 * likeness) * (1 - 0.02 * min(age, 10))
+                why = f"an open document, {likeness:.0%} like the text around the cursor in its names"
+                title = f"{self.shown(place)} line {window.first + 1}"
+                yield Choice("documents", place, title, window.text, score, why)
+
+    def best_windows(self, text: str) -> list[tuple[float, extracts.Window]]:
+        """The two windows of a text that are most like what is around the cursor, without overlap, if they are at all."""
+        ranked = [(self.likeness(window.names), window) for window in extracts.windows(text, self.window_lines)]
+        # Of two that are equally alike the later one: what follows the likeness is what is wanted.
+        ranked.sort(key=lambda each: (-each[0], -each[1].first))
+        best = [(likeness, window) for likeness, window in ranked[:2] if likeness >= _LIKENESS]
+        return best[:1] if len(best) == 2 and best[0][1].overlaps(best[1][1]) else best
+
+    # What they share
+
+    @property
+    def line(self) -> int:
+        """The cursor's line, from 0."""
+        content, count = self.question.document.content, 0
+        for start in range(0, self.question.offset, _HEAD):
+            count += content.slice(start, min(self.question.offset, start + _HEAD)).count("\n")
+        return count
+
+    @property
+    def window_lines(self) -> int:
+        """How long a window may be, so that two fit into the budget."""
+        return max(_LINES[0], min(_LINES[1], int(self.question.limits.tokens * _TOKEN / 2 / 40)))
+
+    def likeness(self, names: frozenset[str]) -> float:
+        """Jaccard similarity of some names to those as close to the cursor as a window is long; nearer ones weigh more."""
+        union = sum(self.close.values()) + 0.5 * len(names - self.close.keys())
+        return sum(self.close.get(name, 0.0) for name in names) / union if union else 0.0
+
+    def nearness(self, names: Iterable[str]) -> float:
+        """Of the nearest of some names; 1 on the cursor's line, 0 for none."""
+        return max((self.near.get(name, 0.0) for name in names), default=0.0)
+
+    def cut(self, text: str) -> str:
+        """Whole lines, no more than half of the budget: one excerpt is not to take the room of all others."""
+        room = int(self.question.limits.tokens * _TOKEN / 2)
+        return text if len(text) <= room else text[: max(0, text.rfind("\n", 0, room))]
+
+    def shown(self, place: str) -> str:
+        """A path as the model is told it: from the workspace's folder on."""
+        for folder in self.question.reader.folders:
+            if imports.inside(place, (folder,)):
+                return extracts.one_line(place[len(folder.rstrip("/")) + 1 :])
+        return extracts.one_line(place.rsplit("/", 1)[-1])
+
+    def text_of(self, source: Source, place: str, opened: Document | None) -> str:
+        """The text of a file, as the editor has it if it is open there, or "" and an entry in `left_out`."""
+        if place in self.looked:
+            return self.looked[place]
+        if len(self.looked) >= self.question.limits.files:
+            self.left_out.append(LeftOut(source, place, f"over {self.question.limits.files} files"))
+            return ""
+        if opened is None:
+            look = self.question.reader.look(place)
+        elif reason := self.question.forbidden(place) if opened.path else "":
+            look = Look("", reason)
+        else:
+            look = Look(opened.content.slice(0, min(len(opened.content), FILE_BYTES)))
+        if not look.refusal and sum(map(len, self.looked.values())) + len(look.text) > self.question.limits.bytes:
+            look = Look("", f"over {self.question.limits.bytes} characters were read")
+        if look.refusal:
+            self.left_out.append(LeftOut(source, place, look.refusal))
+            return ""
+        self.looked[place] = look.text
+        return look.text
+
+    def picked(self, offers: list[Choice]) -> Chosen:
+        """The best of what was offered, as far as it fits, nothing twice."""
+        chosen: list[Choice] = []
+        room, seen = self.question.limits.tokens, extracts.substance(self.own)
+        for offer in sorted(offers, key=lambda each: -each.score):
+            lines = extracts.substance(offer.text)
+            repeated = len(lines & seen) / len(lines) if lines else 0.0
+            again = any(each.place == offer.place and each.source != offer.source for each in chosen)
+            if offer.source not in ("edits", "diagnostics") and repeated >= (_REPEATED / 2 if again else _REPEATED):
+                self.left_out.append(LeftOut(offer.source, offer.place, "the model sees these lines already"))
+            elif offer.tokens > room:
+                self.left_out.append(
+                    LeftOut(offer.source, offer.place, f"over the budget of {self.question.limits.tokens} tokens")
+                )
+            else:
+                room -= offer.tokens
+                seen |= lines
+                clean = Choice(
+                    offer.source,
+                    offer.place,
+                    self.question.redacted(offer.title),
+                    self.question.redacted(offer.text),
+                    offer.score,
+                    offer.why,
+                )
+                chosen.append(clean)
+        return Chosen(tuple(reversed(chosen)), tuple(dict.fromkeys(self.left_out)))
