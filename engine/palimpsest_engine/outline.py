@@ -238,7 +238,7 @@ class Outline:
         merged: list[Range] = []
         for start, end in ((max(start, low), min(end, high)) for start, end in lines):
             if start < end:
-                if merged and start <= merged[-1][1]:
+                if merged and not self._data[merged[-1][1] : start].strip(_BLANK):
                     start, end = merged[-1][0], max(end, merged.pop()[1])
                 merged.append((start, end))
         return tuple(map(self._parsed.span, merged))

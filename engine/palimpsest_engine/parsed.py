@@ -71,7 +71,7 @@ class Parsed:
     def _offset(self, byte: int) -> int:
         if len(self.data) == len(self.text):
             return byte
-        piece = bisect_right(self._starts, byte) - 1
+        piece = min(bisect_right(self._starts, byte), len(self._pieces)) - 1
         return piece * _CHUNK + len(self.data[self._starts[piece] : byte].decode("utf-8", "ignore"))
 
     @cached_property
