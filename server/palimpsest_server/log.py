@@ -114,7 +114,7 @@ class Requests:
         end = Answered(request.id, method, reason, round((self._clock() - request.begun) * 1000, 1), source)
         self.recent.append(end)
         self._counts["empty" if reason else source] += 1
-        what = f"nothing: {reason}" if reason else f"offered, {source}" if source else "done"
+        what = f"nothing: {reason}" if reason else f"offered, {source}" if source else "offered"
         shown = f" {text!r}" if text and self.log_text else ""
         logger.info("[%s] %s %.1f ms, %s%s", request.id, method, end.ms, what, shown)
 
