@@ -123,7 +123,7 @@ def lay_out(
     before, after = tokens.encode(prefix_window(keeps[0])), tokens.encode(keeps[-1][:WINDOW])
     before, healed = heal(tokens, before)
     suffix = after[: spec.suffix]
-    elsewhere = fitting(excerpts, min(spec.excerpts, spec.context // 4), tokens, language)
+    elsewhere = fitting(excerpts, spec.elsewhere, tokens, language)
     room = spec.context - len(suffix) - len(elsewhere) - 8
     if len(before) > room:
         cut = -(-(len(before) - room) // TOKEN_STRIDE) * TOKEN_STRIDE

@@ -89,7 +89,9 @@ class LocalEngine:
             checkpoint = load(self.settings)
             filler = Filler(checkpoint)
             spec, device = checkpoint.spec, f"{checkpoint.device}, {checkpoint.dtype}"
-            ready = EngineStatus("ready", "", spec.name, device, languages=spec.languages, sources=spec.sources)
+            ready = EngineStatus(
+                "ready", "", spec.name, device, 0, spec.languages, spec.sources, elsewhere=spec.elsewhere
+            )
         except PalimpsestError as error:
             failure = error
         except Exception as error:

@@ -58,6 +58,16 @@ class Spec:
     sampling: Sampling = field(default_factory=Sampling)
     sha256: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def excerpt_budget(self) -> int:
+        """Tokens of the context that excerpts may take."""
+        return min(self.excerpts, self.context // 4)
+
+    @property
+    def elsewhere(self) -> int:
+        """Tokens that excerpts may take: the document itself keeps three quarters of the context."""
+        return min(self.excerpts, self.context // 4)
+
 
 def read_spec(folder: Path) -> Spec:
     """The checkpoint's `palimpsest.json`, or the defaults for an instruction-tuned one without it."""

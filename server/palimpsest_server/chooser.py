@@ -5,14 +5,29 @@ from __future__ import annotations
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice, takewhile
 from time import monotonic
 
-from palimpsest_server.context import Chosen, Question, choose
+from lsprotocol import types
+
+from palimpsest_server.context import Around, Chosen, Document, Question, choose
+from palimpsest_server.documents import Documents, Snapshot
 
 logger = logging.getLogger(__name__)
 
 _KEPT = 16
 _BEFORE = 2_000  # characters: what is changed further up changes no choice
+
+
+def around(document: Snapshot, documents: Documents, diagnostics: tuple[types.Diagnostic, ...], most: int) -> Around:
+    """What is around a document just now; of other documents the `most` latest."""
+    notebook = documents.notebook_of(document.uri)
+    cells = takewhile(lambda cell: cell.uri != document.uri, notebook)
+    own = {cell.uri for cell in notebook} | {document.uri}
+    others = islice((each for each in documents.recent() if each.uri not in own), most)
+    return Around(
+        tuple(map(Document.of, others)), tuple(map(Document.of, cells)), documents.recent_edits(), diagnostics
+    )
 
 
 class Chooser:

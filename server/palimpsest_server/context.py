@@ -14,6 +14,9 @@ from lsprotocol import types
 
 from palimpsest_engine import Excerpt
 from palimpsest_server import extracts, imports
+from palimpsest_server.documents import Snapshot
+from palimpsest_server.history import RecentEdit
+from palimpsest_server.paths import path_of
 from palimpsest_server.workspace import ALL_BYTES, FILE_BYTES, Look
 
 Source = Literal["notebook", "imports", "diagnostics", "edits", "documents"]
@@ -46,6 +49,10 @@ class Text(Protocol):
         """The characters `[start, end)`."""
         ...
 
+    def line_at(self, offset: int) -> int:
+        """The line, from 0, that an offset is on."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Document:
@@ -57,16 +64,17 @@ class Document:
     content: Text
     version: int = 0
 
+    @property
+    def place(self) -> str:
+        """What it is known by: its path, if it is a file and no cell of one."""
+        return self.path if self.path and "#" not in self.uri else self.uri
 
-@dataclass(frozen=True, slots=True)
-class Edit:
-    """Lines that were replaced in a document, `line` (from 0) the first of them."""
-
-    uri: str
-    path: str
-    line: int
-    before: str
-    after: str
+    @staticmethod
+    def of(snapshot: Snapshot, content: Text | None = None) -> Document:
+        """An open document. content: another text in its place, with a completion in it that is only selected yet."""
+        path = path_of(snapshot.uri)
+        text = snapshot.content if content is None else content
+        return Document(snapshot.uri, path.as_posix() if path else "", snapshot.language, text, snapshot.version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +87,7 @@ class Around:
 
     others: tuple[Document, ...] = ()
     cells: tuple[Document, ...] = ()
-    edits: tuple[Edit, ...] = ()
+    edits: tuple[RecentEdit, ...] = ()
     diagnostics: tuple[types.Diagnostic, ...] = ()
 
 
@@ -223,7 +231,7 @@ class _Search:
 
     def problems(self) -> Iterator[Choice]:
         """Diagnostics near the cursor: they may name what is missing."""
-        line = self.line
+        line = self.question.document.content.line_at(self.question.offset)
         nearest = sorted(self.question.around.diagnostics, key=lambda each: abs(each.range.start.line - line))
         for each in nearest[:_DIAGNOSTICS]:
             away = abs(each.range.start.line - line)
@@ -238,27 +246,29 @@ class _Search:
     def edits(self) -> Iterator[Choice]:
         """What was changed lately, as small range diffs."""
         for age, edit in enumerate(self.question.around.edits[:_EDITS]):
-            if reason := self.question.forbidden(edit.path) if edit.path else "":
-                self.left_out.append(LeftOut("edits", edit.path, reason))
+            path = path_of(edit.uri)
+            place = path.as_posix() if path else edit.uri
+            if reason := self.question.forbidden(place) if path else "":
+                self.left_out.append(LeftOut("edits", place, reason))
                 continue
             diff = extracts.diff(edit.before, edit.after)
-            removed = {*extracts.names(edit.before)} - {*extracts.names(edit.after)}
-            if not diff or (edit.uri == self.question.document.uri and not removed):
+            old, new = set(extracts.names(edit.before)), set(extracts.names(edit.after))
+            if not diff or (edit.uri == self.question.document.uri and not old - new):
                 continue  # what was only added here stands in the document
-            shared = self.nearness({*extracts.names(edit.before)} ^ {*extracts.names(edit.after)})
-            score = _WORTH["edits"] * (0.6 * shared + 0.4 / (1 + age))
-            title = f"edited just now, {self.shown(edit.path or edit.uri)} line {edit.line + 1}"
-            yield Choice("edits", edit.path or edit.uri, title, diff, score, f"edit {age + 1} of the latest")
+            score = _WORTH["edits"] * (0.6 * self.nearness(old ^ new) + 0.4 / (1 + age))
+            title = f"edited just now, {self.shown(place)} line {edit.first + 1}"
+            yield Choice("edits", place, title, diff, score, f"edit {age + 1} of the latest")
 
     def imported(self) -> Iterator[Choice]:
         """Definitions of the workspace's modules that this document imports."""
         document, opened = (
             self.question.document,
-            {each.path: each for each in self.question.around.others if each.path},
+            {each.place: each for each in self.question.around.others},
         )
         if not document.path or document.language not in imports.LANGUAGES:
             return
-        head = document.content.slice(0, min(len(document.content), _HEAD))
+        parts = (*self.question.around.cells, document)  # a notebook's imports are in its first cell
+        head = "\n".join(each.content.slice(0, min(len(each.content), _HEAD // len(parts))) for each in parts)
         importer = imports.Importer(
             document.path, document.language, self.question.reader.folders, {*extracts.names(head)}
         )
@@ -298,7 +308,7 @@ class _Search:
         for age, other in enumerate(
             self.question.around.others[: max(1, self.question.limits.files // 2)]
         ):  # the rest is for imports
-            place = other.path or other.uri
+            place = other.place
             if other.uri == self.question.document.uri or (other.path and other.path == self.question.document.path):
                 continue
             if self.expired():
@@ -323,14 +333,6 @@ class _Search:
         return best[:1] if len(best) == 2 and best[0][1].overlaps(best[1][1]) else best
 
     # What they share
-
-    @property
-    def line(self) -> int:
-        """The cursor's line, from 0."""
-        content, count = self.question.document.content, 0
-        for start in range(0, self.question.offset, _HEAD):
-            count += content.slice(start, min(self.question.offset, start + _HEAD)).count("\n")
-        return count
 
     @property
     def window_lines(self) -> int:
@@ -367,7 +369,7 @@ class _Search:
             return ""
         if opened is None:
             look = self.question.reader.look(place)
-        elif reason := self.question.forbidden(place) if opened.path else "":
+        elif reason := self.question.forbidden(opened.path) if opened.path else "":
             look = Look("", reason)
         else:
             look = Look(opened.content.slice(0, min(len(opened.content), FILE_BYTES)))

@@ -36,10 +36,15 @@ class Workspace:
     """
 
     def __init__(self, folders: Sequence[str], forbidden: Callable[[str], str] = lambda path: "") -> None:
-        self.folders = tuple(os.path.realpath(folder) for folder in folders)
-        self._named = tuple(folders)
+        self._folders = tuple(os.path.realpath(folder) for folder in folders)
+        self._named = tuple(folder.replace(os.sep, "/") for folder in folders)
         self._forbidden = forbidden
         self._read: OrderedDict[str, tuple[tuple[int, int, int], Look]] = OrderedDict()
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The workspace's, as they are named and as they are once links are followed."""
+        return tuple(dict.fromkeys((*self._named, *self._folders)))
 
     def exists(self, path: str) -> bool:
         """It is a file of the workspace, once links are followed."""
@@ -76,13 +81,13 @@ class Workspace:
 
     def _real(self, path: str) -> str | None:
         """Where a path leads, if that is inside the workspace."""
-        if not inside(path, (*self.folders, *self._named)):
+        if not inside(path, self.folders):
             return None
         try:
             real = os.path.realpath(path)
         except (OSError, ValueError):
             return None
-        return real if inside(real, self.folders) else None
+        return real if inside(real, self._folders) else None
 
     def _look(self, real: str) -> Look:
         # Not blocking, or a pipe would hold the thread for ever; no links, `real` has none left to follow.

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from lsprotocol import types
 
 from palimpsest_engine.errors import DataError
-from palimpsest_server.chooser import Chooser
+from palimpsest_server.chooser import Chooser, around
 from palimpsest_server.cli import crossfile
-from palimpsest_server.context import SOURCES, Around, Choice, Chosen, Document, Edit, Limits, Question, choose
+from palimpsest_server.context import SOURCES, Around, Choice, Chosen, Document, Limits, Question, choose
+from palimpsest_server.documents import Documents
+from palimpsest_server.history import RecentEdit
 from palimpsest_server.workspace import FILE_BYTES, Look, Workspace
 
 CASES = crossfile.cases(Path(__file__).parents[2] / "fixtures" / "crossfile")
@@ -36,6 +38,9 @@ class Pages:
         assert 0 <= start <= end <= len(self.text)
         self.taken += end - start
         return self.text[start:end]
+
+    def line_at(self, offset: int) -> int:
+        return self.text.count("\n", 0, offset)
 
 
 def document(path: str, text: str, version: int = 1) -> Document:
@@ -111,7 +116,7 @@ def test_the_most_useful_comes_last() -> None:
         "import models\n\ndef f(order: models.Order):\n    return order.|\n",
         Around(
             cells=(document("/project/c1", "first = 1"), document("/project/c2", "second = 2")),
-            edits=(Edit("file:///project/x.py", "/project/x.py", 0, "aaa = 1", "bbb = 1"),),
+            edits=(RecentEdit("file:///project/x.py", 0, 0, "aaa = 1", "bbb = 1"),),
         ),
         Disk({"models.py": MODELS}),
     )
@@ -153,6 +158,13 @@ def test_of_a_module_with_much_in_it_as_much_comes_as_has_room() -> None:
     assert all(len(each.text) > 200 and each.text.endswith(tuple("0123456789t")) for each in found.choices)
 
 
+def test_what_an_earlier_cell_imports_counts() -> None:
+    found = chosen(
+        "models.Order().|\n", Around(cells=(document("/project/c1", "import models"),)), Disk({"models.py": MODELS})
+    )
+    assert [each.source for each in found.choices] == ["imports", "imports", "notebook"]
+
+
 def test_no_more_files_than_allowed_are_looked_at() -> None:
     files = {f"m{i}.py": f"def shared_name_{i}(): pass\n" for i in range(9)}
     disk = Disk(files)
@@ -163,6 +175,17 @@ def test_no_more_files_than_allowed_are_looked_at() -> None:
     assert looked == 4
     assert {each.why for each in found.left_out if each.source == "imports"} == {"over 4 files"}
     assert chosen(here, Around(others=opened), disk, limits=Limits(files=0)).choices == ()
+
+
+def test_cells_of_another_notebook_are_documents_of_their_own() -> None:
+    uri = "vscode-notebook-cell:/project/n.ipynb#"
+    cells = tuple(
+        Document(f"{uri}{i}", "/project/n.ipynb", "python", Pages(f"area(shape).width\nonly_in_{i}()\n")) for i in "12"
+    )
+    found = chosen("|area(shape).width\n", Around(others=cells))
+    assert {each.place for each in found.choices} == {f"{uri}1", f"{uri}2"}
+    assert "only_in_1" in texts(found)
+    assert "only_in_2" in texts(found)
 
 
 def test_no_more_bytes_than_allowed_are_used() -> None:
@@ -184,7 +207,7 @@ def test_of_a_huge_document_only_windows_are_taken() -> None:
     huge = "".join(f"def function_{i:07}(shape): return shape.width\n" for i in range(230_000))
     here, other = document("/project/here.py", huge), document("/project/huge.py", huge.replace("_0", "_1"))
     assert len(huge) > 10_000_000
-    found = choose(Question(here, 0, Disk(), SOURCES, Around(others=(other,)), Limits(tokens=500)))
+    found = choose(Question(here, len(huge), Disk(), SOURCES, Around(others=(other,)), Limits(tokens=500)))
     assert found.choices
     assert here.content.taken < 200_000
     assert other.content.taken <= FILE_BYTES
@@ -200,7 +223,7 @@ def test_it_fits_the_budget_and_every_title_is_one_line(others, edits, message, 
     around = Around(
         others=tuple(document(f"/project/{i}\n.py", text) for i, text in enumerate(others)),
         cells=tuple(document(f"/project/cell{i}", text) for i, text in enumerate(others)),
-        edits=tuple(Edit("file:///e.py", "/e\r.py", 0, before, after) for before, after in edits),
+        edits=tuple(RecentEdit("file:///e%0D.py", 0, 0, before, after) for before, after in edits),
         diagnostics=(types.Diagnostic(types.Range(types.Position(0, 0), types.Position(0, 0)), message),),
     )
     found = chosen("abc = b(|)\n", around, limits=Limits(tokens=tokens))
@@ -218,7 +241,7 @@ def test_what_is_ignored_or_secret_is_left_out_and_it_is_said_why() -> None:
         "import models\n\nmodels.Order().customer|\n",
         Around(
             others=(document("/project/.env", "customer = Order models"),),
-            edits=(Edit("file:///project/.env", "/project/.env", 0, "customer = 1", "customer = 2"),),
+            edits=(RecentEdit("file:///project/.env", 0, 0, "customer = 1", "customer = 2"),),
         ),
         disk,
         forbidden=lambda path: "it may hold secrets" if path.endswith(".env") else "",
@@ -235,7 +258,7 @@ def test_secrets_are_taken_out_of_everything_that_is_shown() -> None:
     around = Around(
         others=(document("/project/o.py", "token = 'hunter2'\nlogin(token)\n"),),
         cells=(document("/project/c", "password = 'hunter2'"),),
-        edits=(Edit("file:///e.py", "/project/e.py", 0, "token = 'x'", "token = 'hunter2'"),),
+        edits=(RecentEdit("file:///e.py", 0, 0, "token = 'x'", "token = 'hunter2'"),),
         diagnostics=(types.Diagnostic(types.Range(types.Position(0, 0), types.Position(0, 0)), "hunter2 is bad"),),
     )
     found = chosen("login(|token)\n", around, redacted=lambda text: text.replace("hunter2", "***"))
@@ -275,6 +298,15 @@ def test_nothing_outside_is_read_by_whatever_way(project: Path) -> None:
     assert workspace.names(f"{project}/up") == []
     assert workspace.look(f"{project}/in.py").text == "A = 1\n"
     assert Workspace([]).look(f"{project}/a.py").refusal == "outside the workspace"
+
+
+def test_a_workspace_may_be_named_by_a_link(project: Path) -> None:
+    named = project.parent / "named"
+    named.symlink_to(project)
+    (project / "out.py").symlink_to(project.parent / "secret.py")
+    workspace = Workspace([str(named)])
+    assert workspace.look(f"{named}/a.py").text == workspace.look(f"{project}/a.py").text == "A = 1\n"
+    assert workspace.look(f"{named}/out.py").refusal == "outside the workspace"
 
 
 def test_a_link_to_what_is_forbidden_is_forbidden(project: Path) -> None:
@@ -376,6 +408,33 @@ async def test_with_no_source_nothing_is_looked_at() -> None:
     assert await Chooser().choose(Question(here, AT, disk, ())) == Chosen()
     assert here.content.taken == 0
     assert disk.asked == []
+
+
+def test_what_is_around_a_document() -> None:
+    documents = Documents()
+    for name in ("a.py", "b.py", "c.py", "d.py"):
+        documents.open(types.TextDocumentItem(f"file:///project/{name}", "python", 1, f"in_{name[0]} = 1\n"))
+    whole = types.Range(types.Position(0, 0), types.Position(0, 4))
+    documents.change("file:///project/a.py", 2, [types.TextDocumentContentChangePartial(whole, "new_")])
+    cells = [
+        types.NotebookCell(types.NotebookCellKind.Code, f"vscode-notebook-cell:/project/n.ipynb#{i}") for i in "123"
+    ]
+    documents.open_notebook(
+        types.DidOpenNotebookDocumentParams(
+            types.NotebookDocument("file:///project/n.ipynb", "jupyter-notebook", 1, cells),
+            [types.TextDocumentItem(cell.document, "python", 1, "x = 1\n") for cell in cells],
+        )
+    )
+    diagnostics = (types.Diagnostic(whole, "m"),)
+    plain = documents.snapshot("file:///project/b.py")
+    found = around(plain, documents, diagnostics, most=2)
+    assert [each.path for each in found.others] == ["/project/a.py", "/project/n.ipynb"]
+    assert (found.cells, found.diagnostics) == ((), diagnostics)
+    assert [(edit.before, edit.after) for edit in found.edits] == [("in_a = 1", "new_ = 1")]
+    second = documents.snapshot(cells[1].document)
+    found = around(second, documents, (), most=9)
+    assert [each.uri for each in found.cells] == [cells[0].document]
+    assert [each.path for each in found.others] == [f"/project/{name}.py" for name in "adcb"]
 
 
 # The measurement itself

@@ -25,6 +25,7 @@ from palimpsest_engine.grammars import language_of
 from palimpsest_engine.spec import read_spec
 from palimpsest_server import context
 from palimpsest_server.cli import engines
+from palimpsest_server.history import RecentEdit
 from palimpsest_server.text import Text
 from palimpsest_server.workspace import Look
 
@@ -71,9 +72,7 @@ class Case:
         return context.Around(
             others=tuple(map(self.document, self.open)),
             edits=tuple(
-                context.Edit(
-                    f"file://{_ROOT}/{e['file']}", f"{_ROOT}/{e['file']}", e["line"] - 1, e["before"], e["after"]
-                )
+                RecentEdit(f"file://{_ROOT}/{e['file']}", e["line"] - 1, e["line"] - 1, e["before"], e["after"])
                 for e in self.edits
             ),
             diagnostics=tuple(
@@ -238,7 +237,7 @@ def main(
     known = [case for case in found if not spec.languages or case.language in spec.languages]
     if skipped := len(found) - len(known):
         click.echo(f"{skipped} of {len(found)} cases are in languages that {spec.name} was not trained on", err=True)
-    budget = tokens or min(spec.excerpts, spec.context // 4)
+    budget = tokens or spec.elsewhere
     with engines.opened(open_engine, EngineSettings(checkpoint, device)) as engine:
         tallies = evaluated(engine, known, budget, seed, lambda said: click.echo(said, err=True) if verbose else None)
     if as_json:
