@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from palimpsest_engine import Span
+from palimpsest_server.text import Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +20,13 @@ class Edit:
         return text[: self.span.start] + self.text + text[self.span.end :]
 
 
-def smallest(text: str, hole: Span, new: str) -> Edit | None:
+def smallest(text: str | Text, hole: Span, new: str) -> Edit | None:
     """The smallest edit that makes the hole read `new`; None if it does already.
 
     Marks, cursors and blame outside the changed characters stay where they are. A `\\r\\n` is never split,
     because no position lies between its two characters.
     """
-    old = text[hole.start : hole.end]
+    old = text[hole.start : hole.end] if isinstance(text, str) else text.slice(hole.start, hole.end)
     if old == new:
         return None
     head = _common(old, new)
@@ -39,19 +40,23 @@ def smallest(text: str, hole: Span, new: str) -> Edit | None:
 
 def _common(one: str, other: str) -> int:
     """How many characters both begin with."""
-    for at, (mine, yours) in enumerate(zip(one, other, strict=False)):
-        if mine != yours:
-            return at
-    return min(len(one), len(other))
+    same, at_most = 0, min(len(one), len(other))
+    while same < at_most:
+        half = (same + at_most + 1) // 2
+        if one[same:half] == other[same:half]:
+            same = half
+        else:
+            at_most = half - 1
+    return same
 
 
 def _before(text: str, tail: int) -> str:
     """The carriage return in front of the last `tail` characters, if there is one."""
-    return "\r" if text[: len(text) - tail].endswith("\r") else ""
+    return "\r" if text.endswith("\r", 0, len(text) - tail) else ""
 
 
 def with_line_ends_of(text: str, new: str) -> str:
-    """`new` with the line ends of `text`: models write `\\n`, the document may have `\\r\\n`."""
+    """`new` with the line ends of `text`, a piece of the document is enough: models write `\\n`, it may have `\\r\\n`."""
     first = text.find("\n")
     if first > 0 and text[first - 1] == "\r":
         return new.replace("\r\n", "\n").replace("\n", "\r\n")

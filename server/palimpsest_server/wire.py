@@ -43,7 +43,7 @@ def offset_at(text: str, position: types.Position, encoding: Encoding) -> int:
     code point (between surrogates, between UTF-8 bytes) is its start.
     """
     start, end = line_bounds(text, position.line)
-    return start + _code_points(text[start:end], position.character, encoding)
+    return start + code_points(text[start:end], position.character, encoding)
 
 
 def position_at(text: str, offset: int, encoding: Encoding) -> types.Position:
@@ -52,7 +52,7 @@ def position_at(text: str, offset: int, encoding: Encoding) -> types.Position:
         offset -= 1
     ends = list(_LINE_END.finditer(text, 0, offset))
     start = ends[-1].end() if ends else 0
-    return types.Position(len(ends), _units(text[start:offset], encoding))
+    return types.Position(len(ends), units_in(text[start:offset], encoding))
 
 
 def range_at(text: str, start: int, end: int, encoding: Encoding) -> types.Range:
@@ -60,7 +60,8 @@ def range_at(text: str, start: int, end: int, encoding: Encoding) -> types.Range
     return types.Range(position_at(text, start, encoding), position_at(text, end, encoding))
 
 
-def _units(text: str, encoding: Encoding) -> int:
+def units_in(text: str, encoding: Encoding) -> int:
+    """The length of a text in code units."""
     if encoding is Encoding.Utf32 or text.isascii():
         return len(text)
     if encoding is Encoding.Utf8:
@@ -68,7 +69,7 @@ def _units(text: str, encoding: Encoding) -> int:
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
-def _code_points(line: str, units: int, encoding: Encoding) -> int:
+def code_points(line: str, units: int, encoding: Encoding) -> int:
     """How many code points of a line its first `units` code units hold, the last one only if it is whole."""
     if encoding is Encoding.Utf32 or line.isascii():
         return min(units, len(line))

@@ -8,13 +8,14 @@ from lsprotocol import types
 from palimpsest_engine import Span
 from palimpsest_server import edit, jobs, selection
 from palimpsest_server.documents import Snapshot
+from palimpsest_server.text import Text
 
 URI = "file:///a.py"
 BODY = types.Range(types.Position(0, 4), types.Position(0, 5))
 
 
 def document(text):
-    return Snapshot(URI, 1, text, "python")
+    return Snapshot(URI, 1, Text.of(text), "python")
 
 
 @pytest.mark.parametrize(
