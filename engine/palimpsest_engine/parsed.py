@@ -43,9 +43,7 @@ class Parsed:
     @cached_property
     def _pieces(self) -> list[bytes]:
         # a lone surrogate becomes one other character, so that code points still count the same
-        return [
-            self.text[at : at + _CHUNK].encode("utf-8", "replace") for at in range(0, len(self.text), _CHUNK)
-        ]
+        return [self.text[at : at + _CHUNK].encode("utf-8", "replace") for at in range(0, len(self.text), _CHUNK)]
 
     @cached_property
     def data(self) -> bytes:

@@ -81,7 +81,7 @@ def test_kind(language, row):
     text, marks = unmark(row["text"])
     found = outline(text, language)
     shown = [text[at - 8 : at] + "‸" for at in marks["‸"]]
-    assert [*zip(shown, map(found.kind_at, marks["‸"]))] == [*zip(shown, row["kinds"], strict=True)]
+    assert [*zip(shown, map(found.kind_at, marks["‸"]), strict=True)] == [*zip(shown, row["kinds"], strict=True)]
 
 
 @pytest.mark.parametrize(("language", "row"), rows("body"))
@@ -102,13 +102,13 @@ def test_defects(language, row):
 @pytest.mark.parametrize("path", ["shapes.pyi", "shapes.d.ts"])
 def test_a_file_of_declarations_has_no_placeholders(path):
     text = "def f(x: int) -> int: ...\n" if path.endswith("i") else "function f(): void {}\n"
-    assert Outline(text, None, path).placeholders() == ()
-    assert len(Outline(text, None, path).definitions()) == 1
+    assert Outline(text, None, path=path).placeholders() == ()
+    assert len(Outline(text, None, path=path).definitions()) == 1
 
 
 @pytest.mark.parametrize("language", [None, "", "plaintext", "vue"])
 def test_an_unknown_language_is_code_without_structure(language):
-    found = Outline("def f():\n    ...  # TODO\n", language, "notes.txt")
+    found = Outline("def f():\n    ...  # TODO\n", language, path="notes.txt")
     assert answers(found, 20) == ("code", (), None, (), (), ())
     assert found.reason.startswith("there is no grammar for ")
 
@@ -135,7 +135,7 @@ def test_a_missing_wheel_is_code_without_structure(monkeypatch):
 
 
 def test_a_path_is_as_good_as_a_language():
-    assert Outline("# a", None, "/x/y.py").kind_at(2) == "comment"
+    assert Outline("# a", None, path="/x/y.py").kind_at(2) == "comment"
 
 
 def test_outlines_that_were_never_asked_keep_no_chain():
@@ -192,8 +192,19 @@ def nodes(root: Node) -> list[tuple[object, ...]]:
 TEXTS = [(p.values[0], unmark(p.values[1]["text"])[0]) for table in ("case", "kind", "body") for p in rows(table)]
 FRAGMENTS = st.lists(
     st.sampled_from(
-        [*"(){}[]\"'`,;:=<>#/x1 \t\n\r\x0c\u2028é🜁\ud800", "/*", "*/", "//", '"""', "TODO", "# TODO", "pass", "...", "def f():"]
-        + ["\r\n", "    ", "todo!()", "end", "class A", "e\N{COMBINING ACUTE ACCENT}", "${", "return", "import "]
+        [
+            *"(){}[]\"'`,;:=<>#/x1 \t\n\r\x0c\u2028é🜁\ud800",
+            "/*",
+            "*/",
+            "//",
+            '"""',
+            "TODO",
+            "# TODO",
+            "pass",
+            "...",
+            "def f():",
+            *["\r\n", "    ", "todo!()", "end", "class A", "e\N{COMBINING ACUTE ACCENT}", "${", "return", "import "],
+        ]
     ),
     max_size=10,
 ).map("".join)

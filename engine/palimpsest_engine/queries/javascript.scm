@@ -16,6 +16,7 @@
 (arrow_function body: (statement_block) @body) @closure
 (function_expression body: (_) @body) @closure
 (class_declaration name: (_) @name body: (_) @body) @class
+(class body: (_) @body) @class
 
 (throw_statement) @claim
 
