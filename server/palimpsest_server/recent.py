@@ -1,0 +1,76 @@
+"""What was written last in each document, and what could stand there instead; knows texts, nothing of LSP or engines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from palimpsest_engine import Span
+from palimpsest_server.text import Text
+
+_AROUND = 24  # characters on either side by which a place is known again
+_DOCUMENTS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """Texts of which one stands in a document, or will.
+
+    start: its offset. rest: how many characters come after it. before, after: the nearest of those around it.
+    """
+
+    texts: tuple[str, ...]
+    start: int
+    rest: int
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The text that stands there now (a span of the document), and the others."""
+
+    span: Span
+    others: tuple[str, ...]
+
+
+class Fills:
+    """The last fill of each document, as far as there was a choice."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, Filled] = {}
+
+    def keep(self, uri: str, content: Text, place: Span, texts: tuple[str, ...]) -> None:
+        """One of the texts was, or is to be, put in this place of the document as it was."""
+        self.forget(uri)
+        texts = tuple(dict.fromkeys(text for text in texts if text))
+        if len(texts) > 1:
+            before = content.slice(max(0, place.start - _AROUND), place.start)
+            after = content.slice(place.end, place.end + _AROUND)
+            self._last[uri] = Filled(texts, place.start, len(content) - place.end, before, after)
+            while len(self._last) > _DOCUMENTS:
+                del self._last[next(iter(self._last))]
+
+    def find(self, uri: str, content: Text) -> Standing | None:
+        """Where one of the texts stands: untouched, in the same surroundings, with edits on one side of it at most."""
+        filled = self._last.get(uri)
+        if filled is None:
+            return None
+        for text in sorted(filled.texts, key=len, reverse=True):
+            for start in {filled.start, len(content) - filled.rest - len(text)}:
+                if start >= 0 and _stands(filled, text, content, start):
+                    others = tuple(other for other in filled.texts if other != text)
+                    return Standing(Span(start, start + len(text)), others)
+        return None
+
+    def forget(self, uri: str) -> None:
+        """Nothing was written there, as far as this knows."""
+        self._last.pop(uri, None)
+
+
+def _stands(filled: Filled, text: str, content: Text, start: int) -> bool:
+    end = start + len(text)
+    return (
+        content.slice(start, end) == text
+        and content.slice(max(0, start - _AROUND), start).endswith(filled.before)
+        and content.slice(end, end + _AROUND).startswith(filled.after)
+    )
