@@ -7,7 +7,8 @@ leaves out is said, too, so that `palimpsest context` can show everything.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Literal, Protocol
 
 from lsprotocol import types
@@ -32,7 +33,8 @@ _EDITS = 12
 _LINES = (5, 60)  # of a window
 _LIKENESS = 0.04  # less is chance
 _DIAGNOSTICS, _DIAGNOSTIC_LINES = 5, 40
-_REPEATED = 0.8
+_REPEATED = 0.8  # of its lines: then an excerpt says nothing new
+_OF_FILES = ("notebook", "imports", "documents")
 
 
 def known(names: Collection[str]) -> tuple[Source, ...]:
@@ -183,8 +185,8 @@ def choose(question: Question, expired: Callable[[], bool] = lambda: False) -> C
     makers: dict[Source, Callable[[], Iterable[Choice]]] = {
         "diagnostics": search.problems,
         "edits": search.edits,
-        "documents": search.alike,
         "imports": search.imported,
+        "documents": search.alike,
     }
     offers = list(search.cells())
     for source, make in makers.items():
@@ -219,29 +221,26 @@ class _Search:
     def cells(self) -> Iterator[Choice]:
         """Earlier cells of the notebook: this document's own text."""
         cells = self.question.around.cells
-        room = int(self.question.limits.tokens * _TOKEN)
         for number, cell in enumerate(cells, 1):
             # The end of a cell is what the next one goes on from.
-            text = extracts.from_line(
-                cell.content.slice(max(0, len(cell.content) - room // 2), len(cell.content)), room // 2
-            )
+            end = len(cell.content)
+            text = extracts.from_line(cell.content.slice(max(0, end - self.half), end), self.half)
             if text.strip():
                 worth = _WORTH["notebook"] + number / len(cells)
                 yield Choice("notebook", cell.uri, f"cell {number}", text, worth, "an earlier cell of this notebook")
 
     def problems(self) -> Iterator[Choice]:
         """Diagnostics near the cursor: they may name what is missing."""
-        line = self.question.document.content.line_at(self.question.offset)
-        nearest = sorted(self.question.around.diagnostics, key=lambda each: abs(each.range.start.line - line))
+        document, around = self.question.document, self.question.around
+        line = document.content.line_at(self.question.offset)
+        nearest = sorted(around.diagnostics, key=lambda each: abs(each.range.start.line - line))
         for each in nearest[:_DIAGNOSTICS]:
             away = abs(each.range.start.line - line)
             if away <= _DIAGNOSTIC_LINES:
                 said = each.message if isinstance(each.message, str) else each.message.value
                 title = f"line {each.range.start.line + 1}: {extracts.one_line(said)}"
                 score = _WORTH["diagnostics"] * (1 - away / (_DIAGNOSTIC_LINES + 1))
-                yield Choice(
-                    "diagnostics", self.question.document.uri, title, "", score, f"a diagnostic {away} lines away"
-                )
+                yield Choice("diagnostics", document.place, title, "", score, f"a diagnostic {away} lines away")
 
     def edits(self) -> Iterator[Choice]:
         """What was changed lately, as small range diffs."""
@@ -261,25 +260,20 @@ class _Search:
 
     def imported(self) -> Iterator[Choice]:
         """Definitions of the workspace's modules that this document imports."""
-        document, opened = (
-            self.question.document,
-            {each.place: each for each in self.question.around.others},
-        )
+        document, around, reader = self.question.document, self.question.around, self.question.reader
         if not document.path or document.language not in imports.LANGUAGES:
             return
-        parts = (*self.question.around.cells, document)  # a notebook's imports are in its first cell
+        parts = (*around.cells, document)  # a notebook's imports are in its first cell
         head = "\n".join(each.content.slice(0, min(len(each.content), _HEAD // len(parts))) for each in parts)
-        importer = imports.Importer(
-            document.path, document.language, self.question.reader.folders, {*extracts.names(head)}
-        )
+        importer = imports.Importer(document.path, document.language, reader.folders, {*extracts.names(head)})
         specifiers = sorted(extracts.specifiers(head, document.language, document.path), key=self.specifier_nearness)
-        paths = (path for each in specifiers for path in imports.resolve(each, importer, self.question.reader))
-        for path in dict.fromkeys((*paths, *imports.neighbours(importer, self.question.reader))):
+        opened = {each.place: each for each in around.others}
+        named = (path for each in specifiers for path in imports.resolve(each, importer, reader))
+        for path in _each_once(chain(named, imports.neighbours(importer, reader))):
             if self.expired():
                 self.left_out.append(LeftOut("imports", path, "the time was over"))
                 return
-            text = self.text_of("imports", path, opened.get(path))
-            if text:
+            if text := self.text_of("imports", path, opened.get(path)):
                 yield from self.defined(path, text)
 
     def specifier_nearness(self, specifier: str) -> float:
@@ -290,7 +284,10 @@ class _Search:
         """What a file defines, by how near to the cursor it is named."""
         rest: list[str] = []
         for entry in extracts.entries(text, path):
-            nearness = max(self.near.get(entry.name, 0.0), 0.8 * self.nearness(entry.inner))
+            # Large classes have some common name or other in them: what counts is how many are named here.
+            shared = len(entry.inner & self.near.keys()) / max(1, len(entry.inner))
+            inner = self.nearness(entry.inner) * min(0.8, 0.2 + 2 * shared)
+            nearness = max(self.near.get(entry.name, 0.0), inner)
             if nearness:
                 why = f"{entry.name} is imported, and it or what it has is named near the cursor"
                 score = _WORTH["imports"] * nearness
@@ -305,11 +302,10 @@ class _Search:
 
     def alike(self) -> Iterator[Choice]:
         """The parts of other open documents that share most names with the text around the cursor."""
-        for age, other in enumerate(
-            self.question.around.others[: max(1, self.question.limits.files // 2)]
-        ):  # the rest is for imports
+        document, limits = self.question.document, self.question.limits
+        for age, other in enumerate(self.question.around.others[: limits.files]):
             place = other.place
-            if other.uri == self.question.document.uri or (other.path and other.path == self.question.document.path):
+            if other.uri == document.uri or (other.path and other.path == document.path):
                 continue
             if self.expired():
                 self.left_out.append(LeftOut("documents", place, "the time was over"))
@@ -335,9 +331,14 @@ class _Search:
     # What they share
 
     @property
+    def half(self) -> int:
+        """Characters of half the budget: no excerpt is to take the room of all others."""
+        return int(self.question.limits.tokens * _TOKEN / 2)
+
+    @property
     def window_lines(self) -> int:
-        """How long a window may be, so that two fit into the budget."""
-        return max(_LINES[0], min(_LINES[1], int(self.question.limits.tokens * _TOKEN / 2 / 40)))
+        """How long a window may be."""
+        return max(_LINES[0], min(_LINES[1], self.half // 40))
 
     def likeness(self, names: frozenset[str]) -> float:
         """Jaccard similarity of some names to those as close to the cursor as a window is long; nearer ones weigh more."""
@@ -349,9 +350,8 @@ class _Search:
         return max((self.near.get(name, 0.0) for name in names), default=0.0)
 
     def cut(self, text: str) -> str:
-        """Whole lines, no more than half of the budget: one excerpt is not to take the room of all others."""
-        room = int(self.question.limits.tokens * _TOKEN / 2)
-        return text if len(text) <= room else text[: max(0, text.rfind("\n", 0, room))]
+        """Whole lines, no more than half of the budget."""
+        return text if len(text) <= self.half else text[: max(0, text.rfind("\n", 0, self.half))]
 
     def shown(self, place: str) -> str:
         """A path as the model is told it: from the workspace's folder on."""
@@ -364,47 +364,53 @@ class _Search:
         """The text of a file, as the editor has it if it is open there, or "" and an entry in `left_out`."""
         if place in self.looked:
             return self.looked[place]
-        if len(self.looked) >= self.question.limits.files:
-            self.left_out.append(LeftOut(source, place, f"over {self.question.limits.files} files"))
+        files, size = self.question.limits.files, self.question.limits.bytes
+        if source == "imports" and "documents" in self.question.sources:  # leave room for those
+            files, size = files - min(files // 2, len(self.question.around.others)), size // 2
+        if len(self.looked) >= files:
+            self.left_out.append(LeftOut(source, place, f"over {files} files"))
             return ""
-        if opened is None:
-            look = self.question.reader.look(place)
-        elif reason := self.question.forbidden(opened.path) if opened.path else "":
-            look = Look("", reason)
-        else:
-            look = Look(opened.content.slice(0, min(len(opened.content), FILE_BYTES)))
-        if not look.refusal and sum(map(len, self.looked.values())) + len(look.text) > self.question.limits.bytes:
-            look = Look("", f"over {self.question.limits.bytes} characters were read")
+        look = self.look(place, opened)
+        if sum(map(len, self.looked.values())) + len(look.text) > size:
+            look = Look("", f"over {size} characters were read")
         if look.refusal:
             self.left_out.append(LeftOut(source, place, look.refusal))
-            return ""
         self.looked[place] = look.text
         return look.text
+
+    def look(self, place: str, opened: Document | None) -> Look:
+        """What the editor has, else what the workspace has."""
+        if opened is None:
+            return self.question.reader.look(place)
+        if opened.path and (reason := self.question.forbidden(opened.path)):
+            return Look("", reason)
+        return Look(opened.content.slice(0, min(len(opened.content), FILE_BYTES)))
 
     def picked(self, offers: list[Choice]) -> Chosen:
         """The best of what was offered, as far as it fits, nothing twice."""
         chosen: list[Choice] = []
-        room, seen = self.question.limits.tokens, extracts.substance(self.own)
+        redacted, room, seen = self.question.redacted, self.question.limits.tokens, extracts.substance(self.own)
         for offer in sorted(offers, key=lambda each: -each.score):
             lines = extracts.substance(offer.text)
-            repeated = len(lines & seen) / len(lines) if lines else 0.0
+            repeated = len(lines & seen) / len(lines) if lines and offer.source in _OF_FILES else 0.0
             again = any(each.place == offer.place and each.source != offer.source for each in chosen)
-            if offer.source not in ("edits", "diagnostics") and repeated >= (_REPEATED / 2 if again else _REPEATED):
+            clean = replace(offer, title=redacted(offer.title), text=redacted(offer.text))
+            if repeated >= (_REPEATED / 2 if again else _REPEATED):
                 self.left_out.append(LeftOut(offer.source, offer.place, "the model sees these lines already"))
-            elif offer.tokens > room:
-                self.left_out.append(
-                    LeftOut(offer.source, offer.place, f"over the budget of {self.question.limits.tokens} tokens")
-                )
+            elif clean.tokens > room:
+                why = f"over the budget of {self.question.limits.tokens} tokens"
+                self.left_out.append(LeftOut(offer.source, offer.place, why))
             else:
-                room -= offer.tokens
+                room -= clean.tokens
                 seen |= lines
-                clean = Choice(
-                    offer.source,
-                    offer.place,
-                    self.question.redacted(offer.title),
-                    self.question.redacted(offer.text),
-                    offer.score,
-                    offer.why,
-                )
                 chosen.append(clean)
         return Chosen(tuple(reversed(chosen)), tuple(dict.fromkeys(self.left_out)))
+
+
+def _each_once(paths: Iterable[str]) -> Iterator[str]:
+    """As they come, so that nothing is looked up that nobody asks for any more."""
+    seen: set[str] = set()
+    for path in paths:
+        if path not in seen:
+            seen.add(path)
+            yield path

@@ -173,7 +173,7 @@ def test_no_more_files_than_allowed_are_looked_at() -> None:
     found = chosen(here, Around(others=opened), disk, limits=Limits(files=4))
     looked = sum(other.content.taken > 0 for other in opened) + len(disk.asked)
     assert looked == 4
-    assert {each.why for each in found.left_out if each.source == "imports"} == {"over 4 files"}
+    assert {each.why for each in found.left_out if each.source == "imports"} == {"over 2 files"}
     assert chosen(here, Around(others=opened), disk, limits=Limits(files=0)).choices == ()
 
 
@@ -190,7 +190,7 @@ def test_cells_of_another_notebook_are_documents_of_their_own() -> None:
 
 def test_no_more_bytes_than_allowed_are_used() -> None:
     disk = Disk({"m1.py": "def one(): pass\n" * 20, "m2.py": "def two(): pass\n" * 20})
-    found = chosen("import m1, m2\n|\n", disk=disk, limits=Limits(bytes=400))
+    found = chosen("import m1, m2\n|\n", disk=disk, limits=Limits(bytes=800))
     assert {each.place for each in found.choices} == {"/project/m1.py"}
     assert [(each.place, each.why) for each in found.left_out] == [("/project/m2.py", "over 400 characters were read")]
 
