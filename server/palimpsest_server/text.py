@@ -11,7 +11,6 @@ import io
 from bisect import bisect_left, bisect_right
 from functools import cached_property
 from itertools import accumulate
-from operator import attrgetter
 
 from lsprotocol import types
 
@@ -59,14 +58,22 @@ class _Chunk:
 class Text:
     """An immutable text. Equal texts are equal; two texts that an edit lies between share their chunks."""
 
-    def __init__(self, chunks: tuple[_Chunk, ...]) -> None:
-        assert chunks, "an empty text is one empty chunk"
+    def __init__(self, chunks: tuple[_Chunk, ...], offsets: list[int], lines: list[int]) -> None:
+        """An empty text is one empty chunk.
+
+        offsets: where each chunk begins, and the length of the text. lines: how many line ends lie before each
+        chunk, and how many there are.
+        """
         self._chunks = chunks
+        self._offsets = offsets
+        self._lines = lines
 
     @staticmethod
     def of(text: str) -> Text:
         """The text of a string."""
-        made = Text(_cut(text))
+        chunks = _cut(text)
+        sizes, line_ends = _figures(chunks)
+        made = Text(chunks, [*accumulate(sizes, initial=0)], [*accumulate(line_ends, initial=0)])
         made._whole = text
         return made
 
@@ -118,14 +125,20 @@ class Text:
         head = chunks[first].text[: start - offsets[first]]
         middle = f"{head}{new}{chunks[last].text[end - offsets[last] :]}"
         last += 1
-        # A piece that is small goes to a neighbour, and no line end may lie in two chunks.
-        while last < len(chunks) and (len(middle) < _SMALLEST or middle.endswith("\r")):
+        # A small piece goes to a neighbour, and no line end may lie in two chunks.
+        while last < len(chunks) and (len(middle) < _SMALLEST or _parted(middle, chunks[last].text)):
             middle += chunks[last].text
             last += 1
-        while first > 0 and (len(middle) < _SMALLEST or middle.startswith("\n")):
+        while first > 0 and (len(middle) < _SMALLEST or _parted(chunks[first - 1].text, middle)):
             first -= 1
             middle = chunks[first].text + middle
-        return Text(chunks[:first] + _cut(middle) + chunks[last:])
+        cut = _cut(middle)
+        sizes, line_ends = _figures(cut)
+        return Text(
+            chunks[:first] + cut + chunks[last:],
+            _with(offsets, first, last, sizes),
+            _with(self._lines, first, last, line_ends),
+        )
 
     # Lines and positions
 
@@ -198,16 +211,6 @@ class Text:
 
     # Where the chunks are
 
-    @cached_property
-    def _offsets(self) -> list[int]:
-        """Where each chunk begins, and the length of the text."""
-        return list(accumulate(map(attrgetter("size"), self._chunks), initial=0))
-
-    @cached_property
-    def _lines(self) -> list[int]:
-        """How many line ends lie before each chunk, and how many there are."""
-        return list(accumulate(map(attrgetter("line_ends"), self._chunks), initial=0))
-
     def _chunk_at(self, offset: int) -> int:
         """The chunk that has the character at an offset; the last one for the end of the text."""
         assert 0 <= offset <= len(self), "an offset of this text"
@@ -228,6 +231,24 @@ class Text:
             return chunk.text, chunk.units(encoding)
         piece = chunk.text[start - at : end - at]
         return piece, wire.units_in(piece, encoding)
+
+
+def _figures(chunks: tuple[_Chunk, ...]) -> tuple[list[int], list[int]]:
+    """The chunks' sizes and numbers of line ends."""
+    return [chunk.size for chunk in chunks], [chunk.line_ends for chunk in chunks]
+
+
+def _with(sums: list[int], first: int, last: int, new: list[int]) -> list[int]:
+    """Sums over chunks, with chunks of other figures in place of those from `first` to before `last`."""
+    middle = accumulate(new, initial=sums[first])
+    more = sums[first] + sum(new) - sums[last]
+    rest = sums[last + 1 :]
+    return [*sums[:first], *middle, *([each + more for each in rest] if more else rest)]
+
+
+def _parted(before: str, after: str) -> bool:
+    """A line end lies in both pieces."""
+    return before.endswith("\r") and after.startswith("\n")
 
 
 def _cut(text: str) -> tuple[_Chunk, ...]:

@@ -1,5 +1,7 @@
 """A text in chunks against a plain string: the same characters and positions, whatever is edited."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -59,9 +61,7 @@ def test_no_chunk_is_large_and_none_parts_a_line_end(text, data):
     pieces = [chunk.text for chunk in chunked._chunks]
     assert all(len(piece) <= 17 for piece in pieces)
     assert all(pieces) or pieces == [""]
-    assert not any(
-        one.endswith("\r") and other.startswith("\n") for one, other in zip(pieces, pieces[1:], strict=False)
-    )
+    assert not any(one.endswith("\r") and other.startswith("\n") for one, other in pairwise(pieces))
     assert chunked.line_count == len([*wire._LINE_END.finditer(plain)]) + 1
 
 
