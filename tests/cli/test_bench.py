@@ -11,10 +11,10 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lsprotocol import types
 
 from palimpsest_engine import EngineSettings, PalimpsestError
 from palimpsest_server.cli import bench, figures, measure, replay, stand_ins
+from palimpsest_server.cli.editor import Editor, Place
 
 from .conftest import Palimpsest
 
@@ -60,14 +60,14 @@ def test_a_real_server_is_measured() -> None:
 
 def test_a_late_answer_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     answers: list[bool] = []
-    ask = measure._Editor._ask
+    ask = Editor.suggested
 
-    async def noted(self: measure._Editor, position: types.Position) -> str:
-        text = await ask(self, position)
+    async def noted(self: Editor, uri: str, cursor: Place) -> str:
+        text = await ask(self, uri, cursor)
         answers.append(bool(text))
         return text
 
-    monkeypatch.setattr(measure._Editor, "_ask", noted)
+    monkeypatch.setattr(Editor, "suggested", noted)
     slow = stand_ins.command("scripted", script=["value"], steps=2, step_seconds=0.05)
     measure.observe(slow, {"answerWithinMs": 0}, DOCUMENT, 2)
     assert answers == [False, True] * 6  # before the character and after it
@@ -78,6 +78,11 @@ def test_a_foretold_character_is_not_timed() -> None:
     seen = measure.observe(stand_ins.command("scripted", script=[so_far[-1] + "x"]), {}, DOCUMENT, 3)
     assert seen.foretold >= 1
     assert len(seen.keystrokes) <= 3
+
+
+def test_an_empty_answer_with_nothing_to_come_is_not_waited_for() -> None:
+    seen = measure.observe(stand_ins.command("scripted", script=[""]), {}, DOCUMENT, 3)
+    assert (len(seen.keystrokes), seen.foretold) == (3, 0)
 
 
 def test_a_server_whose_engine_fails_is_an_error() -> None:
@@ -161,13 +166,13 @@ def test_memory_is_measured_over_files_that_come_and_go() -> None:
 
 
 def test_the_share_is_what_the_server_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def counters(self: replay.Editor) -> dict[str, int]:
+    async def counters(self: Editor) -> dict[str, int]:
         return {"model": 2}
 
-    some = dict(list(replay.sessions().items())[-2:])
+    some = {name: replay.sessions()[name] for name in ("widget", "module")}
     monkeypatch.setattr(replay, "sessions", lambda: some)
-    monkeypatch.setattr(replay.Editor, "counters", counters)
-    share = figures.model_share(8)
+    monkeypatch.setattr(Editor, "counters", counters)
+    share = figures.model_share(5)
     assert share["sessions"].keys() == some.keys()
-    assert share["keystrokes"] == 16
-    assert (share["all"], share["never_right"]) == (0.25, 0.25)
+    assert share["keystrokes"] == 10
+    assert (share["all"], share["never_right"]) == (0.4, 0.4)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from palimpsest_engine import FillRequest, PalimpsestError, Span
 from palimpsest_server.cli import figures, replay, stand_ins
+from palimpsest_server.cli.editor import connected
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "sessions"
 SESSIONS = replay.sessions()
@@ -69,7 +70,7 @@ LINES = """{"at":0,"open":{"name":"a.py","language":"python","text":""}}
 
 async def test_accepting_saves_the_keystrokes_it_replaces(monkeypatch: pytest.MonkeyPatch) -> None:
     command = stand_ins.command("scripted", script=["b()"])
-    async with replay.editor(command, {"debounceMs": 0}) as editor:
+    async with connected(command, {"debounceMs": 0}) as editor:
         changes: list[tuple[Any, ...]] = []
         send = editor.change
         monkeypatch.setattr(editor, "change", lambda *given: (changes.append(given[1:]), send(*given)))
@@ -88,7 +89,7 @@ async def test_accepting_saves_the_keystrokes_it_replaces(monkeypatch: pytest.Mo
 @pytest.mark.parametrize("wrong", ["bc", "b)(", "xyz"])
 async def test_what_is_not_wanted_is_not_accepted(wrong: str) -> None:
     command = stand_ins.command("scripted", script=[wrong])
-    async with replay.editor(command, {"debounceMs": 0}) as editor:
+    async with connected(command, {"debounceMs": 0}) as editor:
         going = replay.Replay(editor, replay.parse(LINES), "file:///a.py")
         await going.run(speed=100)
     assert (going.text, going.notes.accepted, going.notes.keystrokes) == ("ab()", 0, 6)
@@ -98,7 +99,7 @@ async def test_what_is_not_wanted_is_not_accepted(wrong: str) -> None:
 async def test_a_session_goes_through_a_real_server(name: str) -> None:
     session = replay.first_keystrokes(SESSIONS[name], 60)
     command = stand_ins.command("foresight", text=replay.final_text(SESSIONS[name]), share=1.0)
-    async with replay.editor(command, {"debounceMs": 0}) as editor:
+    async with connected(command, {"debounceMs": 0}) as editor:
         going = replay.Replay(editor, session, "file:///a")
         while not going.over:
             going.step()
@@ -112,7 +113,7 @@ async def test_a_session_goes_through_a_real_server(name: str) -> None:
 async def test_a_server_that_does_not_count_is_an_error(
     status: dict[str, Any], expected: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with replay.editor(stand_ins.command("scripted"), {}) as editor:
+    async with connected(stand_ins.command("scripted"), {}) as editor:
 
         async def answer(*_: object) -> dict[str, Any]:
             return status
@@ -127,13 +128,13 @@ async def test_a_server_that_does_not_count_is_an_error(
 
 
 async def test_a_server_that_ends_is_an_error() -> None:
-    with pytest.raises(PalimpsestError, match="the server has ended"):
-        async with replay.editor((sys.executable, "-c", "print()"), {}):
+    with pytest.raises(PalimpsestError, match="the server has ended: no luck today"):
+        async with connected((sys.executable, "-c", "import sys; sys.exit('no luck today')"), {}):
             pass
 
 
 async def test_what_a_server_refuses_is_an_error() -> None:
-    async with replay.editor(stand_ins.command("scripted"), {}) as editor:
+    async with connected(stand_ins.command("scripted"), {}) as editor:
         with pytest.raises(PalimpsestError, match="the server answered"):
             await editor.request("no/such", None)
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from palimpsest_engine import PalimpsestError
 from palimpsest_server.cli import replay, stand_ins
+from palimpsest_server.cli.editor import Editor, Place, connected
 
 _URI = "file:///bench/ledger.py"
 _AT_ONCE = {"debounceMs": 0}  # each keystroke reaches the engine
@@ -38,7 +39,7 @@ def typing(document: str, requests: int) -> dict[str, float]:
     """A keystroke and the request behind it, until that is answered by an engine that takes no time."""
 
     async def run() -> list[float]:
-        async with replay.editor(stand_ins.command("scripted", script=["value"]), _AT_ONCE) as editor:
+        async with connected(stand_ins.command("scripted", script=["value"]), _AT_ONCE) as editor:
             return await _typed(editor, document, replay.behind((0, 0), document), document, requests)
 
     return percentiles(asyncio.run(run()), 50, 95, 99)
@@ -49,13 +50,13 @@ def big_file(document: str, size: int, keystrokes: int) -> dict[str, float]:
     half = document * (size // (2 * len(document)) + 1)
 
     async def run() -> list[float]:
-        async with replay.editor(stand_ins.command("scripted", script=["value"]), _AT_ONCE) as editor:
+        async with connected(stand_ins.command("scripted", script=["value"]), _AT_ONCE) as editor:
             return await _typed(editor, half + half, replay.behind((0, 0), half), document, keystrokes)
 
     return percentiles(asyncio.run(run()), 50, 99)
 
 
-async def _typed(editor: replay.Editor, text: str, cursor: replay.Place, keys: str, count: int) -> list[float]:
+async def _typed(editor: Editor, text: str, cursor: Place, keys: str, count: int) -> list[float]:
     """Type at a place, over and over the same keys; milliseconds of each keystroke. The first ones only warm up."""
     editor.open(_URI, "python", text)
     took = list[float]()
@@ -64,7 +65,7 @@ async def _typed(editor: replay.Editor, text: str, cursor: replay.Place, keys: s
         begun = time.perf_counter()
         editor.change(_URI, turn + 2, cursor, cursor, key)
         cursor = replay.behind(cursor, key)
-        await asyncio.wait_for(editor.inline(_URI, cursor)[1], 60)
+        await editor.suggested(_URI, cursor)
         took.append((time.perf_counter() - begun) * 1000)
     return took[10:]
 
@@ -74,20 +75,20 @@ def along(document: str, keystrokes: int) -> dict[str, float]:
 
     async def run() -> list[float]:
         took = list[float]()
-        async with replay.editor(stand_ins.command("scripted", script=[_FORETOLD]), _AT_ONCE) as editor:
+        async with connected(stand_ins.command("scripted", script=[_FORETOLD]), _AT_ONCE) as editor:
             editor.open(_URI, "python", document)
             line, version = document.count("\n"), 1
             while len(took) < keystrokes:
                 line, version = line + 1, version + 1
                 editor.change(_URI, version, (line - 1, 0), (line - 1, 0), "\n")
-                left = await _suggested(editor, (line, 0))
+                left = await editor.suggested(_URI, (line, 0))
                 if not left:
                     raise PalimpsestError("nothing was suggested that could be typed along")
                 for column, key in enumerate(left[:-1]):
                     begun = time.perf_counter()
                     version += 1
                     editor.change(_URI, version, (line, column), (line, column), key)
-                    rest = await _suggested(editor, (line, column + 1))
+                    rest = await editor.suggested(_URI, (line, column + 1))
                     took.append((time.perf_counter() - begun) * 1000)
                     if rest != left[column + 1 :]:
                         raise PalimpsestError(
@@ -96,12 +97,6 @@ def along(document: str, keystrokes: int) -> dict[str, float]:
         return took
 
     return percentiles(asyncio.run(run()), 50, 99)
-
-
-async def _suggested(editor: replay.Editor, cursor: replay.Place) -> str:
-    answer = await asyncio.wait_for(editor.inline(_URI, cursor)[1], 60)
-    items = answer.get("items") if isinstance(answer, dict) else answer
-    return str(items[0]["insertText"]) if items else ""
 
 
 def model_share(keystrokes: int | None) -> dict[str, Any]:
@@ -146,7 +141,7 @@ async def _share(name: str, session: replay.Session, known: float, ready: asynci
     command = stand_ins.command(
         "foresight", text=replay.final_text(session), share=known, steps=5, step_seconds=_STEP_SECONDS
     )
-    async with replay.editor(command, {"drafts": True}) as editor:
+    async with connected(command, {"drafts": True}) as editor:
         await editor.request("palimpsest/status", None)
         await ready.wait()
         going = replay.Replay(editor, session, f"file:///bench/{replay.opened(session).name}")
@@ -160,9 +155,10 @@ def superseded_steps(document: str, keystrokes: int) -> dict[str, float]:
     async def run(log: Path) -> dict[int, float]:
         command = stand_ins.command("counting", log=str(log), steps=_STEPS, step_seconds=_STEP_SECONDS)
         sent = dict[int, float]()  # by the length of the text that the keystroke ended
-        async with replay.editor(command, _AT_ONCE) as editor:
+        async with connected(command, _AT_ONCE) as editor:
             editor.open(_URI, "python", document)
             cursor = replay.behind((0, 0), document)
+            await editor.suggested(_URI, cursor)  # by then the server has loaded what it loads late
             for turn in range(keystrokes):
                 sent[len(document) + turn] = time.monotonic()
                 editor.change(_URI, turn + 2, cursor, cursor, "x")
@@ -191,7 +187,7 @@ def memory_growth(hours: float) -> dict[str, float]:
         hour = int(hours * _HOUR / seconds)
         minute = min(int(60 / seconds), hour - 1)
         after_minute, files = 0.0, len(sessions)
-        async with replay.editor(stand_ins.command("scripted", script=[stand_ins.WRONG]), _AT_ONCE) as editor:
+        async with connected(stand_ins.command("scripted", script=[stand_ins.WRONG]), _AT_ONCE) as editor:
             going = [replay.Replay(editor, each, f"file:///bench/{turn}") for turn, each in enumerate(sessions)]
             for turn in range(hour):
                 which = turn % len(going)

@@ -12,19 +12,17 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import psutil
-from lsprotocol import types
-from pygls.lsp.client import LanguageClient
-
-from palimpsest_engine import PalimpsestError, __version__
+from palimpsest_engine import PalimpsestError
+from palimpsest_server.cli.editor import Editor, Place, connected
 
 _URI = "file:///bench/ledger.py"
 _PATIENCE_SECONDS = 600.0
+_LOOK_SECONDS = 0.02
 _LONG_ENOUGH = 12  # characters of code on a line to type into
 
 
@@ -86,25 +84,26 @@ def observe(command: Sequence[str], section: dict[str, Any], text: str, keystrok
 
 async def _observe(command: Sequence[str], section: dict[str, Any], text: str, keystrokes: int) -> Session:
     begun = time.perf_counter()
-    async with _editor(command, section) as editor:
+    async with connected(command, section | {"drafts": True, "debounceMs": 0}) as editor:
         initialized = time.perf_counter()
-        status = await editor.until_ready()
+        typist = _Typist(editor)
+        status = await typist.until_ready()
         ready = time.perf_counter()
         notes, foretold = list[Keystroke](), 0
         plan = typing(text, 2 * keystrokes + 2)
         for line, so_far in (*plan[::2], *plan[1::2]):  # as many again, for those that are foretold
             if len(notes) > keystrokes:
                 break
-            note = await editor.type_at(text, line, so_far)
+            note = await typist.type_at(text, line, so_far)
             if note is None:
                 foretold += 1
             else:
                 notes.append(note)
-        memory = psutil.Process(editor.pid).memory_info().rss / 1e6
+        memory = editor.resident_mb
     # The first one pays for what is done once (kernels chosen, grammars loaded).
     return Session(
-        model=status.model,
-        device=status.device,
+        model=status["model"],
+        device=status["device"],
         initialize_ms=(initialized - begun) * 1000,
         ready_ms=(ready - begun) * 1000,
         keystrokes=tuple(notes[1:]),
@@ -113,41 +112,28 @@ async def _observe(command: Sequence[str], section: dict[str, Any], text: str, k
     )
 
 
-class _Editor:
-    """An editor with one document."""
+class _Typist:
+    """Types into one document."""
 
-    def __init__(self, client: LanguageClient) -> None:
-        self._client = client
+    def __init__(self, editor: Editor) -> None:
+        self._editor = editor
         self._version = 0
-        self._open = False
         self._final = asyncio.Event()
-        self._status: asyncio.Queue[Any] = asyncio.Queue()
 
-        def drafted(draft: Any) -> None:
-            if draft.final and draft.version == self._version:
+        def drafted(draft: dict[str, Any]) -> None:
+            if draft["version"] == self._version:
                 self._final.set()
 
-        def told(status: Any) -> None:
-            self._status.put_nowait(status)
+        editor.finals[_URI] = drafted
 
-        client.feature("palimpsest/draft")(drafted)
-        client.feature("palimpsest/status")(told)
-
-    @property
-    def pid(self) -> int:
-        """The server's process id."""
-        server = self._client._server  # pygls has no public way to the process
-        assert server is not None
-        return server.pid
-
-    async def until_ready(self) -> Any:
+    async def until_ready(self) -> dict[str, Any]:
         """Wait for the checkpoint; the status then. Raises PalimpsestError if it cannot be loaded."""
-        while True:
-            status = await asyncio.wait_for(self._status.get(), _PATIENCE_SECONDS)
-            if status.state == "error":
-                raise PalimpsestError(status.reason)
-            if status.state == "ready":
-                return status
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            while (status := await self._status())["state"] != "ready":
+                if status["state"] == "error":
+                    raise PalimpsestError(status["reason"])
+                await asyncio.sleep(_LOOK_SECONDS)
+        return status
 
     async def type_at(self, text: str, line: int, so_far: str) -> Keystroke | None:
         """Type the last character of `so_far` where it belongs, and wait for all that comes of it; None if what was
@@ -155,62 +141,37 @@ class _Editor:
         rows = text.split("\n")
         rows[line] = so_far[:-1]
         self._replace("\n".join(rows))
-        at, after = types.Position(line, len(so_far) - 1), types.Position(line, len(so_far))
+        at, after = (line, len(so_far) - 1), (line, len(so_far))
         _, suggested = await self._settled(at)
         if suggested.startswith(so_far[-1]):
             return None
         self._version += 1
         begun = time.perf_counter()
-        typed = types.TextDocumentContentChangePartial(types.Range(at, at), so_far[-1])
-        self._changed([typed])
+        self._editor.change(_URI, self._version, at, at, so_far[-1])
         first, _ = await self._settled(after)
         return Keystroke((first - begun) * 1000, (time.perf_counter() - begun) * 1000)
 
-    async def _settled(self, position: types.Position) -> tuple[float, str]:
+    async def _settled(self, cursor: Place) -> tuple[float, str]:
         """Ask, and ask again when the final draft has come: when the first answer was there, and the text."""
         self._final.clear()
-        text = await self._ask(position)
+        text = await self._editor.suggested(_URI, cursor)
         first = time.perf_counter()
-        if not text:
-            await asyncio.wait_for(self._final.wait(), _PATIENCE_SECONDS)
-            text = await self._ask(position)
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            # Where nothing is under way, the empty answer was the last word.
+            while not text and not self._final.is_set() and (await self._status())["state"] != "ready":
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._final.wait(), _LOOK_SECONDS)
+        if not text and self._final.is_set():
+            text = await self._editor.suggested(_URI, cursor)
         return first, text
 
     def _replace(self, text: str) -> None:
         self._version += 1
-        if self._open:
-            self._changed([types.TextDocumentContentChangeWholeDocument(text)])
+        if self._version == 1:
+            self._editor.open(_URI, "python", text)
         else:
-            self._open = True
-            item = types.TextDocumentItem(_URI, "python", self._version, text)
-            self._client.text_document_did_open(types.DidOpenTextDocumentParams(item))
+            self._editor.replace(_URI, self._version, text)
 
-    def _changed(self, changes: list[types.TextDocumentContentChangeEvent]) -> None:
-        document = types.VersionedTextDocumentIdentifier(self._version, _URI)
-        self._client.text_document_did_change(types.DidChangeTextDocumentParams(document, changes))
-
-    async def _ask(self, position: types.Position) -> str:
-        """Ask as an editor does while somebody types; the text suggested, or ""."""
-        context = types.InlineCompletionContext(types.InlineCompletionTriggerKind.Automatic)
-        params = types.InlineCompletionParams(context, types.TextDocumentIdentifier(_URI), position)
-        answer = await self._client.text_document_inline_completion_async(params)
-        items = answer.items if isinstance(answer, types.InlineCompletionList) else answer
-        return str(items[0].insert_text) if items else ""
-
-
-@asynccontextmanager
-async def _editor(command: Sequence[str], section: dict[str, Any]) -> AsyncIterator[_Editor]:
-    """An editor with a server that has answered `initialize`; the server is shut down at the end."""
-    client = LanguageClient("palimpsest-bench", __version__)
-    editor = _Editor(client)
-    await client.start_io(*command)
-    try:
-        options = {"palimpsest": section | {"drafts": True}}
-        params = types.InitializeParams(types.ClientCapabilities(), initialization_options=options)
-        await client.initialize_async(params)
-        client.initialized(types.InitializedParams())
-        yield editor
-        await client.shutdown_async(None)
-    finally:
-        client.exit(None)
-        await client.stop()  # type: ignore[no-untyped-call]
+    async def _status(self) -> dict[str, Any]:
+        status: dict[str, Any] = await self._editor.request("palimpsest/status", None)
+        return status

@@ -1,7 +1,4 @@
-"""Replays typing sessions against a server process, as an editor does it; knows the protocol, nothing of engines.
-
-The client is our own, a page long: it has to cost less than the server it measures.
-"""
+"""Replays typing sessions in an editor that asks after each keystroke; knows nothing of engines."""
 
 from __future__ import annotations
 
@@ -9,20 +6,14 @@ import asyncio
 import importlib.resources
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import psutil
-
 from palimpsest_engine import PalimpsestError
+from palimpsest_server.cli.editor import Editor, Place, position_of, text_of
 
-Place = tuple[int, int]  # line and character; the sessions are ASCII, so those are code points
-
-_INLINE = "textDocument/inlineCompletion"
-_PATIENCE_SECONDS = 60.0
 _LOOK_AHEAD = 200  # keystrokes: as far as a suggestion may reach
 
 
@@ -132,129 +123,6 @@ def first_keystrokes(session: Session, count: int | None) -> Session:
     return session if count is None or count >= len(typed) else session[: typed[count]]
 
 
-class Editor:
-    """Speaks to one server over its standard streams. Drafts and the status are kept as they come."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-        self._pending: dict[int, asyncio.Future[Any]] = {}
-        self._last = 0
-        self.finals: dict[str, Any] = {}  # by URI: called when the final draft comes
-        self._reading = asyncio.create_task(self._read())
-
-    @property
-    def resident_mb(self) -> float:
-        """Resident memory of the server, in millions of bytes."""
-        return float(psutil.Process(self._process.pid).memory_info().rss) / 1e6
-
-    def notify(self, method: str, params: Any) -> None:
-        """Send a notification."""
-        self._send({"jsonrpc": "2.0", "method": method, "params": params})
-
-    def ask(self, method: str, params: Any) -> tuple[int, asyncio.Future[Any]]:
-        """Send a request: its id, and what will have the result or raise a PalimpsestError."""
-        self._last += 1
-        answer = asyncio.get_running_loop().create_future()
-        self._pending[self._last] = answer
-        self._send({"jsonrpc": "2.0", "id": self._last, "method": method, "params": params})
-        return self._last, answer
-
-    async def request(self, method: str, params: Any) -> Any:
-        """Send a request and wait for the result."""
-        return await asyncio.wait_for(self.ask(method, params)[1], _PATIENCE_SECONDS)
-
-    async def counters(self) -> dict[str, int]:
-        """What the server has counted. Raises PalimpsestError if it does not count."""
-        status = await self.request("palimpsest/status", None)
-        counters = status.get("counters")
-        if not isinstance(counters, dict) or "model" not in counters:
-            raise PalimpsestError("the server's status has no counters")
-        return counters
-
-    def open(self, uri: str, language: str, text: str) -> None:
-        """`didOpen`, as version 1."""
-        item = {"uri": uri, "languageId": language, "version": 1, "text": text}
-        self.notify("textDocument/didOpen", {"textDocument": item})
-
-    def close(self, uri: str) -> None:
-        """`didClose`."""
-        self.notify("textDocument/didClose", {"textDocument": {"uri": uri}})
-
-    def change(self, uri: str, version: int, start: Place, end: Place, text: str) -> None:
-        """`didChange` of one range."""
-        change = {"range": {"start": _position(start), "end": _position(end)}, "text": text}
-        document = {"uri": uri, "version": version}
-        self.notify("textDocument/didChange", {"textDocument": document, "contentChanges": [change]})
-
-    def inline(self, uri: str, cursor: Place) -> tuple[int, asyncio.Future[Any]]:
-        """Ask for ghost text as an editor does while somebody types."""
-        document = {"uri": uri}
-        return self.ask(
-            _INLINE, {"textDocument": document, "position": _position(cursor), "context": {"triggerKind": 2}}
-        )
-
-    async def stop(self) -> None:
-        """Shut the server down, in the order of the protocol."""
-        await self.request("shutdown", None)
-        self.notify("exit", None)
-        await asyncio.wait_for(self._process.wait(), _PATIENCE_SECONDS)
-
-    async def end(self) -> None:
-        """End the process, if it has not ended."""
-        self._reading.cancel()
-        with suppress(ProcessLookupError):
-            self._process.kill()
-        await self._process.wait()
-
-    def _send(self, message: dict[str, Any]) -> None:
-        assert self._process.stdin is not None
-        body = json.dumps(message).encode()
-        self._process.stdin.write(b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
-
-    async def _read(self) -> None:
-        assert self._process.stdout is not None
-        try:
-            while header := await self._process.stdout.readuntil(b"\r\n\r\n"):
-                fields = dict(line.split(b": ", 1) for line in header.strip().split(b"\r\n"))
-                self._take(json.loads(await self._process.stdout.readexactly(int(fields[b"Content-Length"]))))
-        except asyncio.IncompleteReadError:
-            for waiting in self._pending.values():
-                if not waiting.done():
-                    waiting.set_exception(PalimpsestError("the server has ended"))
-
-    def _take(self, message: dict[str, Any]) -> None:
-        match message:
-            case {"method": "palimpsest/draft", "params": {"uri": uri, "final": True}} if uri in self.finals:
-                self.finals[uri](message["params"])
-            case {"method": _, "id": asked}:
-                self._send({"jsonrpc": "2.0", "id": asked, "result": None})
-            case {"id": int(answered)} if not (waiting := self._pending.pop(answered)).done():
-                if "error" in message:
-                    waiting.set_exception(PalimpsestError(f"the server answered: {message['error'].get('message')}"))
-                else:
-                    waiting.set_result(message.get("result"))
-
-
-def _position(place: Place) -> dict[str, int]:
-    return {"line": place[0], "character": place[1]}
-
-
-@asynccontextmanager
-async def editor(command: Sequence[str], section: dict[str, Any]) -> AsyncIterator[Editor]:
-    """An editor with a server that is ready to be typed into; section: the settings."""
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, limit=2**26)
-    connected = Editor(process)
-    try:
-        options = {"processId": None, "capabilities": {}, "initializationOptions": {"palimpsest": section}}
-        await connected.request("initialize", options | {"rootUri": None})
-        connected.notify("initialized", {})
-        yield connected
-        await connected.stop()
-    finally:
-        await connected.end()
-
-
 @dataclass(slots=True)
 class Notes:
     """What a replay was like. answer_ms: from a keystroke to its answer, for those that were not cancelled.
@@ -325,7 +193,7 @@ class Replay:
         """Wait for the answer that is still to come."""
         if self._asked is not None:
             with suppress(PalimpsestError):
-                await asyncio.wait_for(asyncio.shield(self._asked[1]), _PATIENCE_SECONDS)
+                await asyncio.shield(self._asked[1])
 
     def close(self) -> None:
         """Close the document."""
@@ -358,12 +226,9 @@ class Replay:
                 return
             if begun is not None:
                 self.notes.answer_ms.append((time.perf_counter() - begun) * 1000)
-            result = done.result()
-            items = result.get("items") if isinstance(result, dict) else result
-            at_cursor = [item for item in items or () if item["range"]["start"] == _position(self._cursor)]
-            if at_cursor:
+            if text := text_of(done.result()):
                 self.notes.shown += not self._suggested
-                self._suggested = at_cursor[0]["insertText"]
+                self._suggested = text
 
         answer.add_done_callback(take)
 
@@ -374,7 +239,7 @@ class Replay:
 
     def _final(self, draft: dict[str, Any]) -> None:
         waiting = self._asked is not None and not self._asked[1].done()
-        here = draft["version"] == self._version and draft["position"] == _position(self._cursor)
+        here = draft["version"] == self._version and draft["position"] == position_of(self._cursor)
         if here and draft["text"] and not waiting:
             self._ask()
 

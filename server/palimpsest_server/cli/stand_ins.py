@@ -61,9 +61,10 @@ class Counting(ScriptedEngine):
         self._jobs: list[tuple[int, list[float]]] = []
 
     def submit(self, request: FillRequest, on_draft: Callable[[Draft], None] | None = None) -> Job:
-        """Play, and take notes."""
+        """Play, and take notes, unless nobody has asked for it yet."""
         begun = [time.monotonic()]
-        self._jobs.append((len(request.text), begun))
+        if not request.speculative:
+            self._jobs.append((len(request.text), begun))
         job: Job | None = None
 
         def drafted(draft: Draft) -> None:
