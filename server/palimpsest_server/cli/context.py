@@ -1,0 +1,148 @@
+"""`palimpsest context`: exactly what the model would see for a place, and where each part of it is from."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from palimpsest_engine import EngineSettings, FillRequest
+from palimpsest_engine.grammars import language_of
+from palimpsest_engine.seen import Seen, seen
+from palimpsest_server import context, ignore
+from palimpsest_server.cli import files, places
+from palimpsest_server.text import Text
+from palimpsest_server.workspace import Workspace
+
+_ROOTS = (".git", ".hg", "pyproject.toml", "package.json", "go.mod", "Cargo.toml")
+
+
+def _sources(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[context.Source, ...] | None:
+    if value is None:
+        return None
+    named = context.SOURCES if value == "all" else tuple(filter(None, value.split(",")))
+    if strange := set(named) - set(context.SOURCES):
+        raise click.BadParameter(f"expected all, or some of {','.join(context.SOURCES)}, not {min(strange)!r}")
+    return context.known(named)
+
+
+@click.command("context", short_help="Show what the model would see.")
+@click.argument("path", metavar="FILE")
+@click.option("--at", required=True, callback=places.place, metavar="LINE:COL", help="The cursor; both count from 1.")
+@click.option(
+    "--sources",
+    callback=_sources,
+    metavar="A,B",
+    help="all, or some of imports, diagnostics, edits, documents. [default: those that help the checkpoint]",
+)
+@click.option("--open", "opened", multiple=True, metavar="FILE", help="Another document, as if open in the editor.")
+@click.option("--folder", metavar="FOLDER", help="The workspace. [default: the folder above with a .git and the like]")
+@click.option(
+    "--files", "most", type=click.IntRange(0, 64), default=12, show_default=True, help="The most other files."
+)
+@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@click.option("--checkpoint", metavar="NAME", help="A folder, or the name of a downloaded checkpoint.")
+def command(
+    path: str,
+    at: places.Place,
+    sources: tuple[context.Source, ...] | None,
+    opened: tuple[str, ...],
+    folder: str | None,
+    most: int,
+    as_json: bool,
+    checkpoint: str | None,
+) -> None:
+    """Print what the model would see for a cursor in FILE.
+
+    First what it is shown of other places, and why; then the text that it reads and the text pinned behind the hole, read
+    back from the tokens. No weights are loaded, nothing is filled.
+    """
+    document = _document(path)
+    text = str(document.content)
+    span = places.span_of(text, at)
+    settings, request = EngineSettings(checkpoint), FillRequest(text, (span,), path=path)
+    spec = seen(settings, request).spec
+    root = os.path.realpath(folder) if folder else _root(document.path)
+    ignored = ignore.Ignore((Path(root),))
+    question = context.Question(
+        document,
+        span.start,
+        Workspace((root,), lambda each: ignored.reason(Path(each))),
+        context.known(spec.sources) if sources is None else sources,
+        context.Around(others=tuple(map(_document, opened))),
+        context.Limits(spec.elsewhere, most),
+        forbidden=lambda each: ignored.reason(Path(each)),
+        redacted=ignore.redacted,
+    )
+    chosen = context.choose(question)
+    shown = seen(settings, replace(request, context=chosen.excerpts))
+    if as_json:
+        click.echo(json.dumps(_json(path, chosen, shown)))
+    else:
+        click.echo(_page(path, at, chosen, shown, ignored.reason(Path(document.path))).encode(), nl=False)
+
+
+def _document(path: str) -> context.Document:
+    text, real = files.read(path).text, os.path.realpath(path)
+    return context.Document(Path(real).as_uri(), real, language_of(path, None) or "", Text.of(text))
+
+
+def _root(path: str) -> str:
+    """The nearest folder above that looks like a project's, or the file's own."""
+    above = Path(path).parents
+    return str(next((each for each in above if any((each / name).exists() for name in _ROOTS)), above[0]))
+
+
+def _json(path: str, chosen: context.Chosen, shown: Seen) -> dict[str, Any]:
+    return {
+        "format": 1,
+        "file": path,
+        "model": shown.spec.name,
+        "excerpts": [
+            {
+                "source": each.source,
+                "place": each.place,
+                "title": each.title,
+                "text": each.text,
+                "score": round(each.score, 4),
+                "why": each.why,
+                "fits": _fits(each, shown),
+            }
+            for each in chosen.choices
+        ],
+        "left_out": [{"source": each.source, "place": each.place, "why": each.why} for each in chosen.left_out],
+        "reads": shown.context,
+        "tokens": shown.tokens,
+        "most_tokens": shown.spec.context,
+        "begins": shown.begins,
+        "pins": shown.pins,
+    }
+
+
+def _fits(choice: context.Choice, shown: Seen) -> bool:
+    """The choice was made by an estimate; the engine counts the tokens."""
+    return choice.title in shown.context and choice.text.strip("\n") in shown.context
+
+
+def _page(path: str, at: places.Place, chosen: context.Chosen, shown: Seen, refusal: str) -> str:
+    lines = [f"{path} {at.line}:{at.column}, as {shown.spec.name} would see it"]
+    if refusal:
+        lines.append(f"An editor's request here would be refused: {refusal}.")
+    lines += ["", f"Of other places: {len(chosen.choices) or 'nothing'}, the most useful last"]
+    if not shown.spec.sources:
+        lines.append("  (no source was measured to help this checkpoint, so an editor gets none by default)")
+    for each in chosen.choices:
+        room = "" if _fits(each, shown) else "; NOT SHOWN, there is no room for it"
+        lines.append(f"  {each.source}, {each.title}: {each.why}; score {each.score:.2f}{room}")
+        lines += [f"  | {line}" for line in each.text.splitlines()]
+    if chosen.left_out:
+        lines += ["", "Left out:", *(f"  {each.source}, {each.place}: {each.why}" for each in chosen.left_out)]
+    lines += ["", f"It reads {shown.tokens} of at most {shown.spec.context} tokens:", shown.context]
+    if shown.begins:
+        lines += ["", f"What it writes begins with {shown.begins!r}, of which the cursor is at the end."]
+    lines += ["", "Pinned behind the hole:", shown.pins]
+    return "\n".join(lines) + "\n"
