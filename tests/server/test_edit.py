@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from palimpsest_engine import Span
 from palimpsest_server import edit
+from palimpsest_server.text import Text
 
 TEXTS = st.text("a\r\n", max_size=5)  # few characters, so that old and new have much in common
 
@@ -27,6 +28,7 @@ def test_the_edit_writes_the_new_text_into_the_hole_and_nothing_else(before, old
         assert old == new
         return
     assert found.apply(text) == before + new + after
+    assert edit.smallest(Text.of(text), Span(len(before), len(before + old)), new) == found
     assert len(before) <= found.span.start <= found.span.end <= len(before + old)
     assert not splits(text, found.span.start)
     assert not splits(text, found.span.end)

@@ -90,9 +90,10 @@ def test_the_offset_of_any_position(encoding, text, data, line, character):
     assert chunked.line_bounds(line) == wire.line_bounds(plain, line)
 
 
-def test_an_edit_leaves_all_other_chunks_alone():
+@pytest.mark.parametrize("line", ["abcdefg\n", "\n", "abcdefgh", "\r\n", "\r", "漢😀"])
+def test_an_edit_leaves_all_other_chunks_alone(line):
     """What makes an edit quick: the chunks around it are the same objects."""
-    before = Text.of("abcdefg\n" * 100)
+    before = Text.of(line * 500)
     after = before.replaced(400, 401, "x")
     shared = {*map(id, before._chunks)} & {*map(id, after._chunks)}
     assert len(shared) == len(before._chunks) - 1
