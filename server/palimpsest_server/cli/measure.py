@@ -90,8 +90,9 @@ async def _observe(command: Sequence[str], section: dict[str, Any], text: str, k
         status = await typist.until_ready()
         ready = time.perf_counter()
         notes, foretold = list[Keystroke](), 0
-        plan = typing(text, 2 * keystrokes + 2)
-        for line, so_far in (*plan[::2], *plan[1::2]):  # as many again, for those that are foretold
+        plan = typing(text, 4 * keystrokes + 4)
+        # Three times as many again, for those that are foretold.
+        for line, so_far in (each for turn in range(4) for each in plan[turn::4]):
             if len(notes) > keystrokes:
                 break
             note = await typist.type_at(text, line, so_far)
