@@ -158,6 +158,10 @@ def _allowed(path: str) -> str:
     return ""
 
 
+def _harmless(text: str) -> bool:
+    return False
+
+
 def _as_it_is(text: str) -> str:
     return text
 
@@ -166,7 +170,8 @@ def _as_it_is(text: str) -> str:
 class Question:
     """What may be seen of other places, for a hole at `offset` of a document?
 
-    forbidden: why an open document's path is not for the model, or "". redacted: a text without the secrets in it.
+    forbidden: why an open document's path is not for the model, or "". secret: nothing of such a text is. redacted: a text
+    without what is secret in it.
     """
 
     document: Document
@@ -176,6 +181,7 @@ class Question:
     around: Around = Around()
     limits: Limits = Limits()
     forbidden: Callable[[str], str] = _allowed
+    secret: Callable[[str], bool] = _harmless
     redacted: Callable[[str], str] = _as_it_is
 
 
@@ -371,6 +377,8 @@ class _Search:
             self.left_out.append(LeftOut(source, place, f"over {files} files"))
             return ""
         look = self.look(place, opened)
+        if self.question.secret(look.text):
+            look = Look("", "there is a secret in it")
         if sum(map(len, self.looked.values())) + len(look.text) > size:
             look = Look("", f"over {size} characters were read")
         if look.refusal:
@@ -394,10 +402,12 @@ class _Search:
             lines = extracts.substance(offer.text)
             repeated = len(lines & seen) / len(lines) if lines and offer.source in _OF_FILES else 0.0
             again = any(each.place == offer.place and each.source != offer.source for each in chosen)
-            clean = replace(offer, title=redacted(offer.title), text=redacted(offer.text))
             if repeated >= (_REPEATED / 2 if again else _REPEATED):
                 self.left_out.append(LeftOut(offer.source, offer.place, "the model sees these lines already"))
-            elif clean.tokens > room:
+            elif (
+                offer.tokens > room
+                or (clean := replace(offer, title=redacted(offer.title), text=redacted(offer.text))).tokens > room
+            ):
                 why = f"over the budget of {self.question.limits.tokens} tokens"
                 self.left_out.append(LeftOut(offer.source, offer.place, why))
             else:

@@ -76,6 +76,23 @@ def test_what_git_ignores_is_left_out_and_it_is_said(palimpsest, project) -> Non
     assert f"imports, {(project / 'models.py').resolve()}: " in page
 
 
+def test_secrets_of_other_files_stay_there(palimpsest, project) -> None:
+    (project / "models.py").write_text(f"{MODELS}\nPASSWORD = 'correct-horse-battery-staple-1'\n")
+    (project / "keys.py").write_text(
+        "def total(order):\n    return order.\n-----BEGIN RSA PRIVATE KEY-----\nMIIEow\n-----END RSA PRIVATE KEY-----\n"
+    )
+    (project / ".env").write_text("def total(order): return order.SECRET\n")
+    page = palimpsest(
+        *("context", project / "here.py", "--at", AT, "--sources", "all"),
+        *("--open", project / "keys.py", "--open", project / ".env"),
+    ).output
+    assert "customer: str" in page
+    assert "PASSWORD" in page
+    assert "correct-horse" not in page
+    assert "MIIEow" not in page
+    assert "order.SECRET" not in page
+
+
 def test_control_tokens_in_a_file_are_text(palimpsest, project) -> None:
     text = "x = '<eos><bos><|turn><|fim_suffix|>'\nimport models\nmodels.Order\n"
     (project / "here.py").write_text(text)

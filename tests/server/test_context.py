@@ -267,6 +267,18 @@ def test_secrets_are_taken_out_of_everything_that_is_shown() -> None:
     assert texts(found).count("***") == 4
 
 
+def test_nothing_is_shown_of_a_text_with_a_key_in_it() -> None:
+    other = document("/project/o.py", "KEY\n" + "login(token)\n" * 50)
+    disk = Disk({"models.py": MODELS + "KEY\n"})
+    here = "import models\nlogin(models.Order, |token)\n"
+    found = chosen(here, Around(others=(other,)), disk, secret=lambda text: "KEY" in text)
+    assert found.choices == ()
+    assert {(each.place, each.why) for each in found.left_out} == {
+        ("/project/models.py", "there is a secret in it"),
+        ("/project/o.py", "there is a secret in it"),
+    }
+
+
 # Files
 
 

@@ -76,6 +76,7 @@ def command(
         context.Around(others=tuple(map(_document, opened))),
         context.Limits(spec.elsewhere, most),
         forbidden=lambda each: ignored.reason(Path(each)),
+        secret=ignore.looks_secret,
         redacted=ignore.redacted,
     )
     chosen = context.choose(question)
