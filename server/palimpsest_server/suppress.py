@@ -1,0 +1,135 @@
+"""Where nothing is to be offered, and why: rules on a window of text and a path; knows no editor and no model.
+
+A rule answers with a reason, a sentence for the status item, or with "". Only the first rule holds for what people ask
+for themselves; all others keep suggestions away that come by themselves.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Literal
+
+Kind = Literal["code", "comment", "string"]
+
+HEAD = 2_000  # characters of the document's beginning that may say that it was generated
+WINDOW = 8_000  # characters on either side of the cursor
+LARGEST = 20_000_000
+LONGEST_LINE = 5_000
+AVERAGE_LINE = 500
+
+_PROSE = frozenset({"asciidoc", "latex", "markdown", "plaintext", "restructuredtext", "tex"})
+_SEMICOLON_IS_COMMENT = frozenset({"asm", "clojure", "commonlisp", "elisp", "ini", "lisp", "nasm", "racket", "scheme"})
+_GENERATED = (
+    *("*.lock", "*-lock.json", "*-lock.yaml", "*.lockb", "go.sum", "npm-shrinkwrap.json"),
+    *("*.min.js", "*.min.mjs", "*.min.css", "*.bundle.js", "*.map", "*.snap"),
+    *("*_pb2.py", "*_pb2.pyi", "*_pb2_grpc.py", "*.pb.go", "*.pb.cc", "*.pb.h", "*.pb.swift"),
+    *("*.g.dart", "*.freezed.dart", "*.g.cs", "*.designer.cs", "*.generated.*", "*_generated.*"),
+)
+_MARKER = re.compile(r"(?m)^[ \t]*(?://|#|/?\*|--|;|<!--|%)[^\n]*?(@generated\b|DO NOT EDIT)")
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A cursor and what there is to judge it by.
+
+    head: the first `HEAD` characters of the document. before, after: the text around the cursor; no more than `WINDOW`
+    characters of either are looked at. size: the document's length in characters. kind: what stands at the cursor.
+    name: the file's name, "" if it has none. language: the LSP language id. automatic: nobody asked.
+    in_comments: suggestions are wanted in comments and strings. forbidden: why the path is not for the model, or "".
+    """
+
+    before: str
+    after: str
+    head: str
+    size: int
+    name: str = ""
+    language: str = ""
+    kind: Kind = "code"
+    automatic: bool = True
+    in_comments: bool = False
+    forbidden: str = ""
+
+    @property
+    def line(self) -> tuple[str, str]:
+        """The cursor's line, before the cursor and after it."""
+        before, after = self.before[-WINDOW:], self.after[:WINDOW]
+        return re.split("[\r\n]", before)[-1], re.split("[\r\n]", after, maxsplit=1)[0]
+
+
+def reason(spot: Spot) -> str:
+    """Why nothing is to be offered here, or "" if something may be."""
+    rules = RULES if spot.automatic else RULES[:1]
+    return next((found for rule in rules if (found := rule(spot))), "")
+
+
+def secret_or_ignored(spot: Spot) -> str:
+    """The path is none that the model may see."""
+    return spot.forbidden
+
+
+def too_large(spot: Spot) -> str:
+    """Such files are data."""
+    return f"the file has more than {LARGEST:,} characters" if spot.size > LARGEST else ""
+
+
+def generated_by_name(spot: Spot) -> str:
+    """Files that a program writes."""
+    glob = next((glob for glob in _GENERATED if fnmatchcase(spot.name.lower(), glob)), "")
+    return f"the file's name says that it is generated ({glob})" if glob else ""
+
+
+def generated_by_its_word(spot: Spot) -> str:
+    """Files that say in a comment at their beginning that a program wrote them."""
+    said = _MARKER.search(spot.head[:HEAD])
+    return f'the file says that it is generated ("{said[1]}")' if said else ""
+
+
+def minified(spot: Spot) -> str:
+    """Code around here that nobody wrote or reads. Prose may have a paragraph on a line."""
+    around = spot.before[-WINDOW:] + spot.after[:WINDOW]
+    lengths = [len(line) for line in around.split("\n")]
+    if max(lengths) > LONGEST_LINE:
+        return f"the file looks minified (a line of more than {LONGEST_LINE:,} characters)"
+    if len(around) > LONGEST_LINE and sum(lengths) > AVERAGE_LINE * len(lengths) and spot.language not in _PROSE:
+        return f"the file looks minified (its lines have more than {AVERAGE_LINE} characters each)"
+    return ""
+
+
+def in_a_comment_or_string(spot: Spot) -> str:
+    """Prose is not what this is for, unless it is wanted."""
+    if spot.kind == "code" or spot.in_comments:
+        return ""
+    return f"the cursor is in a {spot.kind} (palimpsest.inComments is false)"
+
+
+def in_a_word(spot: Spot) -> str:
+    """What could be inserted there would be wrong."""
+    word = re.fullmatch(r"\w\w", spot.before[-1:] + spot.after[:1])
+    return "the cursor is in the middle of a word" if word else ""
+
+
+def after_a_statement(spot: Spot) -> str:
+    """Behind the last semicolon of a line there is nothing to add; within `for (…;` there is.
+
+    A closing brace is no such end: `else` may follow.
+    """
+    before, after = spot.line
+    if spot.kind != "code" or spot.language in _SEMICOLON_IS_COMMENT or after.strip():
+        return ""
+    ended = before.rstrip().endswith(";") and before.count("(") <= before.count(")")
+    return "the statement before the cursor is complete" if ended else ""
+
+
+RULES: tuple[Callable[[Spot], str], ...] = (
+    secret_or_ignored,
+    too_large,
+    generated_by_name,
+    generated_by_its_word,
+    minified,
+    in_a_comment_or_string,
+    in_a_word,
+    after_a_statement,
+)
