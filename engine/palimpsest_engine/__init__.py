@@ -24,6 +24,7 @@ from palimpsest_engine.errors import (
 )
 from palimpsest_engine.outline import Definition, Outline
 from palimpsest_engine.request import Draft, DraftPiece, Excerpt, Fill, FillRequest, Span, Verdict
+from palimpsest_engine.syntax import judge
 from palimpsest_engine.tidy import tidy
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "Span",
     "UnsupportedCheckpoint",
     "Verdict",
+    "judge",
     "open_engine",
     "tidy",
 ]

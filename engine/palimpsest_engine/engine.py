@@ -38,7 +38,6 @@ class EngineStatus:
 
     languages: LSP language ids that the checkpoint was trained on; empty for all of them (or none loaded yet).
     sources: the kinds of context from elsewhere that were measured to help this checkpoint (`FillRequest.context`).
-    excerpts: the most tokens of it that the checkpoint takes.
     elsewhere: how many tokens of that it has room for.
     """
 
@@ -49,7 +48,6 @@ class EngineStatus:
     exit_code: int = 0
     languages: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
-    excerpts: int = 0
     elsewhere: int = 1024
 
 

@@ -21,6 +21,7 @@ from palimpsest_engine.errors import FillCancelled
 from palimpsest_engine.layout import Layout, lay_out
 from palimpsest_engine.request import Draft, DraftPiece, Fill, FillRequest, Span, Verdict
 from palimpsest_engine.syntax import SyntaxGate, language_of
+from palimpsest_engine.tidy import tidy
 
 if TYPE_CHECKING:
     from palimpsest_engine.fill import Filler
@@ -226,8 +227,6 @@ class OneCanvas:
                 text = "".join(text.splitlines(keepends=True)[: self.request.max_lines]).rstrip("\r\n")
             hole = self.request.holes[index]
             if self.request.tidy:
-                from palimpsest_engine.tidy import tidy
-
                 multiline = self.request.max_lines != 1
                 tidied = tidy(self.request.text, hole.start, hole.end, text.replace("\r\n", "\n"), multiline=multiline)
                 text = tidied.replace("\n", self.newline)

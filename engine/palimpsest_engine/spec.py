@@ -59,11 +59,6 @@ class Spec:
     sha256: dict[str, str] = field(default_factory=dict)
 
     @property
-    def excerpt_budget(self) -> int:
-        """Tokens of the context that excerpts may take."""
-        return min(self.excerpts, self.context // 4)
-
-    @property
     def elsewhere(self) -> int:
         """Tokens that excerpts may take: the document itself keeps three quarters of the context."""
         return min(self.excerpts, self.context // 4)

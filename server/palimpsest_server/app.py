@@ -2,37 +2,33 @@
 
 A handler unpacks the params, takes its snapshot before the first `await`, calls one function, and packs the
 answer. All of them are coroutines: pygls starts those in the order in which the messages came, and can
-cancel them.
+cancel them. Code actions and commands are bound in `commands.py`.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
 import logging
-import sys
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from lsprotocol import types
-from pygls.exceptions import FeatureNotificationError, JsonRpcException, JsonRpcInvalidParams
-from pygls.lsp.server import LanguageServer
+from pygls.exceptions import JsonRpcInvalidParams
 
-from palimpsest_engine import Draft, __version__
-from palimpsest_server import inline, jobs, selection, status, transport, wire
+from palimpsest_server import commands, completion, configuration, inline, status, transport, wire
 from palimpsest_server.documents import Snapshot
-from palimpsest_server.progress import Progress
-from palimpsest_server.protocol import Protocol
-from palimpsest_server.session import EngineFactory, Session
+from palimpsest_server.notebooks import CellNews
+from palimpsest_server.paths import path_of
+from palimpsest_server.server import Server
+from palimpsest_server.session import EngineFactory
 
 logger = logging.getLogger(__name__)
 
-_CONFIGURATION_SECONDS = 1.0
 _DRAFT = "palimpsest/draft"
 
 
 def serve(engine: EngineFactory, *, tcp_port: int | None = None) -> int:
     """Serve one client on standard input and output, or on a loopback port, to the end; the exit code."""
-    logging.basicConfig(stream=sys.stderr, format="palimpsest: %(levelname)s: %(message)s")
     server = create_server(engine)
     try:
         code = transport.stdio(server) if tcp_port is None else transport.tcp(server, tcp_port)
@@ -41,34 +37,6 @@ def serve(engine: EngineFactory, *, tcp_port: int | None = None) -> int:
     finally:
         server.session.close()
     return transport.leave(code)
-
-
-class Server(LanguageServer):
-    """pygls' server with a session; it is the session's client, too."""
-
-    def __init__(self, engine_factory: EngineFactory) -> None:
-        super().__init__("palimpsest", __version__, protocol_cls=Protocol)
-        self.session = Session(engine_factory, self)
-
-    def notify(self, method: str, params: dict[str, Any]) -> None:
-        """Send a notification of our own."""
-        self.protocol.notify(method, params)
-
-    def warn(self, message: str) -> None:
-        """Show a warning."""
-        self.window_show_message(types.ShowMessageParams(types.MessageType.Warning, message))
-
-    def complain(self, message: str) -> None:
-        """Show an error."""
-        self.window_show_message(types.ShowMessageParams(types.MessageType.Error, message))
-
-    def report_server_error(self, error: Exception, source: type[Exception]) -> None:
-        """What pygls caught and has not settled: a message that is not JSON, a notification that failed."""
-        if isinstance(error, (json.JSONDecodeError, UnicodeDecodeError)):
-            assert isinstance(self.protocol, Protocol)
-            self.protocol.refuse(None, types.ErrorCodes.ParseError, "not JSON")
-        elif source is FeatureNotificationError:
-            logger.error("a notification could not be handled", exc_info=True)
 
 
 def create_server(engine_factory: EngineFactory) -> Server:
@@ -82,14 +50,21 @@ def create_server(engine_factory: EngineFactory) -> Server:
     @server.feature(types.INITIALIZE)
     async def initialize(params: types.InitializeParams) -> None:
         documents.encoding = wire.Encoding(server.workspace.position_encoding)
+        session.live.client = params.client_info.name if params.client_info else ""
+        session.work_in(folders_of(params))
         session.initialize(params.initialization_options)
+        if completion.wanted(session.settings, params.capabilities):
+            server.feature(types.TEXT_DOCUMENT_COMPLETION, completion.OPTIONS)(complete)
+            server.feature(types.COMPLETION_ITEM_RESOLVE)(resolve_completion)
 
     @server.feature(types.INITIALIZED)
     async def initialized(params: types.InitializedParams) -> None:
         # The client has our answer to `initialize` when it sends this: loading cannot delay that any more.
         session.open()
-        asked = asyncio.create_task(pull_configuration(server))
-        await asyncio.wait((asked,), timeout=_CONFIGURATION_SECONDS)
+        session.live.open()
+        server.tell_of_log()
+        configuration.subscribe(server)
+        await configuration.pull(server)
         session.warm()
 
     @server.feature(types.WORKSPACE_DID_CHANGE_CONFIGURATION)
@@ -97,94 +72,109 @@ def create_server(engine_factory: EngineFactory) -> Server:
         if isinstance(params.settings, dict) and "palimpsest" in params.settings:
             session.configure(params.settings["palimpsest"])
         else:
-            await pull_configuration(server)
+            await configuration.pull(server)
+
+    @server.feature(types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS)
+    async def did_change_folders(params: types.DidChangeWorkspaceFoldersParams) -> None:
+        gone = {folder.uri for folder in params.event.removed}
+        kept = {uri: path for uri, path in session.folders.items() if uri not in gone}
+        session.work_in(kept | paths_of(params.event.added))
+        await configuration.pull(server)
 
     @server.feature(types.SHUTDOWN)
     async def shutdown(params: None) -> None:
         session.close()
+        server.hush()
 
     # Documents
 
     @server.feature(types.TEXT_DOCUMENT_DID_OPEN)
     async def did_open(params: types.DidOpenTextDocumentParams) -> None:
-        session.jobs.end(params.text_document.uri, jobs.CHANGED)
         documents.open(params.text_document)
+        inline.moved_on(session, params.text_document.uri)
 
     @server.feature(types.TEXT_DOCUMENT_DID_CHANGE)
     async def did_change(params: types.DidChangeTextDocumentParams) -> None:
         document = params.text_document
-        session.jobs.end(document.uri, jobs.CHANGED)
-        if documents.change(document.uri, document.version, params.content_changes) is None:
-            logger.warning("a change of %s, which is not open", document.uri)
+        documents.change(document.uri, document.version, params.content_changes)
+        inline.moved_on(session, document.uri)
 
     @server.feature(types.TEXT_DOCUMENT_DID_CLOSE)
     async def did_close(params: types.DidCloseTextDocumentParams) -> None:
-        uri = params.text_document.uri
-        session.jobs.end(uri, "the document was closed")
-        session.suggestions.forget(uri)
-        documents.close(uri)
+        session.closed(params.text_document.uri)
+        documents.close(params.text_document.uri)
+
+    @server.feature(types.NOTEBOOK_DOCUMENT_DID_OPEN)
+    async def did_open_notebook(params: types.DidOpenNotebookDocumentParams) -> None:
+        take(documents.open_notebook(params))
+
+    @server.feature(types.NOTEBOOK_DOCUMENT_DID_CHANGE)
+    async def did_change_notebook(params: types.DidChangeNotebookDocumentParams) -> None:
+        take(documents.change_notebook(params))
+
+    @server.feature(types.NOTEBOOK_DOCUMENT_DID_CLOSE)
+    async def did_close_notebook(params: types.DidCloseNotebookDocumentParams) -> None:
+        take(documents.close_notebook(params))
+
+    def take(news: CellNews) -> None:
+        for uri in news.changed:
+            inline.moved_on(session, uri)
+        for uri in news.closed:
+            session.closed(uri)
 
     # Fills
+
+    async def ask(method: str, params: Any, *, automatic: bool) -> tuple[inline.Answer, inline.Ask | None, types.Range]:
+        """Ask about a position, and take down what came of it."""
+        with session.requests.under_way(method):
+            document = documents.snapshot(params.text_document.uri)
+            if document is None:
+                answer = inline.Answer(reason=session.refusal(None))
+                session.answered(method, answer.reason)
+                return answer, None, types.Range(params.position, params.position)
+            chosen = getattr(params.context, "selected_completion_info", None)
+            asked, replaced = ask_of(document, params.position, chosen, documents.encoding, automatic=automatic)
+
+            def show(news: inline.DraftNews) -> None:
+                server.notify(_DRAFT, draft_params(news, params.position))
+
+            answer = await inline.complete(session, asked, show)
+            session.answered(method, answer.reason, answer.source, "".join(answer.texts[:1]))
+            return answer, asked, replaced
 
     @server.feature(types.TEXT_DOCUMENT_INLINE_COMPLETION, types.InlineCompletionOptions())
     async def inline_completion(
         params: types.InlineCompletionParams,
     ) -> list[types.InlineCompletionItem] | None:
-        document = documents.snapshot(params.text_document.uri)
-        if document is None:
-            session.answered(types.TEXT_DOCUMENT_INLINE_COMPLETION, session.refusal(None))
+        automatic = params.context.trigger_kind == types.InlineCompletionTriggerKind.Automatic
+        answer, _, replaced = await ask(types.TEXT_DOCUMENT_INLINE_COMPLETION, params, automatic=automatic)
+        chosen = params.context.selected_completion_info
+        ahead = chosen.text if chosen else ""
+        return [types.InlineCompletionItem(ahead + text, range=replaced) for text in answer.texts] or None
+
+    async def complete(params: types.CompletionParams) -> types.CompletionList | None:
+        answer, asked, _ = await ask(types.TEXT_DOCUMENT_COMPLETION, params, automatic=True)
+        if asked is None or session.settings.completion == "off":
             return None
-        encoding = documents.encoding
-        ask, replaced, ahead = ask_of(params, document, encoding)
+        return completion.items(asked, answer, params.position, documents.encoding)
 
-        def show(news: inline.DraftNews) -> None:
-            server.notify(_DRAFT, draft_params(news, params.position))
+    async def resolve_completion(params: types.CompletionItem) -> types.CompletionItem:
+        return completion.resolved(params, session.board.status()["model"])
 
-        text, reason = await inline.complete(session, ask, show)
-        session.answered(types.TEXT_DOCUMENT_INLINE_COMPLETION, reason)
-        if not text:
-            return None
-        return [types.InlineCompletionItem(ahead + text, range=replaced)]
+    commands.register(server)
 
-    @server.feature(types.TEXT_DOCUMENT_CODE_ACTION, types.CodeActionOptions(code_action_kinds=[selection.KIND]))
-    async def code_action(params: types.CodeActionParams) -> list[types.CodeAction | types.Command]:
-        document = documents.snapshot(params.text_document.uri)
-        if document is None or session.refusal(document) or not can_apply(server.client_capabilities):
-            return []
-        span = selection.span_of(document, params.range, documents.encoding)
-        only = params.context.only
-        if not selection.offered(document, span, only):
-            return []
-        return [selection.action(document, params.range, server.client_capabilities)]
-
-    @server.command(selection.COMMAND)
-    async def fill_selection(params: types.ExecuteCommandParams) -> dict[str, Any]:
+    @server.command(status.PAUSE)
+    async def pause(params: types.ExecuteCommandParams) -> dict[str, Any]:
         try:
-            target = selection.target_of(params.arguments)
+            wanted = status.pause_of(params.arguments)
+            document = documents.snapshot(wanted.uri)
+            paused, what = session.pauses.change(wanted, document.language if document else "", session.folders)
         except ValueError as error:
             raise JsonRpcInvalidParams(str(error)) from error
-        document = documents.snapshot(target.uri)
-        progress = Progress(
-            server,
-            selection.TITLE,
-            params.work_done_token,
-            lambda: session.jobs.end(target.uri, jobs.CANCELLED),
-        )
-
-        def report(draft: Draft) -> None:
-            progress.report(draft.settled_share)
-
-        reason = jobs.CANCELLED
-        try:
-            change, reason = await selection.fill(session, document, target, report)
-            if change is not None and document is not None:
-                reason = await apply(server, selection.versioned(document, change, documents.encoding))
-        finally:
-            progress.end(reason)
-            session.answered(selection.COMMAND, reason)
-        if reason and reason != jobs.CANCELLED:
-            server.warn(f"Palimpsest: nothing was changed: {reason}")
-        return {"applied": not reason, "reason": reason or None}
+        if paused:
+            session.jobs.end_all("paused")
+        session.publish()
+        return {"paused": paused, "what": what}
 
     @server.feature(status.METHOD)
     async def read_status(params: Any) -> dict[str, Any]:
@@ -194,23 +184,27 @@ def create_server(engine_factory: EngineFactory) -> Server:
 
 
 def ask_of(
-    params: types.InlineCompletionParams, document: Snapshot, encoding: wire.Encoding
-) -> tuple[inline.Ask, types.Range, str]:
-    """What is asked, the range that the answer replaces, and the text that it has to begin with.
+    document: Snapshot,
+    position: types.Position,
+    chosen: types.SelectedCompletionInfo | None,
+    encoding: wire.Encoding,
+    *,
+    automatic: bool,
+) -> tuple[inline.Ask, types.Range]:
+    """What is asked, and the range that the answer replaces.
 
     While a completion is selected in the editor's list, a suggestion goes on from that completion, and shows
     only if it begins with it.
     """
-    automatic = params.context.trigger_kind == types.InlineCompletionTriggerKind.Automatic
-    chosen = params.context.selected_completion_info
     if chosen is None:
-        offset = wire.offset_at(document.text, params.position, encoding)
-        ask = inline.Ask(document, document.text, offset, automatic)
-        return ask, wire.range_at(document.text, offset, offset, encoding), ""
-    span = selection.span_of(document, chosen.range, encoding)
-    text = document.text[: span.start] + chosen.text + document.text[span.end :]
-    ask = inline.Ask(document, text, span.start + len(chosen.text), automatic)
-    return ask, wire.range_at(document.text, span.start, span.end, encoding), chosen.text
+        offset = document.content.offset_at(position, encoding)
+        text, base = inline.window(document, offset, offset)
+        return inline.Ask(document, text, offset - base, automatic), document.range_at(offset, offset, encoding)
+    span = document.span_of(chosen.range, encoding)
+    text, base = inline.window(document, span.start, span.end)
+    text = text[: span.start - base] + chosen.text + text[span.end - base :]
+    ask = inline.Ask(document, text, span.start - base + len(chosen.text), automatic)
+    return ask, document.range_at(span.start, span.end, encoding)
 
 
 def draft_params(news: inline.DraftNews, position: types.Position) -> dict[str, Any]:
@@ -226,39 +220,14 @@ def draft_params(news: inline.DraftNews, position: types.Position) -> dict[str, 
     }
 
 
-def can_apply(can: types.ClientCapabilities) -> bool:
-    """The client takes edits that name the version they are for; others could hit another text."""
-    workspace = can.workspace
-    return bool(
-        workspace and workspace.apply_edit and workspace.workspace_edit and workspace.workspace_edit.document_changes
-    )
+def folders_of(params: types.InitializeParams) -> dict[str, Path]:
+    """The workspace folders by their URIs; of older clients the root."""
+    if params.workspace_folders:
+        return paths_of(params.workspace_folders)
+    root = params.root_uri or (Path(params.root_path).as_uri() if params.root_path else "")
+    return paths_of([types.WorkspaceFolder(root, "")])
 
 
-async def apply(server: Server, change: types.WorkspaceEdit) -> str:
-    """Have the client apply an edit; the reason if it does not."""
-    if not can_apply(server.client_capabilities):
-        return "the client does not apply versioned edits"
-    workspace = server.client_capabilities.workspace
-    knows_metadata = workspace and workspace.workspace_edit and workspace.workspace_edit.metadata_support
-    metadata = types.WorkspaceEditMetadata(is_refactoring=True) if knows_metadata else None
-    edit = types.ApplyWorkspaceEditParams(change, label=selection.TITLE, metadata=metadata)
-    try:
-        answer = await server.workspace_apply_edit_async(edit)
-    except JsonRpcException as error:
-        return f"the client refused the edit: {error}"
-    return "" if answer.applied else answer.failure_reason or "the client did not apply the edit"
-
-
-async def pull_configuration(server: Server) -> None:
-    """Ask the client for the section `palimpsest`, if it can be asked."""
-    workspace = server.client_capabilities.workspace
-    if not (workspace and workspace.configuration):
-        return
-    item = types.ConfigurationItem(section="palimpsest")
-    try:
-        answer = await server.workspace_configuration_async(types.ConfigurationParams([item]))
-    except JsonRpcException as error:
-        logger.warning("the client has no configuration to give: %s", error)
-        return
-    if answer and answer[0] is not None:
-        server.session.configure(answer[0])
+def paths_of(folders: Iterable[types.WorkspaceFolder]) -> dict[str, Path]:
+    """The paths of those folders that have one."""
+    return {folder.uri: path for folder in folders if (path := path_of(folder.uri))}

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """What the model offered at `offset` of `text`; an empty `fill` has a `reason`."""
+    """What the model offered at `offset` of `text`, best first; without `fills` there is a `reason`.
+
+    wide: it was asked for more than one.
+    """
 
     uri: str
     text: str
     offset: int
-    fill: str
+    fills: tuple[str, ...]
     reason: str = ""
+    wide: bool = False
 
 
 class Suggestions:
     """The last few suggestions. An answer is given only for the very text it was made for, or that text and
-    more of the suggestion typed in; so a kept suggestion is never stale.
+    more of a suggestion typed in; so a kept suggestion is never stale.
     """
 
     def __init__(self, size: int = 16) -> None:
@@ -32,8 +36,8 @@ class Suggestions:
     def find(self, uri: str, text: str, offset: int) -> Suggestion | None:
         """What is left to be suggested at this place, or None if the model was not asked here."""
         for kept in self._kept:
-            if kept.uri == uri and (rest := _rest(kept, text, offset)) is not None:
-                return Suggestion(uri, text, offset, rest, kept.reason)
+            if kept.uri == uri and (rests := _rests(kept, text, offset)) is not None:
+                return replace(kept, text=text, offset=offset, fills=rests)
         return None
 
     def forget(self, uri: str | None = None) -> None:
@@ -44,12 +48,14 @@ class Suggestions:
             self._kept = deque((each for each in self._kept if each.uri != uri), maxlen=self._kept.maxlen)
 
 
-def _rest(kept: Suggestion, text: str, offset: int) -> str | None:
-    """The rest of the suggestion after what was typed of it; None if anything else was typed."""
+def _rests(kept: Suggestion, text: str, offset: int) -> tuple[str, ...] | None:
+    """The rests of the suggestions after what was typed of them; None if anything else was typed, or all of one: that is
+    a new question."""
     typed = text[kept.offset : offset]
-    if offset < kept.offset or len(text) != len(kept.text) + len(typed) or not kept.fill.startswith(typed):
+    if offset < kept.offset or len(text) != len(kept.text) + len(typed):
         return None
-    if kept.fill and typed == kept.fill:
-        return None  # all of it was typed or accepted: a new question
+    rests = tuple(fill[len(typed) :] for fill in kept.fills if fill.startswith(typed) and fill != typed)
+    if not rests and (typed or kept.fills):
+        return None
     same = text.startswith(kept.text[: kept.offset]) and text.endswith(kept.text[kept.offset :])
-    return kept.fill[len(typed) :] if same else None
+    return rests if same else None

@@ -6,33 +6,58 @@ on that line; on a blank line it may be as long as the user's `maxLines` allows.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from time import monotonic
-from urllib.parse import unquote, urlsplit
+from typing import Literal
 
-from palimpsest_engine import Draft, FillRequest, Span
+from palimpsest_engine import Draft, FillRequest, Span, judge, tidy
 from palimpsest_server import edit, jobs, wire
 from palimpsest_server.cache import Suggestion
 from palimpsest_server.documents import Snapshot
+from palimpsest_server.paths import path_of
 from palimpsest_server.session import Session
 
+Source = Literal["", "cache", "model", "draft"]
+
 _DRAFT_SECONDS = 0.1
+# Of a larger document only so much around the cursor is looked at. The window moves in steps, so that typing leaves it
+# where it is.
+WINDOW, STRIDE = 196_608, 65_536
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
     """A question at a cursor.
 
-    document: the snapshot it was asked about. text, offset: what the model is to see and where the hole is;
-    the same as the document's unless the client has a completion selected, which then stands in the text
-    already. automatic: asked by typing, so the answer has to be quick.
+    document: the snapshot it was asked about. text, offset: what the model is to see and where the hole is: (a window of)
+    the document, except that a completion which the client has selected stands in the text already.
+    automatic: asked by typing, so the answer has to be quick.
     """
 
     document: Snapshot
     text: str
     offset: int
     automatic: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What makes two jobs the same. wide: several candidates are wanted."""
+
+    text: str
+    offset: int
+    wide: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Texts to insert, best first, or none and the reason; and where they are from."""
+
+    texts: tuple[str, ...] = ()
+    reason: str = ""
+    source: Source = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,53 +71,56 @@ class DraftNews:
     final: bool
 
 
-async def complete(session: Session, ask: Ask, show: Callable[[DraftNews], None]) -> tuple[str, str]:
-    """The text to insert, or "" and the reason.
+Show = Callable[[DraftNews], None]
+
+
+async def complete(session: Session, ask: Ask, show: Show) -> Answer:
+    """The texts to insert, or the reason why there are none.
 
     From what was suggested before if it still holds; else from the job already under way for this very
     question, or from a new one that ends the document's older one. An automatic ask does not wait for longer
     than the setting says: the job goes on, and its result is there for the next ask.
     """
+    uri = ask.document.uri
     if reason := session.refusal(ask.document) or session.untrained(ask.document):
-        return "", reason
-    if kept := session.suggestions.find(ask.document.uri, ask.text, ask.offset):
-        return kept.fill, kept.reason
-    running = session.jobs.running(ask.document.uri)
-    if running and running.purpose == "selection" and ask.automatic:
-        return "", "a selection of this document is being filled"
-    request = request_for(ask, session.settings.max_lines, session.settings.seed)
-    if running is None or running.request != request:
-        running = start(session, ask, request, show)
+        return Answer(reason=reason)
+    kept = session.suggestions.find(uri, ask.text, ask.offset)
+    if kept and (ask.automatic or kept.wide or session.announced == (uri, ask.document.version)):
+        session.announced = None
+        speculate(session, ask, kept.fills)
+        return Answer(kept.fills, kept.reason, "cache")
+    running = session.jobs.running(uri)
+    if running and running.purpose == "command" and ask.automatic:
+        return Answer(reason="an action is at work on this document")
+    wide = not ask.automatic and session.settings_for(ask.document).candidates > 1
+    question = Question(ask.text, ask.offset, wide)
+    if running is None or not same(running, question):
+        running = start(session, ask, question, show)
     outcome = await running.wait(session.settings.answer_within_ms / 1000 if ask.automatic else None)
     if outcome is None:
-        return "", session.waiting_for()
+        text = await stable(session, ask, running)
+        return Answer((text,), "", "draft") if text else Answer(reason=session.waiting_for())
     if not session.documents.current(ask.document):
-        return "", jobs.CHANGED
+        return Answer(reason=jobs.CHANGED)
     if outcome.fill is None:
-        return "", outcome.reason
-    return edit.with_line_ends_of(ask.text, outcome.fill.texts[0]), ""
+        return Answer(reason=outcome.reason)
+    found = session.suggestions.find(uri, ask.text, ask.offset)
+    assert found is not None, "a job's fill is kept before anybody who waits for it goes on"
+    speculate(session, ask, found.fills)
+    return Answer(found.fills, found.reason, "model")
 
 
-def request_for(ask: Ask, max_lines: int | None, seed: int) -> FillRequest:
-    """An insertion at the cursor, as far as it may reach."""
-    start, end = wire.line_around(ask.text, ask.offset)
-    return FillRequest(
-        ask.text,
-        (Span(ask.offset, ask.offset),),
-        document=ask.document.uri,
-        language=ask.document.language or None,
-        path=path_of(ask.document.uri),
-        seed=seed,
-        max_lines=max_lines if ask.text[start:end].isspace() or start == end else 1,
+def same(running: jobs.Running, question: Question) -> bool:
+    """The job answers the question: it is about the same place, and wide enough."""
+    key = running.key
+    return (
+        isinstance(key, Question)
+        and (key.text, key.offset) == (question.text, question.offset)
+        and (key.wide or not question.wide)
     )
 
 
-def path_of(uri: str) -> str | None:
-    """The path in a URI, to judge the language by."""
-    return unquote(urlsplit(uri).path) or None
-
-
-def start(session: Session, ask: Ask, request: FillRequest, show: Callable[[DraftNews], None]) -> jobs.Running:
+def start(session: Session, ask: Ask, question: Question, show: Show, purpose: jobs.Purpose = "inline") -> jobs.Running:
     """A new job; its result is kept, its drafts are shown to a client that wants them, some ten a second."""
     assert session.engine is not None, "refusal() answers when there is no engine"
     news = DraftNews(ask, "", 0.0, 0, final=False)
@@ -101,20 +129,138 @@ def start(session: Session, ask: Ask, request: FillRequest, show: Callable[[Draf
     def drafted(draft: Draft) -> None:
         nonlocal news, shown
         news = replace(news, text=draft.texts[0], settled_share=draft.settled_share, step=draft.step)
-        if session.settings.drafts and monotonic() - shown >= _DRAFT_SECONDS:
+        if session.settings.drafts and purpose == "inline" and monotonic() - shown >= _DRAFT_SECONDS:
             shown = monotonic()
             show(news)
 
     def ended(outcome: jobs.Outcome) -> None:
-        text = edit.with_line_ends_of(ask.text, outcome.fill.texts[0]) if outcome.fill else ""
-        if outcome.fill or outcome.lasting:
-            kept = Suggestion(ask.document.uri, ask.text, ask.offset, text, outcome.reason)
-            session.suggestions.keep(kept)
+        fills, reason = offered(ask, outcome)
+        if fills or outcome.lasting or outcome.fill:
+            session.suggestions.keep(Suggestion(ask.document.uri, ask.text, ask.offset, fills, reason, question.wide))
         watched = shown > 0 or running.waiting == 0  # whoever waits gets the answer itself
-        if session.settings.drafts and watched and session.documents.current(ask.document):
-            show(replace(news, text=text, settled_share=1.0 if text else news.settled_share, final=True))
+        if session.settings.drafts and purpose == "inline" and watched and session.documents.current(ask.document):
+            session.announced = (ask.document.uri, ask.document.version)
+            show(
+                replace(
+                    news,
+                    text=fills[0] if fills else "",
+                    settled_share=1.0 if fills else news.settled_share,
+                    final=True,
+                )
+            )
         session.publish()
 
-    running = session.jobs.start(session.engine, request, "inline", drafted, ended)
+    running = session.jobs.start(
+        session.engine,
+        ask.document.uri,
+        question,
+        purpose,
+        lambda: request_for(session, ask, question, speculative=purpose == "speculation"),
+        drafted,
+        ended,
+        session.settings.deadline_ms / 1000,
+    )
     session.publish()
     return running
+
+
+async def request_for(session: Session, ask: Ask, question: Question, *, speculative: bool) -> FillRequest:
+    """An insertion at the cursor, as far as it may reach, once the typing pauses. Raises Refused if none is due here."""
+    document, settings = ask.document, session.settings_for(ask.document)
+    if ask.automatic and not speculative and (delay := session.pause_before_asking(document)):
+        await asyncio.sleep(delay)
+    reason = await session.look(document, ask.text, ask.offset, automatic=ask.automatic)
+    if reason:
+        raise jobs.Refused(reason)
+    return FillRequest(
+        ask.text,
+        (Span(ask.offset, ask.offset),),
+        document=document.uri,
+        language=document.language or None,
+        path=str(path_of(document.uri) or "") or None,
+        seed=settings.seed,
+        max_lines=settings.max_lines if blank_line(ask.text, ask.offset) else 1,
+        context=await session.context(document, ask.text, ask.offset),
+        candidates=settings.candidates if question.wide else 1,
+        speculative=speculative,
+        tidy=True,
+    )
+
+
+def offered(ask: Ask, outcome: jobs.Outcome) -> tuple[tuple[str, ...], str]:
+    """The texts of an outcome as they go out, or none and the reason."""
+    if outcome.fill is None:
+        return (), outcome.reason
+    all_texts = (outcome.fill.texts[0], *(texts[0] for texts in outcome.fill.alternatives))
+    fills = tuple(dict.fromkeys(text for each in all_texts if (text := trimmed(ask, each))))
+    return fills, "" if fills else "what the model wrote is there already, or has no place here"
+
+
+def trimmed(ask: Ask, text: str) -> str:
+    """A text as people accept it here, with the document's line ends."""
+    multiline = blank_line(ask.text, ask.offset)
+    kept = tidy(ask.text, ask.offset, ask.offset, text.replace("\r\n", "\n"), multiline=multiline)
+    return edit.with_line_ends_of(ask.text, kept)
+
+
+async def stable(session: Session, ask: Ask, running: jobs.Running) -> str:
+    """The draft of a job that is not done, if it has come to rest and breaks no syntax; else ""."""
+    draft, request = running.draft, running.request
+    if draft is None or request is None or not running.stable:
+        return ""
+    text = trimmed(ask, draft.texts[0])
+    verdict = await session.off_loop(judge, request, (text,)) if text else None
+    if verdict is None or verdict.status == "worse" or not session.documents.current(ask.document):
+        return ""
+    return text
+
+
+def speculate(session: Session, ask: Ask, fills: tuple[str, ...]) -> None:
+    """Begin with the question that comes next if the first suggestion is accepted, unless something else is to do."""
+    uri = ask.document.uri
+    if not fills or not session.settings.speculate or session.jobs.running(uri):
+        return
+    text, offset = ask.text[: ask.offset] + fills[0] + ask.text[ask.offset :], ask.offset + len(fills[0])
+    if session.suggestions.find(uri, text, offset) is None:
+        ahead = Ask(ask.document, text, offset, automatic=True)
+        start(session, ahead, Question(text, offset, wide=False), lambda news: None, "speculation")
+
+
+def moved_on(session: Session, uri: str) -> None:
+    """A document has another text: what is being written for the old one is of no use, with one exception."""
+    session.pace.changed(uri, monotonic())
+    running, document = session.jobs.running(uri), session.documents.snapshot(uri)
+    if running and not (document and on_the_way(running, document)):
+        session.jobs.end(uri, jobs.CHANGED)
+
+
+def on_the_way(running: jobs.Running, document: Snapshot) -> bool:
+    """The document may yet become what the job is about: so much of the suggestion before it has been typed or accepted."""
+    question = running.key
+    if running.purpose != "speculation" or not isinstance(question, Question) or len(document.content) > 2 * WINDOW:
+        return False
+    text, after = document.text, len(question.text) - question.offset
+    typed = len(text) - after
+    return (
+        0 <= typed <= question.offset
+        and question.text.startswith(text[:typed])
+        and question.text.endswith(text[typed:])
+    )
+
+
+def window(document: Snapshot, start: int, end: int) -> tuple[str, int]:
+    """(the document, or what stands around these offsets of a large one; the offset at which that begins)."""
+    content = document.content
+    if len(content) <= 2 * WINDOW:
+        return document.text, 0
+    first = max(0, -(-(start - WINDOW) // STRIDE) * STRIDE)
+    behind = max(0, (len(content) - end - WINDOW) // STRIDE * STRIDE)
+    text = content.slice(first, len(content) - behind)
+    line = text.find("\n", 0, start - first) + 1 if first else 0
+    return text[line:], first + line
+
+
+def blank_line(text: str, offset: int) -> bool:
+    """There is nothing but white space on the line."""
+    start, end = wire.line_around(text, offset)
+    return not text[start:end].strip()

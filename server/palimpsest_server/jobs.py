@@ -1,24 +1,32 @@
-"""One job per document, the latest wins; lives on the event loop and hides the engine's thread from it."""
+"""One job per document, the latest wins; lives on the event loop and hides the engine's thread from it.
+
+A job is prepared (a pause for more typing, a look at the syntax, context from elsewhere), then submitted, then settled.
+Ending it before it is submitted costs the engine nothing.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
+from time import monotonic
 from typing import Literal
 
 from palimpsest_engine import Draft, Engine, Fill, FillCancelled, FillRequest, Job, PalimpsestError
 
 logger = logging.getLogger(__name__)
 
-Purpose = Literal["inline", "selection"]
+Purpose = Literal["inline", "command", "speculation"]
 
 SUPERSEDED = "superseded"
 CANCELLED = "cancelled"
 CHANGED = "the document changed"
+
+_LOOK_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +41,35 @@ class Outcome:
     lasting: bool = False
 
 
+class Refused(Exception):
+    """Raised by a preparation: the engine is not to be asked, for this reason. lasting: as in `Outcome`."""
+
+    def __init__(self, reason: str, *, lasting: bool = True) -> None:
+        super().__init__(reason)
+        self.lasting = lasting
+
+
+Prepare = Callable[[], Awaitable[FillRequest]]
+
+
 class Running:
-    """A job under way. `outcome` ends exactly once, never with an exception; `waiting` counts who waits."""
+    """A job under way. `outcome` ends exactly once, never with an exception; `waiting` counts who waits.
 
-    __slots__ = ("job", "outcome", "purpose", "request", "waiting")
+    key: the question, to find out whether another one is the same. draft: the last one there was. stable: the one before
+    it read the same, and all of it is settled.
+    """
 
-    def __init__(self, request: FillRequest, purpose: Purpose) -> None:
-        self.request = request
+    __slots__ = ("draft", "job", "key", "outcome", "preparing", "purpose", "request", "stable", "waiting")
+
+    def __init__(self, key: Hashable, purpose: Purpose) -> None:
+        self.key = key
         self.purpose = purpose
         self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.preparing: asyncio.Task[None] | None = None
+        self.request: FillRequest | None = None
         self.job: Job | None = None
+        self.draft: Draft | None = None
+        self.stable = False
         self.waiting = 0
 
     async def wait(self, seconds: float | None = None) -> Outcome | None:
@@ -63,6 +90,8 @@ class Running:
 
     def end(self, reason: str) -> None:
         """Stop the sampler before its next step and answer whoever waits, now."""
+        if self.preparing is not None:
+            self.preparing.cancel()
         if self.job is not None:
             self.job.cancel()
         self.settle(Outcome(None, reason))
@@ -72,15 +101,39 @@ class Running:
         if not self.outcome.done():
             self.outcome.set_result(outcome)
 
+    def drafted(self, draft: Draft) -> None:
+        """Take note of a draft."""
+        self.stable = self.draft is not None and self.draft.texts == draft.texts and draft.settled_share == 1.0
+        self.draft = draft
+
 
 class Jobs:
-    """The jobs under way, by document."""
+    """The jobs under way, by document.
+
+    hung: the engine has shown no sign of life for longer than the deadline; over as soon as it shows one. submitted,
+    superseded: counted since the start.
+    """
 
     def __init__(self) -> None:
+        self.hung = False
+        self.submitted = self.superseded = self.speculative = 0
         self._running: dict[str, Running] = {}
+        self._seconds: deque[float] = deque([0.15], maxlen=5)
+        self._sign = monotonic()
 
     def __len__(self) -> int:
         return len(self._running)
+
+    @property
+    def usual_seconds(self) -> float:
+        """How long the engine takes for a fill, on the safe side of its last few."""
+        return max(self._seconds)
+
+    def counters(self) -> dict[str, int]:
+        """Jobs that reached the engine since the start; those of them that nobody had asked for yet; those that a newer
+        request or a change ended."""
+        asked = self.submitted - self.speculative
+        return {"model": asked, "speculative": self.speculative, "superseded": self.superseded}
 
     def running(self, uri: str) -> Running | None:
         """The document's job, if one is under way."""
@@ -89,6 +142,7 @@ class Jobs:
     def end(self, uri: str, reason: str) -> None:
         """End the document's job, if one is under way."""
         if running := self._running.get(uri):
+            self.superseded += running.job is not None and reason in (SUPERSEDED, CHANGED)
             running.end(reason)
 
     def end_all(self, reason: str) -> None:
@@ -99,16 +153,21 @@ class Jobs:
     def start(
         self,
         engine: Engine,
-        request: FillRequest,
+        uri: str,
+        key: Hashable,
         purpose: Purpose,
+        prepare: Prepare,
         on_draft: Callable[[Draft], None],
         on_end: Callable[[Outcome], None],
+        deadline: float = 30.0,
     ) -> Running:
-        """Submit a request in place of what runs for its document. Both callbacks run on the event loop."""
+        """Prepare a request and submit it, in place of what runs for its document. Both callbacks run on the event loop.
+
+        deadline: seconds without any sign of life of the engine, after which the job is given up.
+        """
         loop = asyncio.get_running_loop()
-        uri = request.document
         self.end(uri, SUPERSEDED)
-        running = Running(request, purpose)
+        running = Running(key, purpose)
         self._running[uri] = running
 
         def ended(outcome: asyncio.Future[Outcome]) -> None:
@@ -117,24 +176,55 @@ class Jobs:
             on_end(outcome.result())
 
         def drafted(draft: Draft) -> None:
+            self._alive()
             if not running.outcome.done():
+                running.drafted(draft)
                 on_draft(draft)
 
         def post(call: Callable[..., None], *values: object) -> None:
             with suppress(RuntimeError):  # the loop is closed: the server has ended
                 loop.call_soon_threadsafe(call, *values)
 
-        def finished(future: Future[Fill]) -> None:
-            post(running.settle, _outcome(future))
+        def settled(future: Future[Fill]) -> None:
+            self._alive()
+            outcome = _outcome(future)
+            if outcome.fill is not None:
+                self._seconds.append(outcome.fill.ms / 1000)
+            running.settle(outcome)
+
+        async def submitted() -> None:
+            try:
+                running.request = await prepare()
+                self.submitted += 1
+                self.speculative += purpose == "speculation"
+                self._sign = max(self._sign, monotonic()) if not self.hung else self._sign
+                running.job = engine.submit(running.request, lambda draft: post(drafted, draft))
+            except Refused as refused:
+                running.settle(Outcome(None, str(refused), refused.lasting))
+            except Exception as error:
+                running.settle(_failed(error))
+            else:
+                running.job.future.add_done_callback(lambda future: post(settled, future))
+                loop.call_later(min(_LOOK_SECONDS, deadline), self._look, engine, running, deadline)
 
         running.outcome.add_done_callback(ended)
-        try:
-            running.job = engine.submit(request, lambda draft: post(drafted, draft))
-        except Exception as error:
-            running.settle(_failed(error))
-        else:
-            running.job.future.add_done_callback(finished)
+        running.preparing = loop.create_task(submitted())
         return running
+
+    def _alive(self) -> None:
+        self._sign, self.hung = monotonic(), False
+
+    def _look(self, engine: Engine, running: Running, deadline: float) -> None:
+        """Give the job up if the engine is silent for too long; loading a checkpoint may take as long as it takes."""
+        if running.outcome.done():
+            return
+        if engine.status().state in ("starting", "loading"):
+            self._sign = monotonic()
+        if monotonic() - self._sign >= deadline:
+            self.hung = True
+            running.end(f"the engine has shown no sign of life for {deadline:g} s")
+            return
+        asyncio.get_running_loop().call_later(min(_LOOK_SECONDS, deadline), self._look, engine, running, deadline)
 
 
 def _outcome(future: Future[Fill]) -> Outcome:

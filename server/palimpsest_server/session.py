@@ -7,20 +7,33 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Protocol
+from pathlib import Path
+from time import monotonic
+from typing import Any, ParamSpec, Protocol, TypeVar
 
-from palimpsest_engine import Engine, EngineSettings, EngineStatus, PalimpsestError
-from palimpsest_server import jobs, settings, status
+from palimpsest_engine import Engine, EngineSettings, EngineStatus, Excerpt, Outline, PalimpsestError
+from palimpsest_server import folders, jobs, log, settings, status
 from palimpsest_server.cache import Suggestions
 from palimpsest_server.documents import Documents, Snapshot
+from palimpsest_server.live import Live
+from palimpsest_server.log import Requests
+from palimpsest_server.pace import Pace
+from palimpsest_server.paths import path_of
+from palimpsest_server.recent import Fills
+from palimpsest_server.status import Pauses
+from palimpsest_server.surroundings import Surroundings
 
 logger = logging.getLogger(__name__)
 
 EngineFactory = Callable[[EngineSettings], Engine]
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
 _WATCH_SECONDS = 0.2
+_HUNG = "the engine shows no sign of life; restarting the server may help"
 _PASSING = ("starting", "loading", "busy")
 
 
@@ -45,13 +58,26 @@ class Session:
         self.settings = settings.Settings()
         self.documents = Documents()
         self.suggestions = Suggestions()
+        self.recent = Fills()
         self.jobs = jobs.Jobs()
-        self.board = status.Board(self._engine_status, lambda: not self.settings.enable)
+        self.pace = Pace()
+        self.pauses = Pauses()
+        self.requests = Requests()
+        self.recent = Fills()
+        self.around = Surroundings(self.documents)
+        self.folders: dict[str, Path] = {}
+        self.announced: tuple[str, int] | None = None  # the document and version whose final draft was just shown
+        self.board = status.Board(
+            self.engine_status, lambda: not self.settings.enable, self.pauses, self.requests, self.jobs.counters
+        )
+        self.live = Live(self.board.status, self.requests)
         self.engine: Engine | None = None
         self._engine_factory = engine_factory
         self._engine_fault = ""
         self._initial: object = None
         self._configured: object = None
+        self._by_folder: dict[str, object] = {}
+        self._in_folders: dict[str, settings.Settings] = {}
         self._said: set[str] = set()
         self._warm = self._closed = False
         self._watcher: asyncio.Task[None] | None = None
@@ -63,24 +89,43 @@ class Session:
         self._initial, strange = settings.section_of(options)
         self._configure(strange)
 
-    def configure(self, section: object) -> None:
-        """Take up the section `palimpsest` of the configuration; it ranks above `initializationOptions`."""
-        self._configured = section
+    def configure(self, section: object, by_folder: Mapping[str, object] | None = None) -> None:
+        """Take up the section `palimpsest` of the configuration, which ranks above `initializationOptions`; and what it is
+        for single workspace folders, by their URIs."""
+        self._configured, self._by_folder = section, dict(by_folder or {})
         self._configure()
 
+    def work_in(self, workspace: Mapping[str, Path]) -> None:
+        """The workspace has these folders now, by their URIs."""
+        self.folders = dict(workspace)
+        self.live.folders = tuple(self.folders)
+        self.around.work_in(self.folders, self.settings.ignore)
+
+    def settings_for(self, document: Snapshot) -> settings.Settings:
+        """The settings that hold for a document: those of its folder, where that has any of its own."""
+        return folders.of_document(document.uri, self._in_folders, self.settings)
+
     def _configure(self, strange: tuple[str, ...] = ()) -> None:
-        """Parse both sources anew; each problem is shown once."""
+        """Parse all sources anew; each problem is shown once."""
         parsed, problems = settings.parse(self._initial, self._configured)
+        in_folders = dict[str, settings.Settings]()
+        for folder, section in self._by_folder.items():
+            in_folders[folder], more = settings.parse(self._initial, self._configured, section)
+            problems += more
         for problem in (*strange, *problems):
             if problem not in self._said:
                 self._said.add(problem)
                 self.client.warn(f"Palimpsest: {problem}")
-        before, self.settings = self.settings, parsed
-        if before == parsed:
+        before, self.settings = (self.settings, self._in_folders), parsed
+        self._in_folders = in_folders
+        if before == (parsed, in_folders):
             return
+        log.configure(parsed.log_level, parsed.log_text)
+        self.requests.log_text = parsed.log_text
+        self.work_in(self.folders)
         self.suggestions.forget()
         self.jobs.end_all("the settings changed")
-        if self.engine is not None and before.engine != parsed.engine:
+        if self.engine is not None and before[0].engine != parsed.engine:
             self.engine.close()
             self.engine = None
         if self._warm:
@@ -106,6 +151,8 @@ class Session:
         """Stop every job and the engine, for good."""
         self._closed = True
         self.jobs.end_all("the server is shutting down")
+        self.live.close()
+        self.around.close()
         if self._watcher is not None:
             self._watcher.cancel()
         if self.engine is not None:
@@ -121,12 +168,53 @@ class Session:
             logger.exception("the engine cannot be opened")
             self._engine_fault = f"the engine cannot be opened: {type(error).__name__}: {error}"
 
-    def _engine_status(self) -> EngineStatus:
+    def engine_status(self) -> EngineStatus:
+        """What the engine says of itself, or why there is none."""
         if self.engine is not None:
             told = self.engine.status()
+            if self.jobs.hung:
+                return replace(
+                    told, state="error", reason="The engine shows no sign of life; restarting the server may help."
+                )
             # The engine's thread may not have seen a job of ours yet.
             return replace(told, state="busy") if told.state == "ready" and len(self.jobs) else told
         return EngineStatus("error" if self._engine_fault else "starting", self._engine_fault)
+
+    # Documents
+
+    def closed(self, uri: str) -> None:
+        """A document is no longer open."""
+        self.jobs.end(uri, "the document was closed")
+        self.suggestions.forget(uri)
+        self.recent.forget(uri)
+        self.pace.forget(uri)
+        self.recent.forget(uri)
+        self.around.forget(uri)
+
+    def pause_before_asking(self, document: Snapshot) -> float:
+        """Seconds to wait for more typing before an automatic request may cost a pass of the model."""
+        fixed = self.settings.debounce_ms
+        delay = self.pace.delay(document.uri, monotonic(), None if fixed is None else fixed / 1000)
+        if self.settings.drafts or fixed is not None:
+            return delay
+        # This client is not told when the result is there: leave time to answer the request itself.
+        return min(delay, max(0.0, self.settings.answer_within_ms / 1000 - self.jobs.usual_seconds))
+
+    async def outline(self, document: Snapshot, text: str) -> Outline:
+        """What stands where in (a window of) a document; to be asked off the event loop."""
+        return self.around.outline(document, text)
+
+    async def off_loop(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """As `Surroundings.off_loop`."""
+        return await self.around.off_loop(call, *args, **kwargs)
+
+    async def look(self, document: Snapshot, text: str, offset: int, *, automatic: bool) -> str:
+        """Why nothing is to be offered at an offset of (a window of) a document, or ""."""
+        return await self.around.look(document, text, offset, self.settings_for(document), automatic=automatic)
+
+    async def context(self, document: Snapshot, text: str, offset: int) -> tuple[Excerpt, ...]:
+        """What the model may see of other places for an offset of (a window of) a document."""
+        return await self.around.excerpts(document, text, offset, self.settings_for(document), self.engine_status())
 
     # What can be said about the present
 
@@ -136,31 +224,40 @@ class Session:
             return "the document is not open"
         if not self.settings.enable:
             return "the setting palimpsest.enable is false"
-        if document.language in self.settings.disabled_languages:
+        here = self.settings_for(document)
+        if document.language in here.disabled_languages:
             return f"palimpsest.disabledLanguages has {document.language}"
+        if glob := folders.covering(here.disabled_folders, path_of(document.uri)):
+            return f"palimpsest.disabledFolders has {glob}"
+        if reason := self.pauses.reason(document.uri, document.language):
+            return reason
         if self.engine is None:
             return self._engine_fault or "the server is starting"
+        if self.jobs.hung:
+            return _HUNG
         return ""
 
     def untrained(self, document: Snapshot) -> str:
         """Why the checkpoint has nothing to say in this document's language, or "" if it may have."""
-        told = self._engine_status()
+        told = self.engine_status()
         if told.languages and document.language not in told.languages:
             return f"the checkpoint {told.model} was trained on {', '.join(told.languages)} only"
         return ""
 
     def waiting_for(self) -> str:
         """Why an answer is not there yet."""
-        loading = self._engine_status().state in ("starting", "loading")
+        loading = self.engine_status().state in ("starting", "loading")
         return "the checkpoint is still loading" if loading else "still denoising"
 
-    def answered(self, request: str, reason: str = "") -> None:
-        """A request was answered; with nothing, if there is a reason."""
+    def answered(self, request: str, reason: str = "", source: str = "", text: str = "") -> None:
+        """A request was answered; with nothing, if there is a reason. source: where the text was from."""
+        self.requests.answered(request, reason, source, text)
         if reason:
             self.board.empty(request, reason)
         else:
             self.board.offered()
         self.publish()
+        self.live.changed()
 
     def publish(self) -> None:
         """Tell the client the status if it is new, and watch the engine while its state is a passing one."""
@@ -179,6 +276,7 @@ class Session:
         now = self.board.status()
         if self.board.news() is not None:
             self.client.notify(status.METHOD, now)
+            self.live.changed()
         if now["state"] == "error" and now["reason"] not in self._said:
             self._said.add(now["reason"])
             self.client.complain(f"Palimpsest: {now['reason']}")

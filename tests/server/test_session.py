@@ -35,7 +35,7 @@ async def test_nothing_is_opened_before_it_is_asked_for(client, engine):
 async def test_another_checkpoint_needs_another_engine_another_seed_does_not(client, engine):
     other, opened = type(engine)(), []
     session = make(client, [engine, other], opened)
-    session.initialize(None)
+    session.initialize({"palimpsest": {"trustWorkspace": True}})
     session.warm()
     session.configure({"seed": 3})
     assert len(opened) == 1

@@ -1,0 +1,63 @@
+"""The client's configuration: asked for, and asked to be told of changes; what is in it is `settings`' business.
+
+A client may never answer. What depends on its answer then goes on without, and takes it up if it comes late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from lsprotocol import types
+from pygls.exceptions import JsonRpcException
+
+from palimpsest_server.server import Server
+
+logger = logging.getLogger(__name__)
+
+_PATIENCE_SECONDS = 1.0
+
+
+async def pull(server: Server) -> None:
+    """Ask the client for the section `palimpsest`, for all and for each workspace folder, if it can be asked."""
+    workspace = server.client_capabilities.workspace
+    if workspace and workspace.configuration:
+        # A task, not a timeout: a late answer counts, too.
+        await asyncio.wait((server.background(_pull(server)),), timeout=_PATIENCE_SECONDS)
+
+
+async def _pull(server: Server) -> None:
+    session = server.session
+    folders = tuple(session.folders)
+    scopes = (None, *folders)
+    items = [types.ConfigurationItem(scope_uri=scope, section="palimpsest") for scope in scopes]
+    try:
+        answer = await server.workspace_configuration_async(types.ConfigurationParams(items))
+    except (JsonRpcException, asyncio.CancelledError) as error:
+        logger.warning("the client has no configuration to give: %s", error)
+        return
+    if not isinstance(answer, list) or len(answer) != len(items):
+        logger.warning("the client gave %s for a configuration of %d parts", type(answer).__name__, len(items))
+        return
+    session.configure(answer[0], dict(zip(folders, answer[1:], strict=True)))
+
+
+def subscribe(server: Server) -> None:
+    """Ask to be told when the configuration changes, where the client waits to be asked."""
+    workspace = server.client_capabilities.workspace
+    can = workspace and workspace.did_change_configuration
+    if not (can and can.dynamic_registration):
+        return
+    registration = types.Registration(
+        id="palimpsest-configuration",
+        method=types.WORKSPACE_DID_CHANGE_CONFIGURATION,
+        register_options=types.DidChangeConfigurationRegistrationOptions(section="palimpsest"),
+    )
+    server.background(_register(server, types.RegistrationParams([registration])))
+
+
+async def _register(server: Server, params: types.RegistrationParams) -> None:
+    try:
+        await server.client_register_capability_async(params)
+    except (JsonRpcException, asyncio.CancelledError) as error:
+        logger.warning("the client does not tell of changed configurations: %s", error)

@@ -1,0 +1,75 @@
+"""pygls' server with a session: what we say to the client of our own accord; knows nothing of fills."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+from lsprotocol import types
+from pygls.exceptions import FeatureNotificationError
+from pygls.lsp.server import LanguageServer
+
+from palimpsest_engine import __version__
+from palimpsest_server.log import ClientLog
+from palimpsest_server.protocol import Protocol
+from palimpsest_server.session import EngineFactory, Session
+
+logger = logging.getLogger(__name__)
+
+NOTEBOOKS = types.NotebookDocumentSyncOptions(
+    notebook_selector=[types.NotebookDocumentFilterWithNotebook(notebook="*")]
+)
+
+
+class Server(LanguageServer):
+    """One client's server; it is the session's client, too."""
+
+    def __init__(self, engine_factory: EngineFactory) -> None:
+        super().__init__("palimpsest", __version__, protocol_cls=Protocol, notebook_document_sync=NOTEBOOKS)
+        self.session = Session(engine_factory, self)
+        self._log: ClientLog | None = None
+        self._background: set[asyncio.Task[None]] = set()
+
+    def background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Begin with something that nobody has to wait for."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task
+
+    def notify(self, method: str, params: dict[str, Any]) -> None:
+        """Send a notification of our own."""
+        self.protocol.notify(method, params)
+
+    def warn(self, message: str) -> None:
+        """Show a warning."""
+        self.window_show_message(types.ShowMessageParams(types.MessageType.Warning, message))
+
+    def complain(self, message: str) -> None:
+        """Show an error."""
+        self.window_show_message(types.ShowMessageParams(types.MessageType.Error, message))
+
+    def tell_of_log(self) -> None:
+        """From now on the client hears of our warnings and errors."""
+
+        def send(kind: int, message: str) -> None:
+            self.window_log_message(types.LogMessageParams(types.MessageType(kind), message))
+
+        if self._log is None:
+            self._log = ClientLog(send, asyncio.get_running_loop().call_soon_threadsafe)
+
+    def hush(self) -> None:
+        """The client hears nothing more."""
+        if self._log is not None:
+            self._log.close()
+
+    def report_server_error(self, error: Exception, source: type[Exception]) -> None:
+        """What pygls caught and has not settled: a message that is not JSON, a notification that failed."""
+        if isinstance(error, (json.JSONDecodeError, UnicodeDecodeError)):
+            assert isinstance(self.protocol, Protocol)
+            self.protocol.refuse(None, types.ErrorCodes.ParseError, "not JSON")
+        elif source is FeatureNotificationError:
+            logger.error("a notification could not be handled", exc_info=True)

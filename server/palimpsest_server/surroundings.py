@@ -1,0 +1,120 @@
+"""What is around a cursor: what stands there, whether anything is due there, what of other places the model may see.
+
+All that parses or reads from disk is done on threads of ours, with frozen values; the event loop waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from lsprotocol import types
+
+from palimpsest_engine import EngineStatus, Excerpt, Outline
+from palimpsest_server import context, ignore, suppress
+from palimpsest_server.chooser import Chooser, around
+from palimpsest_server.documents import Documents, Snapshot
+from palimpsest_server.ignore import Ignore
+from palimpsest_server.paths import path_of
+from palimpsest_server.settings import Settings
+from palimpsest_server.text import Text
+from palimpsest_server.workspace import Workspace
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+_OUTLINES = 8
+_PATIENCE_SECONDS = 0.05  # what context has not been chosen by then is there for the next request
+
+
+class Surroundings:
+    """Of the documents of one session.
+
+    diagnostics: those that the client last asked about, by document.
+    """
+
+    def __init__(self, documents: Documents) -> None:
+        self.diagnostics: dict[str, tuple[types.Diagnostic, ...]] = {}
+        self._documents = documents
+        self._worker = ThreadPoolExecutor(1, "palimpsest-outline")
+        self._outlines: dict[str, Outline] = {}
+        self._chooser = Chooser()
+        self.work_in({}, ())
+
+    def work_in(self, folders: Mapping[str, Path], globs: tuple[str, ...]) -> None:
+        """The workspace has these folders; files that a glob covers are none of ours."""
+        paths = tuple(folders.values())
+        # Neither may be used by two threads at once: one is for the outline's, the other for the chooser's.
+        self._ignore, self._chooser_ignore = (Ignore(paths, extra_globs=globs) for _ in range(2))
+        forbidden = self._chooser_ignore.reason
+        self._workspace = Workspace([str(path) for path in paths], lambda path: forbidden(Path(path)))
+
+    async def off_loop(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Have a thread of ours do what could hold the event loop up; it gets frozen values only."""
+        return await asyncio.get_running_loop().run_in_executor(self._worker, partial(call, *args, **kwargs))
+
+    def outline(self, document: Snapshot, text: str) -> Outline:
+        """What stands where in (a window of) a document, to be asked off the event loop; the last one makes it cheap."""
+        previous = self._outlines.pop(document.uri, None)
+        path = path_of(document.uri)
+        outline = Outline(text, document.language or None, str(path) if path else None, previous)
+        self._outlines[document.uri] = outline
+        while len(self._outlines) > _OUTLINES:
+            del self._outlines[next(iter(self._outlines))]
+        return outline
+
+    async def look(self, document: Snapshot, text: str, offset: int, settings: Settings, *, automatic: bool) -> str:
+        """Why nothing is to be offered at an offset of (a window of) a document, or ""."""
+        outline, path, content = self.outline(document, text), path_of(document.uri), document.content
+
+        def judge() -> str:
+            spot = suppress.Spot(
+                text[max(0, offset - suppress.WINDOW) : offset],
+                text[offset : offset + suppress.WINDOW],
+                content.slice(0, min(len(content), suppress.HEAD)),
+                len(content),
+                path.name if path else "",
+                document.language,
+                outline.kind_at(offset) if automatic else "code",
+                automatic,
+                settings.in_comments,
+                self._ignore.reason(path) if path else "",
+            )
+            return suppress.reason(spot)
+
+        return await self.off_loop(judge)
+
+    async def excerpts(
+        self, document: Snapshot, text: str, offset: int, settings: Settings, engine: EngineStatus
+    ) -> tuple[Excerpt, ...]:
+        """What the model may see of other places for an offset of (a window of) a document, the most useful last."""
+        sources = context.known(engine.sources if settings.context_sources is None else settings.context_sources)
+        nearby = around(document, self._documents, self.diagnostics.get(document.uri, ()), settings.context_files)
+        if not sources and not nearby.cells:
+            return ()
+        question = context.Question(
+            context.Document.of(document, Text.of(text)),
+            offset,
+            self._workspace,
+            sources,
+            nearby,
+            context.Limits(engine.elsewhere, settings.context_files),
+            forbidden=lambda path: self._chooser_ignore.reason(Path(path)),
+            redacted=ignore.redacted,
+        )
+        return (await self._chooser.choose(question, _PATIENCE_SECONDS)).excerpts
+
+    def forget(self, uri: str) -> None:
+        """A document was closed."""
+        self.diagnostics.pop(uri, None)
+        self._outlines.pop(uri, None)
+        self._chooser.forget(uri)
+
+    def close(self) -> None:
+        """No more of this; does not wait."""
+        self._worker.shutdown(wait=False, cancel_futures=True)
+        self._chooser.close()
