@@ -12,22 +12,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-_WINDOW = 65_536  # as much of the text is looked at on either side
+from palimpsest_engine import brackets
+
+_WINDOW = 16_384  # as much of the text is looked at on either side
 _LINES = 40  # and as many lines, where lines are compared
 _ROUNDS = 8  # a cut may uncover something else to cut; real fills take two rounds
-
-_CLOSERS = {")": "(", "]": "[", "}": "{"}
-_QUOTED = r"""
-    "(?:\\.|[^"\\\n])*"
-    | (?<![\w&<])[rbfuRBFU]{0,2}'(?:\\.|[^'\\\n])*'   # no apostrophe, no lifetime
-"""
-# For text that may begin inside a string of many lines, or have one half: what is in these counts as code.
-_TOKENS = re.compile(rf"\"\"\" | ''' | {_QUOTED} | [()\[\]{{}}]", re.VERBOSE)
-_TOKENS_OF_FILL = re.compile(
-    rf'"""[\s\S]*?""" | \'\'\'[\s\S]*?\'\'\' | `(?:\\.|[^`\\])*` | {_QUOTED} | [()\[\]{{}}]', re.VERBOSE
-)
-_QUOTE = re.compile(r"""\\.|\"{3}|'{3}|["'`]""")
-_NO_QUOTE = re.compile(r"(?:[&<]|\w)$(?<!\b[rbfuRBFU])(?<!\b[rbfuRBFU]{2})")  # before an apostrophe or a lifetime
 
 _OPENS = re.compile(r"(?:[:{(\[]|=>|->|\b(?:then|do|begin|else))$")
 _OPENS_A_BLOCK = re.compile(
@@ -68,6 +57,11 @@ class _Place:
     def beside_code(self) -> bool:
         """There is something else on the line."""
         return bool(self.prefix.strip() or self.rest.strip())
+
+    @property
+    def quote(self) -> str:
+        """The quote of the string around the hole, or ""."""
+        return brackets.open_quote(self.prefix)
 
     def lines_above(self) -> list[str]:
         """The last lines before the one that the hole begins on that are not blank, the nearest last."""
@@ -161,7 +155,7 @@ def indented_once(fill: str, place: _Place) -> str:
     if not lead or not first.strip() or not place.prefix or not place.prefix[-1].isspace():
         return fill
     if place.prefix.strip():
-        return fill[len(lead) :] if not _open_quote(place.prefix) else fill
+        return fill[len(lead) :] if not place.quote else fill
     cursor, total = _width(place.prefix), _width(place.prefix + lead)
     following = _not_blank(more)
     above = place.lines_above()
@@ -185,7 +179,7 @@ def indented_from_the_cursor(fill: str, place: _Place) -> str:
         or place.prefix == " "
         or _lead(first)
         or not _OPENS_A_BLOCK.match(first.rstrip())
-        or _unopened(first)
+        or brackets.unopened(first)
         or _width(below) > _width(place.prefix)
         or _GOES_ON.match(below.lstrip())
         or _AT_THE_MARGIN.match(below.lstrip())
@@ -212,11 +206,11 @@ def inside_the_block(fill: str, place: _Place) -> str:
         base = _width(next(iter(_not_blank(fill.split("\n"))), ""))
     base = min([base, *(_width(line) for line in _not_blank(place.hole.split("\n")[1:]))])
     braced: bool | None = None
-    for at, line in _lines_of_code(fill, _open_quote(place.prefix)):
+    for at, line in _lines_of_code(fill, place):
         if at == 0 or not line.strip() or _width(line) >= base or _GOES_ON.match(line.lstrip()):
             continue
         if braced is None:
-            braced = "{" in _open_brackets(place.before)
+            braced = "{" in brackets.unclosed(place.before)
         if not (braced and _AT_THE_MARGIN.match(line.lstrip())):
             return fill[:at].rstrip()
     return fill
@@ -234,8 +228,8 @@ def without_the_lines_below(fill: str, place: _Place) -> str:
             same += 1
         to_the_end = same == len(keys) - i
         enough = same >= 2 and _letters("".join(key for _, key in below[:same])) >= 12
-        told = enough or (to_the_end and (_letters(below[0][1]) or below[0][1][0] in _CLOSERS))
-        if same and told and _clean(fill, at, place):
+        told = enough or (to_the_end and (_letters(below[0][1]) or below[0][1][0] in brackets.CLOSERS))
+        if same and told and brackets.whole(fill, at, place.quote):
             return fill[:at].rstrip()
     return fill
 
@@ -252,10 +246,10 @@ def without_the_rest_of_the_line(fill: str, place: _Place) -> str:
         whole = length == len(rest)
         at, past = last + places[-length], where[length - 1] + 1
         if (
-            (_letters(part) >= 6 or (whole and (part == "{" or re.search(r"[\w;:,]", part))))
+            (_letters(part) >= 6 or (whole and (part == "{" or re.search(r"[\w;:,.]", part))))
             and not (at and _is_word(fill[at - 1]) and _is_word(part[0]))
             and not (_is_word(part[-1]) and _is_word(place.rest[past : past + 1]))
-            and _clean(fill, at, place)
+            and brackets.whole(fill, at, place.quote)
         ):
             return fill[:at]
     return fill
@@ -263,13 +257,12 @@ def without_the_rest_of_the_line(fill: str, place: _Place) -> str:
 
 def without_doubled_brackets(fill: str, place: _Place) -> str:
     """Cut at a closing bracket that stands after the cursor already; never at one that the fill itself opened."""
-    quote = _open_quote(place.prefix)
     fits: list[int] = []
     spare: Counter[str] | None = None
     balance: Counter[str] = Counter()
     stack: list[str] = []
-    for at, bracket in _brackets(fill, quote):
-        opener = _CLOSERS.get(bracket)
+    for at, bracket in brackets.brackets(fill, place.quote):
+        opener = brackets.CLOSERS.get(bracket)
         if opener is None:
             stack.append(bracket)
             balance[bracket] -= 1
@@ -288,10 +281,10 @@ def without_doubled_brackets(fill: str, place: _Place) -> str:
 
 def without_doubled_quotes(fill: str, place: _Place) -> str:
     """Cut at the quote that ends the string around the cursor, if the one after the cursor does that."""
-    quote = _open_quote(place.prefix)
-    if not quote or not place.rest.startswith(quote) or _open_quote(quote + fill):
+    quote = place.quote
+    if not quote or not place.rest.startswith(quote) or brackets.open_quote(quote + fill):
         return fill
-    ends = [match for match in _QUOTE.finditer(fill) if match[0].endswith(quote)]
+    ends = [match for match in brackets.QUOTES.finditer(fill) if match[0].endswith(quote)]
     if not ends or fill[ends[-1].end() :].rstrip().endswith(tuple("([{,=+-*/%&|<>:?!")):
         return fill  # the quote after the cursor begins another string
     return fill[: ends[-1].end() - len(quote)]
@@ -345,12 +338,10 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
         at += len(line) + 1
 
 
-def _lines_of_code(fill: str, quote: str) -> Iterator[tuple[int, str]]:
+def _lines_of_code(fill: str, place: _Place) -> Iterator[tuple[int, str]]:
     """The lines that do not begin inside a string of many lines."""
-    strings = [match.span() for match in _TOKENS_OF_FILL.finditer(quote + fill) if "\n" in match[0]]
-    for at, line in _lines(fill):
-        if not any(start < at + len(quote) < end for start, end in strings):
-            yield at, line
+    strings = brackets.strings_of_many_lines(fill, place.quote)
+    return ((at, line) for at, line in _lines(fill) if not any(start < at < end for start, end in strings))
 
 
 def _lead(line: str) -> str:
@@ -386,8 +377,8 @@ def _unit(place: _Place) -> str:
     lines = [*place.lines_above(), *place.lines_below()]
     tabs = sum(line.startswith("\t") for line in lines)
     spaces = sum(line.startswith("  ") for line in lines)
-    if 4 * min(tabs, spaces) > max(tabs, spaces):
-        return ""
+    if tabs if spaces >= tabs else 4 * spaces > tabs:
+        return ""  # tabs among spaces are eight columns, not one level
     if lead.startswith("\t") or (not lead and tabs > spaces):
         return "\t"
     if not lead and not spaces:
@@ -397,72 +388,7 @@ def _unit(place: _Place) -> str:
     return " " * (min(steps, key=lambda step: (-steps[step], step)) if steps else 4)
 
 
-# Brackets and quotes
-
-
-def _open_quote(line: str) -> str:
-    """The quote of the string that the end of this line is in, or ""."""
-    quote, line = "", line[-4096:]
-    for match in _QUOTE.finditer(line):
-        mark = match[0]
-        if quote:
-            quote = "" if mark in (quote, quote * 3) else quote
-        elif mark[0] != "\\" and not (mark == "'" and _NO_QUOTE.search(line, max(0, match.start() - 3), match.start())):
-            quote = mark
-    return quote
-
-
-def _brackets(fill: str, quote: str) -> Iterator[tuple[int, str]]:
-    """The fill's brackets that are code, with their offsets; quote: the string that it begins in."""
-    start = 0
-    if quote:
-        end = re.compile(r"(?:\\.|[^\\])*?" + quote, re.DOTALL).match(fill)
-        if end is None:
-            return
-        start = end.end()
-    for match in _TOKENS_OF_FILL.finditer(fill, start):
-        if len(match[0]) == 1:
-            yield match.start(), match[0]
-
-
-def _clean(fill: str, at: int, place: _Place) -> bool:
-    """Cutting the fill there takes away no bracket that closes one of the fill's own."""
-    stack: list[int] = []
-    for where, bracket in _brackets(fill, _open_quote(place.prefix)):
-        if bracket not in _CLOSERS:
-            stack.append(where)
-        elif stack and fill[stack[-1]] == _CLOSERS[bracket] and stack.pop() < at <= where:
-            return False
-    return True
-
-
-def _open_brackets(before: str) -> list[str]:
-    """The brackets that are open at the end of this text."""
-    stack: list[str] = []
-    for match in _TOKENS.finditer(before):
-        token = match[0]
-        if token in _CLOSERS:
-            if stack and stack[-1] == _CLOSERS[token]:
-                stack.pop()
-        elif len(token) == 1:
-            stack.append(token)
-    return stack
-
-
-def _unopened(after: str) -> list[str]:
-    """The closing brackets of this text that it does not open."""
-    stack: list[str] = []
-    closers: list[str] = []
-    for match in _TOKENS.finditer(after):
-        token = match[0]
-        if token in _CLOSERS:
-            if stack and stack[-1] == _CLOSERS[token]:
-                stack.pop()
-            elif not stack:
-                closers.append(token)
-        elif len(token) == 1:
-            stack.append(token)
-    return closers
+# Brackets
 
 
 def _left_open(place: _Place) -> Counter[str]:
@@ -470,16 +396,16 @@ def _left_open(place: _Place) -> Counter[str]:
     cursor = _width(place.prefix)
     after = place.after
     for at, line in _lines(place.after):
-        if at and line.strip() and _width(line) < cursor and line.lstrip()[0] not in _CLOSERS:
+        if at and line.strip() and _width(line) < cursor and line.lstrip()[0] not in brackets.CLOSERS:
             after = place.after[:at]
             break
-    closers = _unopened(after)
+    closers = brackets.unopened(after)
     spare: Counter[str] = Counter(dict.fromkeys("([{", len(place.before) + _WINDOW))
-    stack = _open_brackets(place.before)
-    for opener in {_CLOSERS[closer] for closer in closers}:
+    stack = brackets.unclosed(place.before)
+    for opener in {brackets.CLOSERS[closer] for closer in closers}:
         spare[opener] = 0
     for closer in closers:
-        while stack and (opener := stack.pop()) != _CLOSERS[closer]:
+        while stack and (opener := stack.pop()) != brackets.CLOSERS[closer]:
             spare[opener] += 1
     spare.update(stack)
     return spare
