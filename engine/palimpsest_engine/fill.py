@@ -80,7 +80,7 @@ class Filler:
             start = hole.start
             while start < hole.end or start == hole.start:
                 rest = request.text[start : min(hole.end, start + WINDOW)]
-                ends = [end for _, end in self.tokens.tokenizer.encode(rest, add_special_tokens=False).offsets]
+                ends = self.tokens.ends(rest)
                 end = len(rest) if len(ends) <= most else ends[most - 1]
                 if end < len(rest) and (line := rest.rfind("\n", 0, end) + 1):
                     end = line

@@ -5,6 +5,7 @@ Knows the tokenizer and the prompt dialects; no tensors, no model. Offsets of te
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ WINDOW, STRIDE = 65_536, 16_384
 TOKEN_STRIDE = 64
 LONGEST_HEALED = 24
 EOS = 1
+_SURROGATE = re.compile("[\ud800-\udfff]")
 LINE_COMMENTS = {
     **dict.fromkeys(("python", "ruby", "bash", "yaml", "toml"), "#"),
     **dict.fromkeys(("lua", "sql"), "--"),
@@ -77,7 +79,16 @@ class Tokens:
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text; what looks like a control token in it is encoded as the text it is."""
-        return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
+        return list(self._encoding(text).ids)
+
+    def ends(self, text: str) -> list[int]:
+        """Where each token of a text ends, in code points."""
+        return [end for _, end in self._encoding(text).offsets]
+
+    def _encoding(self, text: str) -> Any:
+        if not text.isascii():
+            text = _SURROGATE.sub("\ufffd", text)  # half a character: editors send it, tokenizers refuse it
+        return self.tokenizer.encode(text, add_special_tokens=False)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of ids, up to the first byte sequence that is no character."""

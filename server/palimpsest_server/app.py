@@ -199,11 +199,11 @@ def ask_of(
     if chosen is None:
         offset = document.content.offset_at(position, encoding)
         text, base = inline.window(document, offset, offset)
-        return inline.Ask(document, text, offset - base, automatic), document.range_at(offset, offset, encoding)
+        return inline.Ask(document, text, offset - base, offset, automatic), document.range_at(offset, offset, encoding)
     span = document.span_of(chosen.range, encoding)
     text, base = inline.window(document, span.start, span.end)
     text = text[: span.start - base] + chosen.text + text[span.end - base :]
-    ask = inline.Ask(document, text, span.start - base + len(chosen.text), automatic)
+    ask = inline.Ask(document, text, span.start - base + len(chosen.text), span.end, automatic)
     return ask, document.range_at(span.start, span.end, encoding)
 
 

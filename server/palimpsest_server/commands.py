@@ -41,6 +41,7 @@ def register(server: Server) -> None:
         document = session.documents.snapshot(params.text_document.uri)
         if document is None or session.refusal(document):
             return []
+        session.around.diagnostics[document.uri] = tuple(params.context.diagnostics)
         return await actions.offered(session, document, params, server.client_capabilities)
 
     @server.feature(types.CODE_ACTION_RESOLVE)
@@ -292,7 +293,7 @@ async def request_for(session: Session, work: Work) -> FillRequest:
         path=str(path_of(document.uri) or "") or None,
         seed=settings.seed,
         strength=action.strength,
-        context=await session.context(document, scene.text, first),
+        context=await session.context(document, scene.base + first),
         candidates=settings.candidates if len(work.holes) == 1 else 1,
         tidy=True,
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
@@ -36,10 +37,11 @@ async def _pull(server: Server) -> None:
     except (JsonRpcException, asyncio.CancelledError) as error:
         logger.warning("the client has no configuration to give: %s", error)
         return
-    if not isinstance(answer, list) or len(answer) != len(items):
-        logger.warning("the client gave %s for a configuration of %d parts", type(answer).__name__, len(items))
+    parts = list(answer) if isinstance(answer, Sequence) else []
+    if len(parts) != len(items):
+        logger.warning("the client gave %d parts of its configuration in place of %d", len(parts), len(items))
         return
-    session.configure(answer[0], dict(zip(folders, answer[1:], strict=True)))
+    session.configure(parts[0], dict(zip(folders, parts[1:], strict=True)))
 
 
 def subscribe(server: Server) -> None:

@@ -39,6 +39,7 @@ class Ask:
     document: Snapshot
     text: str
     offset: int
+    place: int
     automatic: bool
 
 
@@ -180,7 +181,7 @@ async def request_for(session: Session, ask: Ask, question: Question, *, specula
         path=str(path_of(document.uri) or "") or None,
         seed=settings.seed,
         max_lines=settings.max_lines if blank_line(ask.text, ask.offset) else 1,
-        context=await session.context(document, ask.text, ask.offset),
+        context=await session.context(document, ask.place),
         candidates=settings.candidates if question.wide else 1,
         speculative=speculative,
         tidy=True,
@@ -222,7 +223,7 @@ def speculate(session: Session, ask: Ask, fills: tuple[str, ...]) -> None:
         return
     text, offset = ask.text[: ask.offset] + fills[0] + ask.text[ask.offset :], ask.offset + len(fills[0])
     if session.suggestions.find(uri, text, offset) is None:
-        ahead = Ask(ask.document, text, offset, automatic=True)
+        ahead = Ask(ask.document, text, offset, ask.place, automatic=True)
         start(session, ahead, Question(text, offset, wide=False), lambda news: None, "speculation")
 
 

@@ -212,9 +212,9 @@ class Session:
         """Why nothing is to be offered at an offset of (a window of) a document, or ""."""
         return await self.around.look(document, text, offset, self.settings_for(document), automatic=automatic)
 
-    async def context(self, document: Snapshot, text: str, offset: int) -> tuple[Excerpt, ...]:
-        """What the model may see of other places for an offset of (a window of) a document."""
-        return await self.around.excerpts(document, text, offset, self.settings_for(document), self.engine_status())
+    async def context(self, document: Snapshot, offset: int) -> tuple[Excerpt, ...]:
+        """What the model may see of other places for an offset of a document."""
+        return await self.around.excerpts(document, offset, self.settings_for(document), self.engine_status())
 
     # What can be said about the present
 

@@ -21,7 +21,6 @@ from palimpsest_server.documents import Documents, Snapshot
 from palimpsest_server.ignore import Ignore
 from palimpsest_server.paths import path_of
 from palimpsest_server.settings import Settings
-from palimpsest_server.text import Text
 from palimpsest_server.workspace import Workspace
 
 _P = ParamSpec("_P")
@@ -89,21 +88,22 @@ class Surroundings:
         return await self.off_loop(judge)
 
     async def excerpts(
-        self, document: Snapshot, text: str, offset: int, settings: Settings, engine: EngineStatus
+        self, document: Snapshot, offset: int, settings: Settings, engine: EngineStatus
     ) -> tuple[Excerpt, ...]:
-        """What the model may see of other places for an offset of (a window of) a document, the most useful last."""
+        """What the model may see of other places for an offset of a document, the most useful last."""
         sources = context.known(engine.sources if settings.context_sources is None else settings.context_sources)
         nearby = around(document, self._documents, self.diagnostics.get(document.uri, ()), settings.context_files)
         if not sources and not nearby.cells:
             return ()
         question = context.Question(
-            context.Document.of(document, Text.of(text)),
+            context.Document.of(document),
             offset,
             self._workspace,
             sources,
             nearby,
             context.Limits(engine.elsewhere, settings.context_files),
             forbidden=lambda path: self._chooser_ignore.reason(Path(path)),
+            secret=ignore.looks_secret,
             redacted=ignore.redacted,
         )
         return (await self._chooser.choose(question, _PATIENCE_SECONDS)).excerpts

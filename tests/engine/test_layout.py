@@ -161,3 +161,9 @@ def test_what_is_seen_is_what_is_laid_out(checkpoint_folder, checkpoint, tokens)
     assert told.context.endswith("def f(x):\n    retu".removesuffix(told.begins))
     assert told.begins == layout.healed
     assert told.pins.startswith("\n")
+
+
+@pytest.mark.parametrize("text", ["\ud83d", "a\udc00b", "\ud83d\ud83d x"])
+def test_half_a_character_is_read_as_one_that_is_none(tokens, text):
+    assert tokens.encode(text) == tokens.encode("".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text))
+    assert tokens.ends(text)[-1] == len(text)

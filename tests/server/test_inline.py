@@ -17,7 +17,7 @@ BLANK = "what the model wrote is there already, or has no place here"
 
 
 def ask(document, offset=END, automatic=False):
-    return inline.Ask(document, document.text, offset, automatic)
+    return inline.Ask(document, document.text, offset, offset, automatic)
 
 
 async def until(condition):
