@@ -30,7 +30,8 @@ TOO_FAR = f"more than {2 * inline.STRIDE} characters of a large file are selecte
 _BAD = (types.DiagnosticSeverity.Error, types.DiagnosticSeverity.Warning, None)
 _MOST_PROBLEMS = 100
 _PREVIEW = 48
-_WORD = re.compile(r"\w")
+_LONGEST_WORD = 256
+_WORD, _WORD_BEFORE = re.compile(r"\w+"), re.compile(r"\w+\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +114,12 @@ def _line_text(scene: Scene) -> str:
 
 
 def whole_words(text: str, span: Span) -> Span:
-    """The span, grown to the ends of the words that it cuts or touches."""
-    start, end = span.start, span.end
-    if start == end or _WORD.match(text, start):
-        while start > 0 and _WORD.match(text, start - 1):
-            start -= 1
-    if span.start == span.end or (end > 0 and _WORD.match(text, end - 1)):
-        while end < len(text) and _WORD.match(text, end):
-            end += 1
-    return Span(start, end)
+    """The span, grown to the ends of the words that it cuts; an empty one to those that it touches."""
+    before, after = text[max(0, span.start - _LONGEST_WORD) : span.start], text[span.end : span.end + _LONGEST_WORD]
+    empty = span.start == span.end
+    head = _WORD_BEFORE.search(before) if empty or _WORD.match(text, span.start) else None
+    tail = _WORD.match(after) if empty or _WORD.match(text, span.end - 1) else None
+    return Span(span.start - (len(head[0]) if head else 0), span.end + (len(tail[0]) if tail else 0))
 
 
 def merged(spans: Iterable[Span]) -> tuple[Span, ...]:
@@ -274,8 +272,7 @@ async def offered(
                 argument["problems"] = [plain(problem) for problem in problems]
             command = types.Command(action.titled(len(holes[action.id])), RUN, arguments=[argument])
             found.append(literal(action.kind, command, can, missing) if literals(can) else command)
-    standing = session.recent.find(document.uri, document.content) if wanted(ALTERNATIVE_KIND, only) else None
-    if standing is not None and touches(document, chosen, standing.span):
+    if wanted(ALTERNATIVE_KIND, only) and (standing := last_fill(session, document, chosen)):
         found += alternatives(document, standing, can, encoding)
     return found if session.documents.current(document) else []
 
@@ -299,11 +296,14 @@ def why_not(action: Action, scene: Scene | None) -> str:
     return TOO_LARGE if action.parses and scene.outline is None else action.missing
 
 
-def touches(document: Snapshot, chosen: Span, span: Span) -> bool:
-    """The selection has something of the lines that a span is on."""
-    first, _ = document.content.line_around(span.start)
-    _, last = document.content.line_around(span.end)
-    return chosen.start <= last and first <= chosen.end
+def last_fill(session: Session, document: Snapshot, chosen: Span | None) -> Standing | None:
+    """The last fill that stands there still, on lines that the selection has something of."""
+    for standing in session.recent.find(document.uri, document.content):
+        first, _ = document.content.line_around(standing.span.start)
+        _, last = document.content.line_around(standing.span.end)
+        if chosen is None or (chosen.start <= last and first <= chosen.end):
+            return standing
+    return None
 
 
 # As a client understands it

@@ -28,6 +28,7 @@ _DRAFT = "palimpsest/draft"
 _DRAFT_SECONDS = 0.1
 _PATIENCE_SECONDS = 60.0
 _SAME = "the fill is what is there already"
+_UNSAID = "the client did not say whether it applied the edit"
 _UNMENDED = "the repair did not mend the syntax"
 
 
@@ -154,7 +155,7 @@ async def run(server: Server, method: str, target: Target, token: types.Progress
         finally:
             session.answered(method, done.reason, "" if done.reason else done.source)
     if done.reason and done.reason != jobs.CANCELLED:
-        server.warn(f"Palimpsest: nothing was changed: {done.reason}")
+        server.warn(f"Palimpsest: {'' if done.reason == _UNSAID else 'nothing was changed: '}{done.reason}")
     return {"applied": not done.reason, "reason": done.reason or None, "holes": done.holes, "filled": done.filled}
 
 
@@ -209,7 +210,8 @@ async def switch(server: Server, target: Target, token: types.ProgressToken | No
 def alternative(session: Session, target: Target) -> tuple[Snapshot, list[edit.Edit]]:
     """The document, and the edit that puts the alternative in. Raises Refused if the last fill is not there any more."""
     document = document_of(session, target)
-    standing = session.recent.find(document.uri, document.content)
+    near = document.span_of(target.range, session.documents.encoding) if target.range else None
+    standing = actions.last_fill(session, document, near)
     if standing is None or target.number >= len(standing.others):
         raise jobs.Refused("the last fill is not there any more")
     change = actions.alternative(document, standing, target.number)
@@ -410,5 +412,5 @@ async def apply(server: Server, change: types.WorkspaceEdit, label: str) -> str:
     except JsonRpcException as error:
         return f"the client refused the edit: {error}"
     except TimeoutError:
-        return "the client did not say whether it applied the edit"
+        return _UNSAID
     return "" if answer.applied else answer.failure_reason or "the client did not apply the edit"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from palimpsest_engine import Span
 from palimpsest_server.text import Text
 
 _AROUND = 24  # characters on either side by which a place is known again
+_KEPT = 4
 _DOCUMENTS = 32
 
 
@@ -34,37 +37,42 @@ class Standing:
 
 
 class Fills:
-    """The last fill of each document, as far as there was a choice."""
+    """The last few fills of each document, as far as there was a choice."""
 
     def __init__(self) -> None:
-        self._last: dict[str, Filled] = {}
+        self._last: dict[str, deque[Filled]] = {}
 
     def keep(self, uri: str, content: Text, place: Span, texts: tuple[str, ...]) -> None:
-        """One of the texts was, or is to be, put in this place of the document as it was."""
-        self.forget(uri)
+        """One of the texts was, or may be, put in this place of the document as it was."""
         texts = tuple(dict.fromkeys(text for text in texts if text))
         if len(texts) > 1:
             before = content.slice(max(0, place.start - _AROUND), place.start)
             after = content.slice(place.end, place.end + _AROUND)
-            self._last[uri] = Filled(texts, place.start, len(content) - place.end, before, after)
+            kept = self._last.pop(uri, None) or deque(maxlen=_KEPT)
+            kept.appendleft(Filled(texts, place.start, len(content) - place.end, before, after))
+            self._last[uri] = kept
             while len(self._last) > _DOCUMENTS:
                 del self._last[next(iter(self._last))]
 
-    def find(self, uri: str, content: Text) -> Standing | None:
-        """Where one of the texts stands: untouched, in the same surroundings, with edits on one side of it at most."""
-        filled = self._last.get(uri)
-        if filled is None:
-            return None
-        for text in sorted(filled.texts, key=len, reverse=True):
-            for start in {filled.start, len(content) - filled.rest - len(text)}:
-                if start >= 0 and _stands(filled, text, content, start):
-                    others = tuple(other for other in filled.texts if other != text)
-                    return Standing(Span(start, start + len(text)), others)
-        return None
+    def find(self, uri: str, content: Text) -> Iterator[Standing]:
+        """Those of which a text stands there, the last one first: untouched, in the same surroundings, with edits on one
+        side of it at most."""
+        for filled in self._last.get(uri, ()):
+            if span := _place(filled, content):
+                text = content.slice(span.start, span.end)
+                yield Standing(span, tuple(other for other in filled.texts if other != text))
 
     def forget(self, uri: str) -> None:
-        """Nothing was written there, as far as this knows."""
+        """A document was closed."""
         self._last.pop(uri, None)
+
+
+def _place(filled: Filled, content: Text) -> Span | None:
+    for text in sorted(filled.texts, key=len, reverse=True):
+        for start in (filled.start, len(content) - filled.rest - len(text)):
+            if start >= 0 and _stands(filled, text, content, start):
+                return Span(start, start + len(text))
+    return None
 
 
 def _stands(filled: Filled, text: str, content: Text, start: int) -> bool:

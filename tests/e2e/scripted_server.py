@@ -5,7 +5,7 @@ import json
 import sys
 from typing import Any
 
-from palimpsest_engine import EngineSettings, FillRequest, Job, OutOfMemory
+from palimpsest_engine import EngineSettings, Fill, FillRequest, Job, OutOfMemory, Verdict
 from palimpsest_engine.scripted import ScriptedEngine
 from palimpsest_server.app import serve
 
@@ -27,16 +27,29 @@ class NoisyEngine(ScriptedEngine):
         return super().submit(request, on_draft)
 
 
+class ChoicesEngine(ScriptedEngine):
+    """Answers with the first text of the script; the others are the alternatives."""
+
+    def submit(self, request: FillRequest, on_draft: Any = None) -> Job:
+        job = Job(request)
+        first, *others = [(text,) * len(request.holes) for text in self.script]
+        job.future.set_result(Fill(first, Verdict("not checked", "scripted"), alternatives=tuple(others)))
+        return job
+
+
 def digest(text: str, start: int, end: int) -> str:
     """Short, and different for every text and hole."""
     return f"{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}:{start}:{end}"
+
+
+KINDS = {"echo": EchoEngine, "noisy": NoisyEngine, "choices": ChoicesEngine}
 
 
 def main() -> int:
     """Serve one client."""
     options = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}
     port = options.pop("tcp_port", None)
-    kind = {"echo": EchoEngine, "noisy": NoisyEngine}.get(options.pop("kind", ""), ScriptedEngine)
+    kind = KINDS.get(options.pop("kind", ""), ScriptedEngine)
     if message := options.pop("error", None):
         options["error"] = OutOfMemory(message)
 

@@ -1,4 +1,4 @@
-"""`workspace/executeCommand` with `palimpsest.fillSelection`, from the action to the applied edit."""
+"""`workspace/executeCommand` with `palimpsest.run` and `palimpsest.fillSelection`, to the applied edit."""
 
 import asyncio
 
@@ -8,13 +8,15 @@ from pygls.exceptions import JsonRpcException
 
 NEVER = {"steps": 1000, "step_seconds": 60.0}
 COMMAND = "palimpsest.fillSelection"
+RUN = "palimpsest.run"
 
 
-def params(editor, start, end, version=None, **more):
+def params(editor, start, end, version=None, action=None, **more):
     edges = [{"line": edge[0], "character": edge[1]} for edge in (start, end)]
     argument = {"uri": editor.uri, "range": {"start": edges[0], "end": edges[1]}}
     argument |= {"version": version} if version is not None else {}
-    return types.ExecuteCommandParams(COMMAND, [argument], **more)
+    argument |= {"action": action} if action is not None else {}
+    return types.ExecuteCommandParams(RUN if action else COMMAND, [argument], **more)
 
 
 async def execute(editor, *args, **kwargs):
@@ -25,7 +27,7 @@ async def test_the_smallest_edit_is_applied_for_its_version(connect):
     editor = await connect({"script": ["value = 2"]})
     editor.open("value = 1\n")
     result = await execute(editor, (0, 0), (0, 9), 1)
-    assert (result["applied"], result["reason"]) == (True, None)
+    assert (result["applied"], result["reason"], result["holes"], result["filled"]) == (True, None, 1, 1)
     (sent,) = editor.edits
     assert sent.label == "Palimpsest: fill the selection"
     assert sent.metadata == types.WorkspaceEditMetadata(is_refactoring=True)
@@ -33,6 +35,53 @@ async def test_the_smallest_edit_is_applied_for_its_version(connect):
     assert change.text_document == types.OptionalVersionedTextDocumentIdentifier(editor.uri, 1)
     one = types.Range(types.Position(0, 8), types.Position(0, 9))
     assert list(change.edits) == [types.TextEdit(one, "2")]
+
+
+HOLES = "# 🎻\r\ndef f(a):  # 🎻\r\n    pass\r\n\r\n\r\ndef g(b):\r\n    raise NotImplementedError  # 🎻\r\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-32"])
+async def test_every_hole_of_a_file_is_filled_in_one_edit(connect, capabilities, encoding):
+    workspace = types.WorkspaceClientCapabilities(
+        apply_edit=True,
+        workspace_edit=types.WorkspaceEditClientCapabilities(
+            document_changes=True, change_annotation_support=types.ChangeAnnotationsSupportOptions()
+        ),
+    )
+    editor = await connect({"script": ["return 1"]}, able=capabilities([encoding], workspace=workspace))
+    editor.open(HOLES)
+    result = await execute(editor, (0, 0), (0, 0), action="fillHoles")
+    assert (result["applied"], result["holes"], result["filled"]) == (True, 2, 2)
+    (sent,) = editor.edits
+    assert sent.label == "Palimpsest: fill every hole"
+    (change,) = sent.edit.document_changes
+    assert {type(edit) for edit in change.edits} == {types.AnnotatedTextEdit}
+    (note,) = sent.edit.change_annotations.values()
+    assert note.description == "written by a language model on this machine"
+    first, second = change.edits
+    assert (first.range, first.new_text) == (types.Range(types.Position(2, 4), types.Position(2, 8)), "return 1")
+    assert second.range.start.line == 6
+
+
+async def test_a_repair_that_mends_nothing_is_not_applied(connect):
+    editor = await connect({"script": ["c = ((1"]})
+    editor.open("c = (1\n")
+    result = await execute(editor, (0, 0), (0, 0), action="repair")
+    reason = "the repair did not mend the syntax"
+    assert (result["applied"], result["reason"]) == (False, reason)
+    assert editor.edits == []
+    assert [each.message for each in editor.client.messages] == [f"Palimpsest: nothing was changed: {reason}"]
+    assert await editor.reason() == reason
+
+
+async def test_drafts_of_a_command_name_their_hole(connect):
+    engine = {"script": ["return 1"], "steps": 3, "step_seconds": 0.15}
+    editor = await connect(engine, settings={"drafts": True})
+    editor.open("def f(a):\n    pass\n\n\ndef g(a):\n    pass\n")
+    assert (await execute(editor, (0, 0), (0, 0), action="fillHoles"))["applied"]
+    assert {draft.hole for draft in editor.drafts} == {0, 1}
+    assert {draft.range.start.line for draft in editor.drafts if draft.hole == 1} == {5}
+    assert not any(draft.final for draft in editor.drafts)
 
 
 async def test_progress_is_shown_to_its_end(connect):
@@ -103,9 +152,11 @@ async def test_an_action_for_an_older_version_is_not_begun(connect):
 
 async def test_arguments_that_make_no_sense_are_an_error(connect):
     editor = await connect()
-    with pytest.raises(JsonRpcException, match="expects one argument") as caught:
-        await editor.client.workspace_execute_command_async(types.ExecuteCommandParams(COMMAND, [1]))
-    assert caught.value.code == -32602
+    for command in (COMMAND, RUN):
+        for arguments in (None, [], [1], [{"action": "fill"}], [{"action": "explode"}, {}]):
+            with pytest.raises(JsonRpcException, match="expects one argument") as caught:
+                await editor.client.workspace_execute_command_async(types.ExecuteCommandParams(command, arguments))
+            assert caught.value.code == -32602
 
 
 async def test_a_client_without_progress_is_served(connect, capabilities):
