@@ -58,9 +58,11 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
 def typing(text: str, keystrokes: int) -> list[tuple[int, str]]:
     """Where to type and what: pairs of a line from 0 and what stands on it after the keystroke.
 
-    The lines are spread over the file, and each is cut off inside its code.
+    The lines are spread over the file, and each is cut off inside its code; none has a string or a comment, where
+    nothing is offered to those who type.
     """
-    rows = [(number, row) for number, row in enumerate(text.split("\n")) if len(row.strip()) >= _LONG_ENOUGH]
+    numbered = enumerate(text.split("\n"))
+    rows = [(number, row) for number, row in numbered if len(row.strip()) >= _LONG_ENOUGH and not {*'"#'} & {*row}]
     plan = []
     for turn in range(keystrokes):
         number, row = rows[turn * len(rows) // keystrokes]
