@@ -311,10 +311,7 @@ async def finish(session: Session, work: Work) -> Written:
         raise jobs.Refused(outcome.reason)
     request = work.running.request
     assert request is not None, "a job with a fill has had a request"
-    choices = [
-        tuple(edit.with_line_ends_of(request.text, text) for text in texts)
-        for texts in (outcome.fill.texts, *outcome.fill.alternatives)
-    ]
+    choices = [written(work, request, texts) for texts in (outcome.fill.texts, *outcome.fill.alternatives)]
     if work.action.id == "repair" and work.outline is not None:
         choices = await session.off_loop(mending, work.outline, work.within, request, choices)
         if not choices:
@@ -330,6 +327,16 @@ async def finish(session: Session, work: Work) -> Written:
         raise jobs.Refused(_SAME)
     candidates = tuple(texts[0] for texts in choices) if len(request.holes) == 1 else ()
     return Written(changes, candidates)
+
+
+def written(work: Work, request: FillRequest, texts: tuple[str, ...]) -> tuple[str, ...]:
+    """What the holes are to read, with the document's line ends. Code is not replaced by nothing, but in a repair."""
+    return tuple(
+        edit.with_line_ends_of(request.text, text)
+        if text.strip() or work.action.id == "repair"
+        else request.text[hole.start : hole.end]
+        for hole, text in zip(request.holes, texts, strict=True)
+    )
 
 
 def mending(

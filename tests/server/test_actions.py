@@ -399,11 +399,13 @@ async def test_the_edit_says_who_wrote_it_where_the_client_has_a_place_for_that(
         assert (sent.edit.change_annotations, sent.metadata) == (None, None)
 
 
-async def test_a_hole_that_stays_is_not_counted(editor, engine):
+@pytest.mark.parametrize("text", ["pass", "", "  \n"])
+async def test_a_hole_for_which_there_is_nothing_stays_and_is_not_counted(editor, engine, text):
     running = editor.run("fillHoles", editor.open(TWO_STUBS))
-    await answer(engine, ("x", "pass"))
+    await answer(engine, ("x", text))
     result = await running
     assert (result["holes"], result["filled"]) == (2, 1)
+    assert editor.document.text == TWO_STUBS.replace("pass", "x", 1)
 
 
 # Repair
@@ -424,6 +426,15 @@ async def test_a_repair_has_to_mend_the_syntax(editor, engine, choices, after):
     assert result["applied"] is (after is not None)
     assert result["reason"] == (None if after else "the repair did not mend the syntax")
     assert editor.document.text == (after or "a = 1\nb = (1\n")
+
+
+async def test_a_repair_may_take_something_away(editor, engine):
+    where = editor.open("«a = not not b»\n")
+    problems = [types.Range(types.Position(0, start), types.Position(0, end)) for start, end in ((4, 7), (12, 13))]
+    running = editor.run("repair", where, problems=[actions.plain(each) for each in problems])
+    await answer(engine, ("", "c"))
+    assert (await running)["filled"] == 2
+    assert editor.document.text == "a =  not c\n"
 
 
 async def test_what_only_others_complain_about_is_not_held_to_the_syntax(editor, engine):
