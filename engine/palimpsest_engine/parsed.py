@@ -23,6 +23,7 @@ Range: TypeAlias = tuple[int, int]  # of bytes
 
 _CHUNK = 1024  # code points between two known offsets
 _READ = 4096  # bytes that the parser gets at a time
+_HEAP = 5000  # tokens in a row
 _SEARCH = 16384  # bytes that a query goes through at a time
 
 
@@ -85,6 +86,9 @@ class Parsed:
         except ValueError:  # what the binding raises when a callback stops it
             self._give_up()
             return None
+        if _is_heap(tree.root_node):
+            self.reason = "the text is too broken to be searched"
+            return None
         self._done, self._base = (self.data, tree), None
         return tree
 
@@ -129,6 +133,29 @@ class Parsed:
 
     def _give_up(self) -> None:
         self.reason = f"parsing the {self.grammar} took over {self._budget * 1000:g} ms"
+
+
+def _is_heap(root: Node) -> bool:
+    """Whether the parser found so little sense in a long text that searching the tree would take seconds.
+
+    From each token a query looks along its siblings for a named one, and cannot be interrupted at that. So it takes
+    the square of how many brackets, say, an ERROR holds in a row.
+    """
+    left = [root]
+    while left:
+        node = left.pop()
+        if not node.has_error or node.descendant_count < _HEAP:
+            continue
+        cursor, run = node.walk(), 0
+        found = cursor.goto_first_child()
+        while found and (child := cursor.node) is not None:
+            run = 0 if child.is_named else run + 1
+            if run > _HEAP:
+                return True
+            if child.child_count:
+                left.append(child)
+            found = cursor.goto_next_sibling()
+    return False
 
 
 def _edited(old: bytes, tree: Tree, new: bytes) -> Tree:

@@ -125,6 +125,13 @@ def test_a_text_that_was_over_budget_is_no_obstacle_to_the_next():
     assert outline("# a", "python", late).kind_at(3) == "comment"
 
 
+@pytest.mark.parametrize(("language", "heap"), [("c", "("), ("c", "{"), ("bash", "{"), ("json", "[")])
+def test_a_heap_of_brackets_is_not_searched(language, heap):
+    found = outline(heap * 30_000, language)
+    assert answers(found, 2) == ("code", (), None, (), (), ())
+    assert found.reason == "the text is too broken to be searched"
+
+
 def test_a_missing_wheel_is_code_without_structure(monkeypatch):
     monkeypatch.setitem(sys.modules, "tree_sitter_lua", None)
     load.cache_clear()
