@@ -24,7 +24,7 @@ Range: TypeAlias = tuple[int, int]  # of bytes
 _CHUNK = 1024  # code points between two known offsets
 _READ = 4096  # bytes that the parser gets at a time
 _HEAP = 5000  # tokens in a row
-_SEARCH = 16384  # bytes that a query goes through at a time
+_SEARCH = 4096  # bytes that a query goes through at a time
 
 
 class Parsed:
