@@ -252,6 +252,20 @@ async def test_repair_goes_by_what_other_tools_call_wrong(editor, severity, offe
         assert found[0].command.arguments[0]["problems"] == [actions.plain(where)]
 
 
+async def test_of_very_many_complaints_the_first_are_enough(editor):
+    where = editor.open("a = «b»\n")
+    found = await editor.offered(where, QUICKFIX, diagnostics=[diagnostic(where)] * 1000)
+    assert len(found[0].command.arguments[0]["problems"]) == 100
+
+
+async def test_nothing_is_offered_for_a_document_that_moved_on_meanwhile(editor):
+    where = editor.open("def f(a):\n    «pass»\n")
+    asked = asyncio.create_task(editor.offered(where))
+    await asyncio.sleep(0)
+    editor.change(types.TextDocumentContentChangeWholeDocument("other"))
+    assert await asked == []
+
+
 @pytest.mark.parametrize(
     ("can", "forms"),
     [
@@ -319,6 +333,7 @@ async def test_who_asks_for_a_kind_is_told_why_it_is_not_there(editor, disabled,
         ("complete", "def f(a):\n    b = 1\n    ret‸urn a\n", ["b = 1\n    return a"], 1.0),
         ("complete", "def f(a):\n    b = 1\n    ‸\n    return a\n", ["\n    return a"], 1.0),
         ("complete", "def f(a):\n    b = 1\n    ‸\n", [""], 1.0),
+        ("complete", "def f(a):\n    ‸\n    return a\n", ["return a"], 1.0),
         ("fillHoles", "‸" + TWO_STUBS, ["pass", "pass"], 1.0),
         ("repair", "a = 1\nb‸ = (1\nc = 2\n", ["b = (1"], 1.0),
     ],
@@ -472,6 +487,16 @@ async def test_a_document_that_moves_on_before_the_engine_is_asked(editor, engin
     assert engine.jobs == []
 
 
+async def test_a_document_that_moves_on_just_when_the_engine_is_done(editor, engine):
+    running = editor.run("rewrite", editor.open("a = «1»\n"))
+    await until(lambda: engine.jobs)
+    other = types.TextDocumentContentChangeWholeDocument("other")
+    editor.session.jobs.running(URI).outcome.add_done_callback(lambda _: editor.change(other))
+    await answer(engine, "2")
+    await nothing(editor, running, jobs.CHANGED)
+    assert editor.applied == []
+
+
 async def test_a_document_that_moves_on_while_the_repair_is_checked(editor, engine, monkeypatch):
     real = editor.session.off_loop
 
@@ -598,6 +623,18 @@ async def test_of_a_large_document_only_the_selection_is_looked_at(editor, engin
     assert editor.document.text == "".join(lines)
 
 
+async def test_in_a_large_document_too_the_complaints_of_others_can_be_repaired(editor, engine):
+    middle = len(LARGE) // len(LINE) // 2
+    editor.open(LARGE)
+    name = types.Range(types.Position(middle, 9), types.Position(middle, 10))
+    (found,) = await editor.offered(name, QUICKFIX, diagnostics=[diagnostic(name)])
+    running = editor.run("repair", name, problems=found.command.arguments[0]["problems"])
+    request = await answer(engine, "sum")
+    assert request.text[request.holes[0].start : request.holes[0].end] == "compute"
+    assert (await running)["applied"]
+    assert editor.document.text.count("sum(1, 2, 3)") == 1
+
+
 async def test_too_much_of_a_large_document_is_refused(editor, engine):
     editor.open(LARGE)
     everything = editor.document.range_at(0, len(LARGE), UTF16)
@@ -627,6 +664,29 @@ async def test_drafts_say_which_hole_they_are_of(editor, engine):
     await answer(engine, ("x", "y"))
     assert (await running)["applied"]
     assert not any(params.get("final") for _, params in editor.client.notified)  # the edit is the last word
+
+
+async def test_a_hole_that_reads_as_before_is_not_shown_again(editor, engine, monkeypatch):
+    monkeypatch.setattr(commands, "_DRAFT_SECONDS", 0)
+    running = editor.run("fillHoles", editor.open(TWO_STUBS))
+    await drafted(editor, engine, "x", "y")
+    shown = await drafted(editor, engine, "x", "z", step=2)
+    assert [(params["hole"], params["text"], params["step"]) for params in shown] == [
+        (0, "x", 1),
+        (1, "y", 1),
+        (1, "z", 2),
+    ]
+    await answer(engine, ("x", "z"))
+    await running
+
+
+async def test_drafts_come_some_ten_times_a_second(editor, engine, monkeypatch):
+    monkeypatch.setattr(commands, "_DRAFT_SECONDS", 3600)
+    running = editor.run("fillHoles", editor.open(TWO_STUBS))
+    await drafted(editor, engine, "x", "y")
+    assert len(await drafted(editor, engine, "a", "b", step=2)) == 2
+    await answer(engine, ("x", "z"))
+    await running
 
 
 async def test_if_nothing_comes_of_them_drafts_end(editor, engine):
