@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lsprotocol import types
 
@@ -63,6 +63,7 @@ class Documents:
         self._edited: dict[str, None] = {}  # the one edited last is the last
         self._history = History()
         self._notebooks = Notebooks()
+        self._lost: set[str] = set()
         self._said: set[tuple[str, str]] = set()
 
     def snapshot(self, uri: str) -> Snapshot | None:
@@ -100,6 +101,7 @@ class Documents:
             if isinstance(change, types.TextDocumentContentChangeWholeDocument):
                 self._history.settle(uri)
                 content = Text.of(_paired(change.text))
+                self._lost.discard(uri)
                 continue
             start, end, new = splice_of(before, change, self.encoding)
             content = before.replaced(start, end, new)
@@ -118,6 +120,23 @@ class Documents:
         self._notebooks.abandon(uri)
         self._open.pop(uri, None)
         self._edited.pop(uri, None)
+        self._lost.discard(uri)
+
+    # Texts that are not the client's
+
+    def lose(self, uri: str | None) -> tuple[str, ...]:
+        """A change was not understood, of this document, or of a cell of this notebook, or of nobody knows which: the texts
+        are not the client's any more until it sends them whole. Which ones that is news of."""
+        concerned = (uri, *self._notebooks.documents(uri)) if uri is not None else tuple(self._open)
+        news = tuple(each for each in concerned if each in self._open and each not in self._lost)
+        for each in news:
+            self._open[each] = replace(self._open[each])  # whatever was made of the old one is not current
+        self._lost.update(news)
+        return news
+
+    def lost(self, uri: str) -> bool:
+        """The document's text is not the client's."""
+        return uri in self._lost
 
     # Notebooks
 

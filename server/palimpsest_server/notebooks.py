@@ -38,6 +38,10 @@ class Notebooks:
         """Take a notebook over; its cell documents are adopted one by one."""
         self._open[uri] = _Notebook(list(cells), {})
 
+    def documents(self, uri: str) -> tuple[str, ...]:
+        """The cell documents that are open for a notebook."""
+        return tuple(self._open[uri].documents) if uri in self._open else ()
+
     def close(self, uri: str) -> tuple[str, ...]:
         """Forget a notebook; the cell documents that were open for it."""
         notebook = self._open.pop(uri, None)

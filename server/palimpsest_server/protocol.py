@@ -2,9 +2,10 @@
 
 What pygls leaves open and is settled here: requests before `initialize` and after `shutdown` are refused,
 not served or dropped; a request whose params cannot be read is answered; a message is read once and whole
-(pygls structures every nested object that has a key `jsonrpc`); cancelling `workspace/executeCommand`
-reaches its handler; finished notifications are not kept for ever; `exit` sets the exit code that the
-specification names.
+(pygls structures every nested object that has a key `jsonrpc`); what clients get wrong in it is mended where
+only one thing can be meant, and a change of a text that cannot be read is told to the server; cancelling
+`workspace/executeCommand` reaches its handler; finished notifications are not kept for ever; `exit` sets the
+exit code that the specification names.
 """
 
 from __future__ import annotations
@@ -30,12 +31,18 @@ _SYNC = (
     types.NOTEBOOK_DOCUMENT_DID_CLOSE,
 )
 _LAST_WORDS_SECONDS = 1.0
+_LARGEST = 2**31 - 1  # the protocol's `uinteger`
 
 
 class Protocol(LanguageServerProtocol):
-    """pygls' protocol with a strict life cycle."""
+    """pygls' protocol with a strict life cycle.
+
+    on_lost: told of the document or notebook, None for one that cannot be made out, whose text is not the client's any more
+    because a message about it could not be read.
+    """
 
     def __init__(self, *args: Any) -> None:
+        self.on_lost: Callable[[str | None], object] = lambda uri: None
         self.initialized = False
         self.stopping = threading.Event()
         super().__init__(*args)
@@ -63,16 +70,19 @@ class Protocol(LanguageServerProtocol):
                 self.refuse(msg_id, *refusal)
             return
         if method is not None:
-            message.setdefault("params", None)
-        elif self._abandoned(msg_id):
+            mend(message.setdefault("params", None), of_text=method in _SYNC)
+        elif not self._asked(msg_id):
             return
         try:
             typed = super().structure_message(message)
         except JsonRpcException as error:
-            if method is not None and msg_id is not None:
-                self.refuse(msg_id, types.ErrorCodes.InvalidParams, f"the params of {method} cannot be read")
-            elif msg_id in self._request_futures:
+            if method is None:
                 self._request_futures.pop(msg_id).set_exception(error)
+            elif msg_id is not None:
+                self.refuse(msg_id, types.ErrorCodes.InvalidParams, f"the params of {method} cannot be read")
+            elif method in _SYNC:
+                # Not at once: the handlers of the messages before this one have yet to start.
+                asyncio.get_running_loop().call_soon(self.on_lost, named(message["params"]))
             return
         if method == types.INITIALIZE:
             self.initialized = True
@@ -95,13 +105,17 @@ class Protocol(LanguageServerProtocol):
             return types.ErrorCodes.InvalidRequest, "initialize a second time"
         return None
 
-    def _abandoned(self, msg_id: Any) -> bool:
-        """The message answers a question of ours that nobody waits for any more."""
+    def _asked(self, msg_id: Any) -> bool:
+        """We did ask what this message answers, and somebody waits for it still."""
+        if msg_id not in self._result_types:
+            logger.info("the client answers %r, which was not asked", msg_id)
+            return False
         future = self._request_futures.get(msg_id)
-        if future is not None and future.cancelled():
-            del self._request_futures[msg_id]
-            return True
-        return False
+        if future is None or future.cancelled():
+            self._request_futures.pop(msg_id, None)
+            del self._result_types[msg_id]
+            return False
+        return True
 
     def refuse(self, msg_id: str | int | None, code: types.ErrorCodes, message: str) -> None:
         """Answer with an error."""
@@ -164,3 +178,53 @@ def _is_rpc(message: Any, version: str) -> bool:
         and isinstance(message.get("id"), str | int | None)
         and not message.get("method") is message.get("id") is None
     )
+
+
+def mend(params: Any, *, of_text: bool) -> None:
+    """Put right, in place, what is wrong in a way that leaves no doubt what is meant.
+
+    A position past the end of all there can be is the end, one before the beginning is the beginning. In messages about
+    texts (of_text), a range that is null is a range that is not there, and so is a version, which is 0 then.
+    """
+    rest = [params]
+    while rest:
+        value = rest.pop()
+        if isinstance(value, list):
+            rest += value
+        elif isinstance(value, dict):
+            rest += value.values()
+            if "line" in value and "character" in value:
+                _clamp(value, "line", "character")
+            if of_text:
+                _mend_text(value)
+
+
+def _mend_text(value: dict[str, Any]) -> None:
+    """An object within a message about a text."""
+    value.pop("rangeLength", None)  # of no use, and clients count it in many ways
+    for name in ("text", "uri"):  # else the library would take the word "None" for a null
+        if name in value and not isinstance(value[name], str):
+            del value[name]
+    if "text" in value and value.get("range", ...) is None:
+        del value["range"]
+    if "uri" in value:
+        if type(value.get("version")) is not int:
+            value["version"] = 0
+        _clamp(value, "version", least=-_LARGEST)
+        if "text" in value and not isinstance(value.get("languageId"), str):
+            value["languageId"] = ""
+    _clamp(value, "start", "deleteCount")
+
+
+def _clamp(value: dict[str, Any], *names: str, least: int = 0) -> None:
+    for name in names:
+        if isinstance(value.get(name), int | float) and not least <= value[name] <= _LARGEST:
+            value[name] = _LARGEST if value[name] > 0 else least
+
+
+def named(params: Any) -> str | None:
+    """The document or notebook that a message about a text is about, if that much of it can be read."""
+    match params:
+        case {"textDocument": {"uri": str(uri)}} | {"notebookDocument": {"uri": str(uri)}}:
+            return uri
+    return None

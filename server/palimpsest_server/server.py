@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Coroutine
 from typing import Any
@@ -29,6 +28,8 @@ class Server(LanguageServer):
 
     def __init__(self, engine_factory: EngineFactory) -> None:
         super().__init__("palimpsest", __version__, protocol_cls=Protocol, notebook_document_sync=NOTEBOOKS)
+        assert isinstance(self.protocol, Protocol)
+        self.protocol.on_lost = self.lose_track
         self.session = Session(engine_factory, self)
         self._log: ClientLog | None = None
         self._background: set[asyncio.Task[None]] = set()
@@ -66,10 +67,12 @@ class Server(LanguageServer):
         if self._log is not None:
             self._log.close()
 
+    def lose_track(self, uri: str | None) -> None:
+        """A change of this document or notebook, or of one that cannot be made out, was not understood."""
+        if self.session.lose_track(uri):
+            self.warn(f"Palimpsest: a change of {uri or 'a document'} could not be read; reopen it for more fills")
+
     def report_server_error(self, error: Exception, source: type[Exception]) -> None:
-        """What pygls caught and has not settled: a message that is not JSON, a notification that failed."""
-        if isinstance(error, (json.JSONDecodeError, UnicodeDecodeError)):
-            assert isinstance(self.protocol, Protocol)
-            self.protocol.refuse(None, types.ErrorCodes.ParseError, "not JSON")
-        elif source is FeatureNotificationError:
+        """What pygls caught and has not settled: a notification that failed."""
+        if source is FeatureNotificationError:
             logger.error("a notification could not be handled", exc_info=True)

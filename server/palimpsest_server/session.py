@@ -33,6 +33,7 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 _WATCH_SECONDS = 0.2
+_LOST = "the document is out of step: a change could not be read; reopen it"
 _HUNG = "the engine shows no sign of life; restarting the server may help"
 _PASSING = ("starting", "loading", "busy")
 
@@ -63,7 +64,6 @@ class Session:
         self.pace = Pace()
         self.pauses = Pauses()
         self.requests = Requests()
-        self.recent = Fills()
         self.around = Surroundings(self.documents)
         self.folders: dict[str, Path] = {}
         self.announced: tuple[str, int] | None = None  # the document and version whose final draft was just shown
@@ -188,8 +188,14 @@ class Session:
         self.suggestions.forget(uri)
         self.recent.forget(uri)
         self.pace.forget(uri)
-        self.recent.forget(uri)
         self.around.forget(uri)
+
+    def lose_track(self, uri: str | None) -> bool:
+        """A change could not be read, of this document or notebook, or of nobody knows which; whether that is news."""
+        lost = self.documents.lose(uri)
+        for each in lost:
+            self.jobs.end(each, _LOST)
+        return bool(lost)
 
     def pause_before_asking(self, document: Snapshot) -> float:
         """Seconds to wait for more typing before an automatic request may cost a pass of the model."""
@@ -222,6 +228,8 @@ class Session:
         """Why nothing can be done for this document, or "" if something can."""
         if document is None:
             return "the document is not open"
+        if self.documents.lost(document.uri):
+            return _LOST
         if not self.settings.enable:
             return "the setting palimpsest.enable is false"
         here = self.settings_for(document)

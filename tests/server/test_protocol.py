@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from lsprotocol import types
 
 from palimpsest_engine.scripted import ScriptedEngine
+from palimpsest_server import protocol
 from palimpsest_server.app import create_server
 
 INITIALIZE = {"processId": None, "rootUri": None, "capabilities": {}}
@@ -37,6 +38,13 @@ class Wire:
         self.server.protocol.handle_message(message)
         for _ in range(10):
             await asyncio.sleep(0)
+
+    async def until(self, condition):
+        async def held():
+            while not condition():
+                await asyncio.sleep(0.001)
+
+        await asyncio.wait_for(held(), 30)
 
     def answers(self, msg_id):
         return [m for m in self.sent if m.get("id") == msg_id and "method" not in m]
@@ -149,7 +157,7 @@ async def test_shutdown_answers_what_is_under_way(ready, engine):
     await ready.give("textDocument/didOpen", {"textDocument": other})
     arguments = [{"uri": "file:///b.py", "range": {"start": edge, "end": edge}}]
     await ready.give("workspace/executeCommand", {"command": "palimpsest.fillSelection", "arguments": arguments}, 2)
-    assert len(engine.jobs) == 2
+    await ready.until(lambda: len(engine.jobs) == 2)
     await ready.give("shutdown", None, 3)
     assert [len(ready.answers(n)) for n in (1, 2, 3)] == [1, 1, 1]
     assert all(job.cancelled.is_set() for job in engine.jobs)
@@ -199,6 +207,166 @@ async def test_an_answer_to_a_question_that_was_given_up_is_dropped(ready, caplo
     await ready.give(msg_id=msg_id, result=[None])
     assert [record for record in caplog.records if record.levelno >= 40] == []
     assert ready.server.protocol._request_futures == {}
+
+
+A = "file:///a.py"
+START = {"line": 0, "character": 0}
+LOST = "the document is out of step: a change could not be read; reopen it"
+
+
+def opening(uri=A, version=1, text="one\ntwo"):
+    return {"textDocument": {"uri": uri, "languageId": "python", "version": version, "text": text}}
+
+
+def changing(*changes, uri=A, version=2):
+    return {"textDocument": {"uri": uri, "version": version}, "contentChanges": list(changes)}
+
+
+def edges(*places):
+    (line, character), (end_line, end_character) = places
+    return {"start": {"line": line, "character": character}, "end": {"line": end_line, "character": end_character}}
+
+
+@pytest.mark.parametrize("far", [2**31 - 1, 2**31, 4294967295, 2**53 - 1, 1e300])
+@pytest.mark.parametrize(
+    ("places", "text"),
+    [
+        (lambda far: ((0, 1), (0, far)), "o!\ntwo"),
+        (lambda far: ((0, 1), (far, 0)), "o!"),
+        (lambda far: ((0, 1), (far, far)), "o!"),
+        (lambda far: ((1, far), (far, far)), "one\ntwo!"),
+        (lambda far: ((0, -far), (0, 1)), "!ne\ntwo"),
+        (lambda far: ((-far, -far), (0, far)), "!\ntwo"),
+    ],
+)
+async def test_a_position_out_of_all_bounds_is_the_end_or_the_beginning(ready, far, places, text):
+    await ready.give("textDocument/didOpen", opening())
+    await ready.give("textDocument/didChange", changing({"range": edges(*places(far)), "text": "!"}))
+    assert ready.server.session.documents.snapshot(A).text == text
+
+
+@pytest.mark.parametrize(
+    ("params", "version"),
+    [
+        (changing({"text": "new"}, version=None), 0),
+        (changing({"text": "new"}, version="7"), 0),
+        (changing({"text": "new"}, version=2**53), 2**31 - 1),
+        (changing({"range": None, "text": "new"}), 2),
+        (changing({"range": None, "rangeLength": None, "text": "new"}), 2),
+        (changing({"range": edges((0, 0), (9, 9)), "rangeLength": -1, "text": "new"}), 2),
+        ({"textDocument": {"uri": A}, "contentChanges": [{"text": "new"}]}, 0),
+    ],
+)
+async def test_what_can_only_mean_one_thing_is_taken_for_it(ready, params, version):
+    await ready.give("textDocument/didOpen", opening())
+    await ready.give("textDocument/didChange", params)
+    document = ready.server.session.documents.snapshot(A)
+    assert (document.text, document.version) == ("new", version)
+    assert not ready.server.session.documents.lost(A)
+
+
+@pytest.mark.parametrize("item", [{"version": None}, {"version": 2**40}, {"languageId": None}, {"languageId": 3}])
+async def test_a_document_is_opened_whatever_its_version_and_language(ready, item):
+    params = opening()
+    params["textDocument"] |= item
+    await ready.give("textDocument/didOpen", params)
+    assert ready.server.session.documents.snapshot(A).text == "one\ntwo"
+
+
+UNREADABLE = [
+    changing({"range": edges((0, 0), (0, 1))}),
+    changing({"range": edges((0, 0), (0, 1)), "text": None}),
+    changing({"range": {"start": START}, "text": "x"}),
+    changing({"range": 5, "text": "x"}),
+    changing({"text": 5}),
+    changing({"text": "x"}, uri=None),
+    changing({"range": {"start": START, "end": {"line": "two", "character": 0}}, "text": "x"}),
+    changing({"text": "fine"}, "not a change"),
+    {"textDocument": {"uri": A, "version": 2}},
+    {"textDocument": {"uri": A, "version": 2}, "contentChanges": None},
+    {"contentChanges": [{"text": "of which document?"}]},
+    None,
+]
+
+
+def warnings(wire):
+    return [m["params"]["message"] for m in wire.sent if m.get("method") == "window/showMessage"]
+
+
+async def reason(wire, msg_id):
+    where = {"textDocument": {"uri": A}, "position": START}
+    await wire.give("textDocument/inlineCompletion", {**where, "context": {"triggerKind": 1}}, msg_id)
+    await wire.until(lambda: wire.answers(msg_id))
+    return (wire.server.session.board.status()["lastEmpty"] or {}).get("reason")
+
+
+@pytest.mark.parametrize("params", UNREADABLE)
+@pytest.mark.parametrize("mend", ["didOpen", "didChange"])
+async def test_after_a_change_that_cannot_be_read_nothing_is_filled_until_the_text_comes_whole(params, mend):
+    wire = Wire(ScriptedEngine(["x"]))
+    await wire.give("initialize", INITIALIZE, 0)
+    await wire.give("initialized", {})
+    await wire.give("textDocument/didOpen", opening())
+    assert await reason(wire, 1) is None
+    await wire.give("textDocument/didChange", params)
+    await wire.give("textDocument/didChange", params)
+    assert await reason(wire, 2) == LOST
+    await wire.give("textDocument/didChange", changing({"range": edges((0, 0), (0, 0)), "text": "x"}, version=3))
+    assert await reason(wire, 3) == LOST
+    assert len(warnings(wire)) == 1
+    await wire.give(f"textDocument/{mend}", opening() if mend == "didOpen" else changing({"text": "new"}, version=4))
+    assert await reason(wire, 4) is None
+    wire.server.session.close()
+
+
+async def test_a_change_that_cannot_be_read_right_behind_the_opening_counts(ready):
+    handle = ready.server.protocol.handle_message
+    handle({"jsonrpc": "2.0", "method": "textDocument/didOpen", "params": opening()})
+    handle({"jsonrpc": "2.0", "method": "textDocument/didChange", "params": changing("nonsense")})
+    await ready.give("textDocument/didOpen", opening("file:///b.py"))
+    documents = ready.server.session.documents
+    assert (documents.lost(A), documents.lost("file:///b.py")) == (True, False)
+
+
+async def test_an_unreadable_change_of_a_notebook_concerns_all_its_cells(ready):
+    cells = [opening(f"nb:{n}")["textDocument"] for n in range(2)]
+    notebook = {
+        "uri": "file:///n.ipynb",
+        "notebookType": "jupyter-notebook",
+        "version": 1,
+        "cells": [{"kind": 2, "document": cell["uri"]} for cell in cells],
+    }
+    await ready.give("notebookDocument/didOpen", {"notebookDocument": notebook, "cellTextDocuments": cells})
+    await ready.give("textDocument/didOpen", opening())
+    identifier = {"uri": "file:///n.ipynb", "version": 2}
+    change = {"cells": {"textContent": [{"document": {"uri": "nb:0", "version": 2}, "changes": [{"text": 3}, 4]}]}}
+    await ready.give("notebookDocument/didChange", {"notebookDocument": identifier, "change": change})
+    documents = ready.server.session.documents
+    assert [documents.lost(uri) for uri in ("nb:0", "nb:1", A)] == [True, True, False]
+    array = {"start": 0, "deleteCount": 2**53}
+    change = {"cells": {"structure": {"array": array, "didClose": [{"uri": "nb:0"}, {"uri": "nb:1"}]}}}
+    await ready.give("notebookDocument/didChange", {"notebookDocument": identifier, "change": change})
+    assert documents.snapshot("nb:0") is None
+
+
+async def test_what_the_user_keeps_with_an_action_is_not_mended(ready):
+    given = {"version": 2**53, "range": None, "line": -1, "start": -5}
+    protocol.mend({"data": given}, of_text=False)
+    assert given == {"version": 2**53, "range": None, "line": -1, "start": -5}
+
+
+async def test_an_answer_to_what_was_not_asked_or_is_the_clients_own_question_is_dropped(ready, engine, caplog):
+    await ready.give("textDocument/didOpen", opening())
+    where = {"textDocument": {"uri": A}, "position": {"line": 0, "character": 3}, "context": {"triggerKind": 1}}
+    await ready.give("textDocument/inlineCompletion", where, 5)
+    await ready.until(lambda: engine.jobs)
+    for msg_id in (5, 6, "x"):
+        await ready.give(msg_id=msg_id, result=[])
+        await ready.give(msg_id=msg_id, error={"code": 1, "message": "no"})
+    engine.finish("x")
+    await ready.until(lambda: ready.answers(5))
+    assert ready.answers(5)[0]["result"][0]["insertText"] == "x"
+    assert [record for record in caplog.records if record.levelno >= 40] == []
 
 
 JSON = st.recursive(
