@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from pygls.io_ import run_async
+from lsprotocol import types
 from pygls.server import JsonRPCServer
 
 from palimpsest_server.protocol import Protocol
@@ -25,6 +28,12 @@ HOST = "127.0.0.1"  # nothing but loopback, ever
 
 _PUMP = "palimpsest-stdin"
 _LEAVE_SECONDS = 0.2
+_LAST_WORDS_SECONDS = 1.0
+_PARENT_SECONDS = 1.0
+_BACKLOG = 1 << 26
+_LARGEST = 1 << 30
+# In front of it on its line there may be the rest of a message whose length was wrong.
+_LENGTH = re.compile(rb"Content-Length:[ \t]*(\d{1,10})[ \t]*\r?\n\Z", re.IGNORECASE)
 
 
 def stdio(server: JsonRPCServer) -> int:
@@ -62,39 +71,101 @@ def leave(code: int) -> int:
 
 
 class PipeWriter:
-    """Writes whole messages to a pipe; a client that is gone is no error, the conversation is just over."""
+    """Writes whole messages to a pipe, on a thread of its own: a client that is slow to read holds nobody up.
+
+    A client that is gone is no error, the conversation is just over; so it is with one that reads nothing any more.
+    """
 
     def __init__(self, out: BinaryIO, gone: Callable[[], object]) -> None:
         self._out = out
         self._gone = gone
+        self._queue: SimpleQueue[bytes | None] = SimpleQueue()
+        self._given = self._written = 0
+        self._thread = threading.Thread(target=self._drain, name="palimpsest-stdout", daemon=True)
+        self._thread.start()
 
     def write(self, data: bytes) -> None:
-        """Send."""
-        try:
-            self._out.write(data)
-            self._out.flush()
-        except (OSError, ValueError):
+        """Send; does not wait."""
+        self._given += len(data)
+        if self._given - self._written > _BACKLOG:
             self._gone()
+        else:
+            self._queue.put(data)
 
     def close(self) -> None:
-        """Nothing to do: the process ends."""
+        """Let what was sent go out, if somebody reads it."""
+        self._queue.put(None)
+        self._thread.join(_LAST_WORDS_SECONDS)
+
+    def _drain(self) -> None:
+        while (data := self._queue.get()) is not None:
+            try:
+                self._out.write(data)
+                self._out.flush()
+            except (OSError, ValueError):
+                self._gone()
+                return
+            self._written += len(data)
 
 
 async def _stdio(server: JsonRPCServer, out: BinaryIO) -> int:
     reader = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
-    threading.Thread(target=_pump, args=(0, reader, loop), name=_PUMP, daemon=True).start()
-    return await _converse(server, reader, PipeWriter(out, cast(Protocol, server.protocol).stopping.set))
+    protocol = cast(Protocol, server.protocol)
+
+    def gone() -> None:
+        """Whatever is still to be read is not for us any more. From any thread."""
+        protocol.stopping.set()
+        with suppress(RuntimeError):  # the loop is closed: that is over anyway
+            loop.call_soon_threadsafe(reader.feed_eof)
+
+    threading.Thread(target=_pump, args=(0, protocol.stopping, reader, loop), name=_PUMP, daemon=True).start()
+    threading.Thread(target=_mind, args=(server, gone), name="palimpsest-client", daemon=True).start()
+    writer = PipeWriter(out, gone)
+    try:
+        return await _converse(server, reader, writer)
+    finally:
+        protocol.stopping.set()
+        writer.close()
 
 
-def _pump(descriptor: int, reader: asyncio.StreamReader, loop: asyncio.AbstractEventLoop) -> None:
+def _mind(server: JsonRPCServer, gone: Callable[[], object]) -> None:
+    """Look now and then whether the client's process is still there, once it has said which that is.
+
+    Its pipes may be open in another process that it has started. A process that we cannot see from the beginning, as from
+    inside a container, says nothing.
+    """
+    stopping = cast(Protocol, server.protocol).stopping
+    pid = None
+    while pid is None:
+        if stopping.wait(_PARENT_SECONDS):
+            return
+        pid = getattr(server, "process_id", None)
+    import psutil
+
+    with suppress(psutil.Error, ValueError, OverflowError):
+        process = psutil.Process(pid)
+        while not stopping.wait(_PARENT_SECONDS):
+            if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+                logger.info("the client's process has ended")
+                gone()
+
+
+def _pump(
+    descriptor: int, stopping: threading.Event, reader: asyncio.StreamReader, loop: asyncio.AbstractEventLoop
+) -> None:
     """Move bytes from a descriptor to the loop. A daemon thread on the bare descriptor: it may block in a
     read for ever and still never holds up the end of the process, as a thread pool or a buffered reader
     would.
     """
+
+    def feed(data: bytes) -> None:
+        if not stopping.is_set():
+            reader.feed_data(data)
+
     try:
         while data := _read(descriptor):
-            loop.call_soon_threadsafe(reader.feed_data, data)
+            loop.call_soon_threadsafe(feed, data)
         loop.call_soon_threadsafe(reader.feed_eof)
     except RuntimeError:
         pass  # the loop is closed: nobody reads any more
@@ -136,10 +207,36 @@ async def _converse(server: JsonRPCServer, reader: asyncio.StreamReader, writer:
     protocol = cast(Protocol, server.protocol)
     protocol.set_writer(writer)
     try:
-        await run_async(protocol.stopping, reader, protocol, logger, server.report_server_error)
+        while not protocol.stopping.is_set() and (body := await _body(reader)) is not None:
+            _take(protocol, body)
+            await asyncio.sleep(0)  # of a thousand messages each has its turn, and so has all else
         await protocol.last_words()
     except (asyncio.IncompleteReadError, ConnectionError):
         logger.info("the client went away in the middle of a message")
     except ValueError:
         logger.error("what came in is not the language server protocol: a header line without an end")
     return protocol.exit_code
+
+
+async def _body(reader: asyncio.StreamReader) -> bytes | None:
+    """The next message, or None at the end of input; what stands between messages and is no header is skipped."""
+    length = None
+    while line := await reader.readline():
+        if found := _LENGTH.search(line):
+            length = int(found[1])
+        elif length is not None and length <= _LARGEST and not line.strip():
+            return await reader.readexactly(length)
+    return None
+
+
+def _take(protocol: Protocol, body: bytes) -> None:
+    """Have a message handled; a crash is logged, and the next message is served."""
+    try:
+        message = json.loads(body)
+    except (ValueError, RecursionError):
+        protocol.refuse(None, types.ErrorCodes.ParseError, "not JSON")
+        return
+    try:
+        protocol.handle_message(message)
+    except Exception:
+        logger.exception("a message could not be handled")
