@@ -201,7 +201,10 @@ class Jobs:
                 running.job = engine.submit(running.request, lambda draft: post(drafted, draft))
             except Refused as refused:
                 running.settle(Outcome(None, str(refused), refused.lasting))
-            except Exception as error:
+            except asyncio.CancelledError:
+                running.settle(Outcome(None, CANCELLED))
+                raise
+            except BaseException as error:  # whatever an engine raises ends its job, and not the server
                 running.settle(_failed(error))
             else:
                 running.job.future.add_done_callback(lambda future: post(settled, future))
