@@ -210,8 +210,12 @@ class Jobs:
                 running.job.future.add_done_callback(lambda future: post(settled, future))
                 loop.call_later(min(_LOOK_SECONDS, deadline), self._look, engine, running, deadline)
 
+        def prepared(_: asyncio.Task[None]) -> None:
+            running.preparing = None  # what it was cancelled with leads back here, and to whole texts
+
         running.outcome.add_done_callback(ended)
         running.preparing = loop.create_task(submitted())
+        running.preparing.add_done_callback(prepared)
         return running
 
     def _alive(self) -> None:

@@ -12,11 +12,13 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
+from time import monotonic
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from lsprotocol import types
 from pygls.server import JsonRPCServer
 
+from palimpsest_server import garbage
 from palimpsest_server.protocol import Protocol
 
 if TYPE_CHECKING:
@@ -206,8 +208,11 @@ async def _converse(server: JsonRPCServer, reader: asyncio.StreamReader, writer:
     """Read messages until `exit` or the end of input; the exit code that `exit` has or would have had."""
     protocol = cast(Protocol, server.protocol)
     protocol.set_writer(writer)
+    heard = monotonic()
+    collecting = asyncio.get_running_loop().create_task(garbage.collect(lambda: heard))
     try:
         while not protocol.stopping.is_set() and (body := await _body(reader)) is not None:
+            heard = monotonic()
             _take(protocol, body)
             await asyncio.sleep(0)  # of a thousand messages each has its turn, and so has all else
         await protocol.last_words()
@@ -215,6 +220,8 @@ async def _converse(server: JsonRPCServer, reader: asyncio.StreamReader, writer:
         logger.info("the client went away in the middle of a message")
     except ValueError:
         logger.error("what came in is not the language server protocol: a header line without an end")
+    finally:
+        collecting.cancel()
     return protocol.exit_code
 
 
