@@ -1,21 +1,28 @@
 """The real server process on a scripted engine, set up by one argument of JSON."""
 
+import asyncio
 import hashlib
 import json
 import sys
+import threading
+import time
+from pathlib import PurePath
 from typing import Any
 
-from palimpsest_engine import EngineSettings, Fill, FillRequest, Job, OutOfMemory, Verdict
+from palimpsest_engine import EngineSettings, Fill, FillRequest, Job, OutOfMemory, PalimpsestError, Verdict
 from palimpsest_engine.scripted import ScriptedEngine
 from palimpsest_server.app import serve
 
 
 class EchoEngine(ScriptedEngine):
-    """Answers with a digest of the text it was given, and the hole: what the server takes them for."""
+    """Refuses with a digest of the text it was given, and the hole: what the server takes them for.
+
+    As a reason, because a text would be tidied.
+    """
 
     def submit(self, request: FillRequest, on_draft: Any = None) -> Job:
         hole = request.holes[0]
-        self.script = [digest(request.text, hole.start, hole.end)]
+        self.error = PalimpsestError(digest(request.text, hole.start, hole.end))
         return super().submit(request, on_draft)
 
 
@@ -37,18 +44,103 @@ class ChoicesEngine(ScriptedEngine):
         return job
 
 
+class FaultyEngine(ScriptedEngine):
+    """Fails, as the path of the document says: `in-MemoryError.py`, `at-SystemExit.py`, `hangs.py`.
+
+    in: in the job. at: when it is submitted. hangs: no answer and no other sign of life, ever.
+    """
+
+    def submit(self, request: FillRequest, on_draft: Any = None) -> Job:
+        how, _, what = PurePath(request.path or "").stem.partition("-")
+        if how == "at":
+            raise FAULTS[what]
+        if how not in ("in", "hangs"):
+            return super().submit(request, on_draft)
+        job = Job(request)
+        if how == "in":
+            threading.Thread(target=job.future.set_exception, args=(FAULTS[what],), daemon=True).start()
+        return job
+
+
+class BusyEngine(ScriptedEngine):
+    """Holds the event loop up, which engines must not."""
+
+    def submit(self, request: FillRequest, on_draft: Any = None) -> Job:
+        begun = time.thread_time()
+        while time.thread_time() < begun + 0.1:
+            pass
+        return super().submit(request, on_draft)
+
+
+class Odd(BaseException):
+    """Not an error as others are."""
+
+
+FAULTS: dict[str, BaseException] = {
+    type(error).__name__: error
+    for error in (
+        ValueError("a fault"),
+        MemoryError(),
+        OutOfMemory("out of memory: 9 GB needed, 1 GB free"),
+        KeyboardInterrupt(),
+        SystemExit(3),
+        GeneratorExit(),
+        asyncio.CancelledError(),
+        Odd("odd"),
+    )
+}
+
+
 def digest(text: str, start: int, end: int) -> str:
     """Short, and different for every text and hole."""
     return f"{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}:{start}:{end}"
 
 
-KINDS = {"echo": EchoEngine, "noisy": NoisyEngine, "choices": ChoicesEngine}
+def watch(file: str) -> None:
+    """From now on, write down whatever holds the event loop up, in milliseconds of CPU, whenever it is a new maximum.
+
+    Wall clock would be other people's doing. A line is `["callback", ms, which]`: what the loop's thread used in one
+    callback; or `["beat", ms, ""]`: what the whole process used between two turns of the loop, which other threads that
+    hold the interpreter's lock add to.
+    """
+    most = {"callback": 0.0, "beat": 0.0}
+    run = asyncio.Handle._run
+
+    def note(kind: str, seconds: float, which: object) -> None:
+        if seconds > most[kind]:
+            most[kind] = seconds
+            with open(file, "a", encoding="utf-8") as out:
+                out.write(json.dumps([kind, round(seconds * 1000, 1), f"{which!r:.300}" if which else ""]) + "\n")
+
+    def watched(handle: asyncio.Handle) -> None:
+        begun = time.thread_time()
+        run(handle)
+        note("callback", time.thread_time() - begun, handle)
+
+    def beat(loop: asyncio.AbstractEventLoop, last: float) -> None:
+        note("beat", time.process_time() - last, None)
+        loop.call_later(BEAT_SECONDS, beat, loop, time.process_time())
+
+    def started() -> asyncio.AbstractEventLoop:
+        loop = new_loop()
+        loop.call_soon(beat, loop, time.process_time())
+        return loop
+
+    new_loop = asyncio.new_event_loop
+    asyncio.new_event_loop = asyncio.events.new_event_loop = started
+    asyncio.Handle._run = watched  # type: ignore[method-assign]
+
+
+KINDS = {"echo": EchoEngine, "noisy": NoisyEngine, "choices": ChoicesEngine, "faulty": FaultyEngine, "busy": BusyEngine}
+BEAT_SECONDS = 0.005
 
 
 def main() -> int:
     """Serve one client."""
     options = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}
     port = options.pop("tcp_port", None)
+    if file := options.pop("watch", None):
+        watch(file)
     kind = KINDS.get(options.pop("kind", ""), ScriptedEngine)
     if message := options.pop("error", None):
         options["error"] = OutOfMemory(message)
