@@ -1,15 +1,18 @@
 # Everything here sets itself up: a virtual environment in .venv, and the package in it.
 
 VENV ?= .venv
+SESSIONS ?= 10000
 PYTHONS ?= python3 python3.13 python3.12 python3.11
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test fuzz soak lint bench clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo   fill holes of a file with the embedded checkpoint, and watch"
 	@echo "make test   run every test"
+	@echo "make fuzz   ten thousand sessions at random against the server; takes a quarter of an hour or more"
+	@echo "make soak   an hour of typing, replayed, and what it leaves in memory; takes some minutes"
 	@echo "make lint   ruff and mypy"
 	@echo "make bench  measure what a keystroke costs on this machine"
 	@echo "make clean  take the virtual environment away"
@@ -22,6 +25,12 @@ bench: $(VENV)/installed
 
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest
+
+fuzz: $(VENV)/installed-dev
+	PALIMPSEST_SESSIONS=$(SESSIONS) $(BIN)/python -m pytest tests/server/test_stateful.py
+
+soak: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m slow
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
