@@ -58,7 +58,7 @@ SHARE = st.floats(0, 1)
 SETTINGS = st.fixed_dictionaries(
     {},
     optional={
-        "enable": st.booleans(),
+        "enable": st.sampled_from([True] * 9 + [False]),
         "drafts": st.booleans(),
         "speculate": st.booleans(),
         "candidates": st.integers(1, 4),
@@ -109,12 +109,13 @@ class Loop(asyncio.SelectorEventLoop):
 
 
 class Engine:
-    """Does nothing by itself. late: cancelled jobs that have not noticed yet."""
+    """Does nothing by itself, unless `quick`: then that is called with each job, a moment later."""
 
     def __init__(self):
         self.jobs = []
         self.drafts = []
         self.closed = False
+        self.quick = None
 
     def status(self):
         return EngineStatus("busy" if self.open() else "ready", model="manual", device="none")
@@ -129,6 +130,8 @@ class Engine:
         job = Job(request)
         self.jobs.append(job)
         self.drafts.append(on_draft)
+        if self.quick:
+            asyncio.get_running_loop().call_later(0.04, self.quick, job)
         return job
 
     def open(self):
@@ -195,6 +198,7 @@ class Sessions(RuleBasedStateMachine):
         self.told = Counter()
         self.questions = []  # of the server, that are not answered yet
         self.documents = {}
+        self.eager = True  # the editor answers by itself
         self.notebook = None
         self.actions = []
         self.suggested = None
@@ -218,6 +222,8 @@ class Sessions(RuleBasedStateMachine):
             self._answered(message)
         elif "id" in message:
             self.questions.append(message)
+            if self.eager:
+                self.loop.call_later(0.01, self._answer_eagerly, message)
 
     def close(self):
         pass
@@ -226,11 +232,15 @@ class Sessions(RuleBasedStateMachine):
         async def handle():
             self.server.protocol.handle_message({"jsonrpc": "2.0", **message})
 
-        self.loop.run_until_complete(handle())
-        self.pass_time(0.0)
+        if self.loop.is_running():
+            self.server.protocol.handle_message({"jsonrpc": "2.0", **message})
+        else:
+            self.loop.run_until_complete(handle())
+            self.pass_time(0.0)
 
     def pass_time(self, seconds):
-        self.loop.run_until_complete(asyncio.sleep(seconds) if seconds else self._rest())
+        if not self.loop.is_running():
+            self.loop.run_until_complete(asyncio.sleep(seconds) if seconds else self._rest())
 
     async def _rest(self):
         """All that can happen without time passing."""
@@ -303,8 +313,9 @@ class Sessions(RuleBasedStateMachine):
         has_inline=st.booleans(),
         resolves=st.booleans(),
         progress=st.booleans(),
+        text=FILLS,
     )
-    def begin(self, encoding, section, has_inline, resolves, progress):
+    def begin(self, encoding, section, has_inline, resolves, progress, text):
         self.encoding = encoding
         action = {"codeActionLiteralSupport": {"codeActionKind": {"valueSet": [""]}}}
         if resolves:
@@ -328,6 +339,8 @@ class Sessions(RuleBasedStateMachine):
         self.ask("initialize", params)
         self.tell("initialized", {})
         self.pass_time(1.5)
+        self.engine.quick = lambda job: self.finish_job(job, [text])
+        self.open(FILES[0], "def f(x):\n    return ...\n\n\ndef g():\n    pass\n")
 
     # The editor: documents
 
@@ -390,7 +403,10 @@ class Sessions(RuleBasedStateMachine):
 
     @precondition(lambda self: self.documents)
     @rule(
-        which=SHARE, where=SHARE, keys=st.lists(TYPED, min_size=1, max_size=4), waits=st.sampled_from([0.0, 0.05, 0.2])
+        which=SHARE,
+        where=SHARE,
+        keys=st.lists(TYPED, min_size=1, max_size=4),
+        waits=st.sampled_from([0.0, 0.05, 0.3, 0.3]),
     )
     def type(self, which, where, keys, waits):
         """Somebody types, and the editor asks after each key."""
@@ -415,6 +431,32 @@ class Sessions(RuleBasedStateMachine):
         cursor = dict(self.places(self.documents[uri].text)).get(start + len(new))
         if then_ask and cursor:
             self.ask(INLINE, self.asking(uri, cursor, automatic=True))
+
+    @precondition(lambda self: self.documents)
+    @rule(
+        which=SHARE,
+        text=FILLS,
+        actions=st.lists(st.sampled_from(["fill", "complete", "fillHoles", "rework"]), max_size=3),
+    )
+    def work(self, which, text, actions):
+        """For once all goes well: suggestions are asked for and accepted, and actions are run, one after the other."""
+        self.eager, self.engine.quick = True, lambda job: self.finish_job(job, [text, text + "y"])
+        self.tell("workspace/didChangeConfiguration", {"settings": {"palimpsest": {"debounceMs": 0}}})
+        self.go_on()
+        uri = at(list(self.documents), which)
+        places = self.places(self.documents[uri].text)
+        start, end = places[0][1], places[-1][1]
+        for action in actions:
+            argument = {"action": action, "uri": uri, "range": {"start": start, "end": end}}
+            self.ask(COMMAND, {"command": "palimpsest.run", "arguments": [argument]})
+            self.pass_time(0.5)
+            end = self.places(self.documents[uri].text)[-1][1]
+            self.ask(INLINE, self.asking(uri, end, automatic=False))
+            self.pass_time(0.5)
+            if self.suggested:
+                self.type_along(1.0, True)
+            self.ask_for_actions(which, (0.0, 1.0), None, None)
+            end = self.places(self.documents[uri].text)[-1][1]
 
     @precondition(lambda self: self.documents)
     @rule(which=SHARE, wrong=st.sampled_from([{"text": None}, {"range": {"start": 1}, "text": ""}, 3, {}]))
@@ -492,9 +534,11 @@ class Sessions(RuleBasedStateMachine):
         params["context"]["selectedCompletionInfo"] = {"range": {"start": first, "end": last}, "text": chosen}
         self.ask(INLINE, params)
 
-    @rule(line=st.integers(0, 2**40), character=st.integers(0, 2**40), uri=st.sampled_from([*FILES, *CELLS]))
-    def ask_beyond(self, line, character, uri):
-        """A position that there is not, or a document that may not be open. Not checked against the position asked for."""
+    @precondition(lambda self: self.documents)
+    @rule(line=st.integers(0, 2**40), character=st.integers(0, 2**40), which=SHARE)
+    def ask_beyond(self, line, character, which):
+        """A position that there is not, so that the answer is not for that."""
+        uri = at([*self.documents, "file:///work/unknown.py"], which)
         msg_id = len(self.asked) + 1
         params = self.asking(uri, {"line": line, "character": character}, automatic=False)
         self.asked[msg_id] = ("beyond", params, None)
@@ -578,7 +622,13 @@ class Sessions(RuleBasedStateMachine):
     @precondition(lambda self: self.questions)
     @rule(which=SHARE, how=st.sampled_from(["well", "well", "no", "error", "nonsense"]), section=SETTINGS)
     def answer(self, which, how, section):
-        question = at(self.questions, which)
+        self.answer_one(at(self.questions, which), how, section)
+
+    def _answer_eagerly(self, question):
+        if question in self.questions:
+            self.answer_one(question, "well", {"debounceMs": 0})
+
+    def answer_one(self, question, how, section):
         self.questions.remove(question)
         if how == "error":
             self.give(id=question["id"], error={"code": -32603, "message": "no"})
@@ -591,6 +641,10 @@ class Sessions(RuleBasedStateMachine):
         elif question["method"] == "workspace/applyEdit":
             result = {"applied": how == "well" and self.apply(question["params"]["edit"])}
         self.give(id=question["id"], result=result)
+
+    @rule(eager=st.booleans())
+    def answer_by_itself(self, eager):
+        self.eager = eager
 
     def apply(self, edit):
         """Apply an edit as an editor does, if it is for the document as it is; it has to keep to the holes."""
@@ -624,7 +678,19 @@ class Sessions(RuleBasedStateMachine):
     @precondition(lambda self: self.engine.open())
     @rule(which=SHARE, texts=st.lists(FILLS, min_size=1, max_size=3))
     def finish(self, which, texts):
-        job = self.engine.jobs[at(self.engine.open(), which)]
+        self.finish_job(self.engine.jobs[at(self.engine.open(), which)], texts)
+
+    @rule(texts=st.lists(FILLS, max_size=3))
+    def be_quick(self, texts):
+        """From now on every job is done at once, with these texts; or none is."""
+        self.engine.quick = (lambda job: self.finish_job(job, texts)) if texts else None
+
+    def finish_job(self, job, texts):
+        if job.future.done():
+            return
+        if job.cancelled.is_set():
+            job.future.set_exception(FillCancelled("cancelled"))
+            return
         holes = len(job.request.holes)
         first, *others = [(text,) * holes for text in texts]
         self.writes += [text for text in texts for text in (text, text.replace("\n", "\r\n"))]
@@ -729,7 +795,7 @@ class Sessions(RuleBasedStateMachine):
 TestSessions = Sessions.TestCase
 TestSessions.settings = settings(
     max_examples=SESSIONS,
-    stateful_step_count=40,
+    stateful_step_count=60,
     deadline=None,
     derandomize=SESSIONS <= 60,
     database=None,
