@@ -31,6 +31,7 @@ HOST = "127.0.0.1"  # nothing but loopback, ever
 _PUMP = "palimpsest-stdin"
 _LEAVE_SECONDS = 0.2
 _LAST_WORDS_SECONDS = 1.0
+_HANDSHAKE_SECONDS = 0.1
 _PARENT_SECONDS = 1.0
 _BACKLOG = 1 << 26
 _LARGEST = 1 << 30
@@ -137,12 +138,14 @@ def _mind(server: JsonRPCServer, gone: Callable[[], object]) -> None:
     Its pipes may be open in another process that it has started. A process that we cannot see from the beginning, as from
     inside a container, says nothing.
     """
-    stopping = cast(Protocol, server.protocol).stopping
-    pid = None
-    while pid is None:
-        if stopping.wait(_PARENT_SECONDS):
+    protocol = cast(Protocol, server.protocol)
+    stopping, initialized = protocol.stopping, False
+    while not initialized:
+        initialized = protocol.initialized  # a moment later it is known what it said
+        if stopping.wait(_HANDSHAKE_SECONDS):
             return
-        pid = getattr(server, "process_id", None)
+    if (pid := getattr(server, "process_id", None)) is None:
+        return
     import psutil
 
     with suppress(psutil.Error, ValueError, OverflowError):
