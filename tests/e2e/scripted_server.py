@@ -6,6 +6,7 @@ import json
 import sys
 import threading
 import time
+from dataclasses import asdict
 from pathlib import PurePath
 from typing import Any
 
@@ -145,7 +146,11 @@ def main() -> int:
     if message := options.pop("error", None):
         options["error"] = OutOfMemory(message)
 
+    tells = options.pop("tells_settings", False)
+
     def engine(settings: EngineSettings) -> ScriptedEngine:
+        if tells:
+            options["error"] = PalimpsestError(json.dumps(asdict(settings)))
         return kind(**options)
 
     return serve(engine, tcp_port=port)
