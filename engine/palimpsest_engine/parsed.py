@@ -23,6 +23,7 @@ Range: TypeAlias = tuple[int, int]  # of bytes
 
 _CHUNK = 1024  # code points between two known offsets
 _READ = 4096  # bytes that the parser gets at a time
+_SMALL = 65_536  # bytes that are parsed in one go
 _HEAP = 5000  # tokens in a row
 _SEARCH = 4096  # bytes that a query goes through at a time
 
@@ -115,10 +116,16 @@ class Parsed:
     def _parse(self) -> Tree:
         from tree_sitter import Parser
 
-        data = self.data
+        data, old = self.data, None if self._base is None else _edited(*self._base, self.data)
+        parser = Parser(load(self.grammar))
+        if old is not None:
+            return parser.parse(data, old)
+        if len(data) <= _SMALL:
+            return parser.parse(data)
         deadline = time.perf_counter() + self._budget
 
-        # The binding holds on to the interpreter while it parses; other threads get their turn in these two. What a
+        # The binding holds on to the interpreter while it parses; other threads get their turn in these two. But it never
+        # gives back what the first one returns (py-tree-sitter 0.26), so only where a parse may take long. What a
         # query asks for by text it reads by the same callback, and crashes on anything but bytes.
         def read(at: int, _point: Point) -> bytes:
             return data[at : at + _READ]
@@ -126,10 +133,7 @@ class Parsed:
         def stop(_at: int, _in_error: bool) -> bool:
             return time.perf_counter() > deadline
 
-        parser = Parser(load(self.grammar))
-        if self._base is None:  # the binding takes no None here, whatever its types say
-            return parser.parse(read, progress_callback=stop)
-        return parser.parse(read, _edited(*self._base, self.data), progress_callback=stop)
+        return parser.parse(read, progress_callback=stop)
 
     def _give_up(self) -> None:
         self.reason = f"parsing the {self.grammar} took over {self._budget * 1000:g} ms"

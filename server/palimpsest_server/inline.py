@@ -24,7 +24,7 @@ Source = Literal["", "cache", "model", "draft"]
 _DRAFT_SECONDS = 0.1
 # Of a larger document only so much around the cursor is looked at. The window moves in steps, so that typing leaves it
 # where it is.
-WINDOW, STRIDE = 196_608, 65_536
+WINDOW, STRIDE = 98_304, 32_768
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +105,9 @@ async def complete(session: Session, ask: Ask, show: Show) -> Answer:
         return Answer(reason=jobs.CHANGED)
     if outcome.fill is None:
         return Answer(reason=outcome.reason)
-    found = session.suggestions.find(uri, ask.text, ask.offset)
-    assert found is not None, "a job's fill is kept before anybody who waits for it goes on"
-    speculate(session, ask, found.fills)
-    return Answer(found.fills, found.reason, "model")
+    fills, reason = offered(ask, outcome)
+    speculate(session, ask, fills)
+    return Answer(fills, reason, "model" if fills else "")
 
 
 def same(running: jobs.Running, question: Question) -> bool:

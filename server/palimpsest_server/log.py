@@ -203,6 +203,8 @@ def set_up(level: LogLevel | None = None, file: Path | None = None) -> None:
     for stream in streams:
         root.addHandler(_Sink(stream, level is not None))
     _set_level(level or "warning")
+    # It warns of each request that a client cancels too late, which some do at every keystroke.
+    logging.getLogger("pygls").setLevel(logging.ERROR)
 
 
 def configure(level: LogLevel, text: bool) -> None:

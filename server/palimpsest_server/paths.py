@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -10,6 +11,7 @@ from pygls.uris import to_fs_path
 _OF_FILES = ("file", "vscode-notebook-cell")
 
 
+@lru_cache(maxsize=1024)
 def path_of(uri: str) -> Path | None:
     """The path of a `file:` URI, and of a notebook's cell that of the notebook; None for `untitled:` and the like."""
     try:

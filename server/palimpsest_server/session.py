@@ -34,6 +34,7 @@ _T = TypeVar("_T")
 
 _WATCH_SECONDS = 0.2
 _LOST = "the document is out of step: a change could not be read; reopen it"
+_TELL_SECONDS = 0.1
 _HUNG = "the engine shows no sign of life; restarting the server may help"
 _PASSING = ("starting", "loading", "busy")
 
@@ -81,6 +82,8 @@ class Session:
         self._said: set[str] = set()
         self._warm = self._closed = False
         self._watcher: asyncio.Task[None] | None = None
+        self._telling: asyncio.TimerHandle | None = None
+        self._told = 0.0
 
     # Settings and engine
 
@@ -155,6 +158,8 @@ class Session:
         self.around.close()
         if self._watcher is not None:
             self._watcher.cancel()
+        if self._telling is not None:
+            self._telling.cancel()
         if self.engine is not None:
             self.engine.close()
 
@@ -269,11 +274,20 @@ class Session:
 
     def publish(self) -> None:
         """Tell the client the status if it is new, and watch the engine while its state is a passing one."""
-        if self._closed:
+        if self._closed or self._telling is not None:
+            return
+        wait = self._told + _TELL_SECONDS - monotonic()
+        if wait > 0 and {self.board.state, self.board.told_state} <= {"ready", "busy"}:
+            # Busy and ready again at each keystroke is no news; what stays is told a moment later.
+            self._telling = asyncio.get_running_loop().call_later(wait, self._tell_late)
             return
         state = self._tell()
         if state in _PASSING and self._warm and (self._watcher is None or self._watcher.done()):
             self._watcher = asyncio.get_running_loop().create_task(self._watch())
+
+    def _tell_late(self) -> None:
+        self._telling = None
+        self.publish()
 
     async def _watch(self) -> None:
         """An engine cannot call back about its state, so look, and only while it is about to change."""
@@ -284,6 +298,7 @@ class Session:
         now = self.board.status()
         if self.board.news() is not None:
             self.client.notify(status.METHOD, now)
+            self._told = monotonic()
             self.live.changed()
         if now["state"] == "error" and now["reason"] not in self._said:
             self._said.add(now["reason"])

@@ -149,6 +149,16 @@ class Board:
             "counters": self._requests.counters() | self._jobs(),
         }
 
+    @property
+    def state(self) -> str:
+        """In one word."""
+        return str(self.status()["state"])
+
+    @property
+    def told_state(self) -> str:
+        """The one that the client was told last; "" if none was."""
+        return str((self._published or {}).get("state", ""))
+
     def news(self) -> dict[str, Any] | None:
         """The status if it is not what the client was told last; calling this counts as telling. That another request was
         counted is no news."""

@@ -40,7 +40,7 @@ class Surroundings:
         self.diagnostics: dict[str, tuple[types.Diagnostic, ...]] = {}
         self._documents = documents
         self._worker = ThreadPoolExecutor(1, "palimpsest-outline")
-        self._outlines: dict[str, Outline] = {}
+        self._outlines: dict[str, tuple[tuple[str, str], Outline]] = {}
         self._chooser = Chooser()
         self.work_in({}, ())
 
@@ -58,13 +58,14 @@ class Surroundings:
 
     def outline(self, document: Snapshot, text: str) -> Outline:
         """What stands where in (a window of) a document, to be asked off the event loop; the last one makes it cheap."""
-        previous = self._outlines.pop(document.uri, None)
-        path = path_of(document.uri)
-        outline = Outline(text, document.language or None, str(path) if path else None, previous)
-        self._outlines[document.uri] = outline
+        of, previous = self._outlines.pop(document.uri, (None, None))
+        if previous is None or of != (text, document.language):
+            path = path_of(document.uri)
+            previous = Outline(text, document.language or None, str(path) if path else None, previous)
+        self._outlines[document.uri] = (text, document.language), previous
         while len(self._outlines) > _OUTLINES:
             del self._outlines[next(iter(self._outlines))]
-        return outline
+        return previous
 
     async def look(self, document: Snapshot, text: str, offset: int, settings: Settings, *, automatic: bool) -> str:
         """Why nothing is to be offered at an offset of (a window of) a document, or ""."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from lsprotocol import types
+from pygls.exceptions import JsonRpcException
 from pytest_lsp import LanguageClient, make_test_lsp_client
 
 SCRIPTED = [sys.executable, str(Path(__file__).with_name("scripted_server.py"))]
@@ -51,6 +52,7 @@ class Editor:
         self.statuses: list[Any] = []
         self.drafts: list[Any] = []
         self.edits: list[types.ApplyWorkspaceEditParams] = []
+        self.registrations: list[types.Registration] = []
         self.text, self.version = "", 0
         self._news = asyncio.Condition()
 
@@ -62,6 +64,10 @@ class Editor:
         async def draft(params: Any) -> None:
             await self._record(self.drafts, params)
 
+        @client.feature(types.CLIENT_REGISTER_CAPABILITY)
+        async def register(params: types.RegistrationParams) -> None:
+            await self._record(self.registrations, *params.registrations)
+
         @client.feature(types.WORKSPACE_APPLY_EDIT)
         async def apply(params: types.ApplyWorkspaceEditParams) -> types.ApplyWorkspaceEditResult:
             await self._record(self.edits, params)
@@ -70,9 +76,9 @@ class Editor:
             current = change.text_document.version == self.version
             return types.ApplyWorkspaceEditResult(current, None if current else "another version")
 
-    async def _record(self, where: list[Any], what: Any) -> None:
+    async def _record(self, where: list[Any], *what: Any) -> None:
         async with self._news:
-            where.append(what)
+            where.extend(what)
             self._news.notify_all()
 
     async def until(self, condition: Callable[[], object], seconds: float = 30) -> None:
@@ -80,14 +86,14 @@ class Editor:
         async with self._news:
             await asyncio.wait_for(self._news.wait_for(lambda: bool(condition())), seconds)
 
-    def open(self, text: str, language: str = "python") -> None:
-        self.text, self.version = text, 1
-        item = types.TextDocumentItem(URI, language, 1, text)
+    def open(self, text: str, language: str = "python", uri: str = URI) -> None:
+        self.text, self.version, self.uri = text, 1, uri
+        item = types.TextDocumentItem(uri, language, 1, text)
         self.client.text_document_did_open(types.DidOpenTextDocumentParams(item))
 
     def change(self, *changes: types.TextDocumentContentChangeEvent) -> None:
         self.version += 1
-        document = types.VersionedTextDocumentIdentifier(version=self.version, uri=URI)
+        document = types.VersionedTextDocumentIdentifier(version=self.version, uri=self.uri)
         self.client.text_document_did_change(types.DidChangeTextDocumentParams(document, list(changes)))
 
     def type(self, line: int, character: int, text: str) -> None:
@@ -98,7 +104,7 @@ class Editor:
         kind = types.InlineCompletionTriggerKind
         return types.InlineCompletionParams(
             types.InlineCompletionContext(kind.Automatic if automatic else kind.Invoked),
-            types.TextDocumentIdentifier(URI),
+            types.TextDocumentIdentifier(self.uri),
             types.Position(line, character),
         )
 
@@ -111,6 +117,18 @@ class Editor:
         assert item.range == types.Range(types.Position(line, character), types.Position(line, character))
         assert isinstance(item.insert_text, str)
         return item.insert_text
+
+    async def command(self, name: str, *arguments: Any) -> Any:
+        """The result of a command."""
+        params = types.ExecuteCommandParams(name, list(arguments))
+        return await self.client.workspace_execute_command_async(params)
+
+    async def refused(self, name: str, *arguments: Any) -> str:
+        """The sentence with which a command is refused for its arguments."""
+        with pytest.raises(JsonRpcException) as caught:
+            await self.command(name, *arguments)
+        assert caught.value.code == types.ErrorCodes.InvalidParams.value
+        return str(caught.value.message)
 
     async def status(self) -> Any:
         return await self.client.protocol.send_request_async("palimpsest/status", None)
@@ -140,6 +158,7 @@ async def connect() -> AsyncIterator[Connect]:
         command: list[str] | None = None,
         able: types.ClientCapabilities | None = None,
         configuration: dict[str, Any] | None = None,
+        folders: list[str] | None = None,
     ) -> Editor:
         client = make_test_lsp_client()
         editor = Editor(client, None)
@@ -148,7 +167,11 @@ async def connect() -> AsyncIterator[Connect]:
         await client.start_io(*(command or [*SCRIPTED, json.dumps(engine or {})]))
         options = None if settings is None else {"palimpsest": settings}
         editor.initialized = await client.initialize_session(
-            types.InitializeParams(able or full_capabilities(), initialization_options=options)
+            types.InitializeParams(
+                able or full_capabilities(),
+                initialization_options=options,
+                workspace_folders=[types.WorkspaceFolder(uri, uri) for uri in folders or ()] or None,
+            )
         )
         return editor
 

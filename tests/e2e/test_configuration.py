@@ -1,10 +1,18 @@
 """`workspace/configuration` and `workspace/didChangeConfiguration`."""
 
+import asyncio
+
 from lsprotocol import types
 
 
 def changed(editor, settings):
     editor.client.workspace_did_change_configuration(types.DidChangeConfigurationParams(settings))
+
+
+async def eventually(editor, text):
+    """Ask until the answer is this one: a configuration is asked for, and comes when it comes."""
+    while await editor.ask(0, 0) != text:
+        await asyncio.sleep(0.01)
 
 
 async def test_the_client_is_asked_at_the_start_and_ranks_above_initialization(connect):
@@ -36,3 +44,73 @@ async def test_what_is_wrong_in_it_is_shown(connect):
     (message,) = editor.client.messages
     assert message.type == types.MessageType.Warning
     assert "palimpsest.enabled: no such setting" in message.message
+
+
+async def test_each_folder_may_have_settings_of_its_own(connect, capabilities):
+    editor = await connect({"script": ["x"]}, folders=["file:///project", "file:///other"])
+    editor.client.set_configuration({"palimpsest": {"disabledLanguages": ["python"]}}, scope_uri="file:///other")
+    changed(editor, None)
+    for uri, reason in (
+        ("file:///project/a.py", None),
+        ("file:///other/a.py", "palimpsest.disabledLanguages has python"),
+    ):
+        editor.open("", uri=uri)
+        await eventually(editor, None if reason else "x")
+        assert await editor.reason() == reason
+
+
+async def test_a_folder_that_is_added_is_asked_about(connect):
+    editor = await connect({"script": ["x"]}, folders=["file:///project"])
+    editor.client.set_configuration({"palimpsest": {"disabledLanguages": ["python"]}}, scope_uri="file:///other")
+    event = types.WorkspaceFoldersChangeEvent(added=[types.WorkspaceFolder("file:///other", "other")], removed=[])
+    editor.client.workspace_did_change_workspace_folders(types.DidChangeWorkspaceFoldersParams(event))
+    editor.open("", uri="file:///other/a.py")
+    await eventually(editor, None)
+    assert await editor.reason() == "palimpsest.disabledLanguages has python"
+
+
+async def test_who_waits_to_be_asked_is_asked_to_tell_of_changes(connect, capabilities):
+    able = capabilities()
+    able.workspace.did_change_configuration = types.DidChangeConfigurationClientCapabilities(dynamic_registration=True)
+    editor = await connect(able=able)
+    await editor.until(lambda: editor.registrations)
+    (registration,) = editor.registrations
+    assert registration.method == "workspace/didChangeConfiguration"
+    assert registration.register_options == {"section": "palimpsest"}
+
+
+async def test_a_workspace_does_not_choose_the_checkpoint_unless_it_is_trusted(connect):
+    theirs = {"checkpoint": "/evil", "device": "cuda", "maxLines": 3}
+    editor = await connect(configuration=theirs)
+    await editor.until(lambda: editor.statuses)
+    (message,) = editor.client.messages
+    assert message.message.startswith(
+        "Palimpsest: palimpsest.checkpoint and palimpsest.device are ignored: a workspace may"
+    )
+    trusting = await connect(settings={"trustWorkspace": True}, configuration=theirs)
+    await trusting.until(lambda: trusting.statuses)
+    assert trusting.client.messages == []
+
+
+async def test_pausing_in_one_step(connect):
+    editor = await connect({"script": ["x"]})
+    editor.open("")
+    for scope, words in (
+        ("all", "paused"),
+        ("language", "paused for python"),
+        ("folder", "paused for the folder /project"),
+        ("document", "paused for this document"),
+    ):
+        for paused in (True, False):
+            told = await editor.command("palimpsest.pause", {"scope": scope, "uri": editor.uri})
+            assert told["paused"] is paused
+            assert await editor.ask(0, 0) == (None if paused else "x")
+            assert await editor.reason() == (words if paused else None)
+            editor.change(types.TextDocumentContentChangeWholeDocument(""))
+
+
+async def test_a_pause_that_makes_no_sense_is_refused_with_a_sentence(connect):
+    editor = await connect()
+    for argument in ({"scope": "galaxy"}, {"scope": "language"}, 3):
+        error = await editor.refused("palimpsest.pause", argument)
+        assert error.startswith("palimpsest.pause")

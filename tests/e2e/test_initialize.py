@@ -3,6 +3,8 @@
 import pytest
 from lsprotocol import types
 
+from palimpsest_server import actions
+
 KINDS = types.PositionEncodingKind
 
 
@@ -11,8 +13,23 @@ async def test_what_is_advertised(connect):
     assert can.inline_completion_provider == types.InlineCompletionOptions()
     assert can.text_document_sync.change == types.TextDocumentSyncKind.Incremental
     assert can.text_document_sync.open_close is True
-    assert list(can.code_action_provider.code_action_kinds) == ["refactor.rewrite"]
-    assert list(can.execute_command_provider.commands) == ["palimpsest.fillSelection"]
+    assert can.completion_provider is None  # this client has inline completion
+    assert can.workspace.workspace_folders.supported
+    assert can.code_action_provider.resolve_provider
+    assert list(can.code_action_provider.code_action_kinds) == list(actions.KINDS)
+    assert set(can.execute_command_provider.commands) == {
+        "palimpsest.run",
+        "palimpsest.fillSelection",
+        "palimpsest.pause",
+    }
+
+
+async def test_notebooks_are_advertised_to_who_has_them(connect, capabilities):
+    able = capabilities(
+        notebook_document=types.NotebookDocumentClientCapabilities(types.NotebookDocumentSyncClientCapabilities())
+    )
+    provider = (await connect(able=able)).initialized.capabilities.notebook_document_sync
+    assert provider.notebook_selector
 
 
 async def test_the_server_says_who_it_is(connect):

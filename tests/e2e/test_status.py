@@ -1,6 +1,6 @@
 """`palimpsest/status`, as a notification and as a request."""
 
-FIELDS = ("state", "reason", "model", "device", "lastEmpty")
+FIELDS = ("state", "reason", "model", "device", "lastEmpty", "paused", "counters")
 
 
 async def test_it_is_told_at_the_start_and_can_be_asked_for(connect):
@@ -10,6 +10,7 @@ async def test_it_is_told_at_the_start_and_can_be_asked_for(connect):
     assert asked._fields == FIELDS
     assert (asked.state, asked.model, asked.device, asked.lastEmpty) == ("ready", "scripted", "none", None)
     assert editor.statuses[-1] == asked
+    assert asked.counters._asdict() == dict.fromkeys(asked.counters._fields, 0)
 
 
 async def test_busy_while_denoising_and_ready_after(connect):

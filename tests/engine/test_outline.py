@@ -120,7 +120,7 @@ def test_over_budget_is_code_without_structure():
 
 
 def test_a_text_that_was_over_budget_is_no_obstacle_to_the_next():
-    late = Outline("x = [1, 2, 3]\n" * 2_000, "python", budget_ms=0.0)
+    late = Outline("x = [1, 2, 3]\n" * 6_000, "python", budget_ms=0.0)
     assert late.reason
     assert outline("# a", "python", late).kind_at(3) == "comment"
 

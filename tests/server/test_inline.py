@@ -134,7 +134,7 @@ async def test_what_is_there_already_is_not_offered(session, engine):
     document = session.documents.snapshot(URI)
     answer = await begun(session, engine, ask(document))
     engine.finish("return 1")
-    assert await answer == inline.Answer((), BLANK, "model")
+    assert await answer == inline.Answer((), BLANK)
 
 
 async def test_loading_is_a_reason_of_its_own(session, document, engine):

@@ -85,7 +85,8 @@ async def test_an_engine_that_cannot_be_opened_is_logged_and_is_an_error(client,
     assert len(caplog.records) == 1
 
 
-async def test_the_status_is_told_when_it_is_new_and_only_then(client, engine):
+async def test_the_status_is_told_when_it_is_new_and_only_then(client, engine, monkeypatch):
+    monkeypatch.setattr("palimpsest_server.session._TELL_SECONDS", 0)
     session = make(client, [engine], [])
     session.warm()
     session.answered("m", "no")
@@ -118,4 +119,16 @@ async def test_loading_is_watched_to_its_end(client, engine, monkeypatch):
     while states(client)[-1] != "ready":
         await asyncio.sleep(0)
     assert states(client) == ["loading", "ready"]
+    session.close()
+
+
+async def test_what_flickers_while_one_types_is_told_once(client, engine):
+    session = make(client, [engine], [])
+    session.warm()
+    for number in range(50):
+        engine.state = "busy" if number % 2 else "ready"
+        session.answered("m", f"reason {number}")
+    assert len(client.notified) == 1
+    await asyncio.sleep(0.3)
+    assert [params["lastEmpty"]["reason"] for _, params in client.notified[1:]] == ["reason 49"]
     session.close()
