@@ -25,6 +25,15 @@ def still_serves(client):
     assert client.offered(uri="file:///project/after.py") == "x"
 
 
+@pytest.fixture(scope="module")
+def tried():
+    with raw(LIVES, {"workspace/applyEdit": {"applied": True}, "workspace/configuration": None}) as client:
+        client.initialize({**ABLE, "textDocument": {"codeAction": ABLE["textDocument"]["codeAction"]}})
+        yield client
+        still_serves(client)
+        assert client.end() == 0
+
+
 # Bytes
 
 
@@ -59,12 +68,9 @@ def still_serves(client):
         b"Content-Length: 2\r\nContent-Type: application/vscode-jsonrpc; charset=utf-8\r\n\r\n{}",
     ],
 )
-def test_garbage_between_messages_costs_no_message_after_it(garbage):
-    with raw(LIVES) as client:
-        client.initialize()
-        client.send(garbage)
-        still_serves(client)
-        assert client.end() == 0
+def test_garbage_between_messages_costs_no_message_after_it(tried, garbage):
+    tried.send(garbage)
+    still_serves(tried)
 
 
 def test_a_length_that_is_too_long_costs_the_message_that_it_takes_in():
@@ -118,23 +124,17 @@ def test_two_requests_with_one_id_have_two_answers():
 
 
 @pytest.mark.parametrize("where", [(0, 1), (0, 2**31), (2**53, 0), (-1, -1), (5, 5), (0, 2), (0, 4294967295)])
-def test_positions_that_are_none(where):
-    with raw(LIVES) as client:
-        client.initialize()
-        client.open("😀\n")
-        for kind in (1, 2):
-            assert "result" in client.inline(*where, kind=kind)
-        edges = {"start": place(*where), "end": place(0, 0)}
-        document = {"textDocument": {"uri": URI}}
-        assert "result" in client.ask(
-            "textDocument/codeAction", document | {"range": edges, "context": {"diagnostics": []}}
-        )
-        argument = {"uri": URI, "range": edges}
-        command = {"command": "palimpsest.fillSelection", "arguments": [argument]}
-        client.asked("workspace/executeCommand", command)
-        client.change({"range": edges, "text": "é"})
-        still_serves(client)
-        assert client.end() == 0
+def test_positions_that_are_none(tried, where):
+    tried.open("😀\n")
+    for kind in (1, 2):
+        assert "result" in tried.inline(*where, kind=kind)
+    edges = {"start": place(*where), "end": place(0, 0)}
+    document = {"textDocument": {"uri": URI}}
+    assert "result" in tried.ask("textDocument/codeAction", document | {"range": edges, "context": {"diagnostics": []}})
+    command = {"command": "palimpsest.fillSelection", "arguments": [{"uri": URI, "range": edges}]}
+    assert "result" in tried.ask("workspace/executeCommand", command)
+    tried.change({"range": edges, "text": "é"})
+    still_serves(tried)
 
 
 def test_documents_that_are_not_open_and_versions_out_of_order():
@@ -228,32 +228,23 @@ def put(value, path, new):
 SPOTS = [(method, path) for method, params in TRUE.items() for path in paths(params)]
 
 
-@pytest.fixture(scope="module")
-def fuzzed():
-    with raw(LIVES, {"workspace/applyEdit": {"applied": True}, "workspace/configuration": None}) as client:
-        client.initialize({**ABLE, "textDocument": {"codeAction": ABLE["textDocument"]["codeAction"]}})
-        yield client
-        still_serves(client)
-        assert client.end() == 0
-
-
 @settings(
     max_examples=300,
     phases=[Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(spots=st.lists(st.tuples(st.sampled_from(SPOTS), ANY), min_size=1, max_size=3), asks=st.booleans())
-def test_any_type_in_any_field(fuzzed, spots, asks):
-    fuzzed.open("a\n")
+def test_any_type_in_any_field(tried, spots, asks):
+    tried.open("a\n")
     for (method, path), value in spots:
         params = put(TRUE[method], path, value)
         if asks:
-            answer = fuzzed.ask(method, params)
+            answer = tried.ask(method, params)
             assert ("result" in answer) != ("error" in answer)
             assert answer.get("error", {}).get("code") != -32603, answer
         else:
-            fuzzed.tell(method, params)
-    assert fuzzed.status()["state"] in ("ready", "busy", "paused", "starting")
+            tried.tell(method, params)
+    assert tried.status()["state"] in ("ready", "busy", "paused", "starting")
 
 
 # Editors that do not answer, or are gone
