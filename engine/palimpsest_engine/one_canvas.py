@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 REPAIR_ROUNDS, REPAIR_STEPS = 3, 4
 SCORED_SUFFIX = 8
+PINNING = 0.5
 ATTEMPTS = 2  # fresh noise once more, where nothing came of the first
 
 
@@ -64,7 +65,7 @@ class OneCanvas:
         layout = self.layout
         for _ in range(blocks):
             layout = yield from self.block(layout)
-        for _ in range(ATTEMPTS):
+        for _ in range(ATTEMPTS if self.request.strength > PINNING else 2 * ATTEMPTS):
             rows = yield from self.denoised(layout, sizes)
             fill = yield from self.judged(layout, self.ranked(layout, rows))
             if not fill.empty:
@@ -173,8 +174,10 @@ class OneCanvas:
         return tuple(out)
 
     def until_filler(self, ids: list[int]) -> list[int]:
-        """The tokens before the first filler."""
+        """The tokens before the first filler; between tokens that are pinned, filler is just left out."""
         filler = self.spec.filler
+        if self.request.strength <= PINNING:
+            return [token for token in ids if token != filler]
         return ids[: ids.index(filler)] if filler is not None and filler in ids else ids
 
     def block(self, layout: Layout) -> Generator[Draft, None, Layout]:
@@ -203,7 +206,10 @@ class OneCanvas:
         return [Row(step.tokens[i], spans[row], bool(step.finished[i])) for i, row in enumerate(alive)]
 
     def seeded(self, canvas: Canvas, spans: list[tuple[range, ...]], layout: Layout) -> Canvas:
-        """Begin with the present tokens of the one hole, all but about `strength` of them; the rest is noise."""
+        """Begin with the present tokens of the one hole, all but about `strength` of them; the rest is noise.
+
+        Up to a strength of a half those that are kept are pinned: a sampler left free would rewrite everything.
+        """
         hole = self.request.holes[0]
         present = self.tokens.encode(layout.healed + self.request.text[hole.start : hole.end].replace("\r\n", "\n"))
         start, known = canvas.tokens.clone(), torch.zeros_like(canvas.is_hole)
@@ -212,7 +218,10 @@ class OneCanvas:
             start[row, span.start : span.start + len(ids)] = torch.tensor(ids, device=start.device)
             known[row, span.start : span.start + len(ids)] = True
         draw = torch.rand(known.shape, generator=self.generator, device=known.device)
-        return replace(canvas, start=start, start_known=known & (draw >= self.request.strength))
+        known &= draw >= self.request.strength
+        if self.request.strength > PINNING:
+            return replace(canvas, start=start, start_known=known)
+        return replace(canvas, tokens=torch.where(known, start, canvas.tokens), is_hole=canvas.is_hole & ~known)
 
     def texts(self, row: Row) -> tuple[str, ...]:
         """What a row writes into each hole: up to the filler, without the healed beginning, in the document's newlines,
@@ -279,13 +288,13 @@ class OneCanvas:
             others = tuple(dict.fromkeys(other for _, other, _ in passed[1:] if other != texts))
             return Fill(texts, verdict, settled=row.settled, alternatives=others)
         row, _, verdict = judged[0]
-        for _ in range(REPAIR_ROUNDS):
+        for _ in range(0 if self.request.strength <= PINNING else REPAIR_ROUNDS):  # that would renoise what is pinned
             row = yield from self.repaired(layout, row, verdict)
             texts = self.texts(row)
             verdict = gate.judge(texts)
             if any(texts) and verdict.status != "worse":
                 return Fill(texts, verdict, treatment="repaired", settled=row.settled)
-        for _, texts, _ in judged:
+        for _, texts, _ in judged if self.request.strength == 1.0 else ():  # less would cut away what stood there
             kept = gate.cut(texts)
             if kept is not None and any(kept):
                 return Fill(kept, gate.judge(kept), treatment="cut")

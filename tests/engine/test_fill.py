@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from difflib import SequenceMatcher
 from itertools import pairwise
 
 import pytest
@@ -243,3 +244,14 @@ def test_more_candidates_are_more_rows(filler, monkeypatch):
     sizes = len(filler.spec.hole_sizes)
     assert rows[0] == sizes
     assert [count >= wanted for count, wanted in zip(rows[-2:], (3, 8), strict=True)] == [True, True]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_touch_up_keeps_most_of_what_stands_there(filler, seed):
+    """What is kept is pinned: even a random model changes no more than its share of the tokens."""
+    text = "total = alpha + beta + gamma - delta\n"
+    drafts, fill = run(filler, FillRequest(text, (Span(8, 36),), strength=0.2, seed=seed, language=None))
+    for shown in (draft.texts[0] for draft in drafts):
+        same = SequenceMatcher(None, text[8:36], shown, autojunk=False).get_matching_blocks()
+        assert sum(block.size for block in same) >= 0.5 * 28
+    assert fill.treatment in ("none", "rejected")
