@@ -95,6 +95,11 @@ class Tokens:
         text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True)
         return text.split("\ufffd", 1)[0]
 
+    def decode_all(self, ids: Sequence[int]) -> str:
+        """Text of ids without the byte sequences that are no characters."""
+        text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True)
+        return text.replace("\ufffd", "")
+
     def starting_with(self, text: str) -> list[int]:
         """Ids whose text begins with `text`."""
         return [i for i, t in enumerate(self.texts) if t.startswith(text)]

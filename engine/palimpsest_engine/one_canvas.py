@@ -230,7 +230,8 @@ class OneCanvas:
         for index, span in enumerate(row.spans):
             ids = self.until_filler(row.tokens[list(span)].tolist())
             healed = self.layout.healed if index == 0 else ""
-            text = self.tokens.decode(self.opening + ids if index == 0 else ids)
+            ids = self.opening + ids if index == 0 else ids
+            text = self.tokens.decode_all(ids) if self.request.strength <= PINNING else self.tokens.decode(ids)
             text = text[len(healed) :].replace("\n", self.newline) if text.startswith(healed) else ""
             if self.request.max_lines is not None:
                 text = "".join(text.splitlines(keepends=True)[: self.request.max_lines]).rstrip("\r\n")
