@@ -343,6 +343,8 @@ def mending(
     outline: Outline, within: Span, request: FillRequest, choices: Sequence[tuple[str, ...]]
 ) -> list[tuple[str, ...]]:
     """Those of the texts that leave fewer lines broken; all of them, if it was not the syntax that was broken."""
+    # A hole may reach beyond what was looked at, to the end of a word.
+    within = Span(min(within.start, request.holes[0].start), max(within.end, request.holes[-1].end))
     before = broken_lines(outline, request.text, within)
     if not before:
         return list(choices)
