@@ -34,6 +34,7 @@ _LAST_WORDS_SECONDS = 1.0
 _HANDSHAKE_SECONDS = 0.1
 _PARENT_SECONDS = 1.0
 _BACKLOG = 1 << 26
+_LARGE = 1 << 20
 _LARGEST = 1 << 30
 # In front of it on its line there may be the rest of a message whose length was wrong.
 _LENGTH = re.compile(rb"Content-Length:[ \t]*(\d{1,10})[ \t]*\r?\n\Z", re.IGNORECASE)
@@ -216,7 +217,7 @@ async def _converse(server: JsonRPCServer, reader: asyncio.StreamReader, writer:
     try:
         while not protocol.stopping.is_set() and (body := await _body(reader)) is not None:
             heard = monotonic()
-            _take(protocol, body)
+            await _take(protocol, body)
             await asyncio.sleep(0)  # of a thousand messages each has its turn, and so has all else
         await protocol.last_words()
     except (asyncio.IncompleteReadError, ConnectionError):
@@ -239,13 +240,18 @@ async def _body(reader: asyncio.StreamReader) -> bytes | None:
     return None
 
 
-def _take(protocol: Protocol, body: bytes) -> None:
+async def _take(protocol: Protocol, body: bytes) -> None:
     """Have a message handled; a crash is logged, and the next message is served."""
+    large = len(body) > _LARGE
+    if large:
+        await asyncio.sleep(0)  # reading it, parsing it and handling it take some time each
     try:
         message = json.loads(body)
     except (ValueError, RecursionError):
         protocol.refuse(None, types.ErrorCodes.ParseError, "not JSON")
         return
+    if large:
+        await asyncio.sleep(0)
     try:
         protocol.handle_message(message)
     except Exception:
