@@ -198,6 +198,7 @@ class Sessions(RuleBasedStateMachine):
         self.told = Counter()
         self.questions = []  # of the server, that are not answered yet
         self.documents = {}
+        self.wrong = []
         self.eager = True  # the editor answers by itself
         self.notebook = None
         self.actions = []
@@ -219,7 +220,10 @@ class Sessions(RuleBasedStateMachine):
         message = json.loads(data.split(b"\r\n\r\n", 1)[1])
         self.sent.append(message)
         if "method" not in message:
-            self._answered(message)
+            try:
+                self._answered(message)
+            except Exception as error:  # whoever called us catches everything, and means broken pipes
+                self.wrong.append(error)
         elif "id" in message:
             self.questions.append(message)
             if self.eager:
@@ -375,6 +379,7 @@ class Sessions(RuleBasedStateMachine):
 
     def item(self, uri, text):
         self.documents[uri] = Model(text, 1)
+        self.suggested = None
         language = "rust" if uri.endswith(".rs") else "python"
         return {"uri": uri, "languageId": language, "version": 1, "text": text}
 
@@ -756,6 +761,11 @@ class Sessions(RuleBasedStateMachine):
         assert len(self.errors.records) <= self.faults
 
     @invariant()
+    def every_answer_has_its_form(self):
+        if self.wrong:
+            raise self.wrong[0]
+
+    @invariant()
     def no_request_has_two_answers(self):
         assert max(self.answers.values(), default=0) <= 1
 
@@ -790,6 +800,7 @@ class Sessions(RuleBasedStateMachine):
         assert asyncio.all_tasks(self.loop) == set()
         assert [future for future in self.server.protocol._request_futures.values() if not future.done()] == []
         self.nothing_is_logged_but_what_the_engine_did()
+        self.every_answer_has_its_form()
 
 
 TestSessions = Sessions.TestCase
