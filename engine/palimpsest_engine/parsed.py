@@ -24,6 +24,7 @@ Range: TypeAlias = tuple[int, int]  # of bytes
 _CHUNK = 1024  # code points between two known offsets
 _READ = 4096  # bytes that the parser gets at a time
 _SMALL = 65_536  # bytes that are parsed in one go
+_LONG = 50_000  # bytes of one line: of a string that long, every change is half a second in one go
 _HEAP = 5000  # tokens in a row
 _SEARCH = 4096  # bytes that a query goes through at a time
 
@@ -78,6 +79,9 @@ class Parsed:
     def tree(self) -> Tree | None:
         """The tree, grown from the previous one if there is one; None, with a `reason`, if there can be none."""
         if not self.grammar:
+            return None
+        if len(self.data) > _SMALL and max(map(len, self.data.split(b"\n"))) > _LONG:
+            self.reason = "the text has a line that is too long to be parsed"
             return None
         try:
             tree = self._parse()
