@@ -1,23 +1,30 @@
-"""The pages about the command line say what is so."""
+"""The pages say what is so, where a program can tell: the command line, the map of the modules, the status."""
 
 from __future__ import annotations
 
 import inspect
 import json
+import pkgutil
 import re
 from pathlib import Path
+from types import ModuleType
 
 import click
 import jsonschema
 import pytest
 
-from palimpsest_engine import PalimpsestError, errors
+import palimpsest_engine
+import palimpsest_server
+from palimpsest_engine import EngineStatus, PalimpsestError, errors
 from palimpsest_server.cli import main, report
+from palimpsest_server.jobs import Jobs
+from palimpsest_server.status import Board
 
 DOCS = Path(__file__).parents[2] / "docs"
 FILL, SCHEMA = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", (DOCS / "json.md").read_text(), re.S)][
     :2
 ]
+STATUS = Board(lambda: EngineStatus("ready"), bool, jobs=Jobs().counters).status()
 
 
 def test_the_schema_on_the_page_is_the_schema() -> None:
@@ -40,10 +47,27 @@ def test_every_exit_code_is_listed() -> None:
     assert {kind.exit_code for kind in kinds} | {0, 2, 70} == listed
 
 
-def test_every_option_of_fill_is_explained() -> None:
-    command = main.get_command(click.Context(main), "fill")
+@pytest.mark.parametrize(
+    ("name", "page"), [("fill", "cli"), ("serve", "cli"), ("bench", "cli"), ("context", "context")]
+)
+def test_every_option_is_explained(name: str, page: str) -> None:
+    command = main.get_command(click.Context(main), name)
     assert command is not None
-    page = (DOCS / "cli.md").read_text()
+    text = (DOCS / f"{page}.md").read_text()
+    # Those of all commands that choose an engine are explained once, in cli.md.
+    text += (DOCS / "cli.md").read_text()
     assert [
-        option for each in command.params for option in each.opts if option.startswith("--") and option not in page
+        option for each in command.params for option in each.opts if option.startswith("--") and option not in text
     ] == []
+
+
+@pytest.mark.parametrize("package", [palimpsest_engine, palimpsest_server])
+def test_every_module_is_on_the_map(package: ModuleType) -> None:
+    page = (DOCS.parent / "ARCHITECTURE.md").read_text()
+    names = [module.name for module in pkgutil.iter_modules(package.__path__) if not module.ispkg]
+    assert [name for name in names if name != "__main__" and f"`{name}.py`" not in page] == []
+
+
+@pytest.mark.parametrize("field", [*STATUS, *STATUS["counters"]])
+def test_every_field_of_the_status_is_explained(field: str) -> None:
+    assert f"| `{field}` |" in (DOCS / "protocol.md").read_text()
