@@ -35,6 +35,7 @@ _HANDSHAKE_SECONDS = 0.1
 _PARENT_SECONDS = 1.0
 _BACKLOG = 1 << 26
 _LARGE = 1 << 20
+_M_ARENA_MAX = -8  # of glibc's malloc.h
 _LARGEST = 1 << 30
 # In front of it on its line there may be the rest of a message whose length was wrong.
 _LENGTH = re.compile(rb"Content-Length:[ \t]*(\d{1,10})[ \t]*\r?\n\Z", re.IGNORECASE)
@@ -46,6 +47,7 @@ def stdio(server: JsonRPCServer) -> int:
     Descriptor 1 is moved away first and points to standard error from then on: nothing that prints, in any
     language, can get between the messages.
     """
+    _share_one_heap()
     sys.stdout.flush()
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
@@ -55,6 +57,16 @@ def stdio(server: JsonRPCServer) -> int:
 def tcp(server: JsonRPCServer, port: int) -> int:
     """Wait on a loopback port for one client and talk to it; the exit code. Port 0 takes a free one."""
     return asyncio.run(_tcp(server, port))
+
+
+def _share_one_heap() -> None:
+    """glibc would give each of our threads a heap of its own. One makes the bytes, another gives them back, and the heaps
+    only grow."""
+    if sys.platform == "linux":
+        import ctypes
+
+        with suppress(OSError, AttributeError):  # another C library
+            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def leave(code: int) -> int:
