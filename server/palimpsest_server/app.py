@@ -153,8 +153,11 @@ def create_server(engine_factory: EngineFactory) -> Server:
         return [types.InlineCompletionItem(ahead + text, range=replaced) for text in answer.texts] or None
 
     async def complete(params: types.CompletionParams) -> types.CompletionList | None:
+        if session.settings.completion == "off":
+            session.answered(types.TEXT_DOCUMENT_COMPLETION, 'the setting palimpsest.completion is "off"')
+            return None
         answer, asked, _ = await ask(types.TEXT_DOCUMENT_COMPLETION, params, automatic=True)
-        if asked is None or session.settings.completion == "off":
+        if asked is None:
             return None
         return completion.items(asked, answer, params.position, documents.encoding)
 
@@ -171,8 +174,7 @@ def create_server(engine_factory: EngineFactory) -> Server:
             paused, what = session.pauses.change(wanted, document.language if document else "", session.folders)
         except ValueError as error:
             raise JsonRpcInvalidParams(str(error)) from error
-        if paused:
-            session.jobs.end_all("paused")
+        session.end_refused()
         session.publish()
         return {"paused": paused, "what": what}
 

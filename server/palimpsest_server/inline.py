@@ -22,6 +22,7 @@ from palimpsest_server.session import Session
 Source = Literal["", "cache", "model", "draft"]
 
 _DRAFT_SECONDS = 0.1
+_BEFORE_SPECULATION = 0.1  # seconds: who types on at once does not want the suggestion
 # Of a larger document only so much around the cursor is looked at. The window moves in steps, so that typing leaves it
 # where it is.
 WINDOW, STRIDE = 98_304, 32_768
@@ -86,18 +87,23 @@ async def complete(session: Session, ask: Ask, show: Show) -> Answer:
     if reason := session.refusal(ask.document) or session.untrained(ask.document):
         return Answer(reason=reason)
     kept = session.suggestions.find(uri, ask.text, ask.offset)
-    if kept and (ask.automatic or kept.wide or session.announced == (uri, ask.document.version)):
+    wide = not ask.automatic and session.settings_for(ask.document).candidates > 1
+    if kept and (not wide or kept.wide or session.announced == (uri, ask.document.version)):
         session.announced = None
         speculate(session, ask, kept.fills)
         return Answer(kept.fills, kept.reason, "cache")
     running = session.jobs.running(uri)
     if running and running.purpose == "command" and ask.automatic:
         return Answer(reason="an action is at work on this document")
-    wide = not ask.automatic and session.settings_for(ask.document).candidates > 1
     question = Question(ask.text, ask.offset, wide)
     if running is None or not same(running, question):
         running = start(session, ask, question, show)
-    outcome = await running.wait(session.settings.answer_within_ms / 1000 if ask.automatic else None)
+    patience = session.settings.answer_within_ms / 1000 if ask.automatic else None
+    outcome = await running.wait(patience)
+    if outcome and outcome.reason == jobs.CANCELLED and running.purpose == "speculation":
+        # It gave way to somebody else's question before the engine knew that this one was asked in earnest.
+        running = start(session, ask, question, show)
+        outcome = await running.wait(patience)
     if outcome is None:
         text = await stable(session, ask, running)
         return Answer((text,), "", "draft") if text else Answer(reason=session.waiting_for())
@@ -105,7 +111,7 @@ async def complete(session: Session, ask: Ask, show: Show) -> Answer:
         return Answer(reason=jobs.CHANGED)
     if outcome.fill is None:
         return Answer(reason=outcome.reason)
-    fills, reason = offered(ask, outcome)
+    fills, reason = running.offer or offered(ask, outcome)
     speculate(session, ask, fills)
     return Answer(fills, reason, "model" if fills else "")
 
@@ -134,7 +140,7 @@ def start(session: Session, ask: Ask, question: Question, show: Show, purpose: j
             show(news)
 
     def ended(outcome: jobs.Outcome) -> None:
-        fills, reason = offered(ask, outcome)
+        fills, reason = running.offer = offered(ask, outcome)
         if fills or outcome.lasting or outcome.fill:
             session.suggestions.keep(Suggestion(ask.document.uri, ask.text, ask.offset, fills, reason, question.wide))
         watched = shown > 0 or running.waiting == 0  # whoever waits gets the answer itself
@@ -167,7 +173,8 @@ def start(session: Session, ask: Ask, question: Question, show: Show, purpose: j
 async def request_for(session: Session, ask: Ask, question: Question, *, speculative: bool) -> FillRequest:
     """An insertion at the cursor, as far as it may reach, once the typing pauses. Raises Refused if none is due here."""
     document, settings = ask.document, session.settings_for(ask.document)
-    if ask.automatic and not speculative and (delay := session.pause_before_asking(document)):
+    delay = _BEFORE_SPECULATION if speculative else session.pause_before_asking(document) if ask.automatic else 0.0
+    if delay:
         await asyncio.sleep(delay)
     reason = await session.look(document, ask.text, ask.offset, automatic=ask.automatic)
     if reason:

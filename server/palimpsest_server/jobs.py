@@ -56,10 +56,10 @@ class Running:
     """A job under way. `outcome` ends exactly once, never with an exception; `waiting` counts who waits.
 
     key: the question, to find out whether another one is the same. draft: the last one there was. stable: the one before
-    it read the same, and all of it is settled.
+    it read the same, and all of it is settled. offer: what its maker made of the outcome, for all who wait.
     """
 
-    __slots__ = ("draft", "job", "key", "outcome", "preparing", "purpose", "request", "stable", "waiting")
+    __slots__ = ("draft", "job", "key", "offer", "outcome", "preparing", "purpose", "request", "stable", "waiting")
 
     def __init__(self, key: Hashable, purpose: Purpose) -> None:
         self.key = key
@@ -69,6 +69,7 @@ class Running:
         self.request: FillRequest | None = None
         self.job: Job | None = None
         self.draft: Draft | None = None
+        self.offer: tuple[tuple[str, ...], str] | None = None
         self.stable = False
         self.waiting = 0
 
@@ -147,8 +148,13 @@ class Jobs:
 
     def end_all(self, reason: str) -> None:
         """End every job."""
-        for running in list(self._running.values()):
-            running.end(reason)
+        self.end_those(lambda uri: reason)
+
+    def end_those(self, why: Callable[[str], str]) -> None:
+        """End the jobs of the documents for which there is a reason to."""
+        for uri, running in list(self._running.items()):
+            if reason := why(uri):
+                running.end(reason)
 
     def start(
         self,

@@ -94,8 +94,9 @@ class Session:
 
     def configure(self, section: object, by_folder: Mapping[str, object] | None = None) -> None:
         """Take up the section `palimpsest` of the configuration, which ranks above `initializationOptions`; and what it is
-        for single workspace folders, by their URIs."""
-        self._configured, self._by_folder = section, dict(by_folder or {})
+        for single workspace folders, by their URIs; None leaves those as they are."""
+        self._configured = section
+        self._by_folder = self._by_folder if by_folder is None else dict(by_folder)
         self._configure()
 
     def work_in(self, workspace: Mapping[str, Path]) -> None:
@@ -235,9 +236,9 @@ class Session:
             return "the document is not open"
         if self.documents.lost(document.uri):
             return _LOST
-        if not self.settings.enable:
-            return "the setting palimpsest.enable is false"
         here = self.settings_for(document)
+        if not here.enable:
+            return "the setting palimpsest.enable is false"
         if document.language in here.disabled_languages:
             return f"palimpsest.disabledLanguages has {document.language}"
         if glob := folders.covering(here.disabled_folders, path_of(document.uri)):
@@ -249,6 +250,15 @@ class Session:
         if self.jobs.hung:
             return _HUNG
         return ""
+
+    def end_refused(self) -> None:
+        """End the jobs of documents in which nothing is to be done any more."""
+
+        def why(uri: str) -> str:
+            document = self.documents.snapshot(uri)
+            return self.refusal(document) if document else ""
+
+        self.jobs.end_those(why)
 
     def untrained(self, document: Snapshot) -> str:
         """Why the checkpoint has nothing to say in this document's language, or "" if it may have."""

@@ -27,6 +27,7 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 _OUTLINES = 8
+_SMALL = 16_384  # characters
 _PATIENCE_SECONDS = 0.05  # what context has not been chosen by then is there for the next request
 
 
@@ -40,7 +41,7 @@ class Surroundings:
         self.diagnostics: dict[str, tuple[types.Diagnostic, ...]] = {}
         self._documents = documents
         self._worker = ThreadPoolExecutor(1, "palimpsest-outline")
-        self._outlines: dict[str, tuple[tuple[str, str], Outline]] = {}
+        self._outlines: dict[tuple[str, str], tuple[tuple[str, str], Outline]] = {}
         self._chooser = Chooser()
         self.work_in({}, ())
 
@@ -56,20 +57,27 @@ class Surroundings:
         """Have a thread of ours do what could hold the event loop up; it gets frozen values only."""
         return await asyncio.get_running_loop().run_in_executor(self._worker, partial(call, *args, **kwargs))
 
-    def outline(self, document: Snapshot, text: str) -> Outline:
-        """What stands where in (a window of) a document, to be asked off the event loop; the last one makes it cheap."""
-        of, previous = self._outlines.pop(document.uri, (None, None))
+    def outline(self, document: Snapshot, text: str, purpose: str = "") -> Outline:
+        """What stands where in (a window of) a document, to be asked off the event loop; the last one of the same purpose
+        makes it cheap."""
+        if len(text) <= _SMALL:
+            purpose = ""
+        key = (document.uri, purpose)
+        of, previous = self._outlines.pop(key, (None, None))
         if previous is None or of != (text, document.language):
             path = path_of(document.uri)
             previous = Outline(text, document.language or None, str(path) if path else None, previous)
-        self._outlines[document.uri] = (text, document.language), previous
+        self._outlines[key] = (text, document.language), previous
         while len(self._outlines) > _OUTLINES:
             del self._outlines[next(iter(self._outlines))]
         return previous
 
     async def look(self, document: Snapshot, text: str, offset: int, settings: Settings, *, automatic: bool) -> str:
         """Why nothing is to be offered at an offset of (a window of) a document, or ""."""
-        outline, path, content = self.outline(document, text), path_of(document.uri), document.content
+        # What stands far behind the cursor says nothing about it, but a quote typed here has it all parsed anew.
+        seen = text if len(text) <= _SMALL else text[: offset + suppress.WINDOW]
+        outline = self.outline(document, seen, "look")
+        path, content = path_of(document.uri), document.content
 
         def judge() -> str:
             spot = suppress.Spot(
@@ -112,7 +120,8 @@ class Surroundings:
     def forget(self, uri: str) -> None:
         """A document was closed."""
         self.diagnostics.pop(uri, None)
-        self._outlines.pop(uri, None)
+        for purpose in ("", "look"):
+            self._outlines.pop((uri, purpose), None)
         self._chooser.forget(uri)
 
     def close(self) -> None:
