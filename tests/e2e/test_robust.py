@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -86,7 +87,8 @@ def test_a_length_that_is_too_long_costs_the_message_that_it_takes_in():
 def test_a_header_without_an_end_is_the_end():
     with raw(LIVES) as client:
         client.initialize()
-        client.send(b"x" * 1_000_000)
+        with suppress(BrokenPipeError):  # it need not read to the end
+            client.send(b"x" * 1_000_000)
         assert client.process.wait(PATIENCE) == 1
 
 
