@@ -255,10 +255,13 @@ async def _body(reader: asyncio.StreamReader) -> bytes | None:
 async def _take(protocol: Protocol, body: bytes) -> None:
     """Have a message handled; a crash is logged, and the next message is served."""
     large = len(body) > _LARGE
-    if large:
-        await asyncio.sleep(0)  # reading it, parsing it and handling it take some time each
     try:
-        message = json.loads(body)
+        if large:
+            await asyncio.sleep(0)  # reading it, decoding it, parsing it and handling it take some time each
+        text = body.decode()
+        if large:
+            await asyncio.sleep(0)
+        message = json.loads(text)
     except (ValueError, RecursionError):
         protocol.refuse(None, types.ErrorCodes.ParseError, "not JSON")
         return
