@@ -16,7 +16,6 @@ import psutil
 import pytest
 from lsprotocol import types
 
-import palimpsest_server.status as status_module
 from palimpsest_engine import EngineSettings, EngineStatus, FillRequest, Job
 from palimpsest_engine.scripted import ScriptedEngine
 from palimpsest_server import settings
@@ -98,6 +97,11 @@ async def settled(editor):
 async def running(editor):
     """The engine is at work."""
     await wait_for(editor.status, lambda status: status.state == "busy" and status.counters.model)
+
+
+def place(before):
+    """Where a cursor is that has this text before it."""
+    return before.count("\n"), len(before.rpartition("\n")[2])
 
 
 def accept(editor, line, character, text):
@@ -230,63 +234,63 @@ async def test_05_a_stale_suggestion_repeats_what_was_just_typed(connect):
     assert await again.reason() == "what the model wrote is there already, or has no place here"
 
 
-async def written(connect, before, after, model, language):
-    """What the document reads once the suggestion at a place is accepted."""
-    editor = await connect({"script": [model]})
-    editor.open(before + after, language)
-    line, _, column = before.rpartition("\n")
-    offered = await editor.ask(line.count("\n") + ("\n" in before), len(column))
-    return before + (offered or "") + after
+BRACKETS = [
+    ("print(|)", "value)", "print(value)", "python"),
+    ("print(|)", "max(a, b)", "print(max(a, b))", "python"),
+    ("print(max(|))", "a, b))", "print(max(a, b))", "python"),
+    ("foo([|])", "1, 2])", "foo([1, 2])", "python"),
+    ("d = {|}", '"a": 1}', 'd = {"a": 1}', "python"),
+    ('s = "|"', 'text"', 's = "text"', "python"),
+    ("f(|);", "a);", "f(a);", "javascript"),
+    ("print(|", "value)", "print(value)", "python"),
+]
+INDENTATION = [
+    ("def f(x):\n\t|\n", "if x:\n    return 1", "def f(x):\n\tif x:\n\t\treturn 1\n", "python"),
+    ("def f(x):\n    |\n", "if x:\n\t\treturn 1", "def f(x):\n    if x:\n        return 1\n", "python"),
+    ("def f(x):\n    |\n", "    return 1", "def f(x):\n    return 1\n", "python"),
+    (
+        "class A:\n    def f(self):\n        for x in y:\n            |\n",
+        "if x:\n    return x",
+        "class A:\n    def f(self):\n        for x in y:\n            if x:\n                return x\n",
+        "python",
+    ),
+    (
+        "function f(a) {\n  if (a) {\n    |\n  }\n}\n",
+        "for (;;) {\n\t\t\tg();\n\t\t}",
+        "function f(a) {\n  if (a) {\n    for (;;) {\n      g();\n    }\n  }\n}\n",
+        "javascript",
+    ),
+    (
+        "def f():\n    |\n\n\nz = 1\n",
+        "x = 1\n    return x\n\n\ndef g():\n    pass",
+        "def f():\n    x = 1\n    return x\n\n\nz = 1\n",
+        "python",
+    ),
+]
 
 
-@pytest.mark.parametrize(
-    ("document", "model", "expected", "language"),
-    [
-        ("print(|)", "value)", "print(value)", "python"),
-        ("print(|)", "max(a, b)", "print(max(a, b))", "python"),
-        ("print(max(|))", "a, b))", "print(max(a, b))", "python"),
-        ("foo([|])", "1, 2])", "foo([1, 2])", "python"),
-        ("d = {|}", '"a": 1}', 'd = {"a": 1}', "python"),
-        ('s = "|"', 'text"', 's = "text"', "python"),
-        ("f(|);", "a);", "f(a);", "javascript"),
-        ("print(|", "value)", "print(value)", "python"),
-    ],
-)
-async def test_06_closing_brackets_are_doubled(connect, document, model, expected, language):
+async def all_written(connect, cases):
+    """Accept what each of the cases is offered; what the documents read then, and what they should."""
+    editor = await connect({"script": [model for _, model, _, _ in cases]}, {"speculate": False})
+    found = []
+    for at, (document, _, _, language) in enumerate(cases):
+        before, after = document.split("|")
+        editor.open(before + after, language, f"file:///project/{at}")
+        offered = await editor.ask(*place(before))
+        found.append(before + (offered or "") + after)
+    return found, [expected for _, _, expected, _ in cases]
+
+
+async def test_06_closing_brackets_are_doubled(connect):
     """The editor has closed the bracket, and so does the suggestion."""
-    assert await written(connect, *document.split("|"), model, language) == expected
+    found, expected = await all_written(connect, BRACKETS)
+    assert found == expected
 
 
-@pytest.mark.parametrize(
-    ("document", "model", "expected", "language"),
-    [
-        ("def f(x):\n\t|\n", "if x:\n    return 1", "def f(x):\n\tif x:\n\t\treturn 1\n", "python"),
-        ("def f(x):\n    |\n", "if x:\n\t\treturn 1", "def f(x):\n    if x:\n        return 1\n", "python"),
-        ("def f(x):\n    |\n", "    return 1", "def f(x):\n    return 1\n", "python"),
-        (
-            "class A:\n    def f(self):\n        for x in y:\n            |\n",
-            "if x:\n    return x",
-            "class A:\n    def f(self):\n        for x in y:\n            if x:\n                return x\n",
-            "python",
-        ),
-        (
-            "function f(a) {\n  if (a) {\n    |\n  }\n}\n",
-            "for (;;) {\n\t\t\tg();\n\t\t}",
-            "function f(a) {\n  if (a) {\n    for (;;) {\n      g();\n    }\n  }\n}\n",
-            "javascript",
-        ),
-        (
-            "def f():\n    |\n\n\nz = 1\n",
-            "x = 1\n    return x\n\n\ndef g():\n    pass",
-            "def f():\n    x = 1\n    return x\n\n\nz = 1\n",
-            "python",
-        ),
-    ],
-    ids=["tabs", "spaces", "indented twice", "from the margin", "nested", "out of the block"],
-)
-async def test_07_the_indentation_is_wrong(connect, document, model, expected, language):
+async def test_07_the_indentation_is_wrong(connect):
     """Spaces among tabs, blocks at the margin."""
-    assert await written(connect, *document.split("|"), model, language) == expected
+    found, expected = await all_written(connect, INDENTATION)
+    assert found == expected
 
 
 async def test_08_methods_of_its_own_where_there_is_a_standard_one(connect):
@@ -349,47 +353,63 @@ async def test_10_it_does_not_work_offline_and_code_leaves_the_machine(connect):
     assert (await seen(editor))["sockets"] == []
 
 
-CAUSES = {
-    "comment": ({}, {}, "# a |\n", "a.py", "the cursor is in a comment (palimpsest.inComments is false)"),
-    "string": ({}, {}, "x = 'a |'\n", "a.py", "the cursor is in a string (palimpsest.inComments is false)"),
-    "word": ({}, {}, "val|ue\n", "a.py", "the cursor is in the middle of a word"),
-    "complete": ({}, {}, "x = 1;|", "a.py", "the statement before the cursor is complete"),
-    "minified": ({}, {}, "x = [" + "1, " * 2000 + "|]", "a.py", "the file looks minified"),
-    "generated": ({}, {}, "# @generated\n|", "a.py", "the file says that it is generated"),
-    "generated name": ({}, {}, "|", "a_pb2.py", "the file's name says that it is generated"),
-    "secret": ({}, {}, "|", ".env", "secret"),
-    "ignored": ({}, {"ignore": ["vendor/"]}, "|", "vendor/a.py", "vendor/"),
-    "switched off": ({}, {"enable": False}, "|", "a.py", "the setting palimpsest.enable is false"),
-    "language": ({}, {"disabledLanguages": ["python"]}, "|", "a.py", "palimpsest.disabledLanguages has python"),
-    "folder": ({}, {"disabledFolders": ["project"]}, "|", "a.py", "palimpsest.disabledFolders has project"),
-    "the model has nothing": ({"script": [""]}, {}, "|", "a.py", "the script has nothing here"),
-    "blanks": ({"script": ["  \n"]}, {}, "|", "a.py", "what the model wrote is there already, or has no place here"),
-    "no memory": ({"error": "it needs 52 GiB"}, {}, "|", "a.py", "it needs 52 GiB"),
-    "a fault": ({"kind": "faulty"}, {}, "|", "in-ValueError.py", "the engine failed: ValueError"),
-    "slow": (NEVER, {}, "|", "a.py", "still denoising"),
-    "silent": (
+RULED_OUT = {"ignore": ["vendor/"], "disabledLanguages": ["ruby"], "disabledFolders": ["off"]}
+CAUSES = [
+    (
+        {},
+        RULED_OUT,
+        [
+            ("# a |\n", "a.py", "python", "the cursor is in a comment (palimpsest.inComments is false)"),
+            ("x = 'a |'\n", "b.py", "python", "the cursor is in a string (palimpsest.inComments is false)"),
+            ("val|ue\n", "c.py", "python", "the cursor is in the middle of a word"),
+            ("x = 1;|", "d.py", "python", "the statement before the cursor is complete"),
+            ("x = [" + "1, " * 2000 + "|]", "e.py", "python", "the file looks minified"),
+            ("# @generated\n|", "f.py", "python", "the file says that it is generated"),
+            ("|", "a_pb2.py", "python", "the file's name says that it is generated"),
+            ("|", ".env", "shellscript", "secret"),
+            ("|", "vendor/a.py", "python", "vendor/"),
+            ("|", "a.rb", "ruby", "palimpsest.disabledLanguages has ruby"),
+            ("|", "off/a.py", "python", "palimpsest.disabledFolders has off"),
+        ],
+    ),
+    ({}, {"enable": False}, [("|", "a.py", "python", "the setting palimpsest.enable is false")]),
+    ({"script": [""]}, {}, [("|", "a.py", "python", "the script has nothing here")]),
+    (
+        {"script": ["  \n"]},
+        {},
+        [("|", "a.py", "python", "what the model wrote is there already, or has no place here")],
+    ),
+    ({"error": "it needs 52 GiB"}, {}, [("|", "a.py", "python", "it needs 52 GiB")]),
+    (NEVER, {"answerWithinMs": 0}, [("|", "a.py", "python", "still denoising")]),
+    (
         {"kind": "faulty"},
         {"deadlineMs": 1000},
-        "|",
-        "hangs.py",
-        "the engine has shown no sign of life for 1 s",
+        [
+            ("|", "in-ValueError.py", "python", "the engine failed: ValueError"),
+            ("|", "at-MemoryError.py", "python", "the engine failed: MemoryError"),
+            ("|", "hangs.py", "python", "the engine has shown no sign of life for 1 s"),
+            ("|", "a.py", "python", "the engine shows no sign of life; restarting the server may help"),
+        ],
     ),
-}
+]
 
 
-@pytest.mark.parametrize("cause", CAUSES)
-async def test_11_silence(connect, cause):
+@pytest.mark.parametrize(
+    ("engine", "given", "causes"),
+    CAUSES,
+    ids=["rules", "switched off", "no text", "blanks", "no memory", "slow", "faults"],
+)
+async def test_11_silence(connect, engine, given, causes):
     """Nothing is shown, and nobody says why."""
-    engine, given, document, name, reason = CAUSES[cause]
-    before, after = document.split("|")
-    patient = {} if cause == "slow" else AT_ONCE
-    editor = await settled(await connect(engine, given | patient, folders=["file:///project"]))
-    editor.open(before + after, uri=f"file:///project/{name}")
-    assert await soon(editor.ask(before.count("\n"), len(before.rpartition("\n")[2]), automatic=True)) is None
-    told = (await editor.status()).lastEmpty
-    assert told.request == types.TEXT_DOCUMENT_INLINE_COMPLETION
-    assert reason in told.reason
-    await editor.until(lambda: editor.statuses and editor.statuses[-1].lastEmpty == told)
+    editor = await settled(await connect(engine, AT_ONCE | given, folders=["file:///project"]))
+    for document, name, language, reason in causes:
+        before, after = document.split("|")
+        editor.open(before + after, language, f"file:///project/{name}")
+        assert await soon(editor.ask(*place(before), automatic=True)) is None
+        told = (await editor.status()).lastEmpty
+        assert told.request == types.TEXT_DOCUMENT_INLINE_COMPLETION
+        assert reason in told.reason
+        await editor.until(lambda told=told: editor.statuses and editor.statuses[-1].lastEmpty == told)
 
 
 def files(folder):
@@ -496,31 +516,26 @@ async def test_14_the_tab_key_and_the_menu_are_taken_over(connect):
     assert item.insert_text_format is types.InsertTextFormat.PlainText
 
 
-@pytest.mark.parametrize("scope", ["all", "language", "folder", "document"])
-async def test_15a_it_is_hard_to_turn_off(connect, scope):
-    """The switch is deep in the settings, or takes a restart."""
+async def test_15_it_is_hard_to_turn_off_and_the_manual_is_wrong(connect):
+    """The switch is deep in the settings, or takes a restart; and the manual does not say so."""
     editor = await settled(await connect({"script": ["1"]}, AT_ONCE, folders=["file:///project"]))
     editor.open("x = ")
+    for scope in ("all", "language", "folder", "document"):
+        assert await editor.ask(0, 4) == "1"
+        where = {"scope": scope, "uri": editor.uri}
+        assert (await editor.command("palimpsest.pause", where))["paused"]
+        for automatic in (True, False):
+            assert await editor.ask(0, 4, automatic) is None
+            assert (await editor.reason()).startswith("paused")
+        assert await actions_at_once(editor) == []
+        assert len((await editor.status()).paused) == 1
+        assert not (await editor.command("palimpsest.pause", where))["paused"]
+        assert (await editor.status()).paused == []
     assert await editor.ask(0, 4) == "1"
-    where = {"scope": scope, "uri": editor.uri}
-    assert (await editor.command("palimpsest.pause", where))["paused"]
-    for automatic in (True, False):
-        assert await editor.ask(0, 4, automatic) is None
-        assert (await editor.reason()).startswith("paused")
-    assert await actions_at_once(editor) == []
-    assert len((await editor.status()).paused) == 1
-    assert not (await editor.command("palimpsest.pause", where))["paused"]
-    assert await editor.ask(0, 4) == "1"
-    assert (await editor.status()).paused == []
 
-
-async def test_15b_the_documentation_is_wrong(connect):
-    """What the manual says is not what there is."""
     table = re.findall(r"^\| `(\w+)` \|", (DOCS / "settings.md").read_text("utf-8"), re.MULTILINE)
     assert table == list(settings.KEYS)
-    editor = await connect()
     commands = editor.initialized.capabilities.execute_command_provider.commands
-    assert status_module.PAUSE in commands
     protocol = (DOCS / "protocol.md").read_text("utf-8")
     assert [name for name in (*commands, *OWN) if f"`{name}`" not in protocol] == []
     named = set(re.findall(r"`(palimpsest\.\w+)`", protocol)) - {f"palimpsest.{key}" for key in settings.KEYS}
