@@ -139,7 +139,7 @@ def test_a_resumed_run_is_the_same_run(corpus, tmp_path):
 
 
 def test_training_learns(corpus, tmp_path):
-    run = Run(tmp_path / "run", corpus, replace(SMOKE, steps=60, save_every=60, held_out_every=1000, warmup=10))
+    run = Run(tmp_path / "run", corpus, replace(SMOKE, steps=100, save_every=100, held_out_every=1000, warmup=10))
     before = run.held_out_losses()
     run.train()
     after = run.held_out_losses()
