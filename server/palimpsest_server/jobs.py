@@ -261,4 +261,5 @@ def _failed(error: BaseException) -> Outcome:
     if isinstance(error, PalimpsestError):
         return Outcome(None, str(error))
     logger.error("the engine failed", exc_info=error)
-    return Outcome(None, f"the engine failed: {type(error).__name__}: {error}")
+    # Its text may quote the document, and reasons go to the log and to a file; the log has it for who asks.
+    return Outcome(None, f"the engine failed: {type(error).__name__}")

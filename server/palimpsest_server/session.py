@@ -172,7 +172,7 @@ class Session:
             self._engine_fault = str(error)
         except Exception as error:
             logger.exception("the engine cannot be opened")
-            self._engine_fault = f"the engine cannot be opened: {type(error).__name__}: {error}"
+            self._engine_fault = f"the engine cannot be opened: {type(error).__name__}"
 
     def engine_status(self) -> EngineStatus:
         """What the engine says of itself, or why there is none."""
