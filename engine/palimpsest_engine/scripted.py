@@ -94,3 +94,7 @@ class ScriptedEngine:
                 self.running -= 1
                 self.cancelled += isinstance(error, FillCancelled)
             job.future.set_exception(error)
+        finally:
+            with self._lock:
+                if self._latest.get(job.request.document) is job:
+                    del self._latest[job.request.document]

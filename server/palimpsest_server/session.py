@@ -116,6 +116,8 @@ class Session:
         for folder, section in self._by_folder.items():
             in_folders[folder], more = settings.parse(self._initial, self._configured, section)
             problems += more
+        if all(each == parsed for each in in_folders.values()):
+            in_folders = {}  # asking for them has changed nothing
         for problem in (*strange, *problems):
             if problem not in self._said:
                 self._said.add(problem)

@@ -140,7 +140,7 @@ async def test_an_engine_that_refuses_the_request_is_the_reason(caplog):
 
     outcome = await start(Jobs(), Refusing(), request()).wait()
     assert outcome is not None
-    assert "closed" in outcome.reason
+    assert outcome.reason == "the engine failed: RuntimeError"
     assert len(caplog.records) == 1
 
 
