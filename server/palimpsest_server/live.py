@@ -12,6 +12,7 @@ import logging
 import os
 import stat
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
@@ -126,8 +127,8 @@ def _keep(news: SimpleQueue[dict[str, Any] | None]) -> None:
 
 def _write(file: Path, text: str) -> None:
     """Put a new file in the place of the old one, readable by the user alone."""
-    new = file.with_suffix(".new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    descriptor, name = tempfile.mkstemp(prefix=f"{file.stem}.", suffix=".new", dir=file.parent)
+    new = Path(name)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as out:
             out.write(text)
@@ -235,7 +236,7 @@ def _files(folder: Path) -> Iterator[Path]:
         return
     for name in names:
         pid, _, kind = name.partition(".")
-        if pid.isascii() and pid.isdigit() and len(pid) < 10 and kind in ("json", "new"):
+        if pid.isascii() and pid.isdigit() and len(pid) < 10 and (kind == "json" or kind.endswith("new")):
             yield folder / name
 
 
