@@ -1,4 +1,4 @@
-"""Every run draws the same examples: a failure in CI is one that can be had again. And no run writes to the user's folders."""
+"""Every run draws the same examples: a failure in CI is one that can be had again. No run writes to the user's folders."""
 
 import os
 import tempfile
@@ -9,4 +9,7 @@ settings.register_profile("palimpsest", deadline=None, derandomize=True)
 settings.load_profile("palimpsest")
 
 _folders = tempfile.TemporaryDirectory(prefix="palimpsest-tests-", ignore_cleanup_errors=True)
-os.environ |= {"XDG_RUNTIME_DIR": _folders.name, "XDG_CACHE_HOME": _folders.name}  # where servers say what they are doing
+os.environ |= {
+    "XDG_RUNTIME_DIR": _folders.name,
+    "XDG_CACHE_HOME": _folders.name,
+}  # where servers say what they are doing
