@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 def covering(globs: Sequence[str], path: Path | None) -> str:
     """The first of the globs that covers the path, a folder of it included; "" if none does.
 
-    `/work/secret` and `~/secret` are those folders, with all that is in them. A name or a relative path such as
+    `/code/secret` and `~/secret` are those folders, with all that is in them. A name or a relative path such as
     `vendor` or `build/generated` is meant at any depth. `*`, `?` and `[…]` stay within one name, `**` does not.
     """
     if path is None:

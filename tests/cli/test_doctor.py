@@ -89,7 +89,7 @@ RUNNING = {
     "started": "2026-01-01T10:00:00+00:00",
     "updated": "2026-01-01T10:05:00+00:00",
     "client": "Neovim\x1b[2J 0.12",
-    "folders": ["file:///work/a%20b", "untitled:x"],
+    "folders": ["file:///code/a%20b", "untitled:x"],
     "status": {
         "state": "ready",
         "reason": "",
@@ -127,7 +127,7 @@ def test_a_running_server(palimpsest: Palimpsest, monkeypatch: pytest.MonkeyPatc
         "state ready",
         "model palimpsest-py-6m on cpu, float32",
         "paused paused for lua",
-        "folders /work/a b, untitled:x",
+        "folders /code/a b, untitled:x",
         "last textDocument/inlineCompletion got nothing: paused for lua",
         "counted requests 2, cache 1, empty 1",
         "r1 inlineCompletion 12 ms cache offered",

@@ -14,21 +14,21 @@ NAMES = st.lists(st.sampled_from(["a", "b", "ab", "a.b"]), min_size=1, max_size=
 @pytest.mark.parametrize(
     ("glob", "path", "covers"),
     [
-        ("/work/secret", "/work/secret/deep/a.py", True),
-        ("/work/secret/", "/work/secret/a.py", True),
-        ("/work/secret", "/work/secrets/a.py", False),
-        ("/work/secret", "/home/work/secret/a.py", False),
-        ("vendor", "/work/x/vendor/lib/a.py", True),
-        ("vendor", "/work/x/vendored/a.py", False),
+        ("/code/secret", "/code/secret/deep/a.py", True),
+        ("/code/secret/", "/code/secret/a.py", True),
+        ("/code/secret", "/code/secrets/a.py", False),
+        ("/code/secret", "/home/code/secret/a.py", False),
+        ("vendor", "/code/x/vendor/lib/a.py", True),
+        ("vendor", "/code/x/vendored/a.py", False),
         ("build/generated", "/x/build/generated/a.py", True),
         ("build/generated", "/x/build/src/generated/a.py", False),
-        ("/work/*/secret", "/work/x/secret/a.py", True),
-        ("/work/*/secret", "/work/x/y/secret/a.py", False),
-        ("/work/**/secret", "/work/x/y/secret/a.py", True),
-        ("/work/**/secret", "/work/secret/a.py", True),
-        ("**/**/secret", "/work/secret/a.py", True),
-        ("*.egg-info", "/work/x.egg-info/a.py", True),
-        ("[ab]?", "/work/bz/a.py", True),
+        ("/code/*/secret", "/code/x/secret/a.py", True),
+        ("/code/*/secret", "/code/x/y/secret/a.py", False),
+        ("/code/**/secret", "/code/x/y/secret/a.py", True),
+        ("/code/**/secret", "/code/secret/a.py", True),
+        ("**/**/secret", "/code/secret/a.py", True),
+        ("*.egg-info", "/code/x.egg-info/a.py", True),
+        ("[ab]?", "/code/bz/a.py", True),
         ("/", "/a.py", True),
         ("~nobody-of-this-name/x", "/a.py", False),
     ],
@@ -70,18 +70,18 @@ def test_no_glob_costs_much():
     assert covering(["/" + "**/a/" * 200 + "b"], Path("/" + "a/" * 300)) == ""
 
 
-FOLDERS = {"file:///work": 1, "file:///work/x%20y/": 2, "untitled:z": 3}
+FOLDERS = {"file:///code": 1, "file:///code/x%20y/": 2, "untitled:z": 3}
 
 
 @pytest.mark.parametrize(
     ("uri", "folder", "value"),
     [
-        ("file:///work/a.py", "file:///work", 1),
-        ("file:///work/x%20y/deep/a.py", "file:///work/x%20y/", 2),
-        ("file:///work/x%20yz/a.py", "file:///work", 1),
-        ("file:///workshop/a.py", "", 0),
+        ("file:///code/a.py", "file:///code", 1),
+        ("file:///code/x%20y/deep/a.py", "file:///code/x%20y/", 2),
+        ("file:///code/x%20yz/a.py", "file:///code", 1),
+        ("file:///codeshop/a.py", "", 0),
         ("untitled:Untitled-1", "", 0),
-        ("vscode-notebook-cell:/work/a.ipynb#c1", "file:///work", 1),
+        ("vscode-notebook-cell:/code/a.ipynb#c1", "file:///code", 1),
     ],
 )
 def test_the_innermost_folder_holds(uri, folder, value):

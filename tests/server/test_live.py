@@ -77,7 +77,7 @@ def dead_pid():
 async def test_from_open_to_close_there_is_a_file_that_only_the_user_can_read(running, folder):
     running.changed()
     assert not folder.exists()
-    running.client, running.folders = "Neovim", ("file:///work",)
+    running.client, running.folders = "Neovim", ("file:///code",)
     running.requests.answered("m", "", "cache")
     running.requests.answered("m", "no")
     running.open()
@@ -87,7 +87,7 @@ async def test_from_open_to_close_there_is_a_file_that_only_the_user_can_read(ru
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     (content,) = live.servers()
     assert content["pid"] == os.getpid()
-    assert (content["client"], content["folders"]) == ("Neovim", ["file:///work"])
+    assert (content["client"], content["folders"]) == ("Neovim", ["file:///code"])
     assert content["status"] == {"state": "ready", "n": 2}
     assert [(each["id"], each["reason"], each["source"]) for each in content["requests"]] == [
         ("r1", None, "cache"),

@@ -37,9 +37,9 @@ from palimpsest_server.live import Live
 
 SESSIONS = int(os.environ.get("PALIMPSEST_SESSIONS", "60"))
 LOST = "the document is out of step: a change could not be read; reopen it"
-FILES = [f"file:///work/{name}" for name in ("a.py", "b.py", "c.rs", "sub/d.py")] + ["untitled:Untitled-1"]
+FILES = [f"file:///code/{name}" for name in ("a.py", "b.py", "c.rs", "sub/d.py")] + ["untitled:Untitled-1"]
 CELLS = [f"notebook:cell{number}" for number in range(3)]
-NOTEBOOK = "file:///work/n.ipynb"
+NOTEBOOK = "file:///code/n.ipynb"
 WIDTHS = {
     "utf-8": lambda char: len(char.encode("utf-8", "surrogatepass")),
     "utf-16": lambda char: 1 + (ord(char) > 0xFFFF),
@@ -339,7 +339,7 @@ class Sessions(RuleBasedStateMachine):
             section.get("completion", "auto") == "auto" and not has_inline
         )
         options = {"palimpsest": section}
-        params = {"processId": None, "rootUri": "file:///work", "capabilities": able, "initializationOptions": options}
+        params = {"processId": None, "rootUri": "file:///code", "capabilities": able, "initializationOptions": options}
         self.ask("initialize", params)
         self.tell("initialized", {})
         self.pass_time(1.5)
@@ -474,7 +474,7 @@ class Sessions(RuleBasedStateMachine):
     @rule(change=st.booleans())
     def mistake(self, change):
         """A document that is not open is changed, or closed."""
-        document = {"uri": "file:///work/unknown.py", "version": 3}
+        document = {"uri": "file:///code/unknown.py", "version": 3}
         if change:
             self.tell("textDocument/didChange", {"textDocument": document, "contentChanges": [{"text": "x"}]})
         else:
@@ -543,7 +543,7 @@ class Sessions(RuleBasedStateMachine):
     @rule(line=st.integers(0, 2**40), character=st.integers(0, 2**40), which=SHARE)
     def ask_beyond(self, line, character, which):
         """A position that there is not, so that the answer is not for that."""
-        uri = at([*self.documents, "file:///work/unknown.py"], which)
+        uri = at([*self.documents, "file:///code/unknown.py"], which)
         msg_id = len(self.asked) + 1
         params = self.asking(uri, {"line": line, "character": character}, automatic=False)
         self.asked[msg_id] = ("beyond", params, None)
@@ -618,7 +618,7 @@ class Sessions(RuleBasedStateMachine):
 
     @rule(added=st.booleans())
     def change_folders(self, added):
-        folder = [{"uri": "file:///work/sub", "name": "sub"}]
+        folder = [{"uri": "file:///code/sub", "name": "sub"}]
         event = {"added": folder if added else [], "removed": [] if added else folder}
         self.tell("workspace/didChangeWorkspaceFolders", {"event": event})
 

@@ -8,9 +8,9 @@ from palimpsest_engine import EngineStatus
 from palimpsest_server.log import Requests
 from palimpsest_server.status import Board, Pause, Pauses, pause_of
 
-PYTHON, LUA = "file:///work/x/a.py", "file:///other/b.lua"
+PYTHON, LUA = "file:///code/x/a.py", "file:///other/b.lua"
 LANGUAGES = {PYTHON: "python", LUA: "lua", "untitled:1": "python"}
-FOLDERS = ("file:///work/x", "file:///work")
+FOLDERS = ("file:///code/x", "file:///code")
 
 
 def change(pauses, scope, uri="", paused=None):
@@ -22,16 +22,16 @@ def change(pauses, scope, uri="", paused=None):
     [
         ("all", "", "everything", "paused", (LUA, "untitled:1")),
         ("language", PYTHON, "python", "paused for python", ("untitled:1",)),
-        ("folder", PYTHON, "the folder /work/x", "paused for the folder /work/x", ("file:///work/x/deep/c.lua",)),
+        ("folder", PYTHON, "the folder /code/x", "paused for the folder /code/x", ("file:///code/x/deep/c.lua",)),
         ("folder", LUA, "the folder /other", "paused for the folder /other", ("file:///other/deep/c.lua",)),
-        ("folder", "file:///work/c.py", "the folder /work", "paused for the folder /work", (PYTHON,)),
-        ("document", PYTHON, "/work/x/a.py", "paused for this document", ()),
+        ("folder", "file:///code/c.py", "the folder /code", "paused for the folder /code", (PYTHON,)),
+        ("document", PYTHON, "/code/x/a.py", "paused for this document", ()),
         ("document", "untitled:1", "untitled:1", "paused for this document", ()),
     ],
 )
 def test_one_step_pauses_and_the_same_step_goes_on(scope, uri, what, reason, also):
     pauses = Pauses()
-    everywhere = {PYTHON, LUA, "untitled:1", "file:///work/x/deep/c.lua", "file:///other/deep/c.lua"}
+    everywhere = {PYTHON, LUA, "untitled:1", "file:///code/x/deep/c.lua", "file:///other/deep/c.lua"}
     here = uri or PYTHON
     assert change(pauses, scope, uri) == (True, what)
     paused = {each for each in everywhere | {here} if pauses.reason(each, LANGUAGES.get(each, "lua"))}
@@ -53,8 +53,8 @@ def test_the_same_word_twice_changes_nothing():
 
 def test_in_a_paused_folder_the_pause_that_holds_is_the_one_that_ends():
     pauses = Pauses()
-    change(pauses, "folder", "file:///work/c.py")
-    assert change(pauses, "folder", PYTHON) == (False, "the folder /work")
+    change(pauses, "folder", "file:///code/c.py")
+    assert change(pauses, "folder", PYTHON) == (False, "the folder /code")
     assert pauses.reason(PYTHON, "python") == ""
 
 
