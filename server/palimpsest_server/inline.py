@@ -143,6 +143,8 @@ def start(session: Session, ask: Ask, question: Question, show: Show, purpose: j
         fills, reason = running.offer = offered(ask, outcome)
         if fills or outcome.lasting or outcome.fill:
             session.suggestions.keep(Suggestion(ask.document.uri, ask.text, ask.offset, fills, reason, question.wide))
+        if purpose == "inline":
+            session.recent.keep(ask.document.uri, ask.document.content, Span(ask.place, ask.place), fills)
         watched = shown > 0 or running.waiting == 0  # whoever waits gets the answer itself
         if session.settings.drafts and purpose == "inline" and watched and session.documents.current(ask.document):
             session.announced = (ask.document.uri, ask.document.version)

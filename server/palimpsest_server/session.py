@@ -1,6 +1,6 @@
 """The state of one connection, on the event loop: settings, engine, documents, jobs, suggestions, status.
 
-`inline` and `selection` do the work on it; `app` binds it to the wire.
+`inline` and `commands` do the work on it; `app` binds it to the wire.
 """
 
 from __future__ import annotations

@@ -278,6 +278,15 @@ async def test_the_next_position_is_prepared_while_a_suggestion_is_shown(session
     assert await answered(session, ask(after, 21, automatic=True)) == ((" + 1",), "", "cache")
 
 
+async def test_what_else_could_have_been_accepted_is_an_alternative(session, document, engine):
+    answer = await begun(session, engine, ask(document))
+    engine.jobs[0].future.set_result(Fill(("return 1",), Verdict("valid"), alternatives=(("return 2",),)))
+    await answer
+    after = await accepted(session, document, "return 1")
+    (standing,) = session.recent.find(URI, after.content)
+    assert (standing.span.start, standing.others) == (END, ("return 2",))
+
+
 async def test_typing_some_of_it_leaves_what_is_prepared_and_typing_against_it_ends_it(session, document, engine):
     answer = await begun(session, engine, ask(document))
     engine.finish("return 1")
