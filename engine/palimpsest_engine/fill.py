@@ -13,6 +13,7 @@ import torch
 
 from palimpsest_engine.cache import PrefixCache
 from palimpsest_engine.checkpoint import Checkpoint
+from palimpsest_engine.errors import UnsupportedCheckpoint
 from palimpsest_engine.layout import WINDOW, Tokens
 from palimpsest_engine.one_canvas import OneCanvas
 from palimpsest_engine.request import Draft, DraftPiece, Fill, FillRequest, Span
@@ -21,9 +22,16 @@ CACHED_DOCUMENTS = 4
 
 
 class Filler:
-    """Fills requests with one checkpoint. Not thread-safe: it belongs to the engine's thread."""
+    """Fills requests with one checkpoint. Not thread-safe: it belongs to the engine's thread.
+
+    Raises `UnsupportedCheckpoint` for a left-to-right control, which cannot denoise.
+    """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
+        if checkpoint.spec.left_to_right:
+            raise UnsupportedCheckpoint(
+                f"{checkpoint.spec.name} is a left-to-right control for `palimpsest eval`; it cannot fill holes by diffusion."
+            )
         self.spec, self.model = checkpoint.spec, checkpoint.model
         self.tokens = Tokens(checkpoint.tokenizer, self.model.config.get_text_config().vocab_size)
         banned = torch.zeros(self.tokens.vocabulary, dtype=torch.bool)
