@@ -16,6 +16,7 @@ from palimpsest_engine.checkpoint import Checkpoint
 from palimpsest_engine.errors import UnsupportedCheckpoint
 from palimpsest_engine.layout import WINDOW, Tokens
 from palimpsest_engine.one_canvas import OneCanvas
+from palimpsest_engine.renoise import Repair
 from palimpsest_engine.request import Draft, DraftPiece, Fill, FillRequest, Span
 
 CACHED_DOCUMENTS = 4
@@ -24,11 +25,24 @@ CACHED_DOCUMENTS = 4
 class Filler:
     """Fills requests with one checkpoint. Not thread-safe: it belongs to the engine's thread.
 
-    Raises `UnsupportedCheckpoint` for a left-to-right control, which cannot denoise.
+    repair: what is done when every candidate breaks the syntax; `renoise.py` tells the ways. repair_ms: how long to go on
+    with that, and without a second attempt after it; None for three rounds. Both are the evaluation's to change.
+    left_to_right: holes are written by the causal encoder, one at a time, and nothing is denoised.
+
+    Raises `UnsupportedCheckpoint` for a left-to-right control, unless that is asked for: it cannot denoise.
     """
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        if checkpoint.spec.left_to_right:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        repair: Repair = "parser",
+        repair_ms: float | None = None,
+        *,
+        left_to_right: bool = False,
+    ) -> None:
+        self.repair: Repair = "none" if left_to_right else repair
+        self.repair_ms, self.left_to_right = repair_ms, left_to_right
+        if checkpoint.spec.left_to_right and not left_to_right:
             raise UnsupportedCheckpoint(
                 f"{checkpoint.spec.name} is a left-to-right control for `palimpsest eval`; it cannot fill holes by diffusion."
             )
@@ -58,7 +72,7 @@ class Filler:
         parts = self.parts(request)
         texts = {part: "" if request.strength == 1.0 else request.text[part.start : part.end] for part in parts}
         text, shift, fills, done = request.text, 0, list[Fill](), set[Span]()
-        for group in self.groups(request.text, parts, alone=request.strength < 1.0):
+        for group in self.groups(request.text, parts, alone=request.strength < 1.0 or self.left_to_right):
             holes = tuple(Span(part.start + shift, part.end + shift) for part in group)
             canvas = replace(request, text=text, holes=holes)
             for event in OneCanvas(self, canvas, cancelled).run():

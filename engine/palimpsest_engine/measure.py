@@ -8,15 +8,13 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
-import torch
-
-from palimpsest_engine.cache import PrefixCache, RollbackCache, encode
+from palimpsest_engine.cache import PrefixCache
 from palimpsest_engine.canvas import pieces
 from palimpsest_engine.checkpoint import load
-from palimpsest_engine.denoise import head
 from palimpsest_engine.engine import EngineSettings
 from palimpsest_engine.fill import Filler
 from palimpsest_engine.layout import lay_out
+from palimpsest_engine.left_to_right import write as write_left_to_right
 from palimpsest_engine.request import Fill, FillRequest, Span
 
 
@@ -53,18 +51,6 @@ def reencoding(settings: EngineSettings, text: str, at: int, runs: int = 15) -> 
         "cold_tokens": len(before),
         "warm_tokens": again,
     }
-
-
-@torch.inference_mode()
-def write_left_to_right(model: Any, cache: RollbackCache, last: int, count: int, banned: torch.Tensor) -> list[int]:
-    """`count` tokens by the causal encoder, greedily, one pass a token, on a cache that lacks only the token `last`."""
-    written: list[int] = []
-    token = last
-    for _ in range(count):
-        hidden = encode(model, cache, torch.tensor([[token]], device=model.device))
-        token = int(head(model, hidden[:, -1]).masked_fill(banned, -torch.inf).argmax())
-        written.append(token)
-    return written
 
 
 def left_to_right(

@@ -7,38 +7,33 @@ several canvases are `fill.py`'s.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from palimpsest_engine.cache import encode
-from palimpsest_engine.canvas import newline_of, pieces
+from palimpsest_engine.canvas import pieces
 from palimpsest_engine.denoise import Canvas, Step, denoise, head
 from palimpsest_engine.errors import FillCancelled
 from palimpsest_engine.layout import Layout, lay_out
-from palimpsest_engine.request import Draft, DraftPiece, Fill, FillRequest, Span, Verdict
+from palimpsest_engine.left_to_right import middle_of, write
+from palimpsest_engine.read_out import PINNING, ReadOut, Row
+from palimpsest_engine.renoise import chosen, under_the_parser
+from palimpsest_engine.request import Draft, Fill, FillRequest, Verdict
 from palimpsest_engine.syntax import SyntaxGate, language_of
-from palimpsest_engine.tidy import tidy
 
 if TYPE_CHECKING:
     from palimpsest_engine.fill import Filler
 
 REPAIR_ROUNDS, REPAIR_STEPS = 3, 4
 SCORED_SUFFIX = 8
-PINNING = 0.5
+FAR = 64  # code points of the suffix that are looked for in what is written left to right
 ATTEMPTS = 2  # fresh noise once more, where nothing came of the first
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One candidate's canvas: token ids `[T]` with holes at `spans` (canvas positions), and whether it settled."""
-
-    tokens: Tensor
-    spans: tuple[range, ...]
-    settled: bool
 
 
 class OneCanvas:
@@ -51,8 +46,7 @@ class OneCanvas:
         self.layout = lay_out(pieces(request), self.spec, self.tokens, self.language, request.context)
         self.cache = filler.prefix_cache(request.document)
         self.generator = torch.Generator(self.model.device).manual_seed(request.seed)
-        self.newline = newline_of(request.text)
-        self.opening: list[int] = []  # tokens that whole canvases of a long hole have already written
+        self.read = ReadOut(request, self.tokens, self.spec.filler, self.layout.healed)
         self.nfe = 0
 
     def run(self) -> Iterator[Draft | Fill]:
@@ -63,12 +57,16 @@ class OneCanvas:
         if more := self.request.candidates - 1:
             sizes = sorted(sizes * (2 + more // len(sizes)))  # every size more than once, each with noise of its own
         layout = self.layout
+        if self.filler.left_to_right:
+            blocks, attempts = 0, 1
+        else:
+            attempts = ATTEMPTS if self.request.strength > PINNING else 2 * ATTEMPTS
         for _ in range(blocks):
             layout = yield from self.block(layout)
-        for _ in range(ATTEMPTS if self.request.strength > PINNING else 2 * ATTEMPTS):
-            rows = yield from self.denoised(layout, sizes)
-            fill = yield from self.judged(layout, self.ranked(layout, rows))
-            if not fill.empty:
+        for _ in range(attempts):
+            rows = [self.written(layout)] if self.filler.left_to_right else (yield from self.denoised(layout, sizes))
+            fill = yield from self.judged(layout, self.ranked(layout, rows), sizes)
+            if not fill.empty or (fill.treatment == "rejected" and self.filler.repair_ms is not None):
                 break
         self.cache.rollback(len(self.layout.context))
         yield replace(fill, encoded=encoded, context=len(self.layout.context), nfe=self.nfe)
@@ -135,7 +133,7 @@ class OneCanvas:
             self.nfe += 1
             uncertainty = step.entropy.sum(-1) / canvas.is_hole[alive].sum(-1)
             order = uncertainty.argsort().tolist()
-            yield self.draft(step, order[0], spans[alive[order[0]]])
+            yield self.read.draft(self.nfe, step, order[0], spans[alive[order[0]]])
             self.check_cancelled()
             rows = dict(self.spec.prune).get(step.number, len(alive))
             rows = max(rows, 2 * self.request.candidates) if self.request.candidates > 1 else rows
@@ -146,40 +144,6 @@ class OneCanvas:
                 return step, alive
             alive = alive if keep is None else [alive[i] for i in keep]
 
-    def draft(self, step: Step, row: int, spans: tuple[range, ...]) -> Draft:
-        """A row of a step as text, with the settled and the unsettled told apart."""
-        shown, settled = [], list[bool]()
-        for index, span in enumerate(spans):
-            ids, accepted = step.tokens[row, list(span)].tolist(), step.accepted[row, list(span)].tolist()
-            settled += accepted
-            if index == 0:
-                ids, accepted = self.opening + ids, [True] * len(self.opening) + accepted
-            shown.append(self.draft_pieces(ids, accepted, self.layout.healed if index == 0 else ""))
-        return Draft(self.nfe, tuple(shown), sum(settled) / len(settled))
-
-    def draft_pieces(self, ids: list[int], accepted: list[bool], healed: str) -> tuple[DraftPiece, ...]:
-        """Runs of equally settled tokens as text, without filler and without the healed beginning."""
-        runs: list[tuple[list[int], bool]] = []
-        for token, settled in zip(self.until_filler(ids), accepted, strict=False):
-            if runs and runs[-1][1] == settled:
-                runs[-1][0].append(token)
-            else:
-                runs.append(([token], settled))
-        out, skip = list[DraftPiece](), len(healed)
-        for run, settled in runs:
-            text = self.tokens.decode(run)
-            text, skip = text[skip:], max(0, skip - len(text))
-            if text:
-                out.append(DraftPiece(text.replace("\n", self.newline), settled))
-        return tuple(out)
-
-    def until_filler(self, ids: list[int]) -> list[int]:
-        """The tokens before the first filler; between tokens that are pinned, filler is just left out."""
-        filler = self.spec.filler
-        if self.request.strength <= PINNING:
-            return [token for token in ids if token != filler]
-        return ids[: ids.index(filler)] if filler is not None and filler in ids else ids
-
     def block(self, layout: Layout) -> Generator[Draft, None, Layout]:
         """Write one whole canvas of a long hole and commit it to the cache; the layout that continues after it."""
         size = self.spec.canvas
@@ -187,7 +151,7 @@ class OneCanvas:
         canvas = Canvas(ids, torch.ones_like(ids, dtype=torch.bool), self.filler.all_banned, self.healing(layout))
         step, _ = yield from self.steps(canvas, [(range(size),)], self.limit)
         written = step.tokens[0].tolist()
-        self.opening += written
+        self.read.opening += written
         committed = (*layout.context, *written)
         self.cache.encode(committed)
         return replace(layout, context=committed, healed="")
@@ -200,10 +164,10 @@ class OneCanvas:
     def denoised(self, layout: Layout, sizes: Sequence[int]) -> Generator[Draft, None, list[Row]]:
         """All sizes as one batch over the shared prefix."""
         canvas, spans = self.canvas(layout, sizes)
-        if self.request.strength < 1.0 and len(self.request.holes) == 1 and not self.opening:
+        if self.request.strength < 1.0 and len(self.request.holes) == 1 and not self.read.opening:
             canvas = self.seeded(canvas, spans, layout)
         step, alive = yield from self.steps(canvas, spans, self.limit)
-        return [Row(step.tokens[i], spans[row], bool(step.finished[i])) for i, row in enumerate(alive)]
+        return [Row(step.tokens[i], spans[row], bool(step.finished[i]), step.entropy[i]) for i, row in enumerate(alive)]
 
     def seeded(self, canvas: Canvas, spans: list[tuple[range, ...]], layout: Layout) -> Canvas:
         """Begin with the present tokens of the one hole, all but about `strength` of them; the rest is noise.
@@ -223,34 +187,13 @@ class OneCanvas:
             return replace(canvas, start=start, start_known=known)
         return replace(canvas, tokens=torch.where(known, start, canvas.tokens), is_hole=canvas.is_hole & ~known)
 
-    def texts(self, row: Row) -> tuple[str, ...]:
-        """What a row writes into each hole: up to the filler, without the healed beginning, in the document's newlines,
-        within the request's limit of lines."""
-        out = []
-        for index, span in enumerate(row.spans):
-            ids = self.until_filler(row.tokens[list(span)].tolist())
-            healed = self.layout.healed if index == 0 else ""
-            ids = self.opening + ids if index == 0 else ids
-            text = self.tokens.decode_all(ids) if self.request.strength <= PINNING else self.tokens.decode(ids)
-            text = text[len(healed) :].replace("\n", self.newline) if text.startswith(healed) else ""
-            if self.request.max_lines is not None:
-                text = "".join(text.splitlines(keepends=True)[: self.request.max_lines]).rstrip("\r\n")
-            hole = self.request.holes[index]
-            if self.request.tidy:
-                multiline = self.request.max_lines != 1
-                tidied = tidy(self.request.text, hole.start, hole.end, text.replace("\r\n", "\n"), multiline=multiline)
-                text = tidied.replace("\n", self.newline)
-            blank_after = self.request.text.startswith(("\n", "\r\n"), hole.end)
-            out.append(text.rstrip(" \t") if blank_after else text)
-        return tuple(out)
-
     @torch.inference_mode()
     def ranked(self, layout: Layout, rows: list[Row]) -> list[Row]:
         """Rows by the causal encoder's log-likelihood of hole and following text, best first; the same pass scores all.
 
         A summed likelihood leans to the shortest hole, so it is divided by (tokens)^`length_power`.
         """
-        rows = [row for row in rows if any(self.texts(row))] or rows[:1]
+        rows = [row for row in rows if any(self.read.texts(row))] or rows[:1]
         if len(rows) == 1:
             return rows
         sequences = [self.scored(layout, row) for row in rows]
@@ -270,17 +213,17 @@ class OneCanvas:
         """The tokens a candidate is scored by: its holes without filler, what is pinned between, and a little suffix."""
         out = list[int]()
         for span, kept in zip(row.spans, (*layout.between, layout.right[:SCORED_SUFFIX]), strict=True):
-            out += [*self.until_filler(row.tokens[list(span)].tolist()), *kept]
+            out += [*self.read.until_filler(row.tokens[list(span)].tolist()), *kept]
         return out or [layout.end]
 
-    def judged(self, layout: Layout, ranked: list[Row]) -> Generator[Draft, None, Fill]:
+    def judged(self, layout: Layout, ranked: list[Row], sizes: Sequence[int]) -> Generator[Draft, None, Fill]:
         """The best candidate that makes the document's syntax no worse: as it is, repaired, cut, or none at all."""
         nothing = ("",) * len(self.request.holes)
-        best = self.texts(ranked[0])
+        best = self.read.texts(ranked[0])
         if not any(best):
             return Fill(nothing, Verdict("no worse", "nothing was written"), "The model has nothing to add here.")
         gate = SyntaxGate(self.request.text, self.request.holes, self.language)
-        judged = [(row, texts, gate.judge(texts)) for row in ranked if any(texts := self.texts(row))]
+        judged = [(row, texts, gate.judge(texts)) for row in ranked if any(texts := self.read.texts(row))]
         passed = [(row, texts, verdict) for row, texts, verdict in judged if verdict.status != "worse"]
         # "No worse" lets some broken fills through in broken documents; a valid one, if there is any, is sure.
         passed.sort(key=lambda candidate: candidate[2].status == "no worse")
@@ -288,45 +231,66 @@ class OneCanvas:
             row, texts, verdict = passed[0]
             others = tuple(dict.fromkeys(other for _, other, _ in passed[1:] if other != texts))
             return Fill(texts, verdict, settled=row.settled, alternatives=others)
-        row, _, verdict = judged[0]
-        for _ in range(0 if self.request.strength <= PINNING else REPAIR_ROUNDS):  # that would renoise what is pinned
-            row = yield from self.repaired(layout, row, verdict)
-            texts = self.texts(row)
-            verdict = gate.judge(texts)
-            if any(texts) and verdict.status != "worse":
-                return Fill(texts, verdict, treatment="repaired", settled=row.settled)
+        if mended := (yield from self.mended(layout, gate, *judged[0][::2], sizes)):
+            return mended
         for _, texts, _ in judged if self.request.strength == 1.0 else ():  # less would cut away what stood there
             kept = gate.cut(texts)
             if kept is not None and any(kept):
                 return Fill(kept, gate.judge(kept), treatment="cut")
         return Fill(nothing, judged[0][2], "Every candidate would have broken the syntax.", treatment="rejected")
 
-    def repaired(self, layout: Layout, row: Row, verdict: Verdict) -> Generator[Draft, None, Row]:
-        """Renoise what the gate found bad (and its neighbours), keep the rest as a start, denoise a few steps more."""
+    def mended(
+        self, layout: Layout, gate: SyntaxGate, row: Row, verdict: Verdict, sizes: Sequence[int]
+    ) -> Generator[Draft, None, Fill | None]:
+        """The first that passes of a few more tries, as the filler's way of repair makes them; None if none does."""
+        repair, budget, begun = self.filler.repair, self.filler.repair_ms, time.perf_counter()
+        if repair == "none" or self.request.strength <= PINNING:  # what is pinned is not to be renoised
+            return None
+        for _ in range(REPAIR_ROUNDS) if budget is None else count():
+            if budget is not None and (time.perf_counter() - begun) * 1000 >= budget:
+                break
+            rows = yield from (
+                self.denoised(layout, sizes) if repair == "resample" else self.renoised(layout, row, verdict)
+            )
+            for row in self.ranked(layout, rows):
+                texts = self.read.texts(row)
+                verdict = gate.judge(texts)
+                if any(texts) and verdict.status != "worse":
+                    return Fill(texts, verdict, treatment="repaired", settled=row.settled)
+        return None
+
+    def renoised(self, layout: Layout, row: Row, verdict: Verdict) -> Generator[Draft, None, list[Row]]:
+        """Noise where the strategy says so, the rest of the row as a start; a few steps more."""
         canvas, _ = self.canvas(layout, [len(row.spans[0])])
-        tokens = row.tokens[: canvas.tokens.shape[1]].unsqueeze(0)
-        broken = torch.zeros_like(canvas.is_hole)
-        for position in self.positions(row, verdict.bad):
-            broken[0, max(0, position - 1) : position + 2] = True
-        known = canvas.is_hole & ~broken
-        canvas = replace(canvas, start=tokens, start_known=known)
+        noised = chosen(self.filler.repair, under_the_parser(self.read, row, verdict), row, self.read, self.generator)
+        known = canvas.is_hole & ~noised[: canvas.tokens.shape[1]]
+        canvas = replace(canvas, start=row.tokens[: canvas.tokens.shape[1]].unsqueeze(0), start_known=known)
         step, _ = yield from self.steps(canvas, [row.spans], REPAIR_STEPS)
-        return Row(step.tokens[0], row.spans, bool(step.finished[0]))
+        return [Row(step.tokens[0], row.spans, bool(step.finished[0]), step.entropy[0])]
 
-    @property
-    def opened(self) -> int:
-        """Code points of the document's text that stand before the first hole position of the last canvas."""
-        return len(self.tokens.decode(self.opening).replace("\n", self.newline)) - len(self.layout.healed)
+    def written(self, layout: Layout) -> Row:
+        """The one hole written left to right: up to the filler, or to where the suffix begins, or to the limit of lines;
+        as many tokens as were asked for, if one size was."""
+        request, healed = self.request, layout.healed
+        after = request.text[request.holes[-1].end :][:FAR].replace("\r\n", "\n")
+        fixed = len(set(request.sizes or ())) == 1
+        marked = self.spec.left_to_right and not fixed
 
-    def positions(self, row: Row, bad: tuple[Span, ...]) -> list[int]:
-        """Canvas positions whose text overlaps or touches a bad span of the spliced document."""
-        found, shift = list[int](), 0
-        for index, (span, hole) in enumerate(zip(row.spans, self.request.holes, strict=True)):
-            at = hole.start + shift + (self.opened if index == 0 else 0)
-            for position in span:
-                text = self.tokens.texts[int(row.tokens[position])].replace("\n", self.newline)
-                if any(at <= b.end and b.start <= at + len(text) for b in bad):
-                    found.append(position)
-                at += len(text)
-            shift += len(self.texts(row)[index]) - (hole.end - hole.start)
-        return found or [position for span in row.spans for position in span]
+        def ended(ids: list[int]) -> bool:
+            self.check_cancelled()
+            self.nfe += 1
+            text = self.tokens.decode(ids)[len(healed) :]
+            if fixed or ids[-1] == self.spec.filler or text.count("\n") >= (request.max_lines or len(ids) + 1):
+                return not fixed
+            return not marked and middle_of(text, after)[1]
+
+        most = max(request.sizes or self.spec.hole_sizes) + (0 if fixed or marked else self.spec.pins)
+        branch = self.cache.cache.branch(1, len(layout.context) - 1)
+        banned = self.filler.banned if marked else self.filler.all_banned
+        ids = write(self.model, branch, layout.context[-1], most, banned, self.healing(layout).get(0), ended)
+        if not fixed and not marked:
+            ids = self.tokens.encode(healed + middle_of(self.tokens.decode(ids)[len(healed) :], after)[0])
+        canvas, spans = self.canvas(layout, [max(1, len(ids))])
+        tokens = canvas.tokens[0].clone()
+        tokens[: len(ids)] = torch.tensor(ids, device=tokens.device)
+        return Row(tokens, spans[0], settled=True)
