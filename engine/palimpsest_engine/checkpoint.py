@@ -25,7 +25,10 @@ BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A loaded checkpoint: the model in evaluation mode, its tokenizer, and what it says of itself."""
+    """A loaded checkpoint: the model in evaluation mode, its tokenizer, and what it says of itself.
+
+    adapter: the name of the one that was added to its weights, or "".
+    """
 
     folder: Path
     spec: Spec
@@ -33,6 +36,12 @@ class Checkpoint:
     tokenizer: Any
     device: str
     dtype: str
+    adapter: str = ""
+
+    @property
+    def name(self) -> str:
+        """What people are told that they run."""
+        return f"{self.spec.name} with the adapter {self.adapter}" if self.adapter else self.spec.name
 
 
 def locate(name: str | None) -> Path:
@@ -208,10 +217,15 @@ def read_tokenizer(folder: Path) -> Any:
 
 
 def load(settings: EngineSettings) -> Checkpoint:
-    """Verify and load; every tensor of the model must have come from the files."""
+    """Verify and load; every tensor of the model must have come from the files. An adapter is added to the weights."""
+    from palimpsest_engine.adapter import merge, read_adapter
+
     folder = locate(settings.checkpoint)
     spec = read_spec(folder)
     stored = verify(folder, spec)
+    adapter = None
+    if settings.adapter is not None:
+        adapter = read_adapter(settings.adapter, folder, spec, weight_files(folder))
     device, dtype = choose(settings)
     check_memory(stored, str(read_json(folder / "config.json").get("dtype", "bfloat16")), device, dtype)
 
@@ -245,6 +259,8 @@ def load(settings: EngineSettings) -> Checkpoint:
             )
     tokenizer = read_tokenizer(folder)
     model = model.eval().to(device)
+    if adapter is not None:
+        merge(model, adapter)
     if device == "cpu":
         torch.set_num_threads(cpu_threads(settings.threads, model.num_parameters()))
         make_lean(model)
@@ -253,4 +269,4 @@ def load(settings: EngineSettings) -> Checkpoint:
         raise CheckpointBroken(
             f"The tokenizer in {folder} has {tokenizer.get_vocab_size()} entries, the model {vocabulary}."
         )
-    return Checkpoint(folder, spec, model, tokenizer, device, dtype)
+    return Checkpoint(folder, spec, model, tokenizer, device, dtype, adapter.name if adapter is not None else "")

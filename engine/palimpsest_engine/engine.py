@@ -22,6 +22,7 @@ class EngineSettings:
     """How to open an engine.
 
     checkpoint: a folder, a Hugging Face id already in the local cache, or None for the embedded one.
+    adapter: a folder that `palimpsest tune` wrote for that checkpoint, or None.
     device: "auto", "cpu", "cuda", "cuda:N". dtype: "auto", "float32", "bfloat16". threads: CPU threads, None for auto.
     offline is always on: nothing is downloaded.
     """
@@ -30,6 +31,7 @@ class EngineSettings:
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     threads: int | None = None
+    adapter: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ class LocalEngine:
             filler = Filler(checkpoint)
             spec, device = checkpoint.spec, f"{checkpoint.device}, {checkpoint.dtype}"
             ready = EngineStatus(
-                "ready", "", spec.name, device, 0, spec.languages, spec.sources, elsewhere=spec.elsewhere
+                "ready", "", checkpoint.name, device, 0, spec.languages, spec.sources, elsewhere=spec.elsewhere
             )
         except PalimpsestError as error:
             failure = error

@@ -23,6 +23,7 @@ class Settings:
 
     enable: bool = True
     checkpoint: str | None = None
+    adapter: str | None = None
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     threads: int | None = None
@@ -48,7 +49,7 @@ class Settings:
     @property
     def engine(self) -> EngineSettings:
         """The part that only a new engine can take up."""
-        return EngineSettings(self.checkpoint, self.device, self.dtype, self.threads)
+        return EngineSettings(self.checkpoint, self.device, self.dtype, self.threads, self.adapter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,12 @@ KEYS: Mapping[str, _Key] = {
     "checkpoint": _Key(
         "checkpoint",
         "a folder, the name of a downloaded checkpoint, or null",
+        lambda v: isinstance(v, str) and v != "",
+        own=True,
+    ),
+    "adapter": _Key(
+        "adapter",
+        "a folder that `palimpsest tune` wrote, or null",
         lambda v: isinstance(v, str) and v != "",
         own=True,
     ),

@@ -16,7 +16,7 @@ import click
 
 from palimpsest_engine import OutOfMemory, PalimpsestError, __version__, open_engine
 
-_COMMANDS = ("fill", "infill", "context", "serve", "doctor", "bench")
+_COMMANDS = ("fill", "infill", "context", "serve", "doctor", "bench", "eval", "tune")
 _INTERRUPTED = 130
 _BUG = 70
 

@@ -33,7 +33,11 @@ def keystroke(plan: Plan) -> dict[str, Any]:
     """With the checkpoint: from a keystroke to what the user sees."""
     from palimpsest_server.cli import measure
 
-    section = {"checkpoint": plan.settings.checkpoint, "device": plan.settings.device}
+    section = {
+        "checkpoint": plan.settings.checkpoint,
+        "adapter": plan.settings.adapter,
+        "device": plan.settings.device,
+    }
     real = measure.observe(_SERVER, section, plan.document, 6 if plan.quick else 40)
     return {
         "model": real.model,
@@ -126,10 +130,13 @@ PARTS: dict[str, Callable[[Plan], dict[str, Any]]] = {
 )
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 @engines.engine_options
-def command(quick: bool, only: tuple[str, ...], as_json: bool, checkpoint: str | None, device: str) -> None:
+@engines.adapter_option
+def command(
+    quick: bool, only: tuple[str, ...], as_json: bool, checkpoint: str | None, device: str, adapter: str | None
+) -> None:
     """Type into documents, with a real server process, and say what it took."""
     click.echo("palimpsest: measuring; this takes minutes, and other work on this machine spoils it", err=True)
-    figures = measured(EngineSettings(checkpoint, device), quick, only or tuple(PARTS))
+    figures = measured(EngineSettings(checkpoint, device, adapter=adapter), quick, only or tuple(PARTS))
     if as_json:
         click.echo(json.dumps(figures))
         return

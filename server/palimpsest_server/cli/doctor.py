@@ -27,18 +27,21 @@ _NOBODY = "no server is running for this user"
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 @click.option("--live", "running", is_flag=True, help="Show what each running server of yours does, and did last.")
 @engines.engine_options
+@engines.adapter_option
 @click.pass_context
-def command(ctx: click.Context, as_json: bool, running: bool, checkpoint: str | None, device: str) -> None:
+def command(
+    ctx: click.Context, as_json: bool, running: bool, checkpoint: str | None, device: str, adapter: str | None
+) -> None:
     """Check everything a fill needs, and time one; with --live, look at the running servers instead.
 
     The exit code is 0 if all is well, else 1.
     """
     if running:
-        if checkpoint is not None or device != "auto":
-            raise click.UsageError("--live opens no checkpoint: leave --checkpoint and --device out")
+        if (checkpoint, adapter) != (None, None) or device != "auto":
+            raise click.UsageError("--live opens no checkpoint: leave --checkpoint, --adapter and --device out")
         ctx.exit(_show_servers(as_json))
     checks: list[Check] = []
-    with engines.opened(ctx.obj, EngineSettings(checkpoint, device)) as engine:
+    with engines.opened(ctx.obj, EngineSettings(checkpoint, device, adapter=adapter)) as engine:
         for check in examine(engine, device):
             checks.append(check)
             if not as_json:

@@ -37,6 +37,11 @@ def engine_options(command: _Command) -> _Command:
     )(command)
 
 
+adapter_option = click.option(
+    "--adapter", metavar="FOLDER", help="What `palimpsest tune` wrote for the checkpoint. [default: none]"
+)
+
+
 def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
     if value is None:
         return None

@@ -33,6 +33,7 @@ from palimpsest_server.cli.holes import holes_in, without_markers
 )
 @click.option("--language", metavar="ID", help="The language to check. [default: judged by the file name]")
 @engines.engine_options
+@engines.adapter_option
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -50,6 +51,7 @@ def command(
     language: str | None,
     checkpoint: str | None,
     device: str,
+    adapter: str | None,
 ) -> None:
     """Fill holes of FILE and show the change as a unified diff.
 
@@ -76,7 +78,7 @@ def command(
             sizes=sizes,
             max_steps=steps,
         )
-        with engines.opened(ctx.obj, EngineSettings(checkpoint, device)) as engine:
+        with engines.opened(ctx.obj, EngineSettings(checkpoint, device, adapter=adapter)) as engine:
             if watch:
                 from palimpsest_server.cli.watch import watched  # draws; nobody else pays for that
 

@@ -39,6 +39,7 @@ class Task:
 @engines.seed_option
 @engines.sizes_option
 @engines.engine_options
+@engines.adapter_option
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -50,6 +51,7 @@ def command(
     sizes: tuple[int, ...] | None,
     checkpoint: str | None,
     device: str,
+    adapter: str | None,
 ) -> None:
     """Complete every row of a data file.
 
@@ -64,7 +66,7 @@ def command(
     left = [task for task in tasks if task.task_id not in done]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (
-        engines.opened(ctx.obj, EngineSettings(checkpoint, device)) as engine,
+        engines.opened(ctx.obj, EngineSettings(checkpoint, device, adapter=adapter)) as engine,
         open(out, "ab") as file,
         Progress(*columns, console=Console(stderr=True)) as progress,
     ):

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from palimpsest_engine import Engine, EngineSettings
+from palimpsest_server.cli import engines
 from palimpsest_server.cli.engines import EngineFactory
 from palimpsest_server.settings import KEYS, LOG_LEVELS, LogLevel
 
@@ -18,6 +19,7 @@ from palimpsest_server.settings import KEYS, LOG_LEVELS, LogLevel
 )
 @click.option("--stdio", is_flag=True, help="Standard input and output: the default, which many clients ask for.")
 @click.option("--checkpoint", metavar="NAME", help="A folder, or the name of a downloaded checkpoint.")
+@engines.adapter_option
 @click.option("--device", help="auto, cpu, cuda or cuda:N.")
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), help="What to log. [default: the setting logLevel]")
 @click.option(
@@ -32,6 +34,7 @@ def command(
     port: int | None,
     stdio: bool,
     checkpoint: str | None,
+    adapter: str | None,
     device: str | None,
     log_level: LogLevel | None,
     log_file: Path | None,
@@ -48,15 +51,17 @@ def command(
     from palimpsest_server.app import serve
 
     log.set_up(log_level, log_file)
-    ctx.exit(serve(choosing(ctx.obj, checkpoint, device), tcp_port=port))
+    ctx.exit(serve(choosing(ctx.obj, checkpoint, adapter, device), tcp_port=port))
 
 
-def choosing(factory: EngineFactory, checkpoint: str | None, device: str | None) -> EngineFactory:
+def choosing(factory: EngineFactory, checkpoint: str | None, adapter: str | None, device: str | None) -> EngineFactory:
     """The same way to open engines, with what was chosen on the command line in place of what the settings say."""
 
     def open_chosen(settings: EngineSettings) -> Engine:
         if checkpoint is not None:
             settings = replace(settings, checkpoint=checkpoint)
+        if adapter is not None:
+            settings = replace(settings, adapter=adapter)
         return factory(replace(settings, device=device) if device is not None else settings)
 
     return open_chosen
