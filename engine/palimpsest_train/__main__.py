@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -50,42 +51,38 @@ def tokens(corpus: Path, vocabulary: int) -> None:
 
 
 @main.command()
+@click.option("--recipe", "name", default="6m", help="A recipe of this package by name, or a TOML file.")
 @click.option("--corpus", type=FOLDER, default=Path("corpus"))
 @click.option("--run", type=FOLDER, default=Path("runs/embedded"), help="Folder of the run; resumed if it has a state.")
-@click.option("--steps", default=3200)
-@click.option("--rows", default=16, help="Rows a step.")
-@click.option("--until", default=None, type=int, help="Stop at this step of the schedule.")
-@click.option("--canvases", default=8, help="Canvases a row.")
-@click.option("--diffusion-weight", default=1.0)
-@click.option("--cooldown", default=0.3, help="Share of the steps over which the learning rate falls to zero.")
-@click.option("--threads", default=2)
-@click.option("--compile/--no-compile", default=True)
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the recipe, as in row.canvases=12.")
+@click.option("--steps", type=int, default=None, help="Steps of the whole schedule.  [default: the recipe's]")
+@click.option(
+    "--cooldown", type=float, default=None, help="Share of them over which the rate falls.  [default: the recipe's]"
+)
+@click.option("--threads", type=int, default=None, help="Threads on a CPU.  [default: the recipe's]")
+@click.option("--until", type=int, default=None, help="Stop at this step of the schedule.")
+@click.option("--minutes", type=float, default=math.inf, show_default=False, help="Stop and save after so many minutes.")
+@click.option("--device", default="auto", help="auto, cpu or cuda.")
 def train(
+    name: str,
     corpus: Path,
     run: Path,
-    steps: int,
-    rows: int,
+    changes: tuple[str, ...],
     until: int | None,
-    canvases: int,
-    diffusion_weight: float,
-    cooldown: float,
-    threads: int,
-    compile: bool,
+    minutes: float,
+    device: str,
+    **options: float | None,
 ) -> None:
-    """Train, or resume, to the given step."""
-    from palimpsest_train.data import RowShape
-    from palimpsest_train.train import Recipe, Run
+    """Train, or resume, by a recipe."""
+    from palimpsest_train.errors import TrainingError
+    from palimpsest_train.recipe import read_recipe
+    from palimpsest_train.train import Run
 
-    recipe = Recipe(
-        steps=steps,
-        rows=rows,
-        row=RowShape(canvases=canvases),
-        diffusion_weight=diffusion_weight,
-        cooldown=cooldown,
-        threads=threads,
-        compile=compile,
-    )
-    Run(run, corpus, recipe).train(until)
+    given = [f"{key}={value}" for key, value in options.items() if value is not None]
+    try:
+        Run(run, corpus, read_recipe(name, (*changes, *given)), device).train(until, minutes)
+    except TrainingError as error:
+        raise click.ClickException(str(error)) from error
 
 
 @main.command()

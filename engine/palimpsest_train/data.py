@@ -1,13 +1,16 @@
-"""Draws training rows: one context and several canvases with holes of every kind the engine will ask for. Numpy only.
+"""Draws training rows: one context and several canvases with holes of every kind the engine will ask for; or, for a
+left-to-right run, a context that ends with its middle. Numpy only.
 
 A row is `<bos> <suf> SUFFIX <pre> PREFIX`; the prefix runs on a few tokens into the suffix, so that the causal pass
 learns where a middle ends. Canvas i sees the clean tokens before its start and itself:
-`[left pins] [hole, <fill> to its size] [right pins]`.
+`[left pins] [hole, <fill> to its size] [right pins]`. A left-to-right row is `<bos> <suf> SUFFIX <pre> PREFIX MIDDLE
+<fill>` over the same windows, the suffix beginning exactly where the middle ends.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -20,12 +23,13 @@ OVERLAP = 8
 
 @dataclass(frozen=True, slots=True)
 class RowShape:
-    """Context tokens, canvases a row, tokens a canvas, and positions with a loss in each canvas."""
+    """Context tokens, canvases a row, tokens a canvas, positions with a loss in each canvas, and sizes of holes."""
 
     context: int = 512
     canvases: int = 8
     canvas: int = 48
     losses: int = 16
+    sizes: tuple[int, ...] = SIZES
 
 
 @dataclass(slots=True)
@@ -45,34 +49,44 @@ class Batch:
     weight: np.ndarray
 
 
+@dataclass(slots=True)
+class ContextBatch:
+    """The arrays of a left-to-right batch: context `[B, C]` and its causal targets `[B, C]` (-100: none)."""
+
+    context: np.ndarray
+    targets: np.ndarray
+
+
 class Rows:
     """Seeded source of batches over a token array `[N]` with document starts `[D + 1]`."""
+
+    kind: type[Batch | ContextBatch] = Batch
 
     def __init__(
         self, tokens: np.ndarray, starts: np.ndarray, tokenizer: Tokenizer, shape: RowShape, seed: int
     ) -> None:
         self.tokens, self.starts, self.tokenizer, self.shape = tokens, starts, tokenizer, shape
         tokenizer.encode_special_tokens = True
+        self.seed = seed
         self.rng = np.random.default_rng(seed)
         self.vocabulary = tokenizer.get_vocab_size()
         self.texts = [tokenizer.decode([i]) for i in range(self.vocabulary)]
         self.is_newline = np.array([text.startswith(("\n", "\r\n")) for text in self.texts])
 
-    def batch(self, rows: int) -> Batch:
-        """The next batch of so many rows."""
-        return Batch(*(np.stack(parts) for parts in zip(*(self.row() for _ in range(rows)), strict=True)))
+    def seek(self, step: int) -> None:
+        """Draw from here on what belongs to this step of a run, whatever was drawn before."""
+        self.rng = np.random.default_rng((self.seed, step))
+
+    def batch(self, rows: int) -> Any:
+        """The next batch of so many rows, of type `kind`."""
+        return self.kind(*(np.stack(parts) for parts in zip(*(self.row() for _ in range(rows)), strict=True)))
 
     def row(self) -> tuple[np.ndarray, ...]:
         """One row, in the field order of `Batch`."""
         s = self.shape
-        prefix, suffix, boundary, following = self.window()
+        prefix, suffix, boundary, following = self.window(s.context - 3, OVERLAP)
         head = [BOS, SUFFIX, *suffix, PREFIX]
-        context = np.full(s.context, PAD, dtype=np.int64)
-        body = np.concatenate([head, prefix]).astype(np.int64)
-        context[: len(body)] = body
-        targets = np.full(s.context, -100, dtype=np.int64)
-        targets[: len(body) - 1] = body[1:]
-        targets[1 + len(suffix)] = -100  # nobody needs to guess where the suffix was cut
+        context, targets = self.causal(head, prefix)
         canvases = [self.canvas(prefix, boundary, following, i) for i in range(s.canvases)]
         clean = np.concatenate([canvas[0] for canvas in canvases])
         is_hole = np.concatenate([canvas[1] for canvas in canvases])
@@ -82,22 +96,32 @@ class Rows:
         at, weight = self.losses(clean, is_hole)
         return context, targets, clean, noised, is_hole, positions, starts, at, weight
 
-    def window(self) -> tuple[np.ndarray, np.ndarray, int, np.ndarray]:
-        """(prefix tokens, suffix tokens, boundary, all tokens after the prefix's start): prefix[:boundary] is before the
-        suffix; the prefix goes on into it for `OVERLAP` tokens."""
+    def causal(self, head: list[int], text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(context, targets) `[C]` of `<bos> <suf> SUFFIX <pre>` and what follows it."""
+        length = self.shape.context
+        context = np.full(length, PAD, dtype=np.int64)
+        body = np.concatenate([head, text]).astype(np.int64)
+        context[: len(body)] = body
+        targets = np.full(length, -100, dtype=np.int64)
+        targets[: len(body) - 1] = body[1:]
+        targets[len(head) - 2] = -100  # nobody needs to guess where the suffix was cut
+        return context, targets
+
+    def window(self, room: int, overlap: int) -> tuple[np.ndarray, np.ndarray, int, np.ndarray]:
+        """(prefix tokens, suffix tokens, boundary, all tokens after the prefix's start) of at most `room` tokens:
+        prefix[:boundary] is before the suffix; the prefix goes on into it for `overlap` tokens."""
         rng, s = self.rng, self.shape
         where = int(rng.integers(len(self.tokens)))
         document = int(np.searchsorted(self.starts, where, side="right")) - 1
         first, last = int(self.starts[document]), int(self.starts[document + 1])
         wanted = 0 if rng.random() < 0.1 else int(rng.integers(16, s.context // 3))
-        room = s.context - 3
         start = first if last - first <= room else int(rng.integers(first, last - room + 1))
         if rng.random() < 0.15:
             start = first
         document_rest = self.tokens[start:last]
         total = min(room, len(document_rest))
         length = min(wanted, total // 2)
-        overlap = min(OVERLAP, length)
+        overlap = min(overlap, length)
         boundary = total - length - (overlap if total == room else 0)
         boundary = max(boundary, 1)
         if length and rng.random() < 0.7:  # most suffixes begin at the end of a line
@@ -111,7 +135,7 @@ class Rows:
     def span(self, prefix: np.ndarray, boundary: int, index: int) -> tuple[int, int]:
         """[start, end) of a hole in the prefix; the first canvases of a row end theirs exactly where the suffix begins."""
         rng = self.rng
-        longest = SIZES[-1]
+        longest = self.shape.sizes[-1]
         newlines = np.flatnonzero(self.is_newline[prefix[:boundary]])
         kind = rng.random()
         if index < 3:
@@ -140,7 +164,7 @@ class Rows:
         self, prefix: np.ndarray, boundary: int, following: np.ndarray, index: int
     ) -> tuple[np.ndarray, np.ndarray, int]:
         """(clean tokens, is_hole, start in the prefix) of one canvas."""
-        rng, length = self.rng, self.shape.canvas
+        rng, length, longest = self.rng, self.shape.canvas, self.shape.sizes[-1]
         if rng.random() < 0.07:  # a block of a long hole: nothing is pinned
             start = int(rng.integers(0, boundary))
             block = following[start : start + length]
@@ -164,11 +188,11 @@ class Rows:
                 middle += self.tokenizer.encode(text[:cut], add_special_tokens=False).ids
                 right = self.tokenizer.encode(text[cut:], add_special_tokens=False).ids
                 after = end + 1
-        middle, right = middle[: SIZES[-1]], middle[SIZES[-1] :] + right
-        fitting = [size for size in SIZES if size >= len(middle)]
+        middle, right = middle[:longest], middle[longest:] + right
+        fitting = [size for size in self.shape.sizes if size >= len(middle)]
         draw = rng.random()
         size = (
-            (len(middle) or SIZES[0])
+            (len(middle) or self.shape.sizes[0])
             if draw < 0.15
             else fitting[0]
             if draw < 0.6
@@ -222,3 +246,15 @@ class Rows:
             weight[i, : len(chosen)] = 1.0
             weight[i, : len(spare)] = 1.0 / max(1, len(spare))
         return at.ravel(), weight.ravel()
+
+
+class LeftToRightRows(Rows):
+    """The same windows without canvases, for the left-to-right control: `<fill>` ends a middle."""
+
+    kind = ContextBatch
+
+    def row(self) -> tuple[np.ndarray, ...]:
+        """One row, in the field order of `ContextBatch`. Where there is no suffix nothing ends the middle but `<eos>`."""
+        prefix, suffix, boundary, _ = self.window(self.shape.context - 4, 0)
+        ended = [FILLER] if len(suffix) else []
+        return self.causal([BOS, SUFFIX, *suffix, PREFIX], np.concatenate([prefix[:boundary], ended]))

@@ -8,6 +8,7 @@ canvas. `tests/train` holds the two to the same logits.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,32 +17,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import DiffusionGemmaConfig, DiffusionGemmaForBlockDiffusion
 
+from palimpsest_train.shape import Shape as Shape
 from palimpsest_train.tokenizer import BOS, EOS, PAD
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """Size of an embedded model."""
-
-    vocabulary: int = 4096
-    hidden: int = 256
-    layers: int = 6
-    heads: int = 4
-    kv_heads: int = 2
-    head_dim: int = 64
-    mlp: int = 640
-    expert: int = 64
-    sliding_window: int = 1024
-    canvas: int = 48
-    positions: int = 2048
 
 
 def build(shape: Shape, seed: int) -> DiffusionGemmaForBlockDiffusion:
     """A freshly initialised model in float32; one expert of one, and a vision tower of the least size the class takes."""
     torch.manual_seed(seed)
-    types = [
-        "full_attention" if i % 3 == 2 or i == shape.layers - 1 else "sliding_attention" for i in range(shape.layers)
-    ]
+    types = ["full_attention" if full else "sliding_attention" for full in shape.full]
     config = DiffusionGemmaConfig(
         text_config={
             "vocab_size": shape.vocabulary,
@@ -97,7 +80,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Softmax attention over `[B, H, C, D]`, each position on itself and those before it. Written out because compiled
     it is nearly twice as fast on a CPU as the library's flash kernel at these sizes."""
-    allowed = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool).tril()
+    allowed = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril()
     scores = (q @ k.transpose(-1, -2)).float().masked_fill(~allowed, -1e9)
     return torch.softmax(scores, dim=-1).to(v.dtype) @ v
 
@@ -120,10 +103,44 @@ def canvas_attention(q: Tensor, k: Tensor, v: Tensor, visible: Tensor, canvas: i
     return from_context + from_canvas.view(b, h, n, d)
 
 
-def attend(attention: Any, x: Tensor, cos: Tensor, sin: Tensor, visible: Tensor, canvas: int) -> Tensor:
-    """Packed attention of one layer over `x [B, C + K*c, hidden]`."""
+def fused_causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """`causal_attention` by the library's fused kernel, which a GPU is fastest with."""
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=1.0)
+
+
+def fused_canvas_attention(q: Tensor, k: Tensor, v: Tensor, visible: Tensor, canvas: int) -> Tensor:
+    """`canvas_attention` by the fused kernel: every canvas is a row of its own, with its copy of the context's keys, so
+    that none is multiplied with another's and no scores are kept."""
+    b, h, n, d = q.shape
+    context, count = k.shape[2] - n, n // canvas
+
+    def beside(x: Tensor) -> Tensor:
+        shared = x[:, None, :, :context].expand(b, count, h, context, d)
+        own = x[:, :, context:].view(b, h, count, canvas, d).transpose(1, 2)
+        return torch.cat((shared, own), dim=3).flatten(0, 1)
+
+    allowed = F.pad(visible, (0, canvas), value=True).view(b * count, 1, 1, -1)
+    rows = q.view(b, h, count, canvas, d).transpose(1, 2).flatten(0, 1)
+    mask = allowed.expand(-1, h, canvas, -1)
+    out = F.scaled_dot_product_attention(rows, beside(k), beside(v), attn_mask=mask, scale=1.0)
+    return out.view(b, count, h, canvas, d).transpose(1, 2).reshape(b, h, n, d)
+
+
+@dataclass(frozen=True, slots=True)
+class Kernels:
+    """The two attentions of a pass: over the context `(q, k, v)`, and over canvases `(q, k, v, visible, canvas)`."""
+
+    causal: Callable[[Tensor, Tensor, Tensor], Tensor]
+    canvases: Callable[[Tensor, Tensor, Tensor, Tensor, int], Tensor]
+
+
+WRITTEN_OUT = Kernels(causal_attention, canvas_attention)
+FUSED = Kernels(fused_causal_attention, fused_canvas_attention)
+
+
+def attend(attention: Any, x: Tensor, cos: Tensor, sin: Tensor, over: Callable[..., Tensor]) -> Tensor:
+    """One layer's attention over `x [B, T, hidden]`; `over` takes q, k, v `[B, H, T, D]` to the mixed values."""
     b, t, _ = x.shape
-    context = visible.shape[2]
     heads = (b, t, -1, attention.head_dim)
     q = rotate(attention.q_norm(attention.q_proj(x).view(heads)), cos, sin)
     k = attention.k_proj(x).view(heads)
@@ -133,38 +150,16 @@ def attend(attention: Any, x: Tensor, cos: Tensor, sin: Tensor, visible: Tensor,
     q = q.transpose(1, 2).to(v.dtype)
     k = k.transpose(1, 2).to(v.dtype).repeat_interleave(groups, dim=1)
     v = v.transpose(1, 2).repeat_interleave(groups, dim=1)
-    over_context = causal_attention(q[:, :, :context], k[:, :, :context], v[:, :, :context])
-    over_canvases = canvas_attention(q[:, :, context:], k, v, visible, canvas)
-    out = torch.cat((over_context, over_canvases), dim=2).transpose(1, 2).reshape(b, t, -1)
-    projected: Tensor = attention.o_proj(out)
+    projected: Tensor = attention.o_proj(over(q, k, v).transpose(1, 2).reshape(b, t, -1))
     return projected
 
 
-def packed_forward(
-    model: DiffusionGemmaForBlockDiffusion,
-    context_ids: Tensor,
-    canvas_ids: Tensor,
-    positions: Tensor,
-    starts: Tensor,
-    soft_embeddings: Tensor,
-) -> Tensor:
-    """Last hidden states `[B, C + K*c, hidden]` of contexts `[B, C]` and their K canvases, laid end to end, `[B, K*c]`.
-
-    positions `[B, C + K*c]`; starts `[B, K]`, the context tokens each canvas may see; soft_embeddings `[B, K*c, hidden]`,
-    zeros where nothing is known yet. Sliding windows are taken to be longer than the context.
-    """
-    decoder = model.model.decoder
-    context = context_ids.shape[1]
-    embedded = decoder.embed_tokens(torch.cat((context_ids, canvas_ids), dim=1))
-    canvases = decoder.self_conditioning(embedded[:, context:], soft_embeddings)
-    x = torch.cat((embedded[:, :context], canvases.to(embedded.dtype)), dim=1)
-    visible = torch.arange(context)[None, None, :] < starts[:, :, None]
-    canvas = canvas_ids.shape[1] // starts.shape[1]
+def through_layers(decoder: Any, x: Tensor, positions: Tensor, over: Callable[..., Tensor]) -> Tensor:
+    """Last hidden states of embeddings `x [B, T, hidden]` at `positions [B, T]`."""
     rotary = {kind: decoder.rotary_emb(x, positions, kind) for kind in decoder.unique_layer_types}
     for layer in decoder.layers:
         cos, sin = (part.unsqueeze(2) for part in rotary[layer.self_attn.layer_type])
-        attended = attend(layer.self_attn, layer.input_layernorm(x), cos, sin, visible, canvas)
-        x = x + layer.post_attention_layernorm(attended)
+        x = x + layer.post_attention_layernorm(attend(layer.self_attn, layer.input_layernorm(x), cos, sin, over))
         dense = layer.post_feedforward_layernorm_1(layer.mlp(layer.pre_feedforward_layernorm(x)))
         # One expert of one: the router's softmax over a single score is 1.
         expert, inner = layer.experts, layer.pre_feedforward_layernorm_2(x)
@@ -174,6 +169,43 @@ def packed_forward(
         x = x + layer.post_feedforward_layernorm(mixed)
     hidden: Tensor = decoder.norm(x)
     return hidden
+
+
+def packed_forward(
+    model: DiffusionGemmaForBlockDiffusion,
+    context_ids: Tensor,
+    canvas_ids: Tensor,
+    positions: Tensor,
+    starts: Tensor,
+    soft_embeddings: Tensor,
+    kernels: Kernels = WRITTEN_OUT,
+) -> Tensor:
+    """Last hidden states `[B, C + K*c, hidden]` of contexts `[B, C]` and their K canvases, laid end to end, `[B, K*c]`.
+
+    positions `[B, C + K*c]`; starts `[B, K]`, the context tokens each canvas may see; soft_embeddings `[B, K*c, hidden]`,
+    zeros where nothing is known yet. Sliding windows are taken to be longer than the context.
+    """
+    decoder = model.model.decoder
+    context, canvas = context_ids.shape[1], canvas_ids.shape[1] // starts.shape[1]
+    embedded = decoder.embed_tokens(torch.cat((context_ids, canvas_ids), dim=1))
+    canvases = decoder.self_conditioning(embedded[:, context:], soft_embeddings)
+    x = torch.cat((embedded[:, :context], canvases.to(embedded.dtype)), dim=1)
+    visible = torch.arange(context, device=x.device)[None, None, :] < starts[:, :, None]
+
+    def over(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        over_context = kernels.causal(q[:, :, :context], k[:, :, :context], v[:, :, :context])
+        return torch.cat((over_context, kernels.canvases(q[:, :, context:], k, v, visible, canvas)), dim=2)
+
+    return through_layers(decoder, x, positions, over)
+
+
+def causal_forward(
+    model: DiffusionGemmaForBlockDiffusion, context_ids: Tensor, kernels: Kernels = WRITTEN_OUT
+) -> Tensor:
+    """Last hidden states `[B, C, hidden]` of contexts `[B, C]` alone: what the class's encoder gives."""
+    decoder = model.model.decoder
+    positions = torch.arange(context_ids.shape[1], device=context_ids.device).expand_as(context_ids)
+    return through_layers(decoder, decoder.embed_tokens(context_ids), positions, kernels.causal)
 
 
 def logits_of(model: DiffusionGemmaForBlockDiffusion, hidden: Tensor) -> Tensor:
