@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from palimpsest_train.commands import COMMANDS
+
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
@@ -17,37 +19,8 @@ def main() -> None:
     """Build the corpus and train the embedded checkpoint."""
 
 
-@main.command()
-@click.option("--corpus", type=FOLDER, default=Path("corpus"), help="Folder to build it in.")
-def corpus(corpus: Path) -> None:
-    """Download the packages' wheels (nothing is installed) and write both splits and the manifest."""
-    from palimpsest_train.corpus import build
-
-    sources = build(corpus)
-    for split in ("train", "held_out"):
-        chosen = [source for source in sources if source.split == split]
-        characters = sum(source.characters for source in chosen)
-        click.echo(
-            f"{split}: {len(chosen)} packages, {sum(s.files for s in chosen)} files, {characters / 1e6:.1f} M characters"
-        )
-
-
-@main.command()
-@click.option("--corpus", type=FOLDER, default=Path("corpus"))
-@click.option("--vocabulary", default=4096)
-def tokens(corpus: Path, vocabulary: int) -> None:
-    """Train the tokenizer and encode both splits."""
-    import numpy as np
-
-    from palimpsest_train.tokenizer import encode_corpus, train_tokenizer
-
-    tokenizer = train_tokenizer(corpus, vocabulary)
-    tokenizer.save(str(corpus / "tokenizer.json"))
-    for split in ("held_out", "train"):
-        array, starts = encode_corpus(tokenizer, corpus, split)
-        np.save(corpus / f"{split}.npy", array)
-        np.save(corpus / f"{split}.starts.npy", starts)
-        click.echo(f"{split}: {len(array) / 1e6:.1f} M tokens in {len(starts) - 1} files")
+for _command in COMMANDS:
+    main.add_command(_command)
 
 
 @main.command()
