@@ -1,0 +1,147 @@
+"""Runs candidate programs in a sandbox: a process that forks one child a program. Knows nothing of problems or models.
+
+This keeps accidents in: what a model wrote by chance neither hangs the machine, fills its memory or disk, nor reaches a
+network. It is no security boundary against code that wants out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from palimpsest_engine.errors import PalimpsestError
+
+_WORKER = Path(__file__).with_name("worker.py")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """seconds: of wall clock (and, rounded up, of CPU time). memory, file_size: bytes, of address space and of any one
+    file written. No program may start another process or a thread."""
+
+    seconds: float = 3.0
+    memory: int = 1 << 30
+    file_size: int = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a program went. failed: an exception, named by `detail`. crashed: it ended before its end, by a signal or by
+    leaving. ms: wall clock."""
+
+    outcome: Literal["passed", "failed", "timed out", "crashed"]
+    detail: str = ""
+    ms: float = 0.0
+
+    @property
+    def passed(self) -> bool:
+        """It ran to its end."""
+        return self.outcome == "passed"
+
+
+class Sandbox:
+    """Runs programs one at a time, each from a clean state; a context manager. The same program is run once.
+
+    network: what keeps programs off it, in words. user: whom they run as.
+    """
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        if not hasattr(os, "fork"):
+            raise PalimpsestError("programs can only be run where processes can be forked: Linux, macOS and the like")
+        self._limits = limits or Limits()
+        self._known: dict[str, Outcome] = {}
+        wrapper = _isolation()
+        self.network = "a network namespace of their own" if wrapper else "an audit hook"
+        settings = {
+            "seconds": self._limits.seconds,
+            "memory": self._limits.memory,
+            "file_size": self._limits.file_size,
+            "isolated": bool(wrapper),
+        }
+        self._command = [*wrapper, sys.executable, "-P", "-s", "-S", "-B", str(_WORKER), json.dumps(settings)]
+        self._process = self._started()
+
+    def run(self, program: str) -> Outcome:
+        """Run a program to its end or its limits."""
+        if program not in self._known:
+            self._known[program] = self._asked(program) or self._asked(program) or Outcome("crashed", "the sandbox")
+        return self._known[program]
+
+    def close(self) -> None:
+        """End the worker; it ends by itself with this process, too."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _asked(self, program: str) -> Outcome | None:
+        """The worker's answer; None, and a new worker, if it has died."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(json.dumps({"program": program}).encode() + b"\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = b""
+        if line:
+            return Outcome(**json.loads(line))
+        self._process.kill()
+        self.close_quietly()
+        self._process = self._started()
+        return None
+
+    def close_quietly(self) -> None:
+        """Give up on a worker that has died."""
+        try:
+            self.close()
+        except BrokenPipeError:
+            self._process.wait()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=os.sep,
+            # Sets are then in the same order in every run; the worker clears even this before any program runs.
+            env={"PYTHONHASHSEED": "0"},
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            process.kill()
+            process.wait()
+            raise PalimpsestError("the sandbox for programs does not start")
+        self.user = "root" if json.loads(line)["root"] else "nobody" if os.geteuid() == 0 else "this user"
+        return process
+
+
+def _isolation() -> list[str]:
+    """The command that takes the network away from what it starts; empty where that is not to be had."""
+    unshare = shutil.which("unshare")
+    if unshare is None:
+        return []
+    # Root can go without a user namespace, and can then still become nobody.
+    for flags in (["-n"], ["-rn"]) if os.geteuid() == 0 else (["-rn"],):
+        if subprocess.run([unshare, *flags, "true"], capture_output=True, check=False).returncode == 0:
+            return [unshare, *flags, "--"]
+    return []

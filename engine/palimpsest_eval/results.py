@@ -1,0 +1,213 @@
+"""Results on disk: written as rows come, so that a run can be stopped and resumed; whole, with what produced them.
+
+While it runs, `NAME.rows.jsonl` grows beside `NAME`: what is being measured on its first line, then a row a line. At the
+end `NAME` takes its place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shlex
+import subprocess
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from palimpsest_engine import __version__
+from palimpsest_engine.checkpoint import Checkpoint
+from palimpsest_engine.errors import DataError, DocumentMissing, PalimpsestError
+from palimpsest_eval.measures import Row
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """settings: everything that decides the rows; two runs with the same are the same run. about: when, where and how
+    it was run."""
+
+    settings: dict[str, Any]
+    about: dict[str, Any]
+    rows: tuple[Row, ...]
+
+    def of(self, system: str) -> list[Row]:
+        """The rows of a system."""
+        return [row for row in self.rows if row.system == system]
+
+    @property
+    def systems(self) -> list[str]:
+        """Their names, in order."""
+        return list(dict.fromkeys(row.system for row in self.rows))
+
+
+class Journal:
+    """The rows of a run under way; a context manager. Rows that are there already are not computed again.
+
+    Raises DataError if the file, or the one it will become, has rows of a run with other settings.
+    """
+
+    def __init__(self, out: Path, settings: dict[str, Any], about: dict[str, Any]) -> None:
+        self.out, self.path = out, out.with_name(out.name + ".rows.jsonl")
+        self.settings, self.about = settings, about
+        self.done: dict[tuple[str, str, int], Row] = {}
+        if not out.parent.is_dir():
+            raise DocumentMissing(f"there is no folder {out.parent}")
+        if out.exists():
+            self._same(out, read(out).settings)
+        if self.path.exists():
+            self._resume()
+        else:
+            self.path.write_text(json.dumps({"settings": settings, "about": about}) + "\n", "utf-8")
+        self._file = self.path.open("a", encoding="utf-8")
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def add(self, row: Row) -> None:
+        """Keep a row, on disk at once."""
+        self.done[row.system, row.task, row.seed] = row
+        self._file.write(json.dumps(row.as_json()) + "\n")
+        self._file.flush()
+
+    def finish(self) -> Results:
+        """Every row is there: write the results and take the journal away."""
+        results = Results(self.settings, self.about, tuple(self.done.values()))
+        write(self.out, results)
+        self._file.close()
+        self.path.unlink()
+        return results
+
+    def _same(self, path: Path, settings: Any) -> None:
+        if settings == self.settings:
+            return
+        mine, its = self.settings, settings if isinstance(settings, dict) else {}
+        other = sorted(key for key in {*mine, *its} if mine.get(key) != its.get(key))
+        raise DataError(
+            f"{path} is of a run with other settings ({', '.join(other)}): remove it, or name another --out"
+        )
+
+    def _resume(self) -> None:
+        raw = self.path.read_bytes()
+        whole = raw.rfind(b"\n") + 1  # a last line cut short is made again
+        lines = raw[:whole].splitlines()
+        try:
+            head = json.loads(lines[0])
+            rows = [Row(**json.loads(line)) for line in lines[1:]]
+        except (IndexError, ValueError, TypeError) as error:
+            raise DataError(f"{self.path} is no journal of an evaluation: remove it, or name another --out") from error
+        self._same(self.path, head.get("settings") if isinstance(head, dict) else None)
+        self.about = head["about"]
+        self.done = {(row.system, row.task, row.seed): row for row in rows}
+        os.truncate(self.path, whole)
+
+
+def write(path: Path, results: Results) -> None:
+    """At once or not at all; a row a line."""
+    head = {"format": FORMAT, "settings": results.settings, "about": results.about}
+    rows = ",\n".join(json.dumps(row.as_json()) for row in results.rows)
+    text = json.dumps(head, indent=1).removesuffix("\n}") + f',\n "rows": [\n{rows}\n]}}\n'
+    new = path.with_name(f".{path.name}.new")
+    try:
+        new.write_text(text, "utf-8")
+        os.replace(new, path)
+    except OSError as error:
+        new.unlink(missing_ok=True)
+        raise PalimpsestError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def read(path: Path) -> Results:
+    """A results file. Raises DocumentMissing or DataError."""
+    try:
+        raw = json.loads(path.read_bytes())
+        if raw["format"] != FORMAT:
+            raise DataError(f"{path} is of format {raw['format']}; this version reads {FORMAT}")
+        rows = tuple(Row(**row) for row in raw["rows"])
+        return Results(raw["settings"], raw["about"], rows)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise DocumentMissing(f"there is no file {path}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} is no result of `palimpsest eval`") from error
+
+
+def digest(*paths: Path) -> str:
+    """SHA-256 of files one after the other."""
+    whole = hashlib.sha256()
+    for path in paths:
+        whole.update(path.read_bytes())
+    return whole.hexdigest()
+
+
+def about(arguments: list[str]) -> dict[str, Any]:
+    """When, where and how: the date, the command line, the machine's kind."""
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "command": shlex.join(["palimpsest", *arguments]),
+        "machine": machine(),
+    }
+
+
+def machine() -> dict[str, Any]:
+    """The kind of the machine: processor, cores this process may use, threads torch uses; versions."""
+    import torch
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return {
+        "cpu": _processor(),
+        "cores": cores,
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+        return names[0]
+    except (OSError, IndexError):
+        return platform.processor() or platform.machine()
+
+
+def commit() -> str:
+    """The commit that this code is of, `-changed` if it was edited since; the version, if it is in no repository."""
+    folder = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        if git("ls-files", "--error-unmatch", Path(__file__).name):
+            changed = git("status", "--porcelain", "--untracked-files=no", "--", "../palimpsest_engine", ".")
+            return git("rev-parse", "--short=12", "HEAD") + ("-changed" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        pass
+    return f"version {__version__}"
+
+
+def described(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What of a checkpoint decides its answers."""
+    spec = checkpoint.spec
+    return {
+        "name": spec.name,
+        "sha256": digest(*sorted(checkpoint.folder.glob("*.safetensors"))),
+        "parameters": int(checkpoint.model.num_parameters()),
+        "dtype": checkpoint.dtype,
+        "device": checkpoint.device,
+        "left_to_right": spec.left_to_right,
+        "sampling": {field.name: getattr(spec.sampling, field.name) for field in fields(spec.sampling)},
+        "hole_sizes": list(spec.hole_sizes),
+        "prune": [list(pair) for pair in spec.prune],
+        "pins": spec.pins,
+        "length_power": spec.length_power,
+    }

@@ -1,0 +1,47 @@
+"""The little statistics that the tables need: exact where that is cheap. Numbers in, numbers out."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from fractions import Fraction
+
+Z95 = 1.959963984540054
+
+
+def wilson(successes: int, trials: int, z: float = Z95) -> tuple[float, float]:
+    """Wilson's score interval of a rate (1927), by default at 95 %. (0, 1) without trials."""
+    if trials == 0:
+        return 0.0, 1.0
+    rate, square = successes / trials, z * z
+    middle = (rate + square / (2 * trials)) / (1 + square / trials)
+    half = z / (1 + square / trials) * math.sqrt(rate * (1 - rate) / trials + square / (4 * trials * trials))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Two-sided p of McNemar's exact test: the pairs that differ are as likely to differ either way."""
+    trials, fewer = only_first + only_second, min(only_first, only_second)
+    tail = sum(math.comb(trials, k) for k in range(fewer + 1))
+    return min(1.0, float(Fraction(2 * tail, 2**trials)))
+
+
+def bootstrap(differences: Sequence[float], seed: int = 0, resamples: int = 2000) -> tuple[float, float]:
+    """95 % percentile interval of the mean of paired differences, resampled with a seed."""
+    rng, count = random.Random(seed), len(differences)
+    if count == 0:
+        return 0.0, 0.0
+    means = sorted(math.fsum(rng.choices(differences, k=count)) / count for _ in range(resamples))
+    return means[int(0.025 * resamples)], means[int(0.975 * resamples)]
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """Linearly interpolated between the two nearest; 0 of nothing."""
+    ordered = sorted(values)
+    if not ordered:
+        return 0.0
+    at = (len(ordered) - 1) * percent / 100
+    low = math.floor(at)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (at - low)

@@ -1,0 +1,195 @@
+"""What is put to the test, behind one protocol: the engine in its variants, left to right, floors and a ceiling.
+
+All that go through a model share the engine's layout, its tidying and its syntax gate.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from palimpsest_engine.checkpoint import Checkpoint
+from palimpsest_engine.fill import Filler
+from palimpsest_engine.layout import Layout
+from palimpsest_engine.one_canvas import OneCanvas
+from palimpsest_engine.read_out import Row
+from palimpsest_engine.renoise import REPAIRS
+from palimpsest_engine.request import Draft, Fill, FillRequest, Verdict
+from palimpsest_engine.syntax import SyntaxGate
+from palimpsest_eval.problems import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a system fills in. ms: wall clock; repair_ms: the part of it spent on repair. nfe: passes of the model.
+
+    candidates: what it had written before the syntax gate saw it, the preferred one first. treatment: what the gate did.
+    """
+
+    text: str
+    ms: float = 0.0
+    nfe: int = 0
+    candidates: tuple[str, ...] = ()
+    treatment: str = "none"
+    repair_ms: float = 0.0
+
+
+class System(Protocol):
+    """Fills one problem at a time. The same problem with the same seed gives the same answer."""
+
+    @property
+    def name(self) -> str:
+        """As in the tables."""
+        ...
+
+    def fill(self, problem: Problem, seed: int) -> Answer:
+        """Its answer, from nothing encoded."""
+        ...
+
+
+class Recorded(OneCanvas):
+    """A canvas that remembers what its candidates were before the gate, and how long repair took."""
+
+    raw: tuple[str, ...] = ()
+    repair_ms = 0.0
+
+    def judged(self, layout: Layout, ranked: list[Row], sizes: Sequence[int]) -> Generator[Draft, None, Fill]:
+        """As the engine does it."""
+        self.raw = self.raw or tuple(self.read.texts(row)[0] for row in ranked)
+        return (yield from super().judged(layout, ranked, sizes))
+
+    def mended(
+        self, layout: Layout, gate: SyntaxGate, row: Row, verdict: Verdict, sizes: Sequence[int]
+    ) -> Generator[Draft, None, Fill | None]:
+        """As the engine does it."""
+        begun = time.perf_counter()
+        fill = yield from super().mended(layout, gate, row, verdict, sizes)
+        self.repair_ms += 1000 * (time.perf_counter() - begun)
+        return fill
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """The engine. sizes: hole sizes in tokens, None for the checkpoint's choice. candidates: as in a request.
+
+    as_users: tidied, and within a line where that is known. gated: what the gate lets through; else the preferred
+    candidate as it was written.
+    """
+
+    name: str
+    filler: Filler
+    sizes: tuple[int, ...] | None = None
+    candidates: int = 1
+    as_users: bool = True
+    gated: bool = True
+
+    def fill(self, problem: Problem, seed: int) -> Answer:
+        """One request."""
+        request = problem.request(seed, as_users=self.as_users, sizes=self.sizes)
+        return self._filled(replace(request, document=f"{problem.task_id} {seed}", candidates=self.candidates))
+
+    def _filled(self, request: FillRequest) -> Answer:
+        begun = time.perf_counter()
+        canvas = Recorded(self.filler, request, lambda: False)
+        *_, fill = canvas.run()
+        ms = 1000 * (time.perf_counter() - begun)
+        assert isinstance(fill, Fill)
+        raw = canvas.raw or ("",)
+        text, treatment = (fill.texts[0], fill.treatment) if self.gated else (raw[0], "none")
+        return Answer(text, ms, fill.nfe, raw, treatment, canvas.repair_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class OracleLength:
+    """The engine, told how many tokens the middle has; it may then put no filler there."""
+
+    name: str
+    checkpoint: Checkpoint
+    as_users: bool = True
+
+    def fill(self, problem: Problem, seed: int) -> Answer:
+        """As many tokens as the middle has, with what token healing has to write again."""
+        assert problem.truth is not None
+        filler = Filler(self.checkpoint)
+        filler.banned = filler.all_banned
+        healed = OneCanvas(filler, problem.request(seed), lambda: False).layout.healed
+        size = max(1, len(filler.tokens.encode(healed + problem.truth)))
+        return Filled(self.name, filler, (size,), as_users=self.as_users).fill(problem, seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A floor or the ceiling: text by a rule, in no time."""
+
+    name: str
+    rule: Callable[[Problem], str]
+
+    def fill(self, problem: Problem, seed: int) -> Answer:
+        """What the rule says."""
+        text = self.rule(problem)
+        return Answer(text, candidates=(text,))
+
+
+def indented(problem: Problem, text: str) -> str:
+    """A line with the indentation of the true one, if the hole begins where the line does: that much is given."""
+    if problem.truth is None or not (problem.prompt.endswith("\n") or not problem.prompt):
+        return text
+    return problem.truth[: len(problem.truth) - len(problem.truth.lstrip(" \t"))] + text
+
+
+def line_above(problem: Problem) -> str:
+    """The last line before the hole's own that is not blank."""
+    above = problem.prompt.rpartition("\n")[0].rstrip()
+    return indented(problem, above.rpartition("\n")[2].strip())
+
+
+def truth(problem: Problem) -> str:
+    """What stood there."""
+    assert problem.truth is not None
+    return problem.truth
+
+
+FLOORS = (
+    Rule("empty", lambda problem: ""),
+    Rule("pass", lambda problem: indented(problem, "pass")),
+    Rule("line above", line_above),
+)
+CEILING = Rule("truth", truth)
+CHOICES = ("chosen", "oracle", "fixed", "left-to-right", "left-to-right-ungated", "repairs")
+
+
+def systems(
+    choices: Sequence[str], checkpoint: Checkpoint, *, as_users: bool = True, repair_ms: float | None = None
+) -> list[System]:
+    """The systems of these `CHOICES`. repair_ms: what `repairs` gives each strategy."""
+    made: list[System] = []
+    for choice in dict.fromkeys(choices):
+        match choice:
+            case "chosen":
+                made.append(Filled("chosen length", Filler(checkpoint), as_users=as_users))
+            case "oracle":
+                made.append(OracleLength("oracle length", checkpoint, as_users))
+            case "fixed":
+                made += [
+                    Filled(f"fixed length {size}", Filler(checkpoint), (size,), as_users=as_users)
+                    for size in checkpoint.spec.hole_sizes
+                ]
+            case "left-to-right" | "left-to-right-ungated":
+                gated = choice == "left-to-right"
+                name = "left to right" if gated else "left to right, no gate"
+                made.append(Filled(name, Filler(checkpoint, left_to_right=True), as_users=as_users, gated=gated))
+            case "repairs":
+                assert repair_ms is not None
+                made += [
+                    Filled(f"repair: {way}", Filler(checkpoint, way, repair_ms), as_users=as_users) for way in REPAIRS
+                ]
+            case _:
+                raise ValueError(choice)
+    return made
+
+
+def bounds(*, known: bool) -> list[System]:
+    """The floors, and the ceiling where the true text is known."""
+    return [*FLOORS, CEILING] if known else list(FLOORS)
