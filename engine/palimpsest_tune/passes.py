@@ -219,7 +219,8 @@ class Apart:
 def softened(embed: Any, logits: Tensor, temperature: float) -> Tensor:
     """What a denoising step hands to the next: softmax(logits / T) @ E * scale."""
     soft: Tensor = torch.softmax(logits / temperature, dim=-1).to(embed.weight.dtype) @ embed.weight
-    return soft * embed.embed_scale.to(soft.dtype)
+    scale: Tensor = embed.embed_scale
+    return soft * scale.to(soft.dtype)
 
 
 def cross_entropy(model: Any, hidden: Tensor, targets: Tensor, weight: Tensor | None = None) -> Tensor:

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +98,7 @@ class Tuning:
             sum(causal) / len(causal), sum(diffusion) / len(diffusion), causal, diffusion, exact, len(self.cases)
         )
 
-    def train(self, folder: Path) -> Iterator[Progress]:
+    def train(self, folder: Path) -> Generator[Progress, None, None]:
         """One step after the other until the time, or the number of steps, is up; closed at any point, the matrices as
         they are then are written to the folder, and the model is what it was.
 
@@ -191,7 +191,7 @@ def check_out(out: Path) -> None:
 
 @contextmanager
 def room_beside(out: Path) -> Iterator[Path]:
-    """An empty folder on the same disk, gone afterwards unless `put` has taken it away. Raises OSError if there can be none."""
+    """An empty folder on the same disk, gone afterwards unless `put` took it. Raises OSError if there can be none."""
     out.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
