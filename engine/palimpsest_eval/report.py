@@ -1,64 +1,233 @@
-"""Tables and plots of results. Knows the rows; runs nothing."""
+"""Tables of results in Markdown, every one with its provenance. Knows rows; runs nothing and draws nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+from palimpsest_engine.errors import DataError, DocumentMissing
 from palimpsest_eval.measures import Row
 from palimpsest_eval.results import Results
-from palimpsest_eval.statistics import percentile, wilson
+from palimpsest_eval.statistics import bootstrap, mcnemar, percentile, wilson
 
-UNTIMED = ("empty", "pass", "line above", "truth")
+BOUNDS = ("empty", "pass", "line above", "truth")
+NONE = "–"
+START, END = "<!-- results -->", "<!-- /results -->"
 
 
-def rate(values: Sequence[bool | None]) -> str:
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Results of the same problems: systems by label, the floors and the ceiling once. baseline: a label."""
+
+    title: str
+    results: tuple[Results, ...]
+    systems: dict[str, list[Row]]
+    baseline: str
+
+    @property
+    def executed(self) -> bool:
+        """Tests were run; otherwise what counts is an exact match."""
+        return any(row.passed is not None for rows in self.systems.values() for row in rows)
+
+    def right(self, row: Row) -> bool | None:
+        """What counts in this table."""
+        return row.passed if self.executed else row.exact
+
+
+def shown(values: Iterable[bool | None]) -> str:
     """`12.3 (10.1–14.9)`: percent of those that apply, with Wilson's interval; a dash if none does."""
     known = [value for value in values if value is not None]
     if not known:
-        return "–"
+        return NONE
     low, high = wilson(sum(known), len(known))
     return f"{100 * sum(known) / len(known):.1f} ({100 * low:.1f}–{100 * high:.1f})"
 
 
-def percent(values: Sequence[bool | float | None]) -> str:
+def percent(values: Iterable[bool | float | None]) -> str:
     """The mean of those that apply, in percent."""
     known = [value for value in values if value is not None]
-    return f"{100 * sum(known) / len(known):.1f}" if known else "–"
+    return f"{100 * sum(known) / len(known):.1f}" if known else NONE
 
 
-COLUMNS = tuple(
-    "system|pass@1 % (95 %)|exact % (95 %)|similarity|parse %|before gate %|empty %|NFE|p50 ms|p95 ms".split("|")
-)
+def before_the_gate(rows: Sequence[Row]) -> str:
+    """Percent of all candidates that parse."""
+    candidates = sum(row.raw for row in rows)
+    return f"{100 * sum(row.raw_parse for row in rows) / candidates:.1f}" if candidates else NONE
 
 
-def line(system: str, rows: Sequence[Row]) -> tuple[str, ...]:
-    """A system's row of a table, for `COLUMNS`."""
-    timed = system not in UNTIMED
-    ms = [row.ms for row in rows]
-    candidates, good = sum(row.raw for row in rows), sum(row.raw_parse for row in rows)
+def milliseconds(rows: Sequence[Row], at: float) -> str:
+    """A percentile of the wall clock."""
+    return f"{percentile([row.ms for row in rows], at):.0f}"
+
+
+Column = Callable[[Sequence[Row]], str]
+QUALITY: dict[str, Column] = {
+    "pass@1 %": lambda rows: shown(row.passed for row in rows),
+    "exact %": lambda rows: shown(row.exact for row in rows),
+    "similarity": lambda rows: percent(row.similarity for row in rows),
+    "parse %": lambda rows: percent(row.parses for row in rows),
+    "before the gate %": before_the_gate,
+    "empty %": lambda rows: percent(not row.text for row in rows),
+}
+COST: dict[str, Column] = {
+    "NFE": lambda rows: f"{sum(row.nfe for row in rows) / len(rows):.1f}",
+    "p50 ms": lambda rows: milliseconds(rows, 50),
+    "p95 ms": lambda rows: milliseconds(rows, 95),
+}
+REPAIR: dict[str, Column] = {
+    "repair ran %": lambda rows: percent(row.repair_ms > 0 for row in rows),
+    "mended %": lambda rows: percent(row.treatment == "repaired" for row in rows),
+    "its p50 ms": lambda rows: f"{percentile([row.repair_ms for row in rows if row.repair_ms > 0], 50):.0f}",
+}
+
+
+def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table, without the columns that nothing has."""
+    used = [i for i in range(len(head)) if i == 0 or any(line[i] != NONE for line in lines)]
+    rows = [[line[i] for i in used] for line in (head, ["---"] * len(head), *lines)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def paired(table: Table, label: str) -> tuple[str, str, str]:
+    """Against the baseline, on the problems both have: points and p of what counts; points of similarity, 95 %; times as
+    long."""
+    if label == table.baseline or label in BOUNDS:
+        return (NONE,) * 3
+    mine = {(row.task, row.seed): row for row in table.systems[label]}
+    pairs = [(mine[key], row) for row in table.systems[table.baseline] if (key := (row.task, row.seed)) in mine]
+    if not pairs:
+        return (NONE,) * 3
+    better = sum(bool(table.right(a)) and not table.right(b) for a, b in pairs)
+    worse = sum(bool(table.right(b)) and not table.right(a) for a, b in pairs)
+    near = [
+        100 * (a.similarity - b.similarity) for a, b in pairs if a.similarity is not None and b.similarity is not None
+    ]
+    low, high = bootstrap(near)
+    slower = percentile([a.ms for a, _ in pairs], 50) / max(percentile([b.ms for _, b in pairs], 50), 1e-9)
     return (
-        system,
-        rate([row.passed for row in rows]),
-        rate([row.exact for row in rows]),
-        percent([row.similarity for row in rows]),
-        percent([row.parses for row in rows]),
-        f"{100 * good / candidates:.1f}" if candidates else "–",
-        percent([not row.text for row in rows]),
-        f"{sum(row.nfe for row in rows) / len(rows):.1f}" if timed else "–",
-        f"{percentile(ms, 50):.0f}" if timed else "–",
-        f"{percentile(ms, 95):.0f}" if timed else "–",
+        f"{100 * (better - worse) / len(pairs):+.1f}, p = {mcnemar(better, worse):.2g}",
+        f"{sum(near) / len(near):+.1f} ({low:+.1f} to {high:+.1f})" if near else NONE,
+        f"{slower:.2f}",
     )
 
 
-def table(lines: Sequence[tuple[str, ...]], columns: Sequence[str] = COLUMNS) -> str:
-    """Markdown, without the columns that nothing has."""
-    used = [i for i in range(len(columns)) if i == 0 or any(row[i] != "–" for row in lines)]
-    head = [columns[i] for i in used]
-    out = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    out += ["| " + " | ".join(row[i] for i in used) + " |" for row in lines]
-    return "\n".join(out)
+def main_table(table: Table) -> str:
+    """Every system with every figure."""
+    repairs = any(label.startswith("repair: ") for label in table.systems)
+    columns = {**QUALITY, **COST, **(REPAIR if repairs else {})}
+    against = [f"points over {table.baseline}", "similarity over it", "times its p50"]
+    lines = []
+    for label, rows in table.systems.items():
+        figures = [
+            column(rows) if title in QUALITY or label not in BOUNDS else NONE for title, column in columns.items()
+        ]
+        lines.append([label, *figures, *paired(table, label)])
+    return markdown(["system", *columns, *against], lines)
 
 
-def summary(results: Results) -> str:
-    """What the command prints at its end."""
-    return table([line(system, results.of(system)) for system in results.systems])
+def by_kind(table: Table) -> str:
+    """What counts, for each kind of hole; nothing if there is one kind only."""
+    kinds = list(dict.fromkeys(row.kind for rows in table.systems.values() for row in rows))
+    if len(kinds) < 2:
+        return ""
+    lines = [
+        [label, *(shown(table.right(row) for row in rows if row.kind == kind) for kind in kinds)]
+        for label, rows in table.systems.items()
+    ]
+    what = "pass@1" if table.executed else "exact"
+    return markdown(["system", *(f"{kind}: {what} %" for kind in kinds)], lines)
+
+
+def gap(table: Table) -> str:
+    """What it costs not to know the length, in a sentence."""
+    said = []
+    for label in table.systems:
+        oracle = label.replace("chosen length", "oracle length")
+        if label != oracle and oracle in table.systems:
+            known, unknown = ([bool(table.right(row)) for row in table.systems[each]] for each in (oracle, label))
+            points = 100 * (sum(known) / len(known) - sum(unknown) / len(unknown))
+            said.append(f"Known over unknown length: {points:+.1f} points ({label}).")
+    return " ".join(said)
+
+
+def tables(results: Sequence[Results], baseline: str | None = None) -> list[Table]:
+    """Results that are of the same problems in one table, in the order given. Labels name the checkpoint where there are
+    several.
+
+    baseline: the system others are compared with; else the first, and `repair: parser` among repairs. Raises DataError
+    if there is no such system.
+    """
+    groups: dict[str, list[Results]] = {}
+    for each in results:
+        settings = each.settings
+        key = repr([settings[name] for name in ("experiment", "data", "problems", "seeds")])
+        groups.setdefault(key, []).append(each)
+    return [_table(group, baseline) for group in groups.values()]
+
+
+def _table(group: Sequence[Results], baseline: str | None) -> Table:
+    names = [each.settings["checkpoint"]["name"] for each in group]
+    systems: dict[str, list[Row]] = {}
+    bounds: dict[str, list[Row]] = {}
+    for each, name in zip(group, names, strict=True):
+        for system in each.systems:
+            label = system if len(set(names)) == 1 else f"{system}, {name}"
+            if system in BOUNDS:
+                bounds.setdefault(system, each.of(system))
+            elif label in systems:
+                raise DataError(f"two of the results have the system {label}")
+            else:
+                systems[label] = each.of(system)
+    usual = "repair: parser"
+    wanted = baseline or (usual if usual in systems else next(iter(systems), ""))
+    chosen = [label for label in systems if label == wanted or label.startswith(f"{wanted}, ")]
+    if not chosen:
+        raise DataError(f"there is no system {wanted} in the results; there are {', '.join(systems)}")
+    return Table(title(group[0].settings), tuple(group), systems | bounds, chosen[0])
+
+
+def title(settings: dict[str, Any]) -> str:
+    """A heading: the problems, and what was tried on them."""
+    name = str(settings["data"]["name"]).removesuffix(".gz").removesuffix(".jsonl")
+    what = {"systems": "", "repairs": ": repair at equal wall clock", "sweep": ": sampling settings"}
+    return f"{name}, {settings['problems']} problems{what[settings['experiment']]}"
+
+
+def provenance(results: Results) -> str:
+    """Where the figures are from, in a paragraph."""
+    checkpoint, machine = results.settings["checkpoint"], results.about["machine"]
+    where = machine["gpu"] if checkpoint["device"].startswith("cuda") and machine["gpu"] else machine["cpu"]
+    sandbox = (
+        f"; programs as {results.about['user']}, off the network by {results.about['network']}"
+        if ("user" in results.about)
+        else ""
+    )
+    return (
+        f"`{results.about['command']}`, commit {results.settings['commit']}, {results.about['date']}; {checkpoint['name']} "
+        f"({checkpoint['parameters'] / 1e6:.1f} M parameters, {checkpoint['dtype']}, weights SHA-256 "
+        f"{checkpoint['sha256'][:12]}); {where}, {machine['cores']} cores, threads: {machine['threads']}, torch "
+        f"{machine['torch']}{sandbox}."
+    )
+
+
+def section(table: Table, pictures: Sequence[str] = ()) -> str:
+    """One table with everything about it. pictures: paths as seen from the page."""
+    parts = [f"### {table.title}", main_table(table), gap(table), by_kind(table)]
+    parts += [f"![{table.title}]({picture})" for picture in pictures]
+    parts += [provenance(each) for each in table.results]
+    return "\n\n".join(part for part in parts if part)
+
+
+def put_between_marks(page: Path, text: str) -> None:
+    """Replace what stands between the page's marks. Raises DocumentMissing, or DataError if it has none."""
+    try:
+        whole = page.read_text("utf-8")
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise DocumentMissing(f"there is no page {page}") from error
+    before, start, rest = whole.partition(START)
+    _, end, after = rest.partition(END)
+    if not start or not end:
+        raise DataError(f"{page} has no {START} ... {END} to put the tables between")
+    page.write_text(f"{before}{START}\n{text}\n{END}{after}", "utf-8")

@@ -57,11 +57,15 @@ class Journal:
         if not out.parent.is_dir():
             raise DocumentMissing(f"there is no folder {out.parent}")
         if out.exists():
-            self._same(out, read(out).settings)
+            results = read(out)
+            self._same(out, results.settings)
+            self.about, self.done = results.about, {(row.system, row.task, row.seed): row for row in results.rows}
         if self.path.exists():
             self._resume()
         else:
-            self.path.write_text(json.dumps({"settings": settings, "about": about}) + "\n", "utf-8")
+            rows = [json.dumps(row.as_json()) for row in self.done.values()]
+            head = json.dumps({"settings": settings, "about": self.about})
+            self.path.write_text("\n".join([head, *rows]) + "\n", "utf-8")
         self._file = self.path.open("a", encoding="utf-8")
 
     def __enter__(self) -> Journal:

@@ -1,0 +1,82 @@
+"""Draws tables of results as SVG: rates with their intervals, and rates against time. Needs matplotlib (extra `dev`)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from palimpsest_engine.errors import PalimpsestError
+from palimpsest_eval.report import BOUNDS, Table
+from palimpsest_eval.statistics import percentile, wilson
+
+_FLOOR, _SYSTEM = "#999999", "#2b6cb0"
+
+
+def draw(table: Table, folder: Path) -> list[Path]:
+    """Both plots of a table; the files written."""
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise PalimpsestError("drawing needs matplotlib: pip install 'palimpsest-ls[dev]'") from error
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "palimpsest"  # the same results give the same file
+    name = re.sub(r"\W+", "-", table.title.lower()).strip("-")
+    made = []
+    for kind, plot in (("rates", _rates), ("time", _time)):
+        figure = plot(table)
+        path = folder / f"{name}-{kind}.svg"
+        figure.savefig(path, metadata={"Date": None}, bbox_inches="tight")
+        path.write_text("\n".join(line.rstrip() for line in path.read_text("utf-8").splitlines()) + "\n", "utf-8")
+        made.append(path)
+    return made
+
+
+def _what(table: Table) -> str:
+    return "pass@1, %" if table.executed else "exact match, %"
+
+
+def _rate(table: Table, label: str) -> tuple[float, float, float]:
+    """(rate, distance down to the interval's lower end, and up to its upper one), in percent."""
+    known = [bool(right) for row in table.systems[label] if (right := table.right(row)) is not None]
+    rate, (low, high) = (sum(known) / len(known) if known else 0.0), wilson(sum(known), len(known))
+    return 100 * rate, 100 * max(0.0, rate - low), 100 * max(0.0, high - rate)
+
+
+def _rates(table: Table) -> Any:
+    from matplotlib.figure import Figure
+
+    labels = [label for label in table.systems if label != "truth"][::-1]
+    figure = Figure(figsize=(7.2, 0.8 + 0.34 * len(labels)))
+    axes = figure.subplots()
+    for y, label in enumerate(labels):
+        rate, down, up = _rate(table, label)
+        colour = _FLOOR if label in BOUNDS else _SYSTEM
+        axes.errorbar(rate, y, xerr=[[down], [up]], fmt="o", capsize=3, color=colour)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_xlim(left=0)
+    axes.set_xlabel(f"{_what(table)} (95 % Wilson interval); the ceiling is 100")
+    axes.grid(axis="x", alpha=0.3)
+    return figure
+
+
+def _time(table: Table) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 4.2))
+    axes = figure.subplots()
+    for label, rows in table.systems.items():
+        rate, down, up = _rate(table, label)
+        if label in BOUNDS:
+            if label != "truth":
+                axes.axhline(rate, color=_FLOOR, linewidth=0.8, linestyle="--")
+            continue
+        ms = percentile([row.ms for row in rows], 50)
+        axes.errorbar(ms, rate, yerr=[[down], [up]], fmt="o", capsize=2, color=_SYSTEM)
+        axes.annotate(label, (ms, rate), textcoords="offset points", xytext=(5, 4), fontsize=7)
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("milliseconds a fill, median (one process, warm); dashed: floors")
+    axes.set_ylabel(_what(table))
+    axes.grid(alpha=0.3)
+    return figure

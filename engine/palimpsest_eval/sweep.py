@@ -1,0 +1,56 @@
+"""Sampling settings in a grid, each a system of its own. Knows checkpoints' settings; fills nothing."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+from palimpsest_engine.checkpoint import Checkpoint
+from palimpsest_engine.errors import DataError
+from palimpsest_engine.fill import Filler
+from palimpsest_engine.spec import Sampling, Spec
+from palimpsest_eval.systems import Filled, System
+
+SAMPLING = tuple(field.name for field in fields(Sampling))
+KEYS = (*SAMPLING, "pins", "length_power", "prune", "hole_sizes", "candidates")
+
+
+def grid(changes: Sequence[str]) -> list[dict[str, str]]:
+    """Every combination of `KEY=VALUE[,VALUE...]`; one that changes nothing if there are none. Raises DataError."""
+    axes: list[list[tuple[str, str]]] = []
+    for change in changes:
+        key, equals, values = change.partition("=")
+        if key not in KEYS or not equals or not all(values.split(",")):
+            raise DataError(f"{change} is no KEY=VALUE[,VALUE...] with a key of {', '.join(KEYS)}")
+        axes.append([(key, value) for value in values.split(",")])
+    return [dict(point) for point in itertools.product(*axes)]
+
+
+def varied(checkpoint: Checkpoint, point: dict[str, str]) -> System:
+    """The engine with these settings in the place of the checkpoint's own. Raises DataError."""
+    spec, candidates = checkpoint.spec, 1
+    for key, value in point.items():
+        try:
+            if key == "candidates":
+                candidates = int(value)
+            elif key in SAMPLING:
+                number = type(getattr(spec.sampling, key))(value)
+                spec = replace(spec, sampling=replace(spec.sampling, **{key: number}))
+            else:
+                spec = replace(spec, **{key: _parsed(spec, key, value)})
+        except ValueError as error:
+            raise DataError(f"{key} cannot be {value}") from error
+    name = ", ".join(f"{key} {value}" for key, value in point.items()) or "as it is"
+    return Filled(name, Filler(replace(checkpoint, spec=spec)), candidates=candidates)
+
+
+def _parsed(spec: Spec, key: str, value: str) -> Any:
+    """`prune=none` or `prune=3:2+5:1` (after step 3 two rows go on, after step 5 one); `hole_sizes=4+8`; numbers."""
+    if key == "prune":
+        pairs = [] if value == "none" else [pair.split(":") for pair in value.split("+")]
+        return tuple((int(step), int(rows)) for step, rows in pairs)
+    if key == "hole_sizes":
+        return tuple(sorted(int(size) for size in value.split("+")))
+    return type(getattr(spec, key))(value)
