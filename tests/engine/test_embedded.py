@@ -14,7 +14,10 @@ from palimpsest_engine.cache import RollbackCache, encode
 from palimpsest_engine.checkpoint import EMBEDDED, load
 from palimpsest_engine.denoise import Canvas, denoise
 from palimpsest_engine.spec import Sampling, read_spec
-from palimpsest_train.evaluate import KINDS, cases, evaluate
+from palimpsest_engine.syntax import judge
+from palimpsest_eval.held_out import SHORT_KINDS, short_holes
+from palimpsest_eval.measures import measured
+from palimpsest_eval.systems import FLOORS, systems
 
 # A file of this project's own that no training split has: some 2,400 tokens of ordinary Python.
 DOCUMENT = resources.files("palimpsest_server.cli").joinpath("bench_document.txt").read_text("utf-8")
@@ -71,19 +74,31 @@ def test_trained_weights_give_the_tokens_of_stock_generate_and_stop_early(stock,
         assert min(stops) < sampling.max_steps
 
 
-def test_it_beats_the_floors_on_short_holes_and_does_not_answer_empty():
-    settings = EngineSettings(dtype="float32", device="cpu")
-    report = evaluate([DOCUMENT], settings, count=60, most_tokens=8, seed=5)
-    floors = {report[name] for name in report if name.startswith("floor")}
-    assert report["exact"] > max(floors)
-    assert report["answered empty"] < 10.0
-    assert all(row["status"] in ("valid", "no worse") for row in report["rows"] if not row["empty"])
-
-
-def test_the_cases_are_holes_of_every_kind_with_something_in_them():
+@pytest.fixture(scope="module")
+def holes():
     tokenizer = load(EngineSettings(device="cpu")).tokenizer
-    chosen = list(cases([DOCUMENT], tokenizer, 60, 8, seed=5))
-    assert {case.kind for case in chosen} == set(KINDS)
-    for case in chosen:
-        assert case.truth.strip()
-        assert len(tokenizer.encode(case.truth, add_special_tokens=False).ids) <= 8
+    tokenizer.encode_special_tokens = True
+    return tokenizer, list(short_holes([DOCUMENT], tokenizer, 60, 8, seed=5))
+
+
+def test_it_beats_the_floors_on_short_holes_and_does_not_answer_empty(holes):
+    checkpoint = load(EngineSettings(dtype="float32", device="cpu"))
+    (engine,) = systems(["chosen"], checkpoint, as_users=False)
+    rows = {
+        system.name: [measured(system.name, hole, i, system.fill(hole, i), None) for i, hole in enumerate(holes[1])]
+        for system in (engine, *FLOORS)
+    }
+    right = {name: sum(bool(row.exact) for row in of) for name, of in rows.items()}
+    assert right[engine.name] > max(right[floor.name] for floor in FLOORS)
+    assert sum(not row.text for row in rows[engine.name]) < 6
+    for hole, row in zip(holes[1], rows[engine.name], strict=True):
+        assert judge(hole.request(0), (row.text,)).status in ("valid", "no worse")
+
+
+def test_the_holes_are_of_every_kind_with_something_in_them(holes):
+    tokenizer, problems = holes
+    assert {problem.kind for problem in problems} == set(SHORT_KINDS)
+    for problem in problems:
+        assert problem.filled(problem.truth) == DOCUMENT
+        assert problem.truth.strip()
+        assert len(tokenizer.encode(problem.truth, add_special_tokens=False).ids) <= 8
