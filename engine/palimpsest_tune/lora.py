@@ -69,11 +69,9 @@ def save(tuned: Any, folder: Path, base: str) -> None:
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
-    matrices = {
-        name: tensor.detach().float().cpu().contiguous()
-        for name, tensor in get_peft_model_state_dict(tuned).items()
-        if name.startswith(f"{PREFIX}model.decoder.")  # while they are shared, the encoder has the same ones
-    }
+    found = get_peft_model_state_dict(tuned)
+    matrices = {name: tensor.detach().float().cpu().contiguous() for name, tensor in found.items()}
+    assert all(name.startswith(f"{PREFIX}model.decoder.") for name in matrices), "saved while they were shared"
     config = tuned.peft_config["default"]
     config.base_model_name_or_path, config.inference_mode = base, True
     config.save_pretrained(folder)

@@ -43,7 +43,7 @@ class Recipe:
 
     minutes: float = 5.0
     steps: int | None = None
-    rows: int = 8
+    rows: int = 4
     rank: int = 16
     learning_rate: float = 2e-3
     seed: int = 0
@@ -111,9 +111,9 @@ class Tuning:
         draws = torch.Generator().manual_seed(recipe.seed)
         with ExitStack() as undo:
             undo.callback(tuned.unload)
+            undo.callback(lora.save, tuned, folder, self.checkpoint.spec.name)
             if isinstance(self.at, Apart):
                 undo.enter_context(lora.shared(self.model))
-            undo.callback(lora.save, tuned, folder, self.checkpoint.spec.name)
             begun = time.perf_counter()
             while (share := self.share()) < 1.0:
                 batch, draw = self.rows.batch(recipe.rows), torch.rand(2, generator=draws).tolist()

@@ -14,6 +14,7 @@ from palimpsest_server.settings import KEYS, Settings, parse, section_of
 GOOD = {
     "enable": (False, "enable", False),
     "checkpoint": ("some/folder", "checkpoint", "some/folder"),
+    "adapter": ("some/adapter", "adapter", "some/adapter"),
     "device": ("cuda:1", "device", "cuda:1"),
     "dtype": ("bfloat16", "dtype", "bfloat16"),
     "threads": (4.0, "threads", 4),
@@ -39,6 +40,7 @@ GOOD = {
 BAD = [
     ("enable", "yes"),
     ("checkpoint", ""),
+    ("adapter", 3),
     ("device", "gpu"),
     ("dtype", "int4"),
     ("dtype", []),
@@ -123,7 +125,7 @@ COMMON = [name for name, key in KEYS.items() if not key.folder]
 
 
 def test_what_is_the_users_own_to_choose():
-    assert OWN == ["checkpoint", "device", "dtype", "threads", "logText", "trustWorkspace"]
+    assert OWN == ["checkpoint", "adapter", "device", "dtype", "threads", "logText", "trustWorkspace"]
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -227,8 +229,8 @@ def test_initialization_options_have_one_key(options, section, strange):
 
 
 def test_what_only_a_new_engine_can_take_up():
-    settings, _ = parse({"checkpoint": "x", "device": "cpu", "dtype": "float32", "threads": 2})
-    assert settings.engine == EngineSettings("x", "cpu", "float32", 2)
+    settings, _ = parse({"checkpoint": "x", "device": "cpu", "dtype": "float32", "threads": 2, "adapter": "y"})
+    assert settings.engine == EngineSettings("x", "cpu", "float32", 2, "y")
 
 
 def test_every_setting_has_a_key_and_a_row_in_the_documentation():

@@ -166,7 +166,9 @@ def test_the_class_pass_agrees_with_the_class(checkpoint, code):
         out = model(input_ids=torch.tensor([question.context]), decoder_input_ids=torch.tensor([question.noised]))
         hole = len(question.weight)
         weight = torch.tensor(question.weight)
-        each = torch.nn.functional.cross_entropy(out.logits[0, :hole], torch.tensor(question.clean[:hole]), reduction="none")
+        each = torch.nn.functional.cross_entropy(
+            out.logits[0, :hole], torch.tensor(question.clean[:hole]), reduction="none"
+        )
         torch.testing.assert_close(diffusion, (each * weight).sum() / weight.sum(), atol=1e-4, rtol=1e-4)
         encoded = model.model.encoder(input_ids=torch.tensor([question.context])).last_hidden_state
         said = logits_of(model, encoded[0, :-1])

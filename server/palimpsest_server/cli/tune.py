@@ -45,7 +45,7 @@ def _languages(ctx: click.Context, param: click.Parameter, value: tuple[str, ...
 )
 @click.option("--steps", type=click.IntRange(1), metavar="N", help="Exactly so many steps instead: can be repeated.")
 @click.option("--rank", type=click.IntRange(1, 512), default=16, show_default=True, help="Of the LoRA matrices.")
-@click.option("--rows", type=click.IntRange(1, 1024), default=8, show_default=True, help="Training rows a step.")
+@click.option("--rows", type=click.IntRange(1, 1024), default=4, show_default=True, help="Training rows a step.")
 @click.option(
     "--learning-rate", type=click.FloatRange(0, 1, min_open=True), default=2e-3, show_default=True, metavar="X"
 )
