@@ -1,6 +1,6 @@
-"""Writes a hole left to right with the causal encoder: one token a pass, greedily. Knows no canvas and no policy.
+"""Writes a hole left to right with the causal encoder: one token a pass. Knows no canvas and no policy.
 
-For the candidate that a checkpoint may put beside those of diffusion, and for the evaluation's control.
+For candidates that a checkpoint may put beside those of diffusion, and for the evaluation's control.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from torch import Tensor
 from palimpsest_engine.cache import RollbackCache, encode
 from palimpsest_engine.denoise import head
 
+TEMPERATURE = 0.5
 ENOUGH = 12  # code points of the suffix, written again, that leave no doubt where the middle ended
 
 
@@ -26,20 +27,31 @@ def write(
     banned: Tensor,
     opening: Tensor | None = None,
     ended: Callable[[list[int]], bool] = lambda written: False,
-) -> list[int]:
-    """At most so many tokens after a context of which the cache (of one row) lacks only the token `last`.
+    rows: int = 1,
+    generator: torch.Generator | None = None,
+) -> list[list[int]]:
+    """At most so many tokens in each of so many rows, after a context of which the cache (with that batch) lacks only the
+    token `last`.
 
-    banned `[V]`: ids never written. opening: the only ids that may come first. ended: told what is written after each
-    token, says whether that was the last.
+    The first row takes the most likely token each time; those after it sample, at `TEMPERATURE`. banned `[V]`: ids never
+    written. opening: the only ids that may come first. ended: told what a row has after each of its tokens, says whether
+    that was its last.
     """
-    written: list[int] = []
-    token = last
-    while len(written) < most:
-        hidden = encode(model, cache, torch.tensor([[token]], device=model.device))
-        logits = head(model, hidden[0, -1]).masked_fill(banned, -torch.inf)
-        token = int(logits.argmax()) if opening is None or written else int(opening[logits[opening].argmax()])
-        written.append(token)
-        if ended(written):
+    first = banned if opening is None else torch.ones_like(banned).index_fill(0, opening, False)
+    written = [list[int]() for _ in range(rows)]
+    going, following = [True] * rows, torch.full((rows, 1), last, device=model.device)
+    for number in range(most):
+        logits = head(model, encode(model, cache, following)[:, -1])
+        logits = logits.masked_fill(banned if number else first, -torch.inf)
+        following = logits.argmax(-1, keepdim=True)
+        if rows > 1:
+            chances = torch.softmax(logits[1:] / TEMPERATURE, dim=-1)
+            following[1:] = torch.multinomial(chances, 1, generator=generator)
+        for row, token in enumerate(following.flatten().tolist()):
+            if going[row]:
+                written[row].append(token)
+                going[row] = not ended(written[row])
+        if not any(going):
             break
     return written
 

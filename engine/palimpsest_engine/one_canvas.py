@@ -64,7 +64,7 @@ class OneCanvas:
         for _ in range(blocks):
             layout = yield from self.block(layout)
         for _ in range(attempts):
-            rows = [self.written(layout)] if self.filler.left_to_right else (yield from self.denoised(layout, sizes))
+            rows = yield from self.candidates(layout, sizes)
             fill = yield from self.judged(layout, self.ranked(layout, rows), sizes)
             if not fill.empty or (fill.treatment == "rejected" and self.filler.repair_ms is not None):
                 break
@@ -160,6 +160,16 @@ class OneCanvas:
     def limit(self) -> int:
         """Denoising steps a canvas at most."""
         return self.request.max_steps or self.spec.sampling.max_steps
+
+    def candidates(self, layout: Layout, sizes: Sequence[int]) -> Generator[Draft, None, list[Row]]:
+        """What is ranked: denoised, and written left to right where the checkpoint wants that, or nothing else is asked."""
+        if self.filler.left_to_right:
+            return self.written(layout)
+        rows = yield from self.denoised(layout, sizes)
+        alone = len(self.request.holes) == 1 and self.request.strength == 1.0 and not self.read.opening
+        if self.spec.causal_candidates and alone and not self.request.sizes:
+            rows += self.written(layout, self.spec.causal_candidates, lines=1)
+        return rows
 
     def denoised(self, layout: Layout, sizes: Sequence[int]) -> Generator[Draft, None, list[Row]]:
         """All sizes as one batch over the shared prefix."""
@@ -268,9 +278,9 @@ class OneCanvas:
         step, _ = yield from self.steps(canvas, [row.spans], REPAIR_STEPS)
         return [Row(step.tokens[0], row.spans, bool(step.finished[0]), step.entropy[0])]
 
-    def written(self, layout: Layout) -> Row:
-        """The one hole written left to right: up to the filler, or to where the suffix begins, or to the limit of lines;
-        as many tokens as were asked for, if one size was."""
+    def written(self, layout: Layout, count: int = 1, lines: int | None = None) -> list[Row]:
+        """The one hole written left to right, the second row and those after it by chance: up to the filler, or to where
+        the suffix begins, or to a limit of lines; as many tokens as were asked for, if one size was."""
         request, healed = self.request, layout.healed
         after = request.text[request.holes[-1].end :][:FAR].replace("\r\n", "\n")
         fixed = len(set(request.sizes or ())) == 1
@@ -278,19 +288,24 @@ class OneCanvas:
 
         def ended(ids: list[int]) -> bool:
             self.check_cancelled()
-            self.nfe += 1
+            if fixed:
+                return False
             text = self.tokens.decode(ids)[len(healed) :]
-            if fixed or ids[-1] == self.spec.filler or text.count("\n") >= (request.max_lines or len(ids) + 1):
-                return not fixed
-            return not marked and middle_of(text, after)[1]
+            full = text.count("\n") >= (lines or request.max_lines or len(ids) + 1)
+            return full or (ids[-1] == self.spec.filler if marked else middle_of(text, after)[1])
 
         most = max(request.sizes or self.spec.hole_sizes) + (0 if fixed or marked else self.spec.pins)
-        branch = self.cache.cache.branch(1, len(layout.context) - 1)
-        banned = self.filler.banned if marked else self.filler.all_banned
-        ids = write(self.model, branch, layout.context[-1], most, banned, self.healing(layout).get(0), ended)
-        if not fixed and not marked:
-            ids = self.tokens.encode(healed + middle_of(self.tokens.decode(ids)[len(healed) :], after)[0])
-        canvas, spans = self.canvas(layout, [max(1, len(ids))])
-        tokens = canvas.tokens[0].clone()
-        tokens[: len(ids)] = torch.tensor(ids, device=tokens.device)
-        return Row(tokens, spans[0], settled=True)
+        branch = self.cache.cache.branch(count, len(layout.context) - 1)
+        banned, opening = self.filler.banned if marked else self.filler.all_banned, self.healing(layout).get(0)
+        last, generator = layout.context[-1], self.generator
+        texts = write(self.model, branch, last, most, banned, opening, ended, count, generator)
+        self.nfe += max(map(len, texts))
+        out = []
+        for ids in texts:
+            if not fixed and not marked:
+                ids = self.tokens.encode(healed + middle_of(self.tokens.decode(ids)[len(healed) :], after)[0])
+            canvas, spans = self.canvas(layout, [max(1, len(ids))])
+            tokens = canvas.tokens[0].clone()
+            tokens[: len(ids)] = torch.tensor(ids, device=tokens.device)
+            out.append(Row(tokens, spans[0], settled=True))
+        return out

@@ -36,8 +36,9 @@ class Spec:
     canvas: most canvas positions. pins: right pins wanted in a canvas. hole_sizes: tried as one batch.
     prune: pairs (step, rows): after that denoising step only so many of the most certain sizes go on.
     languages: what it was trained on; empty for everything. length_power: exponent of the length normalisation in ranking.
-    left_to_right: a control for the evaluation, trained left to right and for nothing else; its filler token ends a middle.
-    The engine does not serve it.
+    causal_candidates: so many lines, written left to right by the causal encoder, stand beside what is denoised, and the
+    ranking chooses. left_to_right: a control for the evaluation, trained left to right and for nothing else; its filler
+    ends a middle, and the engine does not serve it.
     sha256: of each weights file, checked on loading where given.
     """
 
@@ -57,6 +58,7 @@ class Spec:
     hole_sizes: tuple[int, ...] = (8, 16, 32, 64)
     prune: tuple[tuple[int, int], ...] = ()
     length_power: float = 1.0
+    causal_candidates: int = 0
     left_to_right: bool = False
     sampling: Sampling = field(default_factory=Sampling)
     sha256: dict[str, str] = field(default_factory=dict)

@@ -29,7 +29,7 @@ def test_each_token_is_the_most_likely_after_all_before_it(model):
     context, banned = [5, 17, 40, 8, 23], torch.zeros(97, dtype=torch.bool)
     banned[[3, 60]] = True
     opening = torch.tensor([11, 12, 50])
-    written = write(model, cache_of(model, context[:-1]), context[-1], 14, banned, opening)
+    (written,) = write(model, cache_of(model, context[:-1]), context[-1], 14, banned, opening)
     with torch.inference_mode():
         logits = head(model, encode(model, cache_of(model, []), torch.tensor([context + written]))[0])
     logits = logits.masked_fill(banned, -torch.inf)[len(context) - 1 : -1]
@@ -40,7 +40,7 @@ def test_each_token_is_the_most_likely_after_all_before_it(model):
 
 def test_it_ends_where_it_is_told(model):
     banned = torch.zeros(97, dtype=torch.bool)
-    written = write(model, cache_of(model, [5]), 9, 14, banned, ended=lambda ids: len(ids) == 3)
+    (written,) = write(model, cache_of(model, [5]), 9, 14, banned, ended=lambda ids: len(ids) == 3)
     assert len(written) == 3
 
 
@@ -97,13 +97,13 @@ def test_a_control_s_filler_ends_the_middle(checkpoint, monkeypatch):
     scripted = [filler.tokens.encode("(x)")[0], filler.spec.filler, filler.tokens.encode("y")[0]]
     seen = []
 
-    def script(model, cache, last, most, banned, opening, ended):
+    def script(model, cache, last, most, banned, opening, ended, rows, generator):
         assert not banned[filler.spec.filler]
         for token in scripted:
             seen.append(token)
             if ended(list(seen)):
                 break
-        return seen
+        return [seen]
 
     monkeypatch.setattr("palimpsest_engine.one_canvas.write", script)
     fill = fill_of(filler, FillRequest("\n", (Span(0, 0),), language=None))
