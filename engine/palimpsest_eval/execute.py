@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +25,7 @@ _WORKER = Path(__file__).with_name("worker.py")
 @dataclass(frozen=True, slots=True)
 class Limits:
     """seconds: of wall clock (and, rounded up, of CPU time). memory, file_size: bytes, of address space and of any one
-    file written. No program may start another process or a thread."""
+    file written. No program may start another process."""
 
     seconds: float = 3.0
     memory: int = 1 << 30
@@ -76,10 +77,10 @@ class Sandbox:
 
     def close(self) -> None:
         """End the worker; it ends by itself with this process, too."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.stdout.close()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with suppress(BrokenPipeError):  # it has died, with something still unsent
+                pipe.close()
         self._process.wait()
 
     def __enter__(self) -> Self:
@@ -103,16 +104,9 @@ class Sandbox:
         if line:
             return Outcome(**json.loads(line))
         self._process.kill()
-        self.close_quietly()
+        self.close()
         self._process = self._started()
         return None
-
-    def close_quietly(self) -> None:
-        """Give up on a worker that has died."""
-        try:
-            self.close()
-        except BrokenPipeError:
-            self._process.wait()
 
     def _started(self) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(

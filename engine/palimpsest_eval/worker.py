@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 NOBODY = 65534
 # What an audit hook refuses, whatever else holds a program back. By the names of Python's audit events.
 _REFUSED = """
-    _thread.start_joinable_thread _thread.start_new_thread os.chflags os.chmod os.chown os.exec os.fork os.forkpty os.kill
+    os.chflags os.chmod os.chown os.exec os.fork os.forkpty os.kill
     os.killpg os.link os.mkdir os.posix_spawn os.putenv os.remove os.removexattr os.rename os.rmdir os.setxattr os.spawn
     os.symlink os.system os.truncate os.unsetenv os.utime pty.spawn signal.pthread_kill socket.bind socket.connect
     socket.getaddrinfo socket.gethostbyaddr socket.gethostbyname socket.sendmsg socket.sendto subprocess.Popen
@@ -149,16 +149,17 @@ def confined(
             (resource.RLIMIT_NOFILE, 32),
         ):
             resource.setrlimit(what, (limit, limit))
-        sys.setrecursionlimit(1000)
         code = compile(program, "<program>", "exec", dont_inherit=True)
         names: dict[str, Any] = {"__name__": "program"}
         sys.addaudithook(refusal(folder, isolated))
         exec(code, names)
+        said = secret
     except BaseException as error:
-        tell(3, type(error).__name__.encode()[:200] or b"?")
-    else:
-        tell(3, secret)
-    leave(0)
+        said = type(error).__name__.encode()[:200] or b"?"
+    try:
+        tell(3, said)
+    finally:
+        leave(0)
 
 
 def refusal(folder: str, isolated: bool) -> Callable[[str, tuple[Any, ...]], None]:
