@@ -8,37 +8,80 @@ import shutil
 import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from tokenizers import Tokenizer
+from transformers import DiffusionGemmaForBlockDiffusion
 from transformers.models.diffusion_gemma.generation_diffusion_gemma import (
     DiffusionGemmaGenerationConfig,
     EntropyBoundSamplerConfig,
 )
 
+from palimpsest_engine import EngineSettings
+from palimpsest_engine.checkpoint import EMBEDDED, load
+from palimpsest_engine.errors import PalimpsestError
 from palimpsest_engine.spec import SPEC_FILE, Sampling, Spec
-from palimpsest_train.data import SIZES
-from palimpsest_train.model import Shape, build
+from palimpsest_train.errors import TrainingError
+from palimpsest_train.model import build
+from palimpsest_train.recipe import Recipe, with_vocabulary
+from palimpsest_train.splits import fingerprint, read_tokenizer
+from palimpsest_train.state import read_state, recipes, why
 from palimpsest_train.tokenizer import BOS, EOS, FILLER, PAD, PREFIX, SUFFIX
 
-# Chosen on held-out packages (docs/training.md): more steps, other temperatures and bounds gained nothing measurable.
-SAMPLING = Sampling(max_steps=8, t_min=0.2, t_max=0.6, entropy_bound=0.5, stability=1, confidence=0.1)
-PRUNE = ((3, 2),)
+SHARD = "15MB"
 
 
-def export(
-    run: Path, corpus: Path, out: Path, name: str, sampling: Sampling = SAMPLING, length_power: float = 0.7
-) -> None:
-    """`config.json`, `model*.safetensors` (bfloat16, shards of at most 15 MB), `tokenizer.json`, `palimpsest.json`."""
-    recipe: dict[str, Any] = json.loads((run / "recipe.json").read_text("utf-8"))
-    tokenizer = Tokenizer.from_file(str(corpus / "tokenizer.json"))
-    shape = replace(Shape(**recipe["shape"]), vocabulary=tokenizer.get_vocab_size())
-    model = build(shape, recipe["seed"])
-    model.load_state_dict(torch.load(run / "state.pt", weights_only=True)["model"])
+def export(run: Path, corpus: Path, out: Path, name: str | None = None, sampling: Sampling | None = None) -> None:
+    """`config.json`, `model*.safetensors` (bfloat16, shards of at most 15 MB), `tokenizer.json`, `palimpsest.json`.
+
+    What the description says comes from the run's recipe where nothing is given. The checkpoint is loaded as the engine
+    loads it before it takes the place of an older one. Raises `TrainingError`; then nothing has changed.
+    """
+    recipe = recipes(run)[-1][1]
+    said = recipe.checkpoint
+    said = replace(said, name=name or said.name, sampling=sampling or said.sampling)
+    recipe = replace(recipe, checkpoint=said)
+    if recipe.objective == "left-to-right" and out.resolve() == EMBEDDED.resolve():
+        raise TrainingError("A left-to-right control is not for the engine to run by default; give another --out.")
+    if out.exists() and not (out.is_dir() and ((out / "config.json").exists() or not any(out.iterdir()))):
+        raise TrainingError(f"{out} is there and is no checkpoint; it is left as it is. Give another --out.")
+    model = trained(run, corpus, recipe)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as temporary:
+            folder = Path(temporary) / "checkpoint"
+            model.save_pretrained(folder, max_shard_size=SHARD)
+            shutil.copyfile(corpus / "tokenizer.json", folder / "tokenizer.json")
+            (folder / SPEC_FILE).write_text(json.dumps(asdict(spec(recipe, folder)), indent=1) + "\n", "utf-8")
+            for path in folder.iterdir():
+                path.chmod(0o644)  # the library leaves the weights readable by their owner only
+            load(EngineSettings(str(folder), device="cpu", dtype="float32"))
+            if out.exists():
+                out.rename(Path(temporary) / "before")
+            folder.rename(out)
+    except PalimpsestError as error:
+        raise TrainingError(f"The checkpoint that was written does not load, and was not kept: {error}") from error
+    except Exception as error:
+        if not isinstance(error, OSError) and type(error).__name__ != "SafetensorError":
+            raise
+        raise TrainingError(f"The checkpoint could not be written to {out}: {why(error)}.") from error
+
+
+def trained(run: Path, corpus: Path, recipe: Recipe) -> DiffusionGemmaForBlockDiffusion:
+    """The run's model in bfloat16: the average of its weights where it kept one."""
+    tokenizer, state = read_tokenizer(corpus), read_state(run)
+    if state.get("fingerprint") not in (None, fingerprint(tokenizer)):
+        raise TrainingError(f"{run} was trained with another tokenizer than the one in {corpus}.")
+    model = build(with_vocabulary(recipe, tokenizer.get_vocab_size()).shape, recipe.seed)
+    try:
+        model.load_state_dict(state["model"])
+    except RuntimeError as error:
+        raise TrainingError(f"The weights in {run} are of another shape than its recipe's.") from error
+    if state.get("average"):
+        model.load_state_dict(state["average"]["weights"], strict=False)
     model = model.to(torch.bfloat16)
+    sampling = recipe.checkpoint.sampling
     model.generation_config = DiffusionGemmaGenerationConfig(
-        max_new_tokens=shape.canvas,
+        max_new_tokens=recipe.row.canvas,
         max_denoising_steps=sampling.max_steps,
         sampler_config=EntropyBoundSamplerConfig(sampling.entropy_bound),
         t_min=sampling.t_min,
@@ -49,32 +92,28 @@ def export(
         eos_token_id=EOS,
         bos_token_id=BOS,
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent) as temporary:
-        folder = Path(temporary) / "checkpoint"
-        model.save_pretrained(folder, max_shard_size="15MB")
-        shutil.copyfile(corpus / "tokenizer.json", folder / "tokenizer.json")
-        spec = Spec(
-            name=name,
-            dialect="fim",
-            languages=("python",),
-            filler=FILLER,
-            bos_id=BOS,
-            suffix_id=SUFFIX,
-            prefix_id=PREFIX,
-            context=recipe["row"]["context"],
-            suffix=recipe["row"]["context"] // 3,
-            canvas=recipe["row"]["canvas"],
-            pins=8,
-            hole_sizes=SIZES,
-            prune=PRUNE,
-            length_power=length_power,
-            sampling=sampling,
-            sha256={p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.glob("*.safetensors"))},
-        )
-        (folder / SPEC_FILE).write_text(json.dumps(asdict(spec), indent=1) + "\n", "utf-8")
-        for path in folder.iterdir():
-            path.chmod(0o644)  # the library leaves the weights readable by their owner only
-        if out.exists():
-            shutil.rmtree(out)
-        folder.rename(out)
+    return model
+
+
+def spec(recipe: Recipe, folder: Path) -> Spec:
+    """What the checkpoint in `folder` says of itself."""
+    described = recipe.checkpoint
+    return Spec(
+        name=described.name,
+        dialect="fim",
+        languages=described.languages,
+        filler=FILLER,
+        bos_id=BOS,
+        suffix_id=SUFFIX,
+        prefix_id=PREFIX,
+        context=recipe.row.context,
+        suffix=recipe.row.context // 3,
+        canvas=recipe.row.canvas,
+        pins=described.pins,
+        hole_sizes=recipe.row.sizes,
+        prune=described.prune,
+        length_power=described.length_power,
+        left_to_right=recipe.objective == "left-to-right",
+        sampling=described.sampling,
+        sha256={p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.glob("*.safetensors"))},
+    )

@@ -45,10 +45,18 @@ class Average:
     The first steps weigh more than `decay` says, so that an average begun at any time forgets where it began.
     """
 
-    def __init__(self, model: Any, decay: float) -> None:
+    def __init__(self, model: Any, decay: float, state: dict[str, Any] | None = None) -> None:
         self.decay, self.steps = decay, 0
         self.live = {name: p for name, p in model.named_parameters() if p.requires_grad} if decay else {}
         self.weights = {name: p.detach().clone() for name, p in self.live.items()}
+        if self.live and state:
+            self.steps = state["steps"]
+            for name, saved in state["weights"].items():
+                self.weights[name].copy_(saved)
+
+    def state(self) -> dict[str, Any] | None:
+        """What `state` of a later average is to be; None if there is none."""
+        return {"steps": self.steps, "weights": self.weights} if self.live else None
 
     @torch.no_grad()
     def update(self) -> None:

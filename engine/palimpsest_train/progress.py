@@ -49,7 +49,7 @@ class Progress:
         """Mean losses of the last so many steps, which took so many seconds."""
         line = (
             f"causal {causal:.3f} diffusion {diffusion:.3f}  {steps * self.tokens / seconds:,.0f} tokens/s  "
-            f"{steps * self.flops / seconds / 1e12:.2f} TFLOP/s  {duration((self.end - step) * seconds / steps)} left"
+            f"{steps * self.flops / seconds / 1e12:.3g} TFLOP/s  {duration((self.end - step) * seconds / steps)} left"
         )
         if self.bar and self.task is not None:
             self.bar.update(self.task, completed=step, description=line)
@@ -66,7 +66,7 @@ class Progress:
         if self.measured and self.measured[0]:
             steps, seconds = self.measured
             self.say(
-                f"achieved over {seconds:.0f} s: {steps * self.flops / seconds / 1e12:.3f} TFLOP/s in matrix products, "
-                f"{steps * self.tokens / seconds:,.0f} tokens/s"
+                f"achieved over {steps} steps: {steps * self.flops / seconds / 1e12:.3g} TFLOP/s in matrix products, "
+                f"{steps * self.tokens / seconds:,.0f} tokens/s, {seconds / steps:.3g} s a step"
             )
             self.measured = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
@@ -68,18 +69,32 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.objective not in get_args(Objective):
             raise TrainingError(f"The objective is {self.objective!r}; it can be {' or '.join(get_args(Objective))}.")
-        for name in ("steps", "rows", "warmup", "threads", "log_every", "save_every", "held_out_every"):
-            if getattr(self, name) < 1:
-                raise TrainingError(f"{name} is {getattr(self, name)}; it has to be at least 1.")
+        ones = ("steps", "rows", "warmup", "threads", "log_every", "save_every", "held_out_every", "held_out_rows")
+        least = {name: (getattr(self, name), 1) for name in ones} | {
+            "workers": (self.workers, 0),
+            "row.context": (self.row.context, 64),
+            "row.canvases": (self.row.canvases, 1),
+            "row.losses": (self.row.losses, 2),
+        }
+        for name, (value, wanted) in least.items():
+            if value < wanted:
+                raise TrainingError(f"{name} is {value}; it has to be at least {wanted}.")
+        if not 0 < self.learning_rate < math.inf:
+            raise TrainingError(f"learning_rate is {self.learning_rate}; it has to be above 0.")
         if not (0 <= self.cooldown <= 1 and 0 <= self.ema < 1 and 0 <= self.self_conditioning <= 1):
             raise TrainingError("cooldown and self_conditioning are shares from 0 to 1, ema is one below 1.")
-        if self.row.context + self.row.canvas > self.shape.positions or self.row.context > self.shape.sliding_window:
+        if self.row.context + self.row.canvas > min(self.shape.positions, self.shape.sliding_window):
             raise TrainingError(
                 f"A context of {self.row.context} and a canvas of {self.row.canvas} do not fit the model's "
                 f"{self.shape.positions} positions and its sliding window of {self.shape.sliding_window}."
             )
         if self.row.canvas != self.shape.canvas:
-            raise TrainingError(f"The rows' canvas is {self.row.canvas}, the model's {self.shape.canvas}; they are one.")
+            raise TrainingError(
+                f"row.canvas is {self.row.canvas}, shape.canvas {self.shape.canvas}; both are the canvas."
+            )
+        sizes = self.row.sizes
+        if not sizes or sizes[-1] >= self.row.canvas or list(sizes) != sorted(sizes):
+            raise TrainingError(f"row.sizes is {sizes}; it has to rise, and to stay below the canvas.")
 
     @property
     def tokens(self) -> int:
