@@ -63,4 +63,5 @@ def _tar(archive: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
 
 def _top(names: list[str]) -> str:
     tops = {name.partition("/")[0] + "/" for name in names}
-    return tops.pop() if len(tops) == 1 and all("/" in name for name in names) else ""
+    only = tops.pop() if len(tops) == 1 and all("/" in name for name in names) else ""
+    return "" if only == "debian/" else only  # what Debian adds to a source has no folder around it

@@ -11,46 +11,45 @@ import platform
 import re
 import sysconfig
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
 
 from palimpsest_engine.grammars import language_of
-from palimpsest_train.archives import read_members
+from palimpsest_train.attribution import Attribution
+from palimpsest_train.contents import open_package
 from palimpsest_train.decontaminate import BENCHMARK_PATH, Benchmarks
 from palimpsest_train.duplicates import Duplicates
+from palimpsest_train.errors import CorpusError
 from palimpsest_train.filters import path_fault, text_fault
 from palimpsest_train.grams import Words
-from palimpsest_train.licences import Licence, of_python_metadata, of_text
 from palimpsest_train.packages import Group, Plan
-from palimpsest_train.sources import Fetched, fetch_wheels
+from palimpsest_train.sources import Fetch, Fetched, fetch
 
 LIBRARY = re.compile(r"(site-packages|lib2to3|idlelib/idle_test|test/|.*encodings/|ensurepip|__phello__)")
-METADATA = re.compile(r"PKG-INFO|[^/]+\.dist-info/METADATA")
-LICENCE_FILE = re.compile(
-    r"^([^/]+\.dist-info/(licen[cs]es/)?)?(licen[cs]e|copying|unlicense)([.-][^/]*)?$", re.IGNORECASE
-)
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One package of the corpus: where it came from, under which licence, and what was taken."""
+    """One package of the corpus: where it came from, under which licence, and what was taken. archives: SHA-256 by name."""
 
     name: str
     version: str
-    sha256: str
+    archives: dict[str, str]
     spdx: str
     spdx_read_from: str
     group: str
     split: str
-    files: int
-    characters: int
+    files: int = 0
+    characters: int = 0
 
 
 @dataclass(slots=True)
 class Report:
-    """The manifest: sources, packages that were left out and why, and files that were dropped, by group and rule."""
+    """The manifest: sources, packages that were left out and why, files that were dropped by group and rule, files that
+    share text with a benchmark, and those benchmarks."""
 
     sources: list[Source] = field(default_factory=list)
     left_out: list[dict[str, str]] = field(default_factory=list)
@@ -58,18 +57,16 @@ class Report:
     contaminated: list[dict[str, str]] = field(default_factory=list)
     benchmarks: list[dict[str, str]] = field(default_factory=list)
 
-
-def in_any_order(names: Iterable[str]) -> list[str]:
-    """The names in an order that is fixed but says nothing, so that a capped package is a fair sample of itself."""
-    return sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
+    def leave_out(self, name: str, version: str, group: str, reason: str) -> None:
+        """Note that nothing is taken of a package."""
+        self.left_out.append({"name": name, "version": version, "group": group, "reason": reason})
 
 
 class Builder:
     """Takes files one package after the other; remembers what it took, so that nothing is taken twice."""
 
-    def __init__(self, plan: Plan, benchmarks: Iterable[Path]) -> None:
-        self.plan = plan
-        self.report = Report()
+    def __init__(self, plan: Plan, benchmarks: Iterable[Path], attribution: Attribution) -> None:
+        self.plan, self.attribution, self.report = plan, attribution, Report()
         self._words = Words()
         self._benchmarks = Benchmarks(benchmarks := list(benchmarks), self._words)
         self._duplicates = Duplicates()
@@ -77,39 +74,51 @@ class Builder:
             sha = hashlib.sha256(path.read_bytes()).hexdigest()
             self.report.benchmarks.append({"name": path.name, "sha256": sha})
 
-    def take_archive(self, out: TextIO, fetched: Fetched, group: Group, split: str) -> None:
-        """Take the files of one fetched package, if its licence allows it."""
-        members = read_members(
-            fetched.archive, lambda path: is_metadata(path) or language_of(path, None) in group.languages
-        )
-        licence = licence_of(members, self.plan)
-        if not self.plan.rules.accepts(licence.spdx):
-            reason = f"licence: {licence.spdx}" if licence.spdx else "licence unclear"
-            self.report.left_out.append({"name": fetched.name, "version": fetched.version, "reason": reason})
+    def take_package(self, out: TextIO, fetched: Fetched, group: Group, split: str) -> None:
+        """Take the files of one fetched package, if its licence and the group's share allow it."""
+        contents = open_package(fetched, group, self.plan.rules)
+        spdx = contents.licence.spdx
+        if not self.plan.rules.accepts(spdx):
+            reason = f"its licence is {spdx}" if spdx else "its licence is unclear"
+            self.report.leave_out(fetched.name, fetched.version, group.name, reason)
             return
-        names = in_any_order(name for name in members if not is_metadata(name))
-        files = ((name, members[name]) for name in names)
-        self.take(out, Source(fetched.name, fetched.version, fetched.sha256, licence.spdx, licence.read_from,
-                              group.name, split, 0, 0), group, files)  # fmt: skip
+        self._drop(group.name, {"file's own licence": contents.refused})
+        source = Source(
+            fetched.name, fetched.version, fetched.sha256(), spdx, contents.licence.read_from, group.name, split
+        )
+        files = ((name, contents.files[name]) for name in in_any_order(contents.files))
+        self.take(out, source, group, files, contents.texts)
 
-    def take(self, out: TextIO, source: Source, group: Group, files: Iterable[tuple[str, bytes]]) -> None:
-        """Take the files that nothing speaks against, until the package's share is used up."""
-        dropped = Counter(self.report.dropped.get(source.group))
+    def take(
+        self,
+        out: TextIO,
+        source: Source,
+        group: Group,
+        files: Iterable[tuple[str, bytes]],
+        texts: Mapping[str, str],
+    ) -> None:
+        """Take the files that nothing speaks against, until the package's share, or the group's, is used up."""
+        taken = sum(s.characters for s in self.report.sources if (s.group, s.split) == (group.name, source.split))
+        share = min(group.most_of_one, group.characters - taken if group.characters else group.most_of_one)
         count = characters = 0
+        dropped: Counter[str] = Counter()
         for path, data in files:
-            if characters >= group.most_of_one:
-                dropped["package's share used up"] += 1
-                continue
-            text, fault = self._text(source.name, path, data)
+            text, fault = self._text(source.name, path, data) if characters < share else ("", "share used up")
             if fault:
                 dropped[fault] += 1
                 continue
             row = {"package": source.name, "path": path, "group": group.name, "text": text}
             out.write(json.dumps(row) + "\n")
             count, characters = count + 1, characters + len(text)
-        self.report.dropped[source.group] = dict(dropped)
-        values = asdict(source) | {"files": count, "characters": characters}
-        self.report.sources.append(Source(**values))
+        self._drop(group.name, dropped)
+        self.report.sources.append(replace(source, files=count, characters=characters))
+        if count:
+            self.attribution.add(source.name, source.version, source.spdx, texts)
+
+    def _drop(self, group: str, counts: Mapping[str, int]) -> None:
+        counter = Counter(self.report.dropped.get(group, {}))
+        counter.update({fault: n for fault, n in counts.items() if n})
+        self.report.dropped[group] = dict(sorted(counter.items()))
 
     def _text(self, package: str, path: str, data: bytes) -> tuple[str, str | None]:
         if fault := path_fault(path):
@@ -124,26 +133,15 @@ class Builder:
         if fault := text_fault(text, language_of(path, None) or ""):
             return "", fault
         hashes = self._words.hashes(text)
-        if hit := self._benchmarks.hit(text, hashes):
-            self.report.contaminated.append({"package": package, "path": path, "shares": hit.words})
+        if shared := self._benchmarks.shared(text, hashes):
+            self.report.contaminated.append({"package": package, "path": path, "shares": shared})
             return "", "benchmark"
         return text, self._duplicates.fault(text, hashes)
 
 
-def is_metadata(path: str) -> bool:
-    """The member that names a Python package's licence, or holds the licence's text."""
-    return METADATA.fullmatch(path) is not None or LICENCE_FILE.search(path) is not None
-
-
-def licence_of(members: dict[str, bytes], plan: Plan) -> Licence:
-    """The licence that the package's own metadata names; if it names none, what its single licence text is."""
-    metadata = next((data for name, data in members.items() if METADATA.fullmatch(name)), b"")
-    licence = of_python_metadata(metadata.decode("utf-8", "replace"), plan.rules)
-    if licence.read_from:
-        return licence
-    texts = {name: data for name, data in members.items() if LICENCE_FILE.search(name)}
-    known = {of_text(data.decode("utf-8", "replace")) for data in texts.values()}
-    return Licence(known.pop(), min(texts)) if len(known) == 1 else Licence("", "")
+def in_any_order(names: Iterable[str]) -> list[str]:
+    """The names in an order that is fixed but says nothing, so that a capped package is a fair sample of itself."""
+    return sorted(names, key=lambda name: hashlib.sha256(name.encode("utf-8", "replace")).digest())
 
 
 def library_files() -> Iterator[tuple[str, bytes]]:
@@ -154,27 +152,70 @@ def library_files() -> Iterator[tuple[str, bytes]]:
             yield name, (root / name).read_bytes()
 
 
-def build(folder: Path, plan: Plan, benchmarks: Iterable[Path] = ()) -> Report:
-    """Write `train.jsonl`, `held_out.jsonl` and `manifest.json` under folder; return the manifest.
+def take_library(builder: Builder, out: TextIO, group: Group) -> None:
+    """Take the standard library of the running interpreter."""
+    licence = Path(sysconfig.get_paths()["stdlib"]) / "LICENSE.txt"
+    texts = {"LICENSE.txt": licence.read_text("utf-8", "replace")} if licence.is_file() else {}
+    source = Source("cpython", platform.python_version(), {}, "PSF-2.0", "LICENSE.txt", group.name, "train")
+    builder.take(out, source, group, library_files(), texts)
 
-    A row is `{"package", "path", "group", "text"}`. The held-out packages are read first, so that no file of theirs is in
-    the training split, not even nearly. Raises CorpusError with nothing replaced and all that was fetched kept.
+
+def fetch_groups(groups: Iterable[Group], folder: Path, versions: Mapping[str, Mapping[str, str]]) -> dict[str, Fetch]:
+    """Fetch every group's packages; a held-out package that is not to be had is an error, another one is left out."""
+    found: dict[str, Fetch] = {}
+    for group in groups:
+        names = (*group.held_out, *group.packages)
+        found[group.name] = fetch(group.registry, names, folder, versions.get(group.name))
+        if lost := [name for name in group.held_out if name in found[group.name].missing]:
+            raise CorpusError(
+                f"the held-out package {lost[0]} cannot be fetched, and without it nothing can be compared"
+            )
+    return found
+
+
+def build(
+    folder: Path,
+    plan: Plan,
+    benchmarks: Iterable[Path] = (),
+    versions: Mapping[str, Mapping[str, str]] | None = None,
+    library: bool = True,
+) -> Report:
+    """Write the splits, `manifest.json` and `ATTRIBUTION.txt` under folder, of the plan's groups; return the manifest.
+
+    The splits are `train.jsonl`, `held_out.jsonl` for groups of Python and `held_out.GROUP.jsonl` for each other one; a row
+    is `{"package", "path", "group", "text"}`. Held-out packages are read first, so that no file of theirs is in the
+    training split, not even nearly. versions: pins by group and package. library: take Python's own library, too.
+    Raises CorpusError, or OSError, with every old file whole and all that was fetched kept.
     """
-    groups = [group for group in plan.groups if group.default]
-    fetch = fetch_wheels([name for group in groups for name in (*group.held_out, *group.packages)], folder / "wheels")
-    builder = Builder(plan, benchmarks)
-    for name, reason in fetch.missing.items():
-        builder.report.left_out.append({"name": name, "version": "", "reason": reason})
-    for split in ("held_out", "train"):
-        with (folder / f"{split}.jsonl.part").open("w", encoding="utf-8") as out:
-            for group in groups:
-                for name in sorted(group.held_out if split == "held_out" else group.packages):
-                    if name in fetch.packages:
-                        builder.take_archive(out, fetch.packages[name], group, split)
-            if split == "train" and (python := plan.group("python")):
-                library = Source("cpython", platform.python_version(), "", "PSF-2.0", "LICENSE", "python", split, 0, 0)
-                builder.take(out, library, python, library_files())
-    for split in ("held_out", "train"):
-        (folder / f"{split}.jsonl.part").replace(folder / f"{split}.jsonl")
-    (folder / "manifest.json").write_text(json.dumps(asdict(builder.report), indent=1) + "\n", "utf-8")
+    fetched = fetch_groups(plan.groups, folder, versions or {})
+    splits = {held_out_name(group): None for group in plan.groups} | {"train": None}
+    parts = {split: folder / f"{split}.jsonl.part" for split in splits}
+    try:
+        with ExitStack() as stack:
+            outs = {s: stack.enter_context(part.open("w", encoding="utf-8")) for s, part in parts.items()}
+            attribution = stack.enter_context(Attribution(folder / "ATTRIBUTION.txt"))
+            builder = Builder(plan, benchmarks, attribution)
+            for held_out in (True, False):
+                for group in plan.groups:
+                    got = fetched[group.name]
+                    split = held_out_name(group) if held_out else "train"
+                    for name in sorted(group.held_out if held_out else group.packages):
+                        if name in got.packages:
+                            builder.take_package(outs[split], got.packages[name], group, split)
+                        else:
+                            builder.report.leave_out(name, "", group.name, got.missing.get(name, "not fetched"))
+                    if library and not held_out and group.name == "python":
+                        take_library(builder, outs[split], group)
+        (folder / "manifest.json.part").write_text(json.dumps(asdict(builder.report), indent=1) + "\n", "utf-8")
+    except BaseException:
+        for part in [*parts.values(), folder / "manifest.json.part"]:
+            part.unlink(missing_ok=True)
+        raise
+    for path in [*parts.values(), folder / "manifest.json.part"]:
+        path.replace(path.with_suffix(""))
     return builder.report
+
+
+def held_out_name(group: Group) -> str:
+    """The split of a group's held-out packages: those of other languages are not mixed with Python's."""
+    return "held_out" if "python" in group.languages else f"held_out.{group.name}"

@@ -6,7 +6,6 @@ import gzip
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +23,6 @@ BENCHMARK_PATH = re.compile(
     r"|swe[-_]?bench|ds[-_]?1000|cruxeval|santacoder[-_]fim|code[-_]?xglue|repobench",
     re.IGNORECASE,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A run of words that a text shares with a benchmark."""
-
-    words: str
 
 
 class Benchmarks:
@@ -54,13 +46,13 @@ class Benchmarks:
         names = np.array([len({h for h in row if h & 1}) for row in windows.tolist()])
         return runs[names >= FEWEST_NAMES]
 
-    def hit(self, text: str, hashes: np.ndarray) -> Hit | None:
-        """The first run that the text, whose words are `uint64 [N]`, shares with a benchmark."""
+    def shared(self, text: str, hashes: np.ndarray) -> str | None:
+        """The first run of words that the text, whose words are `uint64 [N]`, shares with a benchmark."""
         found = np.isin(grams(hashes, LENGTH), self._runs_of_all)
         if not found.any():
             return None
         first = int(np.argmax(found))
-        return Hit(" ".join(WORD.findall(text)[first : first + LENGTH]))
+        return " ".join(WORD.findall(text)[first : first + LENGTH])
 
 
 def problem_texts(file: Path) -> Iterator[str]:

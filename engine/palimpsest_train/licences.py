@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from email.parser import Parser
@@ -97,3 +98,50 @@ def of_text(text: str) -> str:
     ]
     others = _OTHERS.search(re.sub(r"commercial damages|commercial loss", "", flat))
     return found[0] if len(found) == 1 and (found == ["Apache-2.0"] or not others) else ""
+
+
+def of_npm_manifest(package_json: str, rules: Rules) -> Licence:
+    """The licence a package.json names; nothing where it is no JSON, or points to a file."""
+    try:
+        manifest = json.loads(package_json)
+    except ValueError:
+        return Licence("", "")
+    stated = manifest.get("license", manifest.get("licenses")) if isinstance(manifest, dict) else None
+    options = stated if isinstance(stated, list) else [stated]
+    names = [str(option.get("type", "")) if isinstance(option, dict) else str(option or "") for option in options]
+    if not any(names) or any(name.upper().startswith("SEE LICENSE") for name in names):
+        return Licence("", "")
+    return Licence(" OR ".join(rules.spelled(name) or name for name in names), "package.json")
+
+
+class DebianCopyright:
+    """The licence of each file of a source package, as its machine-readable `debian/copyright` tells it.
+
+    Format: Debian's copyright-format 1.0; the last `Files` paragraph with a pattern that fits a path decides.
+    """
+
+    def __init__(self, text: str, rules: Rules) -> None:
+        self._patterns: list[tuple[re.Pattern[str], str]] = []
+        for paragraph in re.split(r"\n[ \t]*\n", text.replace("\r\n", "\n")):
+            fields = Parser().parsestr(paragraph.strip() + "\n", headersonly=True)
+            if "Files" in fields and "License" in fields:
+                spdx = _from_debian(fields["License"].splitlines()[0] if fields["License"] else "", rules)
+                self._patterns += [(_pattern(files), spdx) for files in fields["Files"].split()]
+
+    def spdx(self, path: str) -> str:
+        """The SPDX expression of one file, by its path within the source; empty where nothing is said of it."""
+        return next((spdx for pattern, spdx in reversed(self._patterns) if pattern.fullmatch(path)), "")
+
+
+def _pattern(files: str) -> re.Pattern[str]:
+    """`*` and `?` fit slashes, too; a backslash takes their meaning away."""
+    wild = {"*": ".*", "?": "."}
+    parts = re.findall(r"\\.|.", files.removeprefix("./"))
+    return re.compile("".join(wild.get(part) or re.escape(part[-1]) for part in parts))
+
+
+def _from_debian(short: str, rules: Rules) -> str:
+    """A Debian short name, with its `or`, `and` and commas, as an SPDX expression; unknown names stay as they are."""
+    terms = re.split(r",?\s+and\s+|,\s+(?!or)", short.strip())
+    alternatives = [re.split(r",?\s+or\s+|\s*[/|]\s*", term) for term in terms]
+    return " AND ".join(" OR ".join(rules.spelled(name) or name for name in names) for names in alternatives)

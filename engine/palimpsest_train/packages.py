@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -40,9 +41,19 @@ class Plan:
     groups: tuple[Group, ...]
     rules: Rules
 
-    def group(self, name: str) -> Group | None:
-        """The group of that name."""
-        return next((group for group in self.groups if group.name == name), None)
+    def known(self, values: Mapping[str, int]) -> Mapping[str, int]:
+        """The values, by group, as they are. Raises CorpusError for a name that is no group's."""
+        names = [group.name for group in self.groups]
+        if unknown := [name for name in values if name not in names]:
+            raise CorpusError(f"there is no group {unknown[0]!r}; there are {', '.join(names)}")
+        return values
+
+    def choose(self, further: Sequence[str], characters: Mapping[str, int]) -> Plan:
+        """The plan with its default groups and the further ones named (or "all"), and other limits of characters."""
+        self.known({name: 0 for name in further if name != "all"} | dict(characters))
+        groups = (group for group in self.groups if group.default or group.name in further or "all" in further)
+        limited = (replace(g, characters=characters.get(g.name, g.characters)) for g in groups)
+        return Plan(tuple(limited), self.rules)
 
 
 def read_plan(path: Path | None = None) -> Plan:

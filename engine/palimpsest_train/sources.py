@@ -1,35 +1,45 @@
-"""Fetches packages with their registry's ordinary client and keeps them as they came; opens none, installs none."""
+"""Fetches packages with their registry's ordinary client and keeps them as they came; opens none, runs none of their code.
+
+Each package is fetched into `.incoming` and moved from there in one step, so that a killed run leaves whole packages only.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from palimpsest_train.debian import AptSources
 from palimpsest_train.errors import CorpusError
 from palimpsest_train.packages import plain_name
 
-ARCHIVE = re.compile(r"(?P<name>.+?)-(?P<version>\d[^-]*?)(?:-.*)?(?:\.whl|\.tar\.gz|\.zip)$")
-UNREACHABLE = re.compile(r"NewConnectionError|ConnectionError|Max retries|timed out|Temporary failure|SSLError", re.I)
+PYTHON_ARCHIVE = re.compile(r"(?P<name>.+?)-(?P<version>\d[^-]*?)(?:-.*)?(?:\.whl|\.tar\.gz|\.zip)$")
+NPM_ARCHIVE = re.compile(r".+?-(?P<version>\d[^/]*)\.tgz$")
+UNREACHABLE = re.compile(
+    r"NewConnectionError|ConnectionError|Max retries|timed out|Temporary failure|SSLError|ECONNREFUSED|ENOTFOUND"
+    r"|EAI_AGAIN|ETIMEDOUT|Could not (resolve|connect)",
+    re.IGNORECASE,
+)
 FULL = re.compile(r"No space left on device|ENOSPC", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """One package as it lies on the disk."""
+    """One package as it lies on the disk; the first archive holds the code."""
 
     name: str
     version: str
-    archive: Path
+    archives: tuple[Path, ...]
 
-    @property
-    def sha256(self) -> str:
-        """Of the archive, as hexadecimal."""
-        return hashlib.sha256(self.archive.read_bytes()).hexdigest()
+    def sha256(self) -> dict[str, str]:
+        """Of each archive, as hexadecimal, by file name."""
+        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in self.archives}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,52 +50,120 @@ class Fetch:
     missing: dict[str, str]
 
 
-def fetched(folder: Path) -> dict[str, Fetched]:
-    """The Python packages that already lie in the folder, by plain name; of several versions the last one written."""
+Client = Callable[[str, Path], list[str]]
+"""(package, folder to fetch it into) -> command line."""
+
+
+def fetch(registry: str, names: Iterable[str], folder: Path, versions: Mapping[str, str] | None = None) -> Fetch:
+    """Fetch each package of a registry ("pypi", "npm", "debian") that is not under `folder` yet, without dependencies.
+
+    versions: pins, by package. Raises CorpusError where nothing can be reached, the client is not installed or the disk
+    is full; what has been fetched stays for the next run.
+    """
+    versions = versions or {}
+    place, there = _PLACES[registry], _THERE[registry]
+    folder = folder / place
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = [plain_name(name) if registry == "pypi" else name for name in names]
+    have = there(folder)
+    missing: dict[str, str] = {}
+    client: Client | None = None
+    for name in wanted:
+        version = versions.get(name)
+        if name in have and (version is None or have[name].version == version):
+            continue
+        client = client or _client(registry, folder)
+        if reason := _fetch_one(registry, client, _pinned(registry, name, version), name, folder):
+            missing[name] = reason
+    have = there(folder)
+    return Fetch({n: have[n] for n in wanted if n in have and n not in missing}, missing)
+
+
+def _pinned(registry: str, name: str, version: str | None) -> str:
+    return name if version is None else name + {"pypi": "==", "npm": "@", "debian": "="}[registry] + version
+
+
+def _client(registry: str, folder: Path) -> Client:
+    if registry == "debian":
+        return AptSources(folder / ".apt", _run).command
+    return {"pypi": _pip, "npm": _npm}[registry]
+
+
+def _pip(requirement: str, into: Path) -> list[str]:
+    options = ["-q", "--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "-d", str(into)]
+    return [sys.executable, "-m", "pip", "download", *options, requirement]
+
+
+def _npm(requirement: str, into: Path) -> list[str]:
+    return ["npm", "pack", "--silent", "--json", "--ignore-scripts", "--pack-destination", str(into), requirement]
+
+
+def _fetch_one(registry: str, client: Client, requirement: str, name: str, folder: Path) -> str | None:
+    """Fetch a package and move it to its place; returns why it is not to be had, or None."""
+    incoming = folder / ".incoming"
+    shutil.rmtree(incoming, ignore_errors=True)
+    incoming.mkdir()
+    said = _run(client(requirement, incoming), name, incoming)
+    if said is None and not any(incoming.iterdir()):
+        said = "nothing came"
+    if said is None and registry == "pypi":
+        for path in incoming.iterdir():
+            path.replace(folder / path.name)
+    elif said is None:
+        place = folder / name.replace("/", "+")
+        shutil.rmtree(place, ignore_errors=True)
+        incoming.replace(place)
+    shutil.rmtree(incoming, ignore_errors=True)
+    return None if said is None else "not to be had from the registry"
+
+
+def _run(command: list[str], name: str, where: Path) -> str | None:
+    """None if the command succeeded, else what it said. Raises CorpusError for what the next package would meet too."""
+    try:
+        done = subprocess.run(command, cwd=where, capture_output=True, text=True, timeout=900, check=False)
+    except FileNotFoundError as error:
+        raise CorpusError(f"{command[0]} is not installed, and {name} is fetched with it") from error
+    except subprocess.TimeoutExpired as error:
+        raise CorpusError(f"{name} was not fetched within 15 minutes; run again to go on from here") from error
+    if not done.returncode:
+        return None
+    said = done.stdout + done.stderr
+    if FULL.search(said):
+        raise CorpusError(f"the disk is full while {name} is fetched; make room and run again: what is there is kept")
+    if UNREACHABLE.search(said):
+        raise CorpusError(f"the registry of {name} does not answer; run again to go on from here")
+    return said
+
+
+def _python(folder: Path) -> dict[str, Fetched]:
+    """By plain name; of several versions the one written last."""
     found: dict[str, Fetched] = {}
-    archives = [path for path in folder.glob("*") if path.suffix in (".whl", ".gz", ".zip")]
+    archives = [path for path in folder.iterdir() if path.suffix in (".whl", ".gz", ".zip")]
     for archive in sorted(archives, key=lambda path: (path.stat().st_mtime, path.name)):
-        if match := ARCHIVE.match(archive.name):
+        if match := PYTHON_ARCHIVE.match(archive.name):
             name = plain_name(match["name"])
-            found[name] = Fetched(name, match["version"], archive)
+            found[name] = Fetched(name, match["version"], (archive,))
     return found
 
 
-def fetch_wheels(names: Iterable[str], folder: Path) -> Fetch:
-    """Download the wheel of each package that is not there yet, without dependencies, with pip.
-
-    Raises CorpusError where nothing can be reached or the disk is full; what has been fetched stays for the next run.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    wanted = [plain_name(name) for name in names]
-    there = fetched(folder)
-    missing: dict[str, str] = {}
-    for name in wanted:
-        if name not in there:
-            _run_pip(name, folder, missing)
-    there = fetched(folder)
-    return Fetch({name: there[name] for name in wanted if name in there}, missing)
+def _folders(folder: Path, suffixes: str, version: re.Pattern[str]) -> dict[str, Fetched]:
+    """By name, one folder each. The archive with the code, which is the first one the pattern knows, comes first."""
+    found: dict[str, Fetched] = {}
+    for place in folder.iterdir():
+        archives = sorted(path for path in place.glob("*") if re.search(suffixes, path.name))
+        archives.sort(key=lambda path: version.match(path.name) is None)
+        match = version.match(archives[0].name) if archives else None
+        if match and not place.name.startswith("."):
+            name = place.name.replace("+", "/")
+            found[name] = Fetched(name, match["version"], tuple(archives))
+    return found
 
 
-def _run_pip(name: str, folder: Path, missing: dict[str, str]) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "-q",
-        "--no-deps",
-        "--only-binary=:all:",
-        "-d",
-        str(folder),
-        name,
-    ]
-    said = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-    if said.returncode:
-        if FULL.search(said.stderr):
-            raise CorpusError(f"the disk is full: make room in {folder} and run again; what was fetched is kept")
-        if UNREACHABLE.search(said.stderr):
-            raise CorpusError(
-                f"{name} cannot be fetched: the package index does not answer; run again to go on from here"
-            )
-        missing[name] = "no wheel to be had"
+_PLACES = {"pypi": "wheels", "npm": "npm", "debian": "debian"}
+_THERE: dict[str, Callable[[Path], dict[str, Fetched]]] = {
+    "pypi": _python,
+    "npm": partial(_folders, suffixes=r"\.tgz$", version=NPM_ARCHIVE),
+    "debian": partial(
+        _folders, suffixes=r"\.(orig|debian)\.tar\.\w+$", version=re.compile(r"[^_]+_(?P<version>.+)\.orig\.tar\.\w+$")
+    ),
+}
