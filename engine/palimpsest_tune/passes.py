@@ -39,6 +39,10 @@ class Pass(Protocol):
         """A seeded source of batches: `batch(n)`."""
         ...
 
+    def parts(self, batch: Any) -> Sequence[Any]:
+        """A batch in equal parts that are small enough to be taken through the model one after the other."""
+        ...
+
     def losses(self, batch: Any, temperature: float | None) -> Losses:
         """(causal, diffusion) mean cross-entropy in nats a token. temperature: of the self-conditioning; None for none."""
         ...
@@ -66,6 +70,10 @@ class Packed:
     def rows(self, split: Split, seed: int) -> Rows:
         """Batches of rows as the trainer draws them."""
         return Rows(split.tokens, split.starts, self.tokenizer, self.shape, seed)
+
+    def parts(self, batch: Any) -> Sequence[Any]:
+        """The whole: these models are small."""
+        return [batch]
 
     def hidden(self, batch: dict[str, Tensor], soft: Tensor) -> Tensor:
         """Last hidden states of contexts and canvases, end to end."""
@@ -172,6 +180,10 @@ class Apart:
     def rows(self, split: Split, seed: int) -> Questions:
         """Batches of holes as the engine lays them out."""
         return Questions(self.checkpoint, split, seed)
+
+    def parts(self, batch: Sequence[Question]) -> Sequence[Sequence[Question]]:
+        """Row by row: what a large model keeps for one backward pass is much."""
+        return [[question] for question in batch]
 
     def losses(self, batch: Sequence[Question], temperature: float | None) -> Losses:
         """As in `Pass`; the mean over the rows."""

@@ -22,7 +22,7 @@ import torch
 from palimpsest_engine import __version__
 from palimpsest_engine.adapter import FORMAT, NOTE_FILE, WEIGHTS_FILE, digest, fingerprint, merge, read_adapter
 from palimpsest_engine.checkpoint import Checkpoint, weight_files
-from palimpsest_engine.errors import PalimpsestError
+from palimpsest_engine.errors import OutOfMemory, PalimpsestError
 from palimpsest_tune import lora
 from palimpsest_tune.code import Code
 from palimpsest_tune.measure import Measured, exact_lines, gain, held_out_losses, lines_of
@@ -87,6 +87,7 @@ class Tuning:
         held_out = self.at.rows(code.held_out, recipe.seed + 1)
         self.batches = [held_out.batch(4) for _ in range(max(2, recipe.held_out_rows // 4))]
         self.cases = lines_of(code.held_out.sources, recipe.lines, recipe.seed)
+        self.draws = torch.Generator().manual_seed(recipe.seed)
         self.step, self.seconds = 0, 0.0
 
     def measure(self) -> Measured:
@@ -108,7 +109,6 @@ class Tuning:
         tuned = lora.wrapped(self.model, recipe.rank, recipe.seed)
         matrices = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         optimiser = torch.optim.AdamW(matrices, lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
-        draws = torch.Generator().manual_seed(recipe.seed)
         with ExitStack() as undo:
             undo.callback(tuned.unload)
             undo.callback(lora.save, tuned, folder, self.checkpoint.spec.name)
@@ -116,14 +116,12 @@ class Tuning:
                 undo.enter_context(lora.shared(self.model))
             begun = time.perf_counter()
             while (share := self.share()) < 1.0:
-                batch, draw = self.rows.batch(recipe.rows), torch.rand(2, generator=draws).tolist()
-                causal, diffusion = self.at.losses(batch, 0.5 + 0.5 * draw[1] if draw[0] < SELF_CONDITIONING else None)
-                if not math.isfinite(float(causal.detach() + diffusion.detach())):
+                causal, diffusion = self.backward()
+                if not math.isfinite(causal + diffusion):
                     raise PalimpsestError(
                         f"The losses were no numbers any more at step {self.step + 1}; nothing is written. "
                         f"Try a smaller --learning-rate than {recipe.learning_rate}."
                     )
-                torch.autograd.backward(causal + DIFFUSION_WEIGHT * diffusion)
                 torch.nn.utils.clip_grad_norm_(matrices, 1.0)
                 for group in optimiser.param_groups:
                     group["lr"] = recipe.learning_rate * min((self.step + 1) / WARMUP, 1.0, (1.0 - share) / COOLDOWN)
@@ -131,9 +129,27 @@ class Tuning:
                 optimiser.zero_grad(set_to_none=True)
                 self.step += 1
                 self.seconds = time.perf_counter() - begun
-                yield Progress(
-                    self.step, self.seconds, min(1.0, self.share()), float(causal.detach()), float(diffusion.detach())
-                )
+                yield Progress(self.step, self.seconds, min(1.0, self.share()), causal, diffusion)
+
+    def backward(self) -> tuple[float, float]:
+        """Gradients of the next batch, half of the time with self-conditioning; its (causal, diffusion) loss.
+
+        Raises OutOfMemory.
+        """
+        draw = torch.rand(2, generator=self.draws).tolist()
+        temperature = 0.5 + 0.5 * draw[1] if draw[0] < SELF_CONDITIONING else None
+        parts = self.at.parts(self.rows.batch(self.recipe.rows))
+        sums = [0.0, 0.0]
+        try:
+            for part in parts:
+                causal, diffusion = self.at.losses(part, temperature)
+                torch.autograd.backward((causal + DIFFUSION_WEIGHT * diffusion) / len(parts))
+                sums = [sums[0] + float(causal.detach()), sums[1] + float(diffusion.detach())]
+        except torch.OutOfMemoryError as error:
+            raise OutOfMemory(
+                f"{self.checkpoint.device} ran out of memory in training; nothing is written. Try a smaller --rows or --rank."
+            ) from error
+        return sums[0] / len(parts), sums[1] / len(parts)
 
     def share(self) -> float:
         """How much of the run is done, from 0; past 1 it is over."""

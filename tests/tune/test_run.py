@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from palimpsest_engine import EngineSettings, PalimpsestError
+from palimpsest_engine import EngineSettings, OutOfMemory, PalimpsestError
 from palimpsest_engine.adapter import CONFIG_FILE, NOTE_FILE, WEIGHTS_FILE
 from palimpsest_engine.checkpoint import load
 from palimpsest_tune import lora, run
@@ -118,6 +118,20 @@ def test_losses_that_are_no_numbers_end_it(folder, tmp_path):
     with pytest.raises(PalimpsestError, match="--learning-rate"):
         list(tuning.train(tmp_path))
     assert all(torch.equal(parameter, before[name]) for name, parameter in checkpoint.model.named_parameters())
+
+
+def test_memory_that_runs_out_is_a_sentence(checkpoint, tmp_path):
+    tuning = Tuning(
+        checkpoint, prepared(SOURCES, checkpoint.tokenizer, 0, "here"), replace(RECIPE, lines=0, held_out_rows=8)
+    )
+
+    def greedy(batch, temperature):
+        raise torch.OutOfMemoryError("tried to allocate")
+
+    tuning.at.losses = greedy
+    with pytest.raises(OutOfMemory, match="--rows") as caught:
+        next(tuning.train(tmp_path))
+    assert "\n" not in str(caught.value)
 
 
 def test_a_mixture_of_experts_learns_through_the_class(tmp_path):

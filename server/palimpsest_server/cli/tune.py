@@ -49,7 +49,13 @@ def _languages(ctx: click.Context, param: click.Parameter, value: tuple[str, ...
 @click.option(
     "--learning-rate", type=click.FloatRange(0, 1, min_open=True), default=2e-3, show_default=True, metavar="X"
 )
-@engines.seed_option
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Which files are held out, the order, the noise.",
+)
 @click.option(
     "--lines",
     type=click.IntRange(0, 10_000),
