@@ -61,8 +61,8 @@ def documents(corpus: Path) -> list[Document]:
 
 def problems(documents: Sequence[Document], count: int, seed: int, kinds: Sequence[str] = KINDS) -> Iterator[Problem]:
     """Seeded holes, the kinds by turns, each package as likely as any other: spans of 1 to 6 words or signs within a line,
-    rests of lines, whole lines without their indentation, and 2 to 5 whole lines. None twice, none is blank, none lies in
-    a comment line.
+    rests of lines, whole lines without their indentation, and 2 to 5 whole lines. None twice, none is blank, none is a
+    comment.
 
     Raises DataError if the documents do not have that many.
     """
@@ -79,7 +79,11 @@ def problems(documents: Sequence[Document], count: int, seed: int, kinds: Sequen
         document = rng.choice(rng.choice(shelves))
         kind = kinds[len(seen) % len(kinds)]
         hole = _hole(document.text, kind, rng)
-        if hole is None or (key := (document.package, document.path, *hole)) in seen:
+        if (
+            hole is None
+            or document.text.startswith(("#", "//"), hole[0])
+            or (key := (document.package, document.path, *hole)) in seen
+        ):
             continue
         seen.add(key)
         yield cut(document, *hole, kind)

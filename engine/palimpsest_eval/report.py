@@ -77,9 +77,9 @@ COST: dict[str, Column] = {
     "p95 ms": lambda rows: milliseconds(rows, 95),
 }
 REPAIR: dict[str, Column] = {
-    "repair ran %": lambda rows: percent(row.repair_ms > 0 for row in rows),
+    "gate refused all %": lambda rows: percent(row.repair_ms > 0 for row in rows),
     "mended %": lambda rows: percent(row.treatment == "repaired" for row in rows),
-    "its p50 ms": lambda rows: f"{percentile([row.repair_ms for row in rows if row.repair_ms > 0], 50):.0f}",
+    "repair p50 ms": lambda rows: f"{percentile([row.repair_ms for row in rows if row.repair_ms > 0], 50):.0f}",
 }
 
 
@@ -130,7 +130,7 @@ def main_table(table: Table) -> str:
 def by_kind(table: Table) -> str:
     """What counts, for each kind of hole; nothing if there is one kind only."""
     kinds = list(dict.fromkeys(row.kind for rows in table.systems.values() for row in rows))
-    if len(kinds) < 2:
+    if len(kinds) < 2 or table.results[0].settings["experiment"] == "sweep":
         return ""
     lines = [
         [label, *(shown(table.right(row) for row in rows if row.kind == kind) for kind in kinds)]
@@ -141,14 +141,15 @@ def by_kind(table: Table) -> str:
 
 
 def gap(table: Table) -> str:
-    """What it costs not to know the length, in a sentence."""
+    """What it costs not to know the length, in a sentence for each way of knowing it."""
     said = []
     for label in table.systems:
-        oracle = label.replace("chosen length", "oracle length")
-        if label != oracle and oracle in table.systems:
-            known, unknown = ([bool(table.right(row)) for row in table.systems[each]] for each in (oracle, label))
-            points = 100 * (sum(known) / len(known) - sum(unknown) / len(unknown))
-            said.append(f"Known over unknown length: {points:+.1f} points ({label}).")
+        kind, _, rest = label.partition("chosen length")
+        for oracle in table.systems:
+            if not kind and label != oracle and oracle.startswith("oracle length") and oracle.endswith(rest):
+                known, unknown = ([bool(table.right(row)) for row in table.systems[each]] for each in (oracle, label))
+                points = 100 * (sum(known) / len(known) - sum(unknown) / len(unknown))
+                said.append(f"{oracle[0].upper()}{oracle[1:]} over {label}: {points:+.1f} points.")
     return " ".join(said)
 
 
@@ -192,7 +193,9 @@ def title(settings: dict[str, Any]) -> str:
     """A heading: the problems, and what was tried on them."""
     name = str(settings["data"]["name"]).removesuffix(".gz").removesuffix(".jsonl")
     what = {"systems": "", "repairs": ": repair at equal wall clock", "sweep": ": sampling settings"}
-    return f"{name}, {settings['problems']} problems{what[settings['experiment']]}"
+    seeds = settings["seeds"]
+    noise = "" if seeds == [0] else f", seed {seeds[0]}" if len(seeds) == 1 else f", {len(seeds)} seeds"
+    return f"{name}, {settings['problems']} problems{noise}{what[settings['experiment']]}"
 
 
 def provenance(results: Results) -> str:

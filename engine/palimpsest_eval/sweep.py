@@ -34,9 +34,9 @@ def varied(checkpoint: Checkpoint, point: dict[str, str]) -> System:
     for key, value in point.items():
         try:
             if key == "candidates":
-                candidates = int(value)
+                candidates = _positive(value)
             elif key in SAMPLING:
-                number = type(getattr(spec.sampling, key))(value)
+                number = _positive(value) if key == "max_steps" else type(getattr(spec.sampling, key))(value)
                 spec = replace(spec, sampling=replace(spec.sampling, **{key: number}))
             else:
                 spec = replace(spec, **{key: _parsed(spec, key, value)})
@@ -50,7 +50,14 @@ def _parsed(spec: Spec, key: str, value: str) -> Any:
     """`prune=none` or `prune=3:2+5:1` (after step 3 two rows go on, after step 5 one); `hole_sizes=4+8`; numbers."""
     if key == "prune":
         pairs = [] if value == "none" else [pair.split(":") for pair in value.split("+")]
-        return tuple((int(step), int(rows)) for step, rows in pairs)
+        return tuple((_positive(step), _positive(rows)) for step, rows in pairs)
     if key == "hole_sizes":
-        return tuple(sorted(int(size) for size in value.split("+")))
+        return tuple(sorted(_positive(size) for size in value.split("+")))
     return type(getattr(spec, key))(value)
+
+
+def _positive(value: str) -> int:
+    number = int(value)
+    if number < 1:
+        raise ValueError(f"{number} is not positive")
+    return number

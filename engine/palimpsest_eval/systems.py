@@ -103,10 +103,11 @@ class Filled:
 
 @dataclass(frozen=True, slots=True)
 class OracleLength:
-    """The engine, told how many tokens the middle has; it may then put no filler there."""
+    """The engine, told how many tokens the middle has; it may then put no filler there. candidates: as in a request."""
 
     name: str
     checkpoint: Checkpoint
+    candidates: int = 1
     as_users: bool = True
 
     def fill(self, problem: Problem, seed: int) -> Answer:
@@ -116,7 +117,7 @@ class OracleLength:
         filler.banned = filler.all_banned
         healed = OneCanvas(filler, problem.request(seed), lambda: False).layout.healed
         size = max(1, len(filler.tokens.encode(healed + problem.truth)))
-        return Filled(self.name, filler, (size,), as_users=self.as_users).fill(problem, seed)
+        return Filled(self.name, filler, (size,), self.candidates, self.as_users).fill(problem, seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +171,11 @@ def systems(
             case "chosen":
                 made.append(Filled("chosen length", Filler(checkpoint), as_users=as_users))
             case "oracle":
-                made.append(OracleLength("oracle length", checkpoint, as_users))
+                rows = len(checkpoint.spec.hole_sizes)  # as many as are tried where the length is not known
+                made += [
+                    OracleLength("oracle length", checkpoint, as_users=as_users),
+                    OracleLength(f"oracle length, best of {rows}", checkpoint, max(1, rows - 1), as_users),
+                ]
             case "fixed":
                 made += [
                     Filled(f"fixed length {size}", Filler(checkpoint), (size,), as_users=as_users)

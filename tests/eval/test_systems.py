@@ -1,0 +1,161 @@
+"""What is tested is what users get; and the same problem with the same seed gives the same answer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from palimpsest_engine import EngineSettings
+from palimpsest_engine.checkpoint import Checkpoint, load
+from palimpsest_engine.errors import DataError
+from palimpsest_engine.fill import Filler
+from palimpsest_engine.request import Fill
+from palimpsest_eval.measures import measured, parses, similarity
+from palimpsest_eval.problems import Problem
+from palimpsest_eval.sweep import grid, varied
+from palimpsest_eval.systems import CEILING, FLOORS, Filled, bounds, systems
+
+ALL = ("chosen", "oracle", "fixed", "left-to-right", "left-to-right-ungated")
+
+
+def test_the_chosen_length_is_the_engine_itself(checkpoint: Checkpoint, problems: list[Problem]) -> None:
+    (system,) = systems(["chosen"], checkpoint)
+    engine = Filler(checkpoint)
+    for seed, problem in enumerate(problems):
+        *_, fill = engine.fill(problem.request(seed))
+        assert isinstance(fill, Fill)
+        answer = system.fill(problem, seed)
+        assert (answer.text, answer.nfe, answer.treatment) == (fill.texts[0], fill.nfe, fill.treatment)
+
+
+def test_every_system_repeats_itself_whatever_was_filled_before(
+    checkpoint: Checkpoint, problems: list[Problem]
+) -> None:
+    tested = systems(ALL, checkpoint)
+    assert [system.name for system in tested] == [
+        "chosen length",
+        "oracle length",
+        "oracle length, best of 2",
+        "fixed length 4",
+        "fixed length 8",
+        "left to right",
+        "left to right, no gate",
+    ]
+    for system in tested:
+        first = [replace(system.fill(problem, 3), ms=0, repair_ms=0) for problem in problems]
+        again = [replace(system.fill(problem, 3), ms=0, repair_ms=0) for problem in reversed(problems)]
+        assert first == again[::-1]
+        assert all("\n" not in answer.text for answer in first)
+
+
+def test_the_oracle_knows_the_tokens_and_uses_no_filler(checkpoint: Checkpoint, problems: list[Problem]) -> None:
+    (oracle, best) = systems(["oracle"], checkpoint, as_users=False)
+    tokens = Filler(checkpoint).tokens
+    for problem in problems:
+        healed = "\n"
+        wanted = len(tokens.encode(healed + (problem.truth or "")))
+        (written,) = oracle.fill(problem, 0).candidates
+        assert 0 < len(tokens.encode(healed + written)) <= 2 * wanted + 8  # what was written may be encoded otherwise
+        assert 1 <= len(best.fill(problem, 0).candidates) <= 2
+
+
+def test_without_the_gate_is_what_the_gate_was_shown(checkpoint: Checkpoint, problems: list[Problem]) -> None:
+    gated, ungated = systems(["left-to-right", "left-to-right-ungated"], checkpoint)
+    for problem in problems:
+        one, other = gated.fill(problem, 0), ungated.fill(problem, 0)
+        assert other.text == one.candidates[0]
+        assert one.text in ("", other.text) or one.treatment == "cut"
+
+
+def test_a_control_goes_left_to_right_only(control: Path, problems: list[Problem]) -> None:
+    loaded = load(EngineSettings(str(control), device="cpu", dtype="float32", threads=1))
+    (system,) = systems(["left-to-right"], loaded)
+    assert system.fill(problems[0], 0).nfe > 0
+
+
+def test_ways_of_repair_have_the_time_they_are_given(checkpoint: Checkpoint, problems: list[Problem]) -> None:
+    tested = systems(["repairs"], checkpoint, repair_ms=5.0)
+    assert [system.name for system in tested] == [
+        "repair: parser",
+        "repair: confidence",
+        "repair: random",
+        "repair: resample",
+        "repair: none",
+    ]
+    for system in tested:
+        assert isinstance(system, Filled)
+        assert system.filler.repair_ms == 5.0
+        for problem in problems[:2]:
+            assert system.fill(problem, 0).repair_ms < (1.0 if system.name.endswith("none") else 60_000)
+
+
+def test_floors_and_ceiling(problems: list[Problem]) -> None:
+    empty, stop, above = (floor.fill(problems[2], 0).text for floor in FLOORS)
+    assert (empty, stop, above) == ("", "    pass", "    c = 2")
+    assert CEILING.fill(problems[2], 0).text == "    d = a + b"
+    assert [system.name for system in bounds(known=False)] == ["empty", "pass", "line above"]
+    inside = Problem("x", "a = 1\n\nb = ", "\n", "2")
+    assert [floor.fill(inside, 0).text for floor in FLOORS] == ["", "pass", "a = 1"]
+    assert [floor.fill(Problem("x", "", "\n", "  2"), 0).text for floor in FLOORS] == ["", "  pass", "  "]
+
+
+def test_measures(problems: list[Problem], sandbox) -> None:
+    rows = {
+        system.name: measured(system.name, problems[0], 0, system.fill(problems[0], 0), sandbox)
+        for system in (*FLOORS, CEILING)
+    }
+    assert {name: row.passed for name, row in rows.items()} == {
+        "empty": False,
+        "pass": False,
+        "line above": False,
+        "truth": True,
+    }
+    assert rows["empty"].outcome == "NameError"
+    assert (rows["truth"].exact, rows["truth"].similarity, rows["truth"].parses) == (True, 1.0, True)
+    assert (rows["empty"].parses, rows["empty"].raw, rows["pass"].raw_parse) == (None, 0, 1)
+    untested = measured("x", Problem("x", "a", "", None), 0, FLOORS[1].fill(problems[0], 0), sandbox)
+    assert (untested.passed, untested.exact, untested.similarity) == (None, None, None)
+
+
+def test_similarity_and_parsing() -> None:
+    assert similarity(" abcd\n", "abcd") == 1.0
+    assert similarity("abcd", "wxyz") == 0.0
+    assert similarity("abxx", "abyy") == 0.5
+    problem = Problem("x", "x = ", "\n", "1")
+    assert [parses(problem, text) for text in ("1", "(", "")] == [True, False, False]
+    assert parses(replace(problem, language=None), "1") is None
+
+
+def test_a_grid_is_every_combination() -> None:
+    assert grid(["max_steps=4,8", "pins=2"]) == [{"max_steps": "4", "pins": "2"}, {"max_steps": "8", "pins": "2"}]
+    assert grid([]) == [{}]
+    for wrong in ("steps=4", "max_steps", "max_steps=", "max_steps=4,"):
+        with pytest.raises(DataError, match="KEY=VALUE"):
+            grid([wrong])
+
+
+def test_settings_of_a_sweep_reach_the_engine(checkpoint: Checkpoint, problems: list[Problem]) -> None:
+    point = {
+        "max_steps": "1",
+        "t_max": "0.9",
+        "pins": "3",
+        "prune": "1:1+2:1",
+        "hole_sizes": "8+2",
+        "length_power": "0",
+    }
+    system = varied(checkpoint, point)
+    assert isinstance(system, Filled)
+    spec = system.filler.spec
+    assert (spec.sampling.max_steps, spec.sampling.t_max, spec.pins, spec.length_power) == (1, 0.9, 3, 0.0)
+    assert (spec.prune, spec.hole_sizes) == (((1, 1), (2, 1)), (2, 8))
+    assert system.name.startswith("max_steps 1, t_max 0.9")
+    system.fill(problems[0], 0)
+    assert checkpoint.spec.sampling.max_steps == 2
+    assert varied(checkpoint, {"prune": "none", "candidates": "3"}).fill(problems[0], 0).candidates
+    assert varied(checkpoint, {}).name == "as it is"
+    with pytest.raises(DataError, match="max_steps cannot be x"):
+        varied(checkpoint, {"max_steps": "x"})
+    with pytest.raises(DataError, match="prune cannot be 3"):
+        varied(checkpoint, {"prune": "3"})
