@@ -161,12 +161,13 @@ def take_library(builder: Builder, out: TextIO, group: Group) -> None:
 
 
 def fetch_groups(groups: Iterable[Group], folder: Path, versions: Mapping[str, Mapping[str, str]]) -> dict[str, Fetch]:
-    """Fetch every group's packages; a held-out package that is not to be had is an error, another one is left out."""
+    """Fetch every group's packages; one that is not to be had is left out; a held-out one of a default group is an error."""
     found: dict[str, Fetch] = {}
     for group in groups:
         names = (*group.held_out, *group.packages)
         found[group.name] = fetch(group.registry, names, folder, versions.get(group.name))
-        if lost := [name for name in group.held_out if name in found[group.name].missing]:
+        lost = [name for name in group.held_out if name in found[group.name].missing]
+        if lost and group.default:
             raise CorpusError(
                 f"the held-out package {lost[0]} cannot be fetched, and without it nothing can be compared"
             )
