@@ -118,8 +118,10 @@ class Verdict:
     """The syntax gate's judgement of a spliced document against the snapshot it came from.
 
     valid: no ERROR or MISSING node in the whole spliced document. no worse: it had defects before and has no more
-    now. worse: new defects. not checked: no grammar, or over the time budget; `reason` says which.
-    bad: spans (code points of the *spliced* document) to renoise; empty unless worse.
+    now, or it waits for the body of a header. worse: new defects. not checked: no grammar, or over the time budget;
+    `reason` says which.
+    bad: spans (code points of the *spliced* document) to renoise; in every "worse" one, and where a better fill could
+    make a "no worse" one valid.
     """
 
     status: VerdictStatus

@@ -19,6 +19,12 @@ mend what its hole broke and still bring a defect of its own. Rule 3 catches a f
 surroundings without adding a node. The exception keeps a bracket left open far above from blocking every
 statement below it.
 
+tree-sitter's Python takes more than Python does: headers without a body, lines indented for no reason. So a
+Python document without a defect is also shown to Python's own parser, if the snapshot passes that too or
+fails it at a hole (else it is no Python of this version, and nothing follows from what the parser says).
+Where it fails with the fill, the document is *worse*; but *no worse* if it failed so before, or if all that is
+missing is the body of the header that the fill ends with, for that is how one writes from top to bottom.
+
 Documents are compared as cold parses. An incremental parse is trusted only when it finds no defect, for
 what error recovery makes of broken text depends on which nodes of the old tree it happens to reuse.
 """
@@ -34,6 +40,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from palimpsest_engine.errors import GrammarMissing
 from palimpsest_engine.grammars import language_of, languages, load
+from palimpsest_engine.python_syntax import PythonError, error_of, with_body
 from palimpsest_engine.request import FillRequest, Span, Verdict
 
 if TYPE_CHECKING:
@@ -121,7 +128,8 @@ class SyntaxGate:
         `bad` of a "worse" verdict holds at least one span; each lies inside a fill and is empty only if the
         fill is. They are the defects in the fills (one character for a MISSING token); if there are none, the
         tokens in the fills that an ERROR node reaching beyond them made no sense of; failing that, the last
-        line of every fill. ValueError unless there is one text a hole.
+        line of every fill. A "no worse" verdict has some where another fill could make the document valid: a
+        header without its body, an indented block without its header. ValueError unless there is one text a hole.
         """
         self._deadline = time.perf_counter() + self._budget
         return self._judge(texts)
@@ -153,10 +161,10 @@ class SyntaxGate:
         try:
             document = self._splice(texts)
             if not self._reparse(document).root_node.has_error:
-                return Verdict("valid")
+                return self._judge_python(document)
             root = self._parse(document.data).root_node
             if not root.has_error:
-                return Verdict("valid")
+                return self._judge_python(document)
             damage = self._measure(root, document)
             if not damage.exceeds(self._baseline) or self._stands_alone(document):
                 return Verdict("no worse")
@@ -164,10 +172,47 @@ class SyntaxGate:
             return Verdict("not checked", str(error))
         except _OverBudgetError:
             return Verdict("not checked", f"parsing the {self._grammar} took over {self._budget * 1000:g} ms")
-        places = self._places(damage, document)
+        return self._worse(document, self._places(damage, document))
+
+    def _worse(self, document: _Document, places: list[tuple[int, int, int]]) -> Verdict:
         line = document.data.count(b"\n", 0, places[0][1]) + 1
         bad = tuple(_code_points(document, *place) for place in places)
         return Verdict("worse", f"syntax error near line {line}", bad)
+
+    # What only Python's own parser sees
+
+    def _judge_python(self, document: _Document) -> Verdict:
+        """The verdict on a document that tree-sitter finds no defect in."""
+        error = error_of(document.data.decode("utf-8")) if self._grammar == "python" else None
+        if error is None:
+            return Verdict("valid")
+        before = self._python_before
+        lines = [_lines_of(document, i) for i in range(len(document.ranges))]
+        if before is not None and not self._at_hole(before):
+            return Verdict("valid")
+        said = f"line {error.line}: {error.message}"
+        tails = [self._tail(document, i) for i, (start, end) in enumerate(document.ranges) if start < end]
+        bad = tuple(_code_points(document, *place) for place in tails)
+        source = document.data.decode("utf-8")
+        if error.body_missing and any(error_of(with_body(source, last)) is None for _, last in lines):
+            return Verdict("no worse", said, bad)
+        moved = document.data.count(b"\n") - self._snapshot[0].data.count(b"\n")
+        if before is not None and (before.message, before.line + moved) == (error.message, error.line):
+            # An indented block that wants its header can be mended here; a `try` that is still being written cannot.
+            return Verdict("no worse", said, bad if error.message == "unexpected indent" else ())
+        at = [place for place in tails if lines[place[0]][0] <= error.line <= lines[place[0]][1] + 1]
+        return self._worse(document, at or tails or [(0, *document.ranges[0])])
+
+    @cached_property
+    def _python_before(self) -> PythonError | None:
+        """What Python's parser says of the snapshot."""
+        return error_of(self._snapshot[0].data.decode("utf-8"))
+
+    def _at_hole(self, error: PythonError) -> bool:
+        """The snapshot's error is at a hole: but for that it may well be Python of the version that runs here."""
+        document, _ = self._snapshot
+        spans = [_lines_of(document, i) for i in range(len(document.ranges))]
+        return any(first <= error.line <= _next_line(document, last) for first, last in spans)
 
     # Parsing and measuring: bytes of UTF-8 from here on
 
@@ -322,6 +367,19 @@ def _advance(point: tuple[int, int], data: bytes) -> tuple[int, int]:
     """The row and byte column where `data` ends that starts at `point`."""
     rows = data.count(b"\n")
     return (point[0] + rows, len(data) - data.rfind(b"\n") - 1) if rows else (point[0], point[1] + len(data))
+
+
+def _lines_of(document: _Document, i: int) -> _Range:
+    """First and last line of fill `i`, from 1 on, blank ends aside."""
+    start, end = document.ranges[i]
+    first = document.data.count(b"\n", 0, start) + 1
+    return first, first + document.data[start:end].rstrip().count(b"\n")
+
+
+def _next_line(document: _Document, line: int) -> int:
+    """The first line after this one that is not blank, from 1 on; the last one where there is none."""
+    lines = document.data.split(b"\n")
+    return next((n for n in range(line + 1, len(lines) + 1) if lines[n - 1].strip()), len(lines))
 
 
 def _clip(ranges: Iterable[_Range], to: _Range) -> list[_Range]:

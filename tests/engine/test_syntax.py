@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tree_sitter import Node, Parser
 
 from palimpsest_engine.grammars import languages, load
+from palimpsest_engine.python_syntax import LONGEST, PythonError, error_of, with_body
 from palimpsest_engine.request import FillRequest, Span
 from palimpsest_engine.syntax import SyntaxGate
 
@@ -80,7 +81,8 @@ def check_promises(gate: SyntaxGate, text: str, holes: tuple[Span, ...], fills: 
     """What holds for every verdict and every cut."""
     verdict = gate.judge(fills)
     assert verdict.status != "not checked"
-    assert (verdict.status == "worse") == bool(verdict.bad) == bool(verdict.reason)
+    assert verdict.status == "no worse" or (verdict.status == "worse") == bool(verdict.bad) == bool(verdict.reason)
+    assert verdict.reason or not verdict.bad
     spans = filled(holes, fills)
     for bad in verdict.bad:
         home = [span for span in spans if span.start <= bad.start and bad.end <= span.end]
@@ -187,6 +189,11 @@ def has_error(text: str, language: str) -> bool:
     return Parser(load(language)).parse(text.encode("utf-8", "replace")).root_node.has_error
 
 
+def is_clean(text: str, language: str) -> bool:
+    """To tree-sitter, and Python to Python's own parser, too."""
+    return not has_error(text, language) and (language != "python" or error_of(text) is None)
+
+
 FRAGMENT = st.sampled_from(
     [
         *[
@@ -251,7 +258,9 @@ def test_the_promises_hold_for_any_text(example):
     check_promises(gate, text, holes, fills)
     own = tuple(text[hole.start : hole.end] for hole in holes)
     assert gate.judge(own).status in ("valid", "no worse")
-    assert (gate.judge(fills).status == "valid") == (not has_error(splice(text, holes, fills), language))
+    verdict, broken = gate.judge(fills), has_error(splice(text, holes, fills), language)
+    assert verdict.status != "valid" or not broken
+    assert verdict.status == "valid" or broken or language == "python"
 
 
 @given(edited())
@@ -268,9 +277,11 @@ def test_a_verdict_does_not_depend_on_what_was_judged_before(example):
 @settings(max_examples=200, deadline=None, derandomize=True)
 def test_a_clean_document_stays_clean(example):
     language, text, holes, fills = example
-    if not has_error(text, language):
+    if is_clean(text, language):
         status = SyntaxGate(text, holes, language, PATIENCE).judge(fills).status
-        assert status == ("worse" if has_error(splice(text, holes, fills), language) else "valid")
+        spliced = splice(text, holes, fills)
+        assert (status == "valid") == is_clean(spliced, language)
+        assert status in ("valid", "worse") or not has_error(spliced, language)
 
 
 @pytest.mark.parametrize(
@@ -372,3 +383,34 @@ def test_wrong_holes_are_refused(holes):
 def test_one_text_a_hole():
     with pytest.raises(ValueError, match="1 holes, but 2 texts"):
         SyntaxGate("x = 1", (Span(0, 0),), "python").judge(("", ""))
+
+
+@given(st.text(st.sampled_from("ab:=()\n\t \\\"'0é\x00#@"), max_size=60))
+@settings(max_examples=300, deadline=None, derandomize=True)
+def test_pythons_parser_never_raises(text):
+    assert error_of(text) is None or error_of(text).line >= 1
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("x = 1\n", None),
+        ("x =\n", PythonError(1, "invalid syntax")),
+        ("'\\d'\n", None),
+        ("(" * 5000 + ")" * 5000, None),
+        ("x =\n" + "#" * LONGEST, None),
+    ],
+)
+def test_what_pythons_parser_says(source, says):
+    said = error_of(source)
+    assert said == says or (said is not None and source.startswith("(("))
+
+
+@pytest.mark.parametrize("header", ["if x:", "try:", "for x in y:", "class A:", "    else:", "\ttry:"])
+def test_a_body_is_all_that_a_header_lacks(header):
+    indent = header[: len(header) - len(header.lstrip())]
+    before = f"if y:\n{indent}pass\n" if indent else ""
+    before += f"{indent}if z:\n{indent}  pass\n" if "else" in header else ""
+    source = f"{before}{header}\n"
+    assert error_of(source).body_missing
+    assert error_of(with_body(source, source.count("\n"))) is None
