@@ -121,8 +121,7 @@ def fused_canvas_attention(q: Tensor, k: Tensor, v: Tensor, visible: Tensor, can
 
     allowed = F.pad(visible, (0, canvas), value=True).view(b * count, 1, 1, -1)
     rows = q.view(b, h, count, canvas, d).transpose(1, 2).flatten(0, 1)
-    mask = allowed.expand(-1, h, canvas, -1)
-    out = F.scaled_dot_product_attention(rows, beside(k), beside(v), attn_mask=mask, scale=1.0)
+    out = F.scaled_dot_product_attention(rows, beside(k), beside(v), attn_mask=allowed, scale=1.0)
     return out.view(b, count, h, canvas, d).transpose(1, 2).reshape(b, h, n, d)
 
 

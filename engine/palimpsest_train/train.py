@@ -133,7 +133,13 @@ class Run:
         ):
             lap = Lap(self)
             for batch in source:
-                lap.add(self.advance(tensors(batch, self.device)))
+                try:
+                    lap.add(self.advance(tensors(batch, self.device)))
+                except torch.OutOfMemoryError as error:
+                    raise TrainingError(
+                        f"A step of {recipe.rows} rows does not fit the GPU's memory; resume with fewer, as in --set rows="
+                        f"{max(1, recipe.rows // 2)}."
+                    ) from error
                 if time.perf_counter() - self.opened > 60 * minutes:
                     stop.set()
                 last = self.step == end or stop.is_set()
