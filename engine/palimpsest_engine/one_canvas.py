@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from itertools import count
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from palimpsest_engine.cache import encode
 from palimpsest_engine.canvas import pieces
-from palimpsest_engine.denoise import Canvas, Step, denoise, head
+from palimpsest_engine.denoise import Canvas, denoise, head
 from palimpsest_engine.errors import FillCancelled
 from palimpsest_engine.layout import Layout, lay_out
 from palimpsest_engine.left_to_right import middle_of, write
@@ -54,8 +55,9 @@ class OneCanvas:
         self.check_cancelled()
         encoded = self.cache.encode(self.layout.context)
         sizes, blocks = self.sizes()
-        if more := self.request.candidates - 1:
-            sizes = sorted(sizes * (2 + more // len(sizes)))  # every size more than once, each with noise of its own
+        more = self.request.candidates - 1
+        tries = self.spec.tries if self.request.strength == 1.0 else 1
+        sizes = sorted(sizes * max(tries, 2 + more // len(sizes) if more else 1))
         layout = self.layout
         if self.filler.left_to_right:
             blocks, attempts = 0, 1
@@ -81,7 +83,8 @@ class OneCanvas:
         request, spec, count = self.request, self.spec, len(self.request.holes)
         room = spec.canvas - sum(map(len, self.layout.between))
         present = len(self.tokens.encode(request.text[request.holes[0].start : request.holes[0].end]))
-        wanted = sorted(request.sizes or spec.hole_sizes)
+        within_line = spec.line_sizes if request.max_lines == 1 else ()
+        wanted = sorted(request.sizes or within_line or spec.hole_sizes)
         if count == 1 and request.strength < 1.0:
             wanted = [present + min(spec.hole_sizes)]  # what stands there decides; the surplus is for growing
         elif count == 1 and not request.sizes and present > wanted[-1]:
@@ -121,36 +124,45 @@ class OneCanvas:
 
     def steps(
         self, canvas: Canvas, spans: Sequence[tuple[range, ...]], limit: int
-    ) -> Generator[Draft, None, tuple[Step, list[int]]]:
-        """Denoise, showing the most certain row after each step and dropping the least certain sizes on the way; the last
-        step is returned, and which rows of the canvas its rows are."""
+    ) -> Generator[Draft, None, list[Row]]:
+        """Denoise, showing the most certain row after each step; a row that has finished costs no further pass, and the
+        least certain are dropped on the way where the checkpoint says so. What is left, in the order of the canvas."""
         self.check_cancelled()
         sampling = replace(self.spec.sampling, max_steps=limit)
         work = denoise(self.model, self.cache.cache.branch(len(spans)), canvas, sampling, self.generator)
-        alive = list(range(len(spans)))
+        rows, alive, best = dict[int, Row](), list(range(len(spans))), (torch.inf, Draft(0, (), 0.0))
         step = next(work)
         while True:
             self.nfe += 1
-            uncertainty = step.entropy.sum(-1) / canvas.is_hole[alive].sum(-1)
-            order = uncertainty.argsort().tolist()
-            yield self.read.draft(self.nfe, step, order[0], spans[alive[order[0]]])
+            uncertainty = (step.entropy.sum(-1) / canvas.is_hole[alive].sum(-1)).tolist()
+            order = sorted(range(len(alive)), key=uncertainty.__getitem__)
+            now = uncertainty[order[0]], self.read.draft(self.nfe, step, order[0], spans[alive[order[0]]])
+            yield replace(min(best, now, key=itemgetter(0))[1], step=self.nfe)
             self.check_cancelled()
-            rows = dict(self.spec.prune).get(step.number, len(alive))
-            rows = max(rows, 2 * self.request.candidates) if self.request.candidates > 1 else rows
-            keep = sorted(order[:rows]) if rows < len(alive) else None
+            finished = step.finished.tolist()
+            best = min(best, now, key=itemgetter(0)) if finished[order[0]] else best
+            most = dict(self.spec.prune).get(step.number, len(alive))
+            most = max(most, 2 * self.request.candidates) if self.request.candidates > 1 else most
+            for i, row in enumerate(alive):
+                rows[row] = Row(step.tokens[i], spans[row], finished[i], step.entropy[i])
+            for i in order[most:]:
+                del rows[alive[i]]
+            keep = sorted(i for i in order[:most] if not finished[i])
+            if not keep:
+                return [rows[row] for row in sorted(rows)]
             try:
-                step = work.send(keep)
+                step = next(work) if len(keep) == len(alive) else work.send(keep)
             except StopIteration:
-                return step, alive
-            alive = alive if keep is None else [alive[i] for i in keep]
+                return [rows[row] for row in sorted(rows)]
+            alive = [alive[i] for i in keep]
 
     def block(self, layout: Layout) -> Generator[Draft, None, Layout]:
         """Write one whole canvas of a long hole and commit it to the cache; the layout that continues after it."""
         size = self.spec.canvas
         ids = torch.full((1, size), layout.end, device=self.model.device)
         canvas = Canvas(ids, torch.ones_like(ids, dtype=torch.bool), self.filler.all_banned, self.healing(layout))
-        step, _ = yield from self.steps(canvas, [(range(size),)], self.limit)
-        written = step.tokens[0].tolist()
+        (row,) = yield from self.steps(canvas, [(range(size),)], self.limit)
+        written = row.tokens.tolist()
         self.read.opening += written
         committed = (*layout.context, *written)
         self.cache.encode(committed)
@@ -176,8 +188,7 @@ class OneCanvas:
         canvas, spans = self.canvas(layout, sizes)
         if self.request.strength < 1.0 and len(self.request.holes) == 1 and not self.read.opening:
             canvas = self.seeded(canvas, spans, layout)
-        step, alive = yield from self.steps(canvas, spans, self.limit)
-        return [Row(step.tokens[i], spans[row], bool(step.finished[i]), step.entropy[i]) for i, row in enumerate(alive)]
+        return (yield from self.steps(canvas, spans, self.limit))
 
     def seeded(self, canvas: Canvas, spans: list[tuple[range, ...]], layout: Layout) -> Canvas:
         """Begin with the present tokens of the one hole, all but about `strength` of them; the rest is noise.
@@ -203,7 +214,8 @@ class OneCanvas:
 
         A summed likelihood leans to the shortest hole, so it is divided by (tokens)^`length_power`.
         """
-        rows = [row for row in rows if any(self.read.texts(row))] or rows[:1]
+        written = {texts: row for row in reversed(rows) if any(texts := self.read.texts(row))}
+        rows = list(reversed(written.values())) or rows[:1]
         if len(rows) == 1:
             return rows
         sequences = [self.scored(layout, row) for row in rows]
@@ -275,8 +287,7 @@ class OneCanvas:
         noised = chosen(self.filler.repair, under_the_parser(self.read, row, verdict), row, self.read, self.generator)
         known = canvas.is_hole & ~noised[: canvas.tokens.shape[1]]
         canvas = replace(canvas, start=row.tokens[: canvas.tokens.shape[1]].unsqueeze(0), start_known=known)
-        step, _ = yield from self.steps(canvas, [row.spans], REPAIR_STEPS)
-        return [Row(step.tokens[0], row.spans, bool(step.finished[0]), step.entropy[0])]
+        return (yield from self.steps(canvas, [row.spans], REPAIR_STEPS))
 
     def written(self, layout: Layout, count: int = 1, lines: int | None = None) -> list[Row]:
         """The one hole written left to right, the second row and those after it by chance: up to the filler, or to where

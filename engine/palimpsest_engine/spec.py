@@ -34,6 +34,7 @@ class Spec:
     filler: id the checkpoint puts after a middle too short for its hole; None if it was not trained to.
     suffix_id, prefix_id, bos_id: the `fim` dialect's control tokens. context, suffix: token budgets of the encoder.
     canvas: most canvas positions. pins: right pins wanted in a canvas. hole_sizes: tried as one batch.
+    line_sizes: those for a fill within a line (empty: the same). tries: rows of each size, each with noise of its own.
     prune: pairs (step, rows): after that denoising step only so many of the most certain sizes go on.
     languages: what it was trained on; empty for everything. length_power: exponent of the length normalisation in ranking.
     causal_candidates: so many lines, written left to right by the causal encoder, stand beside what is denoised, and the
@@ -56,6 +57,8 @@ class Spec:
     canvas: int = 256
     pins: int = 32
     hole_sizes: tuple[int, ...] = (8, 16, 32, 64)
+    line_sizes: tuple[int, ...] = ()
+    tries: int = 1
     prune: tuple[tuple[int, int], ...] = ()
     length_power: float = 1.0
     causal_candidates: int = 0
@@ -83,8 +86,8 @@ def read_spec(folder: Path) -> Spec:
         raw["languages"] = tuple(raw.get("languages", ()))
         raw["sources"] = tuple(raw.get("sources", ()))
         raw["prune"] = tuple((int(step), int(rows)) for step, rows in raw.get("prune", ()))
-        if "hole_sizes" in raw:
-            raw["hole_sizes"] = tuple(raw["hole_sizes"])
+        for key in {"hole_sizes", "line_sizes"} & set(raw):
+            raw[key] = tuple(raw[key])
         return Spec(**raw)
     except (ValueError, TypeError) as error:
         raise CheckpointBroken(f"{path} is not a checkpoint description this version understands: {error}.") from error
