@@ -48,10 +48,14 @@ class Benchmarks:
 
     def shared(self, text: str, hashes: np.ndarray) -> str | None:
         """The first run of words that the text, whose words are `uint64 [N]`, shares with a benchmark."""
-        found = np.isin(grams(hashes, LENGTH), self._runs_of_all)
-        if not found.any():
+        runs = grams(hashes, LENGTH)
+        if not len(runs) or not len(self._runs_of_all):
             return None
-        first = int(np.argmax(found))
+        nearest = np.searchsorted(self._runs_of_all, runs).clip(max=len(self._runs_of_all) - 1)
+        found = np.flatnonzero(self._runs_of_all[nearest] == runs)
+        if not len(found):
+            return None
+        first = int(found[0])
         return " ".join(WORD.findall(text)[first : first + LENGTH])
 
 
