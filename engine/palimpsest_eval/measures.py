@@ -83,5 +83,5 @@ def measured(system: str, problem: Problem, seed: int, answer: Answer, sandbox: 
         treatment=answer.treatment,
         nfe=answer.nfe,
         ms=round(answer.ms, 2),
-        repair_ms=round(answer.repair_ms, 2),
+        repair_ms=round(answer.repair_ms, 5),
     )

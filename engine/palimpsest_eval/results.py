@@ -12,7 +12,7 @@ import os
 import platform
 import shlex
 import subprocess
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -201,17 +201,14 @@ def commit() -> str:
 
 def described(checkpoint: Checkpoint) -> dict[str, Any]:
     """What of a checkpoint decides its answers."""
-    spec = checkpoint.spec
+    spec = asdict(checkpoint.spec)
+    for told_otherwise in ("name", "sha256", "languages", "sources"):
+        del spec[told_otherwise]
     return {
-        "name": spec.name,
+        "name": checkpoint.name,
         "sha256": digest(*sorted(checkpoint.folder.glob("*.safetensors"))),
         "parameters": int(checkpoint.model.num_parameters()),
         "dtype": checkpoint.dtype,
         "device": checkpoint.device,
-        "left_to_right": spec.left_to_right,
-        "sampling": {field.name: getattr(spec.sampling, field.name) for field in fields(spec.sampling)},
-        "hole_sizes": list(spec.hole_sizes),
-        "prune": [list(pair) for pair in spec.prune],
-        "pins": spec.pins,
-        "length_power": spec.length_power,
+        "spec": json.loads(json.dumps(spec)),  # tuples as a file has them
     }

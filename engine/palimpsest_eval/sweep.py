@@ -14,7 +14,7 @@ from palimpsest_engine.spec import Sampling, Spec
 from palimpsest_eval.systems import Filled, System
 
 SAMPLING = tuple(field.name for field in fields(Sampling))
-KEYS = (*SAMPLING, "pins", "length_power", "prune", "hole_sizes", "candidates")
+KEYS = (*SAMPLING, "pins", "suffix", "length_power", "causal_candidates", "prune", "hole_sizes", "candidates")
 
 
 def grid(changes: Sequence[str]) -> list[dict[str, str]]:

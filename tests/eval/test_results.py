@@ -128,7 +128,7 @@ def test_results_say_where_they_are_from(checkpoint: Checkpoint, monkeypatch: py
     described = results.described(checkpoint)
     assert described["name"] == "tiny"
     assert len(described["sha256"]) == 64
-    assert described["sampling"]["max_steps"] == 2
+    assert described["spec"]["sampling"]["max_steps"] == 2
     about = results.about(["eval", "humaneval", "a file.gz"])
     assert about["command"] == "palimpsest eval humaneval 'a file.gz'"
     assert about["machine"]["cores"] >= 1

@@ -213,8 +213,8 @@ def sweep(
 ) -> None:
     """Every combination of the settings given, beside the checkpoint's own: quality, passes of the model, time.
 
-    Keys: max_steps, t_min, t_max, entropy_bound, stability, confidence, pins, length_power, candidates, prune (none, or
-    3:2 for two rows after step 3; more with +) and hole_sizes (4+8+16). With FILE, its tests are run.
+    Keys: max_steps, t_min, t_max, entropy_bound, stability, confidence, pins, suffix, length_power, causal_candidates,
+    candidates, prune (none, or 3:2 for two rows after step 3; more with +) and hole_sizes (4+8+16). With FILE, its tests are run.
     """
     from palimpsest_eval import held_out
     from palimpsest_eval.problems import read
