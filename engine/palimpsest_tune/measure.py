@@ -15,7 +15,7 @@ from palimpsest_engine.fill import Filler
 from palimpsest_engine.request import Fill, FillRequest, Span
 from palimpsest_tune.code import Source
 
-LONGEST_LINE = 80  # characters
+LONGEST_LINE = 40  # characters: of longer ones a small checkpoint gets too few right to count
 
 
 @dataclass(frozen=True, slots=True)

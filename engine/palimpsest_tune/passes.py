@@ -65,7 +65,10 @@ class Packed:
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.model, self.tokenizer, spec = checkpoint.model, checkpoint.tokenizer, checkpoint.spec
-        self.shape = RowShape(context=spec.context, canvas=spec.canvas)
+        longest = max(spec.hole_sizes)
+        self.shape = RowShape(
+            context=spec.context, canvas=spec.canvas, losses=max(16, longest // 2), sizes=tuple(sorted(spec.hole_sizes))
+        )
 
     def rows(self, split: Split, seed: int) -> Rows:
         """Batches of rows as the trainer draws them."""

@@ -48,7 +48,7 @@ def test_every_exit_code_is_listed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "page"), [("fill", "cli"), ("serve", "cli"), ("bench", "cli"), ("context", "context")]
+    ("name", "page"), [("fill", "cli"), ("serve", "cli"), ("bench", "cli"), ("context", "context"), ("tune", "cli")]
 )
 def test_every_option_is_explained(name: str, page: str) -> None:
     command = main.get_command(click.Context(main), name)
