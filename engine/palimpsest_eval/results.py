@@ -199,14 +199,15 @@ def commit() -> str:
     return f"version {__version__}"
 
 
-def described(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What of a checkpoint decides its answers."""
+def described(checkpoint: Checkpoint, adapter: str | None = None) -> dict[str, Any]:
+    """What of a checkpoint decides its answers; adapter: the folder of the one that was added to it."""
     spec = asdict(checkpoint.spec)
     for told_otherwise in ("name", "sha256", "languages", "sources"):
         del spec[told_otherwise]
     return {
         "name": checkpoint.name,
         "sha256": digest(*sorted(checkpoint.folder.glob("*.safetensors"))),
+        "adapter_sha256": adapter and digest(*sorted(Path(adapter).expanduser().glob("*.safetensors"))),
         "parameters": int(checkpoint.model.num_parameters()),
         "dtype": checkpoint.dtype,
         "device": checkpoint.device,

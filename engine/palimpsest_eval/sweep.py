@@ -14,7 +14,9 @@ from palimpsest_engine.spec import Sampling, Spec
 from palimpsest_eval.systems import Filled, System
 
 SAMPLING = tuple(field.name for field in fields(Sampling))
-KEYS = (*SAMPLING, "pins", "suffix", "length_power", "causal_candidates", "prune", "hole_sizes", "candidates")
+NUMBERS = ("pins", "suffix", "tries", "length_power", "causal_candidates")
+SIZES = ("hole_sizes", "line_sizes")
+KEYS = (*SAMPLING, *NUMBERS, *SIZES, "prune", "candidates")
 
 
 def grid(changes: Sequence[str]) -> list[dict[str, str]]:
@@ -51,7 +53,7 @@ def _parsed(spec: Spec, key: str, value: str) -> Any:
     if key == "prune":
         pairs = [] if value == "none" else [pair.split(":") for pair in value.split("+")]
         return tuple((_positive(step), _positive(rows)) for step, rows in pairs)
-    if key == "hole_sizes":
+    if key in SIZES:
         return tuple(sorted(_positive(size) for size in value.split("+")))
     return type(getattr(spec, key))(value)
 

@@ -14,6 +14,7 @@ import jsonschema
 import pytest
 
 import palimpsest_engine
+import palimpsest_eval
 import palimpsest_server
 from palimpsest_engine import EngineStatus, PalimpsestError, errors
 from palimpsest_server.cli import main, report
@@ -61,7 +62,18 @@ def test_every_option_is_explained(name: str, page: str) -> None:
     ] == []
 
 
-@pytest.mark.parametrize("package", [palimpsest_engine, palimpsest_server])
+def test_every_option_of_eval_is_explained() -> None:
+    group = main.get_command(click.Context(main), "eval")
+    assert isinstance(group, click.Group)
+    text = (DOCS / "cli.md").read_text()
+    names = {
+        name for each in group.commands.values() for param in each.params for name in param.opts + param.secondary_opts
+    }
+    assert {name for name in names - {"--plots"} if name.startswith("--") and f"`{name}" not in text} == set()
+    assert [name for name in group.commands if f"`{name}`" not in text and f"eval {name}`" not in text] == []
+
+
+@pytest.mark.parametrize("package", [palimpsest_engine, palimpsest_eval, palimpsest_server])
 def test_every_module_is_on_the_map(package: ModuleType) -> None:
     page = (DOCS.parent / "ARCHITECTURE.md").read_text()
     names = [module.name for module in pkgutil.iter_modules(package.__path__) if not module.ispkg]

@@ -35,6 +35,7 @@ class Options:
     out: Path
     seed: int
     checkpoint: str | None
+    adapter: str | None
     device: str
     threads: int | None
 
@@ -42,17 +43,26 @@ class Options:
         """The checkpoint."""
         from palimpsest_engine.checkpoint import load
 
-        return load(EngineSettings(self.checkpoint, self.device, threads=self.threads))
+        return load(EngineSettings(self.checkpoint, self.device, threads=self.threads, adapter=self.adapter))
 
 
 def _options(command: Callable[..., None]) -> Callable[..., None]:
     """The options of `Options`, which the command gets as its first argument."""
 
     @wraps(command)
-    def gathered(*, out: Path, seed: int, checkpoint: str | None, device: str, threads: int | None, **own: Any) -> None:
+    def gathered(
+        *,
+        out: Path,
+        seed: int,
+        checkpoint: str | None,
+        adapter: str | None,
+        device: str,
+        threads: int | None,
+        **own: Any,
+    ) -> None:
         if not out.parent.is_dir():
             raise DocumentMissing(f"there is no folder {out.parent}")
-        command(Options(out, seed, checkpoint, device, threads), **own)
+        command(Options(out, seed, checkpoint, adapter, device, threads), **own)
 
     decorated: Callable[..., None] = gathered
     for option in (
@@ -213,8 +223,9 @@ def sweep(
 ) -> None:
     """Every combination of the settings given, beside the checkpoint's own: quality, passes of the model, time.
 
-    Keys: max_steps, t_min, t_max, entropy_bound, stability, confidence, pins, suffix, length_power, causal_candidates,
-    candidates, prune (none, or 3:2 for two rows after step 3; more with +) and hole_sizes (4+8+16). With FILE, its tests are run.
+    Keys: max_steps, t_min, t_max, entropy_bound, stability, confidence; pins, suffix, tries, length_power,
+    causal_candidates, candidates; hole_sizes and line_sizes (4+8+16); prune (none, or 3:2 for two rows after step 3; more
+    with +). With FILE, its tests are run.
     """
     from palimpsest_eval import held_out
     from palimpsest_eval.problems import read
@@ -323,7 +334,7 @@ def _measure(
         "seeds": chosen_seeds,
         "systems": [system.name for system in systems],
         "repair_ms": repair_ms,
-        "checkpoint": results.described(checkpoint),
+        "checkpoint": results.described(checkpoint, options.adapter),
         "seconds": limits.seconds if execute else None,
         "commit": results.commit(),
     }
