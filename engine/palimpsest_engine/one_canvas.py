@@ -248,13 +248,15 @@ class OneCanvas:
         judged = [(row, texts, gate.judge(texts)) for row in ranked if any(texts := self.read.texts(row))]
         passed = [(row, texts, verdict) for row, texts, verdict in judged if verdict.status != "worse"]
         # "No worse" lets some broken fills through in broken documents; a valid one, if there is any, is sure.
-        passed.sort(key=lambda candidate: candidate[2].status == "no worse")
+        passed.sort(key=lambda candidate: (candidate[2].status == "no worse", bool(candidate[2].bad)))
+        if not passed or passed[0][2].bad:  # what passes and could be better, such as a header without its body
+            row, _, verdict = (passed or judged)[0]
+            if mended := (yield from self.mended(layout, gate, row, verdict, sizes)):
+                return replace(mended, alternatives=tuple(dict.fromkeys(texts for _, texts, _ in passed)))
         if passed:
             row, texts, verdict = passed[0]
             others = tuple(dict.fromkeys(other for _, other, _ in passed[1:] if other != texts))
             return Fill(texts, verdict, settled=row.settled, alternatives=others)
-        if mended := (yield from self.mended(layout, gate, *judged[0][::2], sizes)):
-            return mended
         for _, texts, _ in judged if self.request.strength == 1.0 else ():  # less would cut away what stood there
             kept = gate.cut(texts)
             if kept is not None and any(kept):
@@ -264,7 +266,8 @@ class OneCanvas:
     def mended(
         self, layout: Layout, gate: SyntaxGate, row: Row, verdict: Verdict, sizes: Sequence[int]
     ) -> Generator[Draft, None, Fill | None]:
-        """The first that passes of a few more tries, as the filler's way of repair makes them; None if none does."""
+        """The first of a few more tries with nothing bad in it, as the filler's way of repair makes them; None if there is
+        none."""
         repair, budget, begun = self.filler.repair, self.filler.repair_ms, time.perf_counter()
         if repair == "none" or self.request.strength <= PINNING:  # what is pinned is not to be renoised
             return None
@@ -277,7 +280,7 @@ class OneCanvas:
             for row in self.ranked(layout, rows):
                 texts = self.read.texts(row)
                 verdict = gate.judge(texts)
-                if any(texts) and verdict.status != "worse":
+                if any(texts) and not verdict.bad:
                     return Fill(texts, verdict, treatment="repaired", settled=row.settled)
         return None
 
