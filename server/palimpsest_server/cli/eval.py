@@ -66,6 +66,7 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
 
     decorated: Callable[..., None] = gathered
     for option in (
+        engines.adapter_option,
         engines.engine_options,
         click.option(
             "--threads", type=click.IntRange(1), metavar="N", help="CPU threads. [default: the engine's choice]"
