@@ -112,16 +112,16 @@ def test_held_out_losses_are_those_of_the_average(corpus, smoke, tmp_path):
     assert run.held_out_losses() == averaged
 
 
-@pytest.mark.parametrize(("name", "drop"), [("smoke", 1.0), ("left-to-right", 1.0)])
-def test_training_learns(corpus, smoke, tmp_path, name, drop):
-    objective = "left-to-right" if name == "left-to-right" else "diffusion"
-    recipe = replace(smoke, objective=objective, steps=100, save_every=100, held_out_every=1000, warmup=10)
+@pytest.mark.parametrize("objective", ["diffusion", "left-to-right"])
+def test_training_learns(corpus, smoke, tmp_path, objective):
+    """From the 6.2 nats of knowing nothing; a run that goes wrong stays there."""
+    recipe = replace(smoke, objective=objective, ema=0.0, steps=80, save_every=80, held_out_every=1000, warmup=10)
     run = Run(tmp_path, corpus, recipe)
     before = run.held_out_losses()
     run.train()
     after = run.held_out_losses()
-    assert after[0] < before[0] - drop
-    assert after[1] < before[1] - drop or objective == "left-to-right"
+    assert after[0] < before[0] - 0.5
+    assert after[1] < before[1] - 0.5 or objective == "left-to-right"
 
 
 def test_a_full_disk_leaves_the_state_before(corpus, smoke, tmp_path, monkeypatch):
