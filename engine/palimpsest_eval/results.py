@@ -149,12 +149,17 @@ def digest(*paths: Path) -> str:
 
 
 def about(arguments: list[str]) -> dict[str, Any]:
-    """When, where and how: the date, the command line, the machine's kind."""
+    """When, where and how: the date, the command line (of paths elsewhere the names only), the machine's kind."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "command": shlex.join(["palimpsest", *arguments]),
+        "command": shlex.join(["palimpsest", *map(_without_folders, arguments)]),
         "machine": machine(),
     }
+
+
+def _without_folders(argument: str) -> str:
+    option, equals, value = argument.rpartition("=")
+    return f"{option}{equals}{Path(value).name}" if os.path.isabs(os.path.expanduser(value)) else argument
 
 
 def machine() -> dict[str, Any]:

@@ -129,8 +129,8 @@ def test_results_say_where_they_are_from(checkpoint: Checkpoint, monkeypatch: py
     assert described["name"] == "tiny"
     assert len(described["sha256"]) == 64
     assert described["spec"]["sampling"]["max_steps"] == 2
-    about = results.about(["eval", "humaneval", "a file.gz"])
-    assert about["command"] == "palimpsest eval humaneval 'a file.gz'"
+    about = results.about(["eval", "humaneval", "/home/me/a file.gz", "--out=/tmp/out.json", "--corpus", "a/corpus"])
+    assert about["command"] == "palimpsest eval humaneval 'a file.gz' --out=out.json --corpus a/corpus"
     assert about["machine"]["cores"] >= 1
     assert json.loads(json.dumps(about)) == about
     assert results.commit()
