@@ -63,7 +63,7 @@ def _rates(table: Table) -> Any:
 def _time(table: Table) -> Any:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.2, 4.2))
+    figure = Figure(figsize=(5.6, 4.2))
     axes = figure.subplots()
     for label, rows in table.systems.items():
         rate, down, up = _rate(table, label)
@@ -72,11 +72,11 @@ def _time(table: Table) -> Any:
                 axes.axhline(rate, color=_FLOOR, linewidth=0.8, linestyle="--")
             continue
         ms = percentile([row.ms for row in rows], 50)
-        axes.errorbar(ms, rate, yerr=[[down], [up]], fmt="o", capsize=2, color=_SYSTEM)
-        axes.annotate(label, (ms, rate), textcoords="offset points", xytext=(5, 4), fontsize=7)
-    axes.set_xlim(left=0)
+        axes.errorbar(ms, rate, yerr=[[down], [up]], fmt="o", capsize=2, label=label)
+    axes.set_xlim(left=0, right=1.05 * axes.get_xlim()[1])
     axes.set_ylim(bottom=0)
     axes.set_xlabel("milliseconds a fill, median (one process, warm); dashed: floors")
-    axes.set_ylabel(_what(table))
+    axes.set_ylabel(f"{_what(table)} (95 % Wilson interval)")
     axes.grid(alpha=0.3)
+    axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=8, frameon=False)
     return figure
