@@ -1,0 +1,100 @@
+"""What stands for choice: sizes and tries as one batch, rows that finish, lines written left to right."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from palimpsest_engine import Draft, Fill, FillRequest, Span, one_canvas
+from palimpsest_engine.checkpoint import Checkpoint
+from palimpsest_engine.fill import Filler
+from palimpsest_engine.spec import Sampling
+
+# At these thresholds rows of a random model finish at different steps.
+LIVELY = Sampling(max_steps=9, t_min=0.02, t_max=0.06, entropy_bound=3.0, stability=0, confidence=0.2)
+REQUEST = FillRequest("x = \n", (Span(4, 4),), language=None)
+
+
+def filler_of(checkpoint: Checkpoint, **changes: object) -> Filler:
+    return Filler(replace(checkpoint, spec=replace(checkpoint.spec, **changes)))
+
+
+def run(filler, request):
+    *drafts, fill = filler.fill(request)
+    assert isinstance(fill, Fill)
+    assert all(isinstance(draft, Draft) for draft in drafts)
+    return drafts, fill
+
+
+def batches(filler, request, monkeypatch):
+    """Rows of each decoder pass."""
+    seen, forward = [], type(filler.model.model).forward
+
+    def watched(self, **given):
+        if "decoder_input_ids" in given:
+            seen.append(len(given["decoder_input_ids"]))
+        return forward(self, **given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(filler.model.model), "forward", watched)
+        run(filler, request)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("changes", "request_changes", "rows"),
+    [
+        ({}, {}, 3),
+        ({"tries": 3}, {}, 9),
+        ({"tries": 3}, {"sizes": (5,)}, 3),
+        ({"tries": 3}, {"strength": 0.7}, 1),
+        ({"tries": 2, "line_sizes": (2,)}, {}, 6),
+        ({"tries": 2, "line_sizes": (2,)}, {"max_lines": 1}, 2),
+        ({"line_sizes": (2,)}, {"max_lines": 2}, 3),
+        ({"tries": 3}, {"candidates": 2}, 9),
+    ],
+)
+def test_rows_of_the_first_pass(checkpoint, monkeypatch, changes, request_changes, rows):
+    request = replace(REQUEST, **request_changes)
+    assert batches(filler_of(checkpoint, **changes), request, monkeypatch)[0] == rows
+
+
+def test_a_finished_row_costs_no_further_pass_and_is_still_ranked(checkpoint, monkeypatch):
+    filler, ranked, fewer = filler_of(checkpoint, sampling=LIVELY, tries=2), [], 0
+    ranking = one_canvas.OneCanvas.ranked
+    monkeypatch.setattr(
+        one_canvas.OneCanvas, "ranked", lambda self, layout, rows: (ranked.append(rows), ranking(self, layout, rows))[1]
+    )
+    for seed in range(4):
+        ranked.clear()
+        rows = batches(filler, replace(REQUEST, seed=seed), monkeypatch)
+        first = rows[: next((i for i in range(1, len(rows)) if rows[i] > rows[i - 1]), len(rows))]
+        assert first[0] == 6
+        fewer += first[-1] < 6
+        assert len(ranked[0]) == 6
+        assert [len(row.spans[0]) for row in ranked[0]] == [2, 2, 4, 4, 8, 8]
+    assert fewer
+
+
+def test_pruned_rows_are_gone(checkpoint, monkeypatch):
+    filler = filler_of(checkpoint, prune=((1, 2), (2, 1)))
+    assert batches(filler, REQUEST, monkeypatch)[:4] == [3, 2, 1, 1]
+
+
+def test_lines_written_left_to_right_stand_beside_the_others(checkpoint, monkeypatch):
+    ranked, ranking = [], one_canvas.OneCanvas.ranked
+    monkeypatch.setattr(
+        one_canvas.OneCanvas, "ranked", lambda self, layout, rows: (ranked.append(rows), ranking(self, layout, rows))[1]
+    )
+    filler = filler_of(checkpoint, causal_candidates=2)
+    drafts, fill = run(filler, REQUEST)
+    assert len(ranked[0]) == 3 + 2
+    assert fill.nfe > len(drafts)
+    alone = run(Filler(checkpoint, left_to_right=True), replace(REQUEST, max_lines=1))[1]
+    read = one_canvas.OneCanvas(filler, REQUEST, lambda: False).read
+    assert read.texts(ranked[0][3])[0].rstrip() == alone.texts[0].rstrip()
+    for request in (replace(REQUEST, sizes=(4,)), replace(REQUEST, strength=0.7)):
+        ranked.clear()
+        run(filler, request)
+        assert all(row.entropy is not None for row in ranked[0])
