@@ -117,16 +117,21 @@ def of_npm_manifest(package_json: str, rules: Rules) -> Licence:
 class DebianCopyright:
     """The licence of each file of a source package, as its machine-readable `debian/copyright` tells it.
 
-    Format: Debian's copyright-format 1.0; the last `Files` paragraph with a pattern that fits a path decides.
+    Format: Debian's copyright-format 1.0; the last `Files` paragraph with a pattern that fits a path decides. A name that
+    only this package uses ("Go") counts as what its text is.
     """
 
     def __init__(self, text: str, rules: Rules) -> None:
         self._patterns: list[tuple[re.Pattern[str], str]] = []
-        for paragraph in re.split(r"\n[ \t]*\n", text.replace("\r\n", "\n")):
-            fields = Parser().parsestr(paragraph.strip() + "\n", headersonly=True)
-            if "Files" in fields and "License" in fields:
-                spdx = _from_debian(fields["License"].splitlines()[0] if fields["License"] else "", rules)
-                self._patterns += [(_pattern(files), spdx) for files in fields["Files"].split()]
+        paragraphs = [
+            Parser().parsestr(paragraph.strip() + "\n", headersonly=True)
+            for paragraph in re.split(r"\n[ \t]*\n", text.replace("\r\n", "\n"))
+        ]
+        stated = [(p.get("Files"), *p["License"].strip().partition("\n")[::2]) for p in paragraphs if p.get("License")]
+        own = {name.strip(): of_text(body) for _, name, body in stated if body}
+        names = Rules(rules.permissive, {name: spdx for name, spdx in own.items() if spdx} | rules.spellings)
+        for files, name, _ in stated:
+            self._patterns += [(_pattern(f), _from_debian(name, names)) for f in (files or "").split()]
 
     def spdx(self, path: str) -> str:
         """The SPDX expression of one file, by its path within the source; empty where nothing is said of it."""

@@ -164,8 +164,20 @@ License: Expat and BSD-3-clause
 Files: odd.c
 License: Expat, and LGPL-2.1
 
+Files: own.c
+License: Thing and Expat
+
+Files: other.c
+License: Other
+
 License: Expat
  Permission is hereby granted.
+
+License: Thing
+ This is free and unencumbered software released into the public domain.
+
+License: Other
+ All rights reserved.
 """
 
 
@@ -180,6 +192,8 @@ License: Expat
         ("tools/x.h", "MIT"),
         ("both.c", "MIT AND BSD-3-Clause"),
         ("odd.c", "MIT AND LGPL-2.1"),
+        ("own.c", "Unlicense AND MIT"),
+        ("other.c", "Other"),
     ],
 )
 def test_debian_copyright_goes_file_by_file(path: str, spdx: str):
