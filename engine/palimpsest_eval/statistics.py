@@ -22,8 +22,10 @@ def wilson(successes: int, trials: int, z: float = Z95) -> tuple[float, float]:
 
 def mcnemar(only_first: int, only_second: int) -> float:
     """Two-sided p of McNemar's exact test: the pairs that differ are as likely to differ either way."""
-    trials, fewer = only_first + only_second, min(only_first, only_second)
-    tail = sum(math.comb(trials, k) for k in range(fewer + 1))
+    trials, term, tail = only_first + only_second, 1, 1
+    for k in range(1, min(only_first, only_second) + 1):
+        term = term * (trials - k + 1) // k  # the binomial coefficient, exactly
+        tail += term
     return min(1.0, float(Fraction(2 * tail, 2**trials)))
 
 
