@@ -108,7 +108,7 @@ class SyntaxGate:
         """text, holes: the snapshot; holes in code points, sorted and disjoint (ValueError otherwise).
 
         language: a canonical name from `language_of` or an LSP id; if None or unknown, nothing is checked.
-        budget_ms: how long one `judge` may take, the snapshot's parse included.
+        budget_ms: processor time that one `judge` may take, the snapshot's parse included.
         """
         starts = (*(hole.start for hole in holes), len(text))
         ends = (0, *(hole.end for hole in holes))
@@ -131,7 +131,7 @@ class SyntaxGate:
         line of every fill. A "no worse" verdict has some where another fill could make the document valid: a
         header without its body, an indented block without its header. ValueError unless there is one text a hole.
         """
-        self._deadline = time.perf_counter() + self._budget
+        self._deadline = time.thread_time() + self._budget
         return self._judge(texts)
 
     def cut(self, texts: tuple[str, ...]) -> tuple[str, ...] | None:
@@ -141,7 +141,7 @@ class SyntaxGate:
         first. A cut fill drops its last line end, unless the whole fill ended with one. None when only
         blanks are left, when the candidates take more than four budgets, or when nothing can be checked.
         """
-        self._deadline = time.perf_counter() + self._budget * _CUT_BUDGETS
+        self._deadline = time.thread_time() + self._budget * _CUT_BUDGETS
         lines = [_LINES.findall(text) for text in texts]
         left = texts
         while (verdict := self._judge(left)).status == "worse" and any(lines):
@@ -265,7 +265,7 @@ class SyntaxGate:
             tree = self._parser.parse(data)
         else:
             tree = self._parse_large(data)
-        if time.perf_counter() > self._deadline:
+        if time.thread_time() > self._deadline:
             raise _OverBudgetError
         return tree
 
@@ -276,7 +276,7 @@ class SyntaxGate:
             return data[at : at + _READ]
 
         def stop(_at: int, _in_error: bool) -> bool:
-            return time.perf_counter() > self._deadline
+            return time.thread_time() > self._deadline
 
         try:
             return self._parser.parse(read, progress_callback=stop)
@@ -294,7 +294,7 @@ class SyntaxGate:
     def _defects(self, root: Node) -> Iterator[_Defect]:
         nodes = [(root, True)]
         while nodes:
-            if time.perf_counter() > self._deadline:
+            if time.thread_time() > self._deadline:
                 raise _OverBudgetError
             node, outermost = nodes.pop()
             if not node.has_error:
