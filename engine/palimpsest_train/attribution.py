@@ -28,10 +28,11 @@ class Attribution:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._out
-        self._out.close()
-        if kind is None:
-            self._part.replace(self._path)
-        else:
+        try:
+            self._out.close()  # writes the rest, for which there may be no room
+            if kind is None:
+                self._part.replace(self._path)
+        finally:
             self._part.unlink(missing_ok=True)
 
     def add(self, name: str, version: str, spdx: str, texts: Mapping[str, str]) -> None:

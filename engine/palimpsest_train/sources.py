@@ -22,8 +22,8 @@ from palimpsest_train.packages import plain_name
 PYTHON_ARCHIVE = re.compile(r"(?P<name>.+?)-(?P<version>\d[^-]*?)(?:-.*)?(?:\.whl|\.tar\.gz|\.zip)$")
 NPM_ARCHIVE = re.compile(r".+?-(?P<version>\d[^/]*)\.tgz$")
 UNREACHABLE = re.compile(
-    r"NewConnectionError|ConnectionError|Max retries|timed out|Temporary failure|SSLError|ECONNREFUSED|ENOTFOUND"
-    r"|EAI_AGAIN|ETIMEDOUT|Could not (resolve|connect)",
+    r"ConnectionError|ConnectTimeout|NameResolution|ProxyError|SSLError|Max retries|timed out|Temporary failure"
+    r"|Failed to (resolve|establish)|Could not (resolve|connect)|ECONNREFUSED|ENOTFOUND|EAI_AGAIN|ETIMEDOUT",
     re.IGNORECASE,
 )
 FULL = re.compile(r"No space left on device|ENOSPC", re.IGNORECASE)
@@ -90,7 +90,17 @@ def _client(registry: str, folder: Path) -> Client:
 
 
 def _pip(requirement: str, into: Path) -> list[str]:
-    options = ["-q", "--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "-d", str(into)]
+    # Only a client that tries again says that nothing answered; without a retry, pip finds "no matching distribution".
+    options = [
+        "-q",
+        "--retries",
+        "2",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--disable-pip-version-check",
+        "-d",
+        str(into),
+    ]
     return [sys.executable, "-m", "pip", "download", *options, requirement]
 
 

@@ -181,6 +181,16 @@ def test_a_full_disk_leaves_the_old_corpus_whole(folder: Path, monkeypatch: pyte
     )
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+def test_a_disk_that_is_full_at_the_last_moment_leaves_no_part(tmp_path: Path):
+    file = attribution.Attribution(tmp_path / "ATTRIBUTION.txt")
+    with pytest.raises(OSError, match="No space left"), file:  # noqa: PT012
+        file._out.close()
+        file._out = open("/dev/full", "w", encoding="utf-8")  # noqa: SIM115
+        file.add("thing", "1.0", "MIT", {"LICENSE": "text"})
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_broken_archive_is_named_and_the_old_corpus_stays(folder: Path):
     build(folder, PLAN, library=False)
     before = (folder / "train.jsonl").read_bytes()
@@ -209,6 +219,10 @@ def test_without_a_held_out_package_there_is_no_corpus(folder: Path):
     ("said", "message"),
     [
         ("NewConnectionError: Failed to establish a new connection", "the registry of beta does not answer; run again"),
+        (
+            "WARNING: Retrying (Retry(total=1)) after connection broken by 'NameResolutionError(...: Failed to resolve)'",
+            "the registry of beta does not answer; run again",
+        ),
         ("npm error code ENOTFOUND", "the registry of beta does not answer; run again"),
         ("OSError: [Errno 28] No space left on device", "the disk is full while beta is fetched"),
     ],
