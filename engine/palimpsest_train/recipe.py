@@ -26,6 +26,9 @@ class Described:
     name: str = "palimpsest-py-6m"
     languages: tuple[str, ...] = ("python",)
     pins: int = 8
+    line_sizes: tuple[int, ...] = ()
+    tries: int = 1
+    causal_candidates: int = 0
     prune: tuple[tuple[int, int], ...] = ((3, 2),)
     length_power: float = 0.7
     # Chosen on held-out packages (docs/training.md): more steps, other temperatures and bounds gained nothing measurable.
