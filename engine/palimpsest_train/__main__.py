@@ -60,12 +60,14 @@ def train(
 @click.option("--run", type=FOLDER, default=Path("runs/embedded"))
 @click.option("--out", type=FOLDER, default=Path("engine/palimpsest_engine/embedded"))
 @click.option("--name", default=None, help="The checkpoint's name.  [default: the recipe's]")
+@click.option("--recipe", default=None, help="Take sampling and name from this recipe.  [default: the run's own]")
 @one_sentence
-def export(corpus: Path, run: Path, out: Path, name: str | None) -> None:
+def export(corpus: Path, run: Path, out: Path, name: str | None, recipe: str | None) -> None:
     """Write the run as a Hugging Face checkpoint with its description."""
     from palimpsest_train.export import export as write
+    from palimpsest_train.recipe import read_recipe
 
-    write(run, corpus, out, name)
+    write(run, corpus, out, name, read_recipe(recipe).checkpoint if recipe else None)
     click.echo(f"{out}: {sum(path.stat().st_size for path in out.iterdir()) / 2**20:.1f} MiB")
 
 

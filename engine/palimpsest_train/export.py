@@ -19,10 +19,10 @@ from transformers.models.diffusion_gemma.generation_diffusion_gemma import (
 from palimpsest_engine import EngineSettings
 from palimpsest_engine.checkpoint import EMBEDDED, load
 from palimpsest_engine.errors import PalimpsestError
-from palimpsest_engine.spec import SPEC_FILE, Sampling, Spec
+from palimpsest_engine.spec import SPEC_FILE, Spec
 from palimpsest_train.errors import TrainingError
 from palimpsest_train.model import build
-from palimpsest_train.recipe import Recipe, with_vocabulary
+from palimpsest_train.recipe import Described, Recipe, with_vocabulary
 from palimpsest_train.splits import fingerprint, read_tokenizer
 from palimpsest_train.state import read_state, recipes, why
 from palimpsest_train.tokenizer import BOS, EOS, FILLER, PAD, PREFIX, SUFFIX
@@ -30,15 +30,16 @@ from palimpsest_train.tokenizer import BOS, EOS, FILLER, PAD, PREFIX, SUFFIX
 SHARD = "15MB"
 
 
-def export(run: Path, corpus: Path, out: Path, name: str | None = None, sampling: Sampling | None = None) -> None:
+def export(run: Path, corpus: Path, out: Path, name: str | None = None, described: Described | None = None) -> None:
     """`config.json`, `model*.safetensors` (bfloat16, shards of at most 15 MB), `tokenizer.json`, `palimpsest.json`.
 
-    What the description says comes from the run's recipe where nothing is given. The checkpoint is loaded as the engine
-    loads it before it takes the place of an older one. Raises `TrainingError`; then nothing has changed.
+    What the description says is `described`, or what the run's own recipe says: sampling is often chosen after training.
+    The checkpoint is loaded as the engine loads it before it takes the place of an older one. Raises `TrainingError`;
+    then nothing has changed.
     """
     recipe = recipes(run)[-1][1]
-    said = recipe.checkpoint
-    said = replace(said, name=name or said.name, sampling=sampling or said.sampling)
+    said = described or recipe.checkpoint
+    said = replace(said, name=name or said.name)
     recipe = replace(recipe, checkpoint=said)
     if recipe.objective == "left-to-right" and out.resolve() == EMBEDDED.resolve():
         raise TrainingError("A left-to-right control is not for the engine to run by default; give another --out.")

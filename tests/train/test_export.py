@@ -18,6 +18,7 @@ from palimpsest_train.errors import TrainingError
 from palimpsest_train.export import export
 from palimpsest_train.flops import step_flops
 from palimpsest_train.plot import curves, series
+from palimpsest_train.recipe import Described
 from palimpsest_train.train import Run
 
 
@@ -46,12 +47,14 @@ def test_an_exported_run_is_a_plain_checkpoint(run, corpus, smoke, tmp_path):
     from transformers import DiffusionGemmaForBlockDiffusion
 
     out = tmp_path / "out" / "checkpoint"
-    export(run.folder, corpus, out, sampling=Sampling(max_steps=3))
+    said = Described("smoke", sampling=Sampling(max_steps=3), line_sizes=(4,), tries=2)
+    export(run.folder, corpus, out, described=said)
     assert not [p for p in out.iterdir() if p.suffix in (".bin", ".pt", ".py")]
     stock = DiffusionGemmaForBlockDiffusion.from_pretrained(out)
     assert stock.generation_config.max_denoising_steps == 3
     loaded = load(EngineSettings(str(out), device="cpu", dtype="float32"))
     assert (loaded.spec.name, loaded.spec.canvas, loaded.spec.hole_sizes) == ("smoke", 48, smoke.row.sizes)
+    assert (loaded.spec.line_sizes, loaded.spec.tries) == ((4,), 2)
     assert not loaded.spec.left_to_right
     ours = dict(loaded.model.named_parameters())
     for name, parameter in run.model.named_parameters():
