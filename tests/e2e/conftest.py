@@ -109,14 +109,16 @@ class Editor:
         )
 
     async def ask(self, line: int, character: int, automatic: bool = False) -> str | None:
-        """The text of the one suggestion, which is for the cursor and nowhere else."""
+        """The text of the first suggestion. All are for the cursor and nowhere else, and no two are the same."""
         answer = await self.client.text_document_inline_completion_async(self.asked(line, character, automatic))
         if answer is None:
             return None
-        (item,) = answer if isinstance(answer, list) else answer.items
-        assert item.range == types.Range(types.Position(line, character), types.Position(line, character))
-        assert isinstance(item.insert_text, str)
-        return item.insert_text
+        items = answer if isinstance(answer, list) else answer.items
+        texts = [item.insert_text for item in items if isinstance(item.insert_text, str)]
+        assert len(set(texts)) == len(items)
+        at = types.Position(line, character)
+        assert all(item.range == types.Range(at, at) for item in items)
+        return texts[0]
 
     async def command(self, name: str, *arguments: Any) -> Any:
         """The result of a command."""
