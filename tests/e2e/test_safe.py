@@ -107,6 +107,7 @@ def test_on_tcp_there_is_one_listener_and_it_is_on_loopback():
 
 FOREIGN = {
     "checkpoint": "/somewhere/else",
+    "adapter": "/somewhere/else/adapter",
     "device": "cuda",
     "dtype": "bfloat16",
     "threads": 3,
@@ -130,8 +131,8 @@ def test_a_workspace_chooses_no_checkpoint_without_trust(trusts, way):
         # The configuration has been taken up when it has been complained about, or used.
         until(lambda: client.said("window/showMessage") or '"threads": 3' in client.offered())
         used = json.loads(client.offered())
-        chosen = {key: FOREIGN[key] for key in ("checkpoint", "device", "dtype", "threads")}
-        assert used == (chosen if trusts else {"checkpoint": None, "device": "auto", "dtype": "auto", "threads": None})
+        own = {"checkpoint": None, "adapter": None, "device": "auto", "dtype": "auto", "threads": None}
+        assert used == ({key: FOREIGN[key] for key in own} if trusts else own)
         assert bool(client.said("window/showMessage")) is not trusts
         assert client.end() == 0
 
