@@ -84,7 +84,8 @@ def neighbours(importer: Importer, tree: Tree) -> tuple[str, ...]:
 
 def _kept(paths: Iterable[str], importer: Importer) -> tuple[str, ...]:
     found = (posixpath.normpath(path) for path in paths)
-    fit = (path for path in found if path != importer.path and inside(path, importer.folders))
+    folders = {posixpath.normpath(folder) for folder in importer.folders}
+    fit = (path for path in found if path != importer.path and path not in folders and inside(path, importer.folders))
     return tuple(islice(dict.fromkeys(fit), _MOST))
 
 

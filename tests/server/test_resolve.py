@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from palimpsest_server.imports import LANGUAGES, Importer, inside, neighbours, resolve
@@ -210,6 +210,7 @@ SPECIFIERS = st.text('./\\:ab*"<>{}~ \n\0$%', max_size=20) | st.sampled_from(
 )
 
 
+@example("c", ".", "/w/c.x")  # the folder itself
 @given(st.sampled_from(sorted(LANGUAGES)), SPECIFIERS, st.sampled_from(["/w/a/b/c.x", "/w/c.x", "/v/c.x"]))
 def test_nothing_outside_the_workspace_is_ever_named(language, specifier, path) -> None:
     importer = Importer(path, language, ["/w", "/w2/"], {"a", ".."})
