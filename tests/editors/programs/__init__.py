@@ -1,0 +1,44 @@
+"""Programs that the tests drive, fetched once into a cache. Each module here has one, and a function `get` for it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+
+class Unavailable(Exception):
+    """A program cannot be had here; the message says why, as the end of a sentence that begins with "because"."""
+
+
+def default_cache() -> Path:
+    """Where programs are kept between runs."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "palimpsest" / "editors"
+
+
+def cached(cache: Path, name: str, build: Callable[[Path], None]) -> Path:
+    """The folder `name` of the cache; made by `build` if it is not there, and there only once it is complete.
+
+    name: with the version in it. build: fills the empty folder it is given, or raises. Two runs at once wait for
+    each other.
+    """
+    done = cache / name
+    if done.is_dir():
+        return done
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if done.is_dir():
+            return done
+        being_made = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=cache))
+        try:
+            build(being_made)
+            being_made.rename(done)
+        except BaseException:
+            shutil.rmtree(being_made, ignore_errors=True)
+            raise
+    return done
