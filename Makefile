@@ -5,12 +5,14 @@ SESSIONS ?= 10000
 PYTHONS ?= python3 python3.13 python3.12 python3.11
 BIN := $(VENV)/bin
 
-.PHONY: help demo test fuzz soak lint bench clean
+.PHONY: help demo test test-editors bench-editors fuzz soak lint bench clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo   fill holes of a file with the embedded checkpoint, and watch"
 	@echo "make test   run every test"
+	@echo "make test-editors   drive VS Code, Neovim and Emacs for real; fetches them the first time (1 GB, some minutes)"
+	@echo "make bench-editors  from the keystroke to the ghost text on the screen"
 	@echo "make fuzz   ten thousand sessions at random against the server; takes a quarter of an hour or more"
 	@echo "make soak   an hour of typing, replayed, and what it leaves in memory; takes some minutes"
 	@echo "make lint   ruff and mypy"
@@ -25,6 +27,12 @@ bench: $(VENV)/installed
 
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest
+
+test-editors: $(VENV)/installed-editors
+	$(BIN)/python -m pytest -m editors tests/editors
+
+bench-editors: $(VENV)/installed-editors
+	$(BIN)/python tests/editors/bench.py
 
 fuzz: $(VENV)/installed-dev
 	PALIMPSEST_SESSIONS=$(SESSIONS) $(BIN)/python -m pytest tests/server/test_stateful.py
@@ -47,6 +55,10 @@ $(VENV)/installed: pyproject.toml | $(BIN)/python
 $(VENV)/installed-dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@ $(VENV)/installed
+
+$(VENV)/installed-editors: pyproject.toml $(VENV)/installed-dev
+	$(BIN)/python -m pip install --quiet --editable '.[dev,editors]'
+	@touch $@
 
 $(BIN)/python:
 	@for python in $(PYTHONS); do \

@@ -5,9 +5,12 @@ import tempfile
 
 from hypothesis import settings
 
+from editors.programs import default_cache
+
 settings.register_profile("palimpsest", deadline=None, derandomize=True)
 settings.load_profile("palimpsest")
 
+os.environ["PALIMPSEST_EDITORS"] = str(default_cache())  # programs to drive are kept, whatever else is not
 _folders = tempfile.TemporaryDirectory(prefix="palimpsest-tests-", ignore_cleanup_errors=True)
 os.environ |= {
     "XDG_RUNTIME_DIR": _folders.name,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 CURSOR = "‸"
+T = TypeVar("T")
 
 Ability = Literal[
     "ghost",  # shows a suggestion as ghost text
@@ -21,11 +23,26 @@ Ability = Literal[
     "drafts",  # shows drafts while the model is at work
     "actions",  # runs code actions
     "undo",  # undoes
+    "toggle",  # has a command that pauses everything
     "status",  # shows a reason when there is nothing
+    "revives",  # starts a server again that ended by itself
 ]
 
 Key = Literal[
-    "accept", "word", "line", "next", "previous", "trigger", "escape", "undo", "left", "right", "up", "down", "enter"
+    "accept",
+    "word",
+    "line",
+    "next",
+    "previous",
+    "trigger",
+    "escape",
+    "undo",
+    "left",
+    "right",
+    "up",
+    "down",
+    "enter",
+    "toggle",  # pauses everything by hand, and goes on, with the editor's own command
 ]
 
 
@@ -37,11 +54,22 @@ class Server:
     initialization: Mapping[str, Any]
 
 
-class Editor(Protocol):
-    """A real editor (or the emulation of a client), with one document open. Made by a context manager that closes it.
+def until(check: Callable[[], T], why: str = "", seconds: float = 15.0) -> T:
+    """Wait until the check gives something true, and return that; fail, saying why, after so long."""
+    deadline = time.monotonic() + seconds
+    while not (found := check()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds:.0f} s: {why or check}; the last was {found!r}")
+        time.sleep(0.02)
+    return found
 
-    Positions are code points of the text. Nothing here sleeps for a fixed time and hopes: what has to be waited for is
-    waited for by the test, with `until` in conftest.
+
+class Editor(Protocol):
+    """A real editor (or the emulation of a client), with one document open.
+
+    A driver's module has `start(cache, server, folder)`, a context manager that makes one and closes it: `cache` for
+    `programs`, `folder` an empty one for files, profile and all; it raises `programs.Unavailable`. Positions are code
+    points of the text. Nothing here sleeps for a fixed time and hopes: what has to be waited for is waited for with `until`.
     """
 
     name: str
@@ -73,8 +101,14 @@ class Editor(Protocol):
     def ghost(self) -> str:
         """The suggestion as shown right now, or an empty text. What is behind the cursor; not what is typed already."""
 
+    def edit(self, text: str) -> None:
+        """Insert that at the very beginning of the document, as a user can while an action runs; the selection may go."""
+
     def run(self, action: str) -> None:
-        """Begin a code action of docs/actions.md, by the name in the first column, as a user does; do not wait for its end."""
+        """Begin a code action of docs/actions.md, by the name in its first column, as a user does, and do not wait.
+
+        No preview that has to be accepted: where the editor has one, it is off unless a test switches it on.
+        """
 
     def cancel(self) -> None:
         """Cancel the action that runs, as a user does."""
@@ -85,8 +119,8 @@ class Editor(Protocol):
     def messages(self) -> list[str]:
         """What was popped up before the user since the start (errors, warnings)."""
 
-    def server_pid(self) -> int | None:
-        """The process that the editor started as its server, if it is there."""
+    def restart(self) -> None:
+        """Restart the server as a user does, and wait until the document is known to it."""
 
     def screenshot(self, path: Path) -> None:
         """The editor as it looks, as PNG (or as SVG or text, for those without a screen)."""

@@ -15,9 +15,10 @@ class Unavailable(Exception):
 
 
 def default_cache() -> Path:
-    """Where programs are kept between runs."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "palimpsest" / "editors"
+    """Where programs are kept between runs: PALIMPSEST_EDITORS, or a folder of the user's cache."""
+    if chosen := os.environ.get("PALIMPSEST_EDITORS"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "palimpsest" / "editors"
 
 
 def cached(cache: Path, name: str, build: Callable[[Path], None]) -> Path:

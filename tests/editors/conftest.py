@@ -1,0 +1,108 @@
+"""Real editors on the installed server, one for all tests of an editor; what a failing test saw is kept."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from editors.editor import Editor
+from editors.programs import Unavailable, default_cache
+from editors.stage import Stage
+
+ROOT = Path(__file__).parents[2]
+EDITORS = ("vscode", "neovim", "emacs", "lsp4ij")
+
+
+@pytest.fixture(scope="session")
+def cache() -> Path:
+    """Where the editors themselves are kept between runs."""
+    return default_cache()
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment with the built wheel in it, away from the source; its `palimpsest` is beside it.
+
+    Dependencies are those of the environment that runs the tests.
+    """
+    folder = tmp_path_factory.mktemp("installed")
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", folder, ROOT], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
+    python = folder / "venv" / "bin" / "python"
+    [wheel] = folder.glob("*.whl")
+    subprocess.run([*pip, "--python", python, "install", "--no-deps", wheel], check=True)
+    site = subprocess.check_output([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True)
+    (Path(site.strip()) / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    where = subprocess.check_output([python, "-c", "import palimpsest_server as p; print(p.__file__)"], text=True)
+    assert where.startswith(str(folder)), f"the server on trial is the source: {where}"
+    return python
+
+
+@pytest.fixture(scope="session", params=EDITORS)
+def staged(
+    request: pytest.FixtureRequest, cache: Path, installed: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Editor, Stage]]:
+    """An editor and what is behind it. In a test of one editor only: `parametrize("staged", ["emacs"], indirect=True)`."""
+    folder = tmp_path_factory.mktemp(request.param)
+    stage = Stage(folder, installed)
+    stage.play({})
+    home = folder / "home"
+    home.mkdir()
+    try:
+        driver = importlib.import_module(f"editors.{request.param}")
+        with driver.start(cache, stage.server, home) as editor:
+            yield editor, stage
+    except Unavailable as error:
+        pytest.skip(f"because {error}")
+
+
+@pytest.fixture
+def editor(staged: tuple[Editor, Stage], request: pytest.FixtureRequest, screenshots: Path) -> Iterator[Editor]:
+    """The editor; a picture of it and all messages are kept if the test fails."""
+    the_editor, stage = staged
+    stage.play({})
+    stage.mark()
+    yield the_editor
+    if request.node.stash.get(_FAILED, False):
+        name = re.sub(r"\W+", "-", request.node.name).strip("-")
+        the_editor.screenshot(screenshots / f"failed-{name}.png")
+        messages = [
+            f"{each.at:.3f} {each.who} {json.dumps(each.body, ensure_ascii=False)}" for each in stage.tap.messages()
+        ]
+        (screenshots / f"failed-{name}.log").write_text("\n".join(messages), "utf-8")
+
+
+@pytest.fixture
+def stage(staged: tuple[Editor, Stage]) -> Stage:
+    """What the editor's server plays and does."""
+    return staged[1]
+
+
+@pytest.fixture(scope="session")
+def screenshots() -> Path:
+    """Where pictures go: PALIMPSEST_SCREENSHOTS, or a folder that git ignores."""
+    folder = Path(os.environ.get("PALIMPSEST_SCREENSHOTS") or ROOT / "build" / "screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+_FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Let fixtures know that their test failed."""
+    report = yield
+    if report.when == "call" and report.failed:
+        item.stash[_FAILED] = True
+    return report

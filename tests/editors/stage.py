@@ -1,0 +1,65 @@
+"""What is behind an editor in a test: the script its server plays, and what went on."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from editors.editor import Server
+from editors.tap import Tap
+
+HERE = Path(__file__).parent
+
+
+@dataclass
+class Stage:
+    """What an editor's server plays, and what it did. folder: where its script, its log and its wrapper are."""
+
+    folder: Path
+    python: Path
+
+    @cached_property
+    def tap(self) -> Tap:
+        """All messages between the two."""
+        return Tap(self.folder / "messages.jsonl")
+
+    @property
+    def server(self) -> Server:
+        """The way to start it."""
+        wrapper = self.folder / "palimpsest"
+        tap = [sys.executable, str(HERE / "tap.py"), str(self.tap.log)]
+        scripted = [str(self.python), str(HERE / "scripted.py"), str(self.folder / "script.json")]
+        # The word that an extension puts before its own options is `serve`; the script brings it itself.
+        wrapper.write_text(f'#!/bin/sh\n[ "$1" = serve ] && shift\nexec {shlex.join(tap + scripted)} "$@"\n')
+        wrapper.chmod(0o755)
+        return Server(wrapper, {})
+
+    def play(
+        self, answers: Mapping[str, str | list[str]], *, steps: int = 0, seconds: float = 0.0, real: bool = False
+    ) -> None:
+        """From now on; `real` from the next start of the server on. See scripted.py."""
+        script = {"answers": answers, "steps": steps, "seconds": seconds, "log": str(self._jobs), "real": real}
+        being_written = self.folder / "script.tmp"
+        being_written.write_text(json.dumps(script), "utf-8")
+        being_written.replace(self.folder / "script.json")
+
+    def mark(self) -> None:
+        """Forget messages and jobs so far."""
+        self.tap.mark()
+        self._jobs.write_text("", "utf-8")
+
+    def jobs(self, *, event: str = "begin", speculative: bool = False) -> list[dict[str, Any]]:
+        """Fills of the scripted engine since the mark."""
+        lines = self._jobs.read_text("utf-8").splitlines() if self._jobs.exists() else []
+        entries = [json.loads(line) for line in lines]
+        return [each for each in entries if each["event"] == event and each["speculative"] == speculative]
+
+    @property
+    def _jobs(self) -> Path:
+        return self.folder / "jobs.jsonl"
