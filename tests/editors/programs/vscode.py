@@ -29,6 +29,35 @@ def get(cache: Path) -> VSCode:
     return VSCode(with_node, home / "node_modules" / "code-server" / "out" / "node" / "entry.js")
 
 
+def extension(with_node: node.Node) -> Path:
+    """Our extension as a package, built anew if one of its sources is newer."""
+    home = Path(__file__).parents[3] / "editors" / "vscode"
+    package, lock = home / "palimpsest.vsix", home / "package-lock.json"
+    installed = home / "node_modules" / ".package-lock.json"
+    if not installed.exists() or _changed(installed) < _changed(lock):
+        _npm(with_node, home, "ci")
+    sources = [path for path in home.rglob("*") if path.is_file() and not _is_built(path.relative_to(home))]
+    if not package.exists() or _changed(package) < max(map(_changed, sources)):
+        _npm(with_node, home, "run", "package")
+    return package
+
+
+def _changed(path: Path) -> float:
+    return path.stat().st_mtime
+
+
+def _is_built(path: Path) -> bool:
+    return path.parts[0] in {"node_modules", "out", "dist"} or path.suffix == ".vsix"
+
+
+def _npm(with_node: node.Node, home: Path, *arguments: str) -> None:
+    run = subprocess.run(
+        ["npm", *arguments, "--loglevel=error"], cwd=home, env=with_node.environment(), capture_output=True, text=True
+    )
+    if run.returncode:
+        raise RuntimeError(f"npm {' '.join(arguments)} in {home}:\n{run.stdout}{run.stderr}")
+
+
 def _install(with_node: node.Node, into: Path) -> None:
     missing = [name for name in ("g++", "make", "python3") if not shutil.which(name)]
     if missing or not Path("/usr/include/gssapi/gssapi.h").exists():

@@ -1,0 +1,34 @@
+// In the page of VS Code's workbench: what is painted, and when it changed. Times are those of performance.now().
+
+(() => {
+  const texts = (selector) => [...document.querySelectorAll(selector)].map((each) => each.textContent);
+  const ghost = () => {
+    const inline = texts(".view-lines .ghost-text-decoration, .view-lines .ghost-text-decoration-preview").join("");
+    const lines = texts(".view-zones .suggest-preview-text .view-line");
+    return [inline, ...lines].join("\n").replaceAll("\u00a0", " ");
+  };
+  const seen = { ghost, ghosts: [], keys: [], messages: [] };
+  const noted = new WeakSet();
+  let last = "";
+
+  const look = () => {
+    const now = ghost();
+    if (now !== last) {
+      last = now;
+      seen.ghosts.push({ at: performance.now(), text: now });
+    }
+    for (const item of document.querySelectorAll(".notification-list-item")) {
+      const message = item.querySelector(".notification-list-item-message")?.textContent;
+      if (message && !noted.has(item)) {
+        noted.add(item);
+        const progress = item.querySelector(".monaco-progress-container.active") !== null;
+        seen.messages.push({ at: performance.now(), text: message, progress });
+      }
+    }
+  };
+  document.addEventListener("DOMContentLoaded", () => {
+    new MutationObserver(look).observe(document.body, { childList: true, subtree: true, characterData: true });
+  });
+  document.addEventListener("keydown", (event) => seen.keys.push({ at: performance.now(), key: event.key }), true);
+  window.seen = seen;
+})();

@@ -1,0 +1,382 @@
+"""Drives the real VS Code: the workbench in headless Chromium, by its keys and by what it paints.
+
+What cannot be seen on the screen, such as the whole text, a second extension reads out of the extension host (probe/).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from playwright.sync_api import Page, sync_playwright
+
+from editors.editor import CURSOR, Ability, Key, Server, until
+from editors.programs import chromium, vscode
+
+HERE = Path(__file__).parent
+SIZE = (1200, 700)
+T = TypeVar("T")
+
+QUIET = {
+    "chat.disableAIFeatures": True,
+    "editor.acceptSuggestionOnEnter": "off",
+    "editor.minimap.enabled": False,
+    "editor.wordBasedSuggestions": "off",
+    "extensions.autoCheckUpdates": False,
+    "extensions.ignoreRecommendations": True,
+    "files.hotExit": "off",
+    "git.enabled": False,
+    "telemetry.telemetryLevel": "off",
+    "window.commandCenter": False,
+    "workbench.secondarySideBar.defaultVisibility": "hidden",
+    "workbench.startupEditor": "none",
+    "workbench.tips.enabled": False,
+}
+# What a user has on keys, or could have.
+KEYS = {
+    "ctrl+alt+l": "editor.action.inlineSuggest.acceptNextLine",
+    "ctrl+alt+t": "palimpsest.toggle",
+    "ctrl+alt+s": "palimpsest.restart",
+    "ctrl+alt+1": "palimpsest.fill",
+    "ctrl+alt+2": "palimpsest.complete",
+    "ctrl+alt+3": "palimpsest.touchUp",
+    "ctrl+alt+4": "palimpsest.rework",
+    "ctrl+alt+5": "palimpsest.rewrite",
+    "ctrl+alt+6": "palimpsest.repair",
+    "ctrl+alt+7": "palimpsest.fillHoles",
+}
+PRESSES = {
+    "accept": "Tab",
+    "word": "Control+ArrowRight",
+    "line": "Control+Alt+l",
+    "next": "Alt+]",
+    "previous": "Alt+[",
+    "trigger": "Alt+\\",
+    "escape": "Escape",
+    "undo": "Control+z",
+    "left": "ArrowLeft",
+    "right": "ArrowRight",
+    "up": "ArrowUp",
+    "down": "ArrowDown",
+    "enter": "Enter",
+    "toggle": "Control+Alt+t",
+}
+
+
+class Screen:
+    """The page, for any thread: Playwright has an event loop of its own, which must not meet those of other tests."""
+
+    def __init__(self, url: str, executable: Path) -> None:
+        self._thread = ThreadPoolExecutor(1, "playwright")
+        self._url, self._executable = url, executable
+        self._thread.submit(self._open).result()
+
+    def do(self, what: Callable[[Page], T]) -> T:
+        """On the page's thread."""
+        return self._thread.submit(what, self._page).result()
+
+    def evaluate(self, script: str, argument: Any = None) -> Any:
+        """JavaScript in the page."""
+        return self.do(lambda page: page.evaluate(script, argument))
+
+    def close(self) -> None:
+        """The page, the browser, the thread."""
+
+        def end() -> None:
+            self._browser.close()
+            self._playwright.stop()
+
+        self._thread.submit(end).result()
+        self._thread.shutdown()
+
+    def _open(self) -> None:
+        self._playwright = sync_playwright().start()
+        self._browser = self._playwright.chromium.launch(
+            executable_path=self._executable, chromium_sandbox=os.geteuid() != 0, args=["--disable-gpu"]
+        )
+        width, height = SIZE
+        self._page = self._browser.new_page(viewport={"width": width, "height": height})
+        self._page.add_init_script(path=HERE / "page.js")
+        self._page.goto(self._url)
+        self._page.wait_for_selector(".monaco-workbench .part.editor", timeout=60_000)
+
+
+class Probe:
+    """JavaScript in the extension host."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(60)
+        self._socket.connect(str(path))
+        self._lines = self._socket.makefile("rw", encoding="utf-8")
+        self._lock = threading.Lock()
+
+    def run(self, code: str, argument: Any = None) -> Any:
+        """The body of an async function of `vscode`, `kept` (an object that stays), and `argument`."""
+        with self._lock:
+            self._lines.write(json.dumps({"code": code, "argument": argument}) + "\n")
+            self._lines.flush()
+            answer = json.loads(self._lines.readline())
+        if "error" in answer:
+            raise RuntimeError(f"in the extension host: {answer['error']}")
+        return answer["value"]
+
+    def close(self) -> None:
+        """Its end of the socket."""
+        self._lines.close()
+        self._socket.close()
+
+
+class VSCode:
+    """See Editor. folder: `project` in there is the workspace. started: what `server_settings` began with."""
+
+    name = "vscode"
+    encoding = "utf-16"
+    abilities: frozenset[Ability] = frozenset(
+        {
+            "ghost",
+            "word",
+            "line",
+            "next",
+            "trigger",
+            "pairs",
+            "indents",
+            "drafts",
+            "actions",
+            "undo",
+            "toggle",
+            "status",
+            "revives",
+        }
+    )
+
+    def __init__(self, screen: Screen, probe: Probe, project: Path) -> None:
+        self.screen, self.probe, self.project = screen, probe, project
+        self._opened = 0
+        self._tabs = False
+
+    def open(self, name: str, text: str, *, tabs: bool = False, pairs: bool = False) -> None:
+        self.close_all()
+        self.configure({"editor.autoClosingBrackets": "always" if pairs else "never"})
+        self._opened += 1
+        self._tabs = tabs
+        folder = self.project / f"test{self._opened}"
+        folder.mkdir()
+        at = text.index(CURSOR)
+        (folder / name).write_text(text.replace(CURSOR, ""), encoding="utf-8", newline="")
+        self.probe.run(
+            """
+            const document = await vscode.workspace.openTextDocument(argument.path);
+            const editor = await vscode.window.showTextDocument(document, { preview: false });
+            editor.options = { insertSpaces: !argument.tabs, tabSize: 4, indentSize: 4 };
+            const at = document.positionAt(argument.at);
+            editor.selection = new vscode.Selection(at, at);
+            """,
+            {"path": str(folder / name), "tabs": tabs, "at": _units(text[:at])},
+        )
+        self.screen.do(lambda page: page.wait_for_selector(".monaco-editor.focused"))
+        until(lambda: self.cursor() == at, "the cursor is placed")
+
+    def text(self) -> str:
+        return str(self.probe.run("return vscode.window.activeTextEditor.document.getText()"))
+
+    def cursor(self) -> int:
+        before = self.probe.run(
+            """
+            const { document, selection } = vscode.window.activeTextEditor;
+            return document.getText(new vscode.Range(new vscode.Position(0, 0), selection.active));
+            """
+        )
+        return len(before)
+
+    def type(self, text: str) -> None:
+        self.screen.do(lambda page: page.keyboard.type(text))
+
+    def press(self, key: Key) -> None:
+        self.screen.do(lambda page: page.keyboard.press(PRESSES[key]))
+
+    def select(self, start: int, end: int) -> None:
+        text = self.text()
+        self.probe.run(
+            """
+            const editor = vscode.window.activeTextEditor;
+            const [start, end] = argument.map((at) => editor.document.positionAt(at));
+            editor.selection = new vscode.Selection(start, end);
+            """,
+            [_units(text[:start]), _units(text[:end])],
+        )
+
+    def ghost(self) -> str:
+        first, *more = str(self.screen.evaluate("seen.ghost()")).split("\n")
+        if self._tabs:  # they are painted as spaces
+            more = [re.sub(r"^( {4})+", lambda found: "\t" * (len(found[0]) // 4), line) for line in more]
+        return "\n".join([first, *more])
+
+    def edit(self, text: str) -> None:
+        def type_there(page: Page) -> None:
+            page.keyboard.press("Control+Home")
+            page.keyboard.type(text)
+
+        self.screen.do(type_there)
+
+    def run(self, action: str) -> None:
+        [key] = [key for key, command in KEYS.items() if command == f"palimpsest.{action}"]
+        self.screen.do(lambda page: page.keyboard.press("+".join(map(str.title, key.split("+")))))
+
+    def cancel(self) -> None:
+        raise NotImplementedError
+
+    def reason(self) -> str:
+        return str(self.screen.evaluate("document.querySelector('.statusbar-item[id^=palimpsest]')?.ariaLabel ?? ''"))
+
+    def messages(self) -> list[str]:
+        return list(self.screen.evaluate("seen.messages.filter((each) => !each.progress).map((each) => each.text)"))
+
+    def restart(self) -> None:
+        self.screen.do(lambda page: page.keyboard.press("Control+Alt+s"))
+
+    def screenshot(self, path: Path) -> None:
+        self.screen.do(lambda page: page.screenshot(path=path))
+
+    def command(self, name: str, *arguments: Any) -> Any:
+        """Run a command of VS Code."""
+        return self.probe.run(
+            "return await vscode.commands.executeCommand(argument.name, ...argument.arguments)",
+            {"name": name, "arguments": arguments},
+        )
+
+    def configure(self, settings: dict[str, Any]) -> None:
+        """Write into the user's settings; `None` takes a key out. Returns when they count."""
+        self.probe.run(
+            """
+            for (const [key, value] of Object.entries(argument)) {
+              const known = vscode.workspace.getConfiguration().inspect(key)?.globalValue;
+              if (JSON.stringify(known) !== JSON.stringify(value ?? undefined))
+                await vscode.workspace.getConfiguration().update(key, value ?? undefined, vscode.ConfigurationTarget.Global);
+            }
+            """,
+            settings,
+        )
+
+    def close_all(self) -> None:
+        """Documents without a question, and notifications."""
+        self.probe.run(
+            """
+            const run = vscode.commands.executeCommand;
+            while (vscode.window.activeTextEditor) await run("workbench.action.revertAndCloseActiveEditor");
+            await run("workbench.action.closeAllEditors");
+            await run("notifications.clearAll");
+            """
+        )
+
+
+def _units(text: str) -> int:
+    return len(text.encode("utf-16-le")) // 2
+
+
+@contextlib.contextmanager
+def start(cache: Path, server: Server, folder: Path) -> Iterator[VSCode]:
+    """VS Code with the extension in it, on an empty workspace; closed with all its processes."""
+    program, browser = vscode.get(cache), chromium.get(cache)
+    extension = vscode.extension(program.node)
+    project, profile = folder / "project", folder / "profile"
+    project.mkdir()
+    (profile / "User").mkdir(parents=True)
+    own = {"palimpsest.server.path": str(server.command), "palimpsest.ui.preview": False}
+    own |= {f"palimpsest.{key}": value for key, value in server.initialization.items()}
+    (profile / "User" / "settings.json").write_text(json.dumps(QUIET | own), encoding="utf-8")
+    bound = [{"key": key, "command": command} for key, command in KEYS.items()]
+    (profile / "User" / "keybindings.json").write_text(json.dumps(bound), encoding="utf-8")
+    with contextlib.ExitStack() as stack:
+        sockets = Path(tempfile.mkdtemp(prefix="palimpsest-"))  # paths of sockets have to be short
+        stack.callback(shutil.rmtree, sockets, ignore_errors=True)
+        common = ["--user-data-dir", str(profile), "--extensions-dir", str(folder / "extensions")]
+        common += ["--config", str(folder / "config.yaml")]
+        (folder / "config.yaml").write_text("{}\n", encoding="utf-8")
+        code = [str(program.node.node), str(program.entry), *common]
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("VSCODE_", "CODE_SERVER"))}
+        environment |= {"PALIMPSEST_PROBE": str(sockets / "probe")}
+        probe = _packed(HERE / "probe", folder / "probe.vsix")
+        install = [*code, "--install-extension", str(extension), "--install-extension", str(probe)]
+        subprocess.run(install, env=environment, check=True, capture_output=True, timeout=120)
+        url = stack.enter_context(_serving(code, environment, folder / "code-server.log"))
+        screen = Screen(f"{url}?folder={project}", browser.executable)
+        stack.callback(screen.close)
+        until((sockets / "probe").exists, "the extension host is there", 60)
+        connected = Probe(sockets / "probe")
+        stack.callback(connected.close)
+        yield VSCode(screen, connected, project)
+
+
+@contextlib.contextmanager
+def _serving(code: list[str], environment: dict[str, str], log: Path) -> Iterator[str]:
+    """The address of a server that runs meanwhile."""
+    options = ["--auth", "none", "--bind-addr", "127.0.0.1:0", "--disable-telemetry", "--disable-update-check"]
+    options += ["--disable-workspace-trust", "--disable-getting-started-override"]
+    with log.open("wb") as into:
+        process = subprocess.Popen(
+            [*code, *options],
+            env=environment,
+            stdout=into,
+            stderr=into,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    try:
+
+        def address() -> str:
+            if process.poll() is not None:
+                raise RuntimeError(f"code-server ended: {log.read_text('utf-8')[-1000:]}")
+            found = re.search(r"listening on (http://[\d.]+:\d+/)", log.read_text("utf-8"))
+            return found[1] if found else ""
+
+        yield until(address, "code-server listens", 60)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(5)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _packed(source: Path, vsix: Path) -> Path:
+    """An extension without a build, as a package."""
+    manifest = json.loads((source / "package.json").read_text("utf-8"))
+    name, publisher, version = manifest["name"], manifest["publisher"], manifest["version"]
+    identity = f'<Identity Language="en-US" Id="{name}" Version="{version}" Publisher="{publisher}"/>'
+    with zipfile.ZipFile(vsix, "w") as package:
+        for file in source.iterdir():
+            package.write(file, f"extension/{file.name}")
+        package.writestr(
+            "extension.vsixmanifest",
+            '<?xml version="1.0" encoding="utf-8"?><PackageManifest Version="2.0.0"'
+            ' xmlns="http://schemas.microsoft.com/developer/vsx-schema/2011">'
+            f"<Metadata>{identity}<DisplayName>{name}</DisplayName><Description>{name}</Description></Metadata>"
+            '<Installation><InstallationTarget Id="Microsoft.VisualStudio.Code"/></Installation>'
+            '<Assets><Asset Type="Microsoft.VisualStudio.Code.Manifest" Path="extension/package.json"/></Assets>'
+            "</PackageManifest>",
+        )
+        package.writestr(
+            "[Content_Types].xml",
+            '<?xml version="1.0" encoding="utf-8"?>'
+            '<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types">'
+            '<Default Extension="json" ContentType="application/json"/>'
+            '<Default Extension="js" ContentType="application/javascript"/>'
+            '<Default Extension="vsixmanifest" ContentType="text/xml"/></Types>',
+        )
+    return vsix
