@@ -1,0 +1,178 @@
+// The only module that knows vscode-languageclient: one connection to one server process after another.
+// It is a bundle of its own, loaded when the first document is there, so that starting the editor does not wait for it.
+
+import { spawn, type ChildProcess } from "node:child_process";
+import { homedir } from "node:os";
+import { createInterface } from "node:readline";
+import type { LogOutputChannel, TextDocument } from "vscode";
+import {
+  CloseAction,
+  ErrorAction,
+  ExecuteCommandRequest,
+  LanguageClient,
+  RevealOutputChannelOn,
+  WorkDoneProgress,
+  type CancellationToken,
+  type Middleware,
+} from "vscode-languageclient/node";
+import type { Draft, Range, Status } from "./protocol";
+
+export type { ApplyWorkspaceEditParams, ApplyWorkspaceEditResult, TextDocumentEdit } from "vscode-languageclient/node";
+
+/** What the rest of the extension does for a connection. ended: the process is gone, and nobody asked it to go. */
+export interface Hooks {
+  readonly log: LogOutputChannel;
+  readonly middleware: Middleware;
+  initial(): unknown;
+  status(status: Status): void;
+  draft(draft: Draft): void;
+  ended(why: string, starting: boolean): "restart" | "stay";
+}
+
+/** A server at work. */
+export interface Connection {
+  readonly pid: number | undefined;
+  execute<T>(command: string, argument: unknown, token?: CancellationToken): Promise<T>;
+  run<T>(command: string, argument: unknown, token: CancellationToken, report: (percentage: number) => void): Promise<T>;
+  uri(document: TextDocument): string;
+  same(uri: string, document: TextDocument): boolean;
+  range(range: import("vscode").Range): Range;
+  stop(): Promise<void>;
+}
+
+const REMEMBERED_LINES = 40;
+const PATIENCE_MS = 1000;
+
+/** Start the server; ready when it has answered `initialize`. Throws if it does not come to that. */
+export async function connect(program: string, args: readonly string[], hooks: Hooks): Promise<Connection> {
+  let server = await Process.start(program, args, hooks.log);
+  let fresh = true;
+  let ready = false;
+  let number = 0;
+
+  const client = new LanguageClient(
+    "palimpsest",
+    "Palimpsest",
+    async () => {
+      if (!fresh) {
+        server = await Process.start(program, args, hooks.log);
+      }
+      fresh = false;
+      return server.child;
+    },
+    {
+      documentSelector: [{ scheme: "file" }, { scheme: "untitled" }, { notebook: "*" }],
+      outputChannel: hooks.log,
+      revealOutputChannelOn: RevealOutputChannelOn.Never,
+      initializationOptions: () => hooks.initial(),
+      initializationFailedHandler: () => false,
+      middleware: hooks.middleware,
+      stdioOptions: { stdout: () => undefined, stderr: () => undefined },
+      errorHandler: {
+        error: () => ({ action: ErrorAction.Continue, handled: true }),
+        closed: async () => {
+          const why = await server.why();
+          server.tell(hooks.log);
+          const restart = hooks.ended(why, !ready) === "restart" && ready;
+          ready = false;
+          return { action: restart ? CloseAction.Restart : CloseAction.DoNotRestart, message: why, handled: true };
+        },
+      },
+    },
+  );
+  client.onNotification("palimpsest/status", (status: Status) => hooks.status(status));
+  client.onNotification("palimpsest/draft", (draft: Draft) => hooks.draft(draft));
+  client.onDidChangeState(({ newState }) => {
+    ready ||= newState === 2;
+  });
+
+  const execute = <T>(params: object, token?: CancellationToken): Promise<T> =>
+    client.sendRequest(ExecuteCommandRequest.method, params, token);
+  try {
+    await client.start();
+  } catch (error) {
+    server.end();
+    throw error;
+  }
+  return {
+    get pid() {
+      return server.child.pid;
+    },
+    execute: (command, argument, token) => execute({ command, arguments: [argument] }, token),
+    async run(command, argument, token, report) {
+      const workDoneToken = `palimpsest-${process.pid}-${number++}`;
+      const progress = client.onProgress(WorkDoneProgress.type, workDoneToken, (value) => {
+        if (value.kind !== "end") {
+          report(value.percentage ?? 0);
+        }
+      });
+      try {
+        return await execute({ command, arguments: [argument], workDoneToken }, token);
+      } finally {
+        progress.dispose();
+      }
+    },
+    uri: (document) => client.code2ProtocolConverter.asUri(document.uri),
+    same: (uri, document) => client.protocol2CodeConverter.asUri(uri).toString() === document.uri.toString(),
+    range: (range) => client.code2ProtocolConverter.asRange(range),
+    async stop() {
+      await client.dispose(PATIENCE_MS * 2).catch((error: unknown) => hooks.log.debug(String(error)));
+      server.end();
+    },
+  };
+}
+
+/** A process of the server, with its last words. */
+class Process {
+  readonly #lines: string[] = [];
+  readonly #ended: Promise<string>;
+
+  private constructor(
+    readonly child: ChildProcess,
+    log: LogOutputChannel,
+  ) {
+    this.#ended = new Promise((resolve) => {
+      child.once("exit", (code, signal) => resolve(signal ? `ended by ${signal}` : `ended with exit code ${code}`));
+    });
+    if (child.stderr) {
+      createInterface({ input: child.stderr }).on("line", (line) => {
+        log.debug(line);
+        this.#lines.push(line);
+        this.#lines.splice(0, this.#lines.length - REMEMBERED_LINES);
+      });
+    }
+  }
+
+  static async start(program: string, args: readonly string[], log: LogOutputChannel): Promise<Process> {
+    // At home, not in the workspace: what lies there is to have no say in what the server imports.
+    const child = spawn(program, ["serve", ...args], { cwd: homedir(), stdio: "pipe", windowsHide: true });
+    const server = new Process(child, log);
+    await new Promise<void>((resolve, reject) => child.once("spawn", resolve).once("error", reject));
+    child.on("error", (error) => log.error(error));
+    child.stdin.on("error", (error) => log.debug(String(error)));
+    log.info(`${program} serve ${args.join(" ")}: process ${child.pid}`);
+    return server;
+  }
+
+  /** How it ended, in words, with the last line that it wrote if it gave up by itself. */
+  async why(): Promise<string> {
+    const late = new Promise<string>((resolve) => setTimeout(resolve, PATIENCE_MS, "closed its output"));
+    const how = await Promise.race([this.#ended, late]);
+    const last = this.#lines.findLast((line) => line.trim()) ?? "";
+    return /exit code [1-9]/.test(how) && last ? `${how}: ${last.trim().slice(0, 300)}` : how;
+  }
+
+  /** Put the last words in the log, where they have not been at that level yet. */
+  tell(log: LogOutputChannel): void {
+    if (this.#lines.length) {
+      log.error(`the server's last words:\n${this.#lines.join("\n")}`);
+    }
+  }
+
+  /** See to it that it ends. */
+  end(): void {
+    if (this.child.exitCode === null && this.child.signalCode === null) {
+      setTimeout(() => this.child.kill("SIGKILL"), PATIENCE_MS * 2).unref();
+    }
+  }
+}

@@ -1,0 +1,198 @@
+// Live drafts in ghost text: answers the editor's own requests with what the model has so far.
+//
+// The stock ghost text cannot be told of news. It is made to ask again (hide, then trigger), and that request is answered
+// here, so that the server hears of none but the last one, for which it has kept the answer.
+
+import {
+  CancellationTokenSource,
+  InlineCompletionItem,
+  InlineCompletionTriggerKind,
+  Range,
+  commands,
+  window,
+  type CancellationToken,
+  type InlineCompletionContext,
+  type Position,
+  type TextDocument,
+} from "vscode";
+import type { Middleware } from "vscode-languageclient/node";
+import type { Draft } from "./protocol";
+import { Settling } from "./settling";
+
+type Next = Parameters<NonNullable<Middleware["provideInlineCompletionItems"]>>[4];
+type Items = Awaited<ReturnType<Next>>;
+
+const REPAINT_MS = 200;
+
+/** Where the editor asked last, and what it shows there. early: answers the request that waits, before the server does. */
+class Place {
+  readonly version: number;
+  readonly settling = new Settling();
+  shown: string | undefined;
+  early: ((text: string) => void) | undefined;
+  /** What our own next request is answered with. */
+  offer: string | undefined;
+  painted = 0;
+
+  constructor(
+    readonly document: TextDocument,
+    readonly position: Position,
+    /** An entry of the completion list is selected: leave it alone. */
+    readonly inList: boolean,
+  ) {
+    this.version = document.version;
+  }
+
+  is(document: TextDocument, position: Position): boolean {
+    return this.document === document && this.version === document.version && this.position.isEqual(position);
+  }
+
+  item(text: string): InlineCompletionItem[] {
+    return [new InlineCompletionItem(text, new Range(this.position, this.position))];
+  }
+}
+
+/** The ghost text of one window. */
+export class Ghost {
+  #place: Place | undefined;
+  #triggers = 0;
+
+  /** Middleware of the inline completion request. */
+  readonly provide = async (
+    document: TextDocument,
+    position: Position,
+    context: InlineCompletionContext,
+    token: CancellationToken,
+    next: Next,
+  ): Promise<Items> => {
+    const ours = this.#triggers > 0 && context.triggerKind === InlineCompletionTriggerKind.Invoke;
+    const there = this.#place?.is(document, position) ? this.#place : undefined;
+    if (ours && there?.offer !== undefined) {
+      return there.item(there.offer);
+    }
+    if (ours && !there) {
+      // A key was faster than our trigger, and nobody asked by hand for what comes after it.
+      context = { ...context, triggerKind: InlineCompletionTriggerKind.Automatic };
+    }
+    const inList = context.selectedCompletionInfo !== undefined;
+    const place = there?.inList === inList ? there : new Place(document, position, inList);
+    this.#place = place;
+    return this.#ask(place, document, position, context, token, next);
+  };
+
+  /** Ask the server; a draft may be the answer before its own is there, and the server goes on with its work then. */
+  async #ask(
+    place: Place,
+    document: TextDocument,
+    position: Position,
+    context: InlineCompletionContext,
+    token: CancellationToken,
+    next: Next,
+  ): Promise<Items> {
+    const patience = new CancellationTokenSource();
+    const leaving = token.onCancellationRequested(() => patience.cancel());
+    const drafted = new Promise<Items>((resolve) => {
+      place.early = (text) => {
+        leaving.dispose();
+        place.early = undefined;
+        resolve(place.item(text));
+      };
+    });
+    const early = place.early;
+    const answered = Promise.resolve(next(document, position, context, patience.token)).then(
+      (items) => {
+        if (place.early === early) {
+          place.early = undefined;
+          place.shown = first(items);
+        }
+        return items;
+      },
+      (error: unknown) => {
+        if (place.early === early) {
+          place.early = undefined;
+        }
+        throw error;
+      },
+    );
+    try {
+      return await Promise.race([drafted, answered]);
+    } finally {
+      leaving.dispose();
+      answered.catch(() => undefined).finally(() => patience.dispose());
+    }
+  }
+
+  /** A draft arrived; `document` is the one it is about. */
+  take(draft: Draft, document: TextDocument): void {
+    const place = this.#place;
+    const { line, character } = draft.position;
+    if (
+      !place ||
+      place.inList ||
+      place.document !== document ||
+      draft.version !== place.version ||
+      line !== place.position.line ||
+      character !== place.position.character ||
+      !here(place)
+    ) {
+      return;
+    }
+    if (draft.final) {
+      this.#end(place, draft.text);
+      return;
+    }
+    const text = place.early || Date.now() - place.painted >= REPAINT_MS ? place.settling.next(draft.text) : undefined;
+    if (text === undefined) {
+      return;
+    }
+    place.painted = Date.now();
+    place.shown = text;
+    if (place.early) {
+      place.early(text);
+    } else {
+      place.offer = text;
+      this.#again();
+    }
+  }
+
+  /** Forget what was shown, so that no draft brings it back: it was dismissed, or the server is gone. */
+  dismiss(): void {
+    this.#place = undefined;
+  }
+
+  #end(place: Place, text: string): void {
+    place.offer = undefined;
+    if (place.early || place.shown === text) {
+      return; // the server's own answer is on its way, or shown
+    }
+    if (text) {
+      this.#again();
+    } else if (place.shown) {
+      void commands.executeCommand("editor.action.inlineSuggest.hide");
+    }
+  }
+
+  #again(): void {
+    this.#triggers++;
+    void commands.executeCommand("editor.action.inlineSuggest.hide");
+    commands.executeCommand("editor.action.inlineSuggest.trigger").then(
+      () => this.#triggers--,
+      () => this.#triggers--,
+    );
+  }
+}
+
+/** The cursor is still there, in the active editor, and nothing has been typed since. */
+function here(place: Place): boolean {
+  const editor = window.activeTextEditor;
+  return (
+    editor?.document === place.document &&
+    editor.selection.isEmpty &&
+    place.is(editor.document, editor.selection.active)
+  );
+}
+
+function first(items: Items): string {
+  const item = Array.isArray(items) ? items[0] : items?.items[0];
+  return typeof item?.insertText === "string" ? item.insertText : (item?.insertText.value ?? "");
+}

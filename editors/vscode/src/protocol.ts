@@ -1,0 +1,70 @@
+// What goes over the wire beside the standard: docs/protocol.md and docs/actions.md have the words to it.
+
+export interface Position {
+  readonly line: number;
+  readonly character: number;
+}
+
+export interface Range {
+  readonly start: Position;
+  readonly end: Position;
+}
+
+export type State = "starting" | "loading" | "ready" | "busy" | "paused" | "error";
+
+/** `palimpsest/status`. */
+export interface Status {
+  readonly state: State;
+  readonly reason: string;
+  readonly model: string;
+  readonly device: string;
+  readonly lastEmpty: { readonly request: string; readonly reason: string } | null;
+  readonly paused: readonly string[];
+}
+
+/** `palimpsest/draft`. hole and range are there for commands only. */
+export interface Draft {
+  readonly uri: string;
+  readonly version: number;
+  readonly position: Position;
+  readonly hole?: number;
+  readonly range?: Range;
+  readonly text: string;
+  readonly settledShare: number;
+  readonly step: number;
+  readonly final: boolean;
+}
+
+/** The argument of `palimpsest.run`. */
+export interface Run {
+  readonly action: string;
+  readonly uri: string;
+  readonly range?: Range;
+  readonly version?: number;
+  readonly problems?: readonly Range[];
+  readonly number?: number;
+}
+
+/** The result of `palimpsest.run`. */
+export interface Ran {
+  readonly applied: boolean;
+  readonly reason: string | null;
+  readonly holes: number;
+  readonly filled: number;
+}
+
+/** The argument and the result of `palimpsest.pause`. */
+export interface Pause {
+  readonly scope: "all" | "language" | "folder" | "document";
+  readonly uri?: string;
+  readonly paused?: boolean;
+}
+
+export interface Paused {
+  readonly paused: boolean;
+  readonly what: string;
+}
+
+export const RUN = "palimpsest.run";
+export const FILL_SELECTION = "palimpsest.fillSelection";
+export const PAUSE = "palimpsest.pause";
