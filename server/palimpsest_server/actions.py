@@ -246,7 +246,8 @@ async def offered(
     """The actions for a selection, as this client understands them.
 
     An automatic request with `only` is one of those that editors make when a file is saved: nothing of ours may happen
-    then. The automatic ones at every move of the cursor do not look for the holes of the whole file.
+    then. The automatic ones at every move of the cursor get what is about the whole file only on one of its holes; some
+    clients make no others.
     """
     only, encoding = params.context.only, session.documents.encoding
     automatic = params.context.trigger_kind is types.CodeActionTriggerKind.Automatic
@@ -255,8 +256,6 @@ async def offered(
     chosen = document.span_of(params.range, encoding)
     found = list[types.CodeAction | types.Command]()
     rows = [action for action in ACTIONS.values() if wanted(action.kind, only)]
-    if automatic:
-        rows = [action for action in rows if not action.kind.startswith("source.")]
     if can_apply(can):
         problems = problems_of(params.context)
         spans = [document.span_of(problem, encoding) for problem in problems]
@@ -266,6 +265,8 @@ async def offered(
         for action in rows:
             missing = "" if holes[action.id] else why_not(action, scene)
             if missing and not (explicit and shows_disabled(can)):
+                continue
+            if automatic and action.kind.startswith("source.") and scene and not on_one_of(holes[action.id], scene):
                 continue
             argument = argument_of(action.id, document, params.range)
             if problems and action.id == "repair":
@@ -287,6 +288,11 @@ async def holes_of(session: Session, rows: Sequence[Action], scene: Scene | None
     if parse:
         found |= await session.off_loop(lambda: {action.id: action.holes(scene) for action in parse})
     return found
+
+
+def on_one_of(holes: Iterable[Span], scene: Scene) -> bool:
+    """The cursor, or the selection, touches one of them."""
+    return any(hole.start <= scene.chosen.end and scene.chosen.start <= hole.end for hole in holes)
 
 
 def why_not(action: Action, scene: Scene | None) -> str:

@@ -484,8 +484,8 @@ class Lsp4ij:
     def _take_back(self) -> None:
         if self._undo:
             text, caret, _ = self._undo.pop()
-            start = len(os.path.commonprefix([text, self._text]))
-            same = len(os.path.commonprefix([text[start:][::-1], self._text[start:][::-1]]))
+            start = shared(text, self._text)
+            same = shared(text[start:][::-1], self._text[start:][::-1])
             self._change(start, len(self._text) - same, text[start : len(text) - same])
             self._caret = self._anchor = caret
             self._end_session()
@@ -643,6 +643,11 @@ def failed(answer: Future[Any]) -> bool:
 def utf16(text: str) -> int:
     """Its length in the client's units."""
     return len(text.encode("utf-16-le")) // 2
+
+
+def shared(a: str, b: str) -> int:
+    """How much of their beginnings is the same."""
+    return next((at for at, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
 def section_of(settings: dict[str, Any], section: str | None) -> Any:

@@ -38,9 +38,9 @@ class Wire:
         self._ids = itertools.count(1)
         self._open: dict[str, Future[Any]] = {}
         self._lock = threading.Lock()
-        self.errors = (folder / "server.err").open("ab")
+        self._errors = (folder / "server.err").open("ab")
         self.process = subprocess.Popen(
-            command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors
+            command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -76,15 +76,18 @@ class Wire:
             with contextlib.suppress(Exception):
                 self.request("shutdown").result(5)
             self.notify("exit", None)
-            with contextlib.suppress(OSError):
-                self.process.stdin.close()  # type: ignore[union-attr]
+            self._hang_up()
             try:
                 self.process.wait(5)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
         self._reader.join(5)
-        self.errors.close()
+
+    def _hang_up(self) -> None:
+        assert self.process.stdin
+        with self._lock, contextlib.suppress(OSError):
+            self.process.stdin.close()
 
     def _send(self, message: dict[str, Any]) -> None:
         body = json.dumps({"jsonrpc": "2.0", **message}, ensure_ascii=False).encode()
@@ -105,6 +108,8 @@ class Wire:
                 if body := source.read(length):
                     self._take(json.loads(body))
         self.process.wait()
+        self._hang_up()
+        self._errors.close()
         with self._lock:
             waiting = list(self._open.values())
         for future in waiting:

@@ -222,9 +222,23 @@ async def test_the_number_of_holes_is_in_the_title(editor, text, title):
 AUTOMATIC = types.CodeActionTriggerKind.Automatic
 
 
-async def test_a_lightbulb_does_not_look_for_holes_and_a_save_gets_nothing(editor):
+@pytest.mark.parametrize(
+    ("text", "offered"),
+    [
+        ("def f(a):\n    «pass»\n", True),
+        ("def f(a):\n    pa«»ss\n", True),
+        ("def f(a):\n    «»pass\n", True),
+        ("def f(a):\n    pass«»\n", True),
+        ("def f(«a»):\n    pass\n", False),
+        ("def f(a):\n    pass\n\n\nx = «1»\n", False),
+    ],
+)
+async def test_a_lightbulb_offers_to_fill_the_holes_on_one_of_them(editor, text, offered):
+    assert ("fillHoles" in ids(await editor.offered(editor.open(text), None, AUTOMATIC))) is offered
+
+
+async def test_a_lightbulb_offers_and_a_save_gets_nothing(editor):
     where = editor.open("def f(a):\n    «pass»\n")
-    assert "fillHoles" not in ids(await editor.offered(where, None, AUTOMATIC))
     assert "rewrite" in ids(await editor.offered(where, None, AUTOMATIC))
     for only in (SOURCE, ["source.fixAll"], ["source.palimpsest.fillHoles"], REFACTOR, QUICKFIX):
         assert await editor.offered(where, only, AUTOMATIC) == []
