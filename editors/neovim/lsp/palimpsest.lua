@@ -1,0 +1,14 @@
+-- How Neovim starts the server; `vim.lsp.enable('palimpsest')` reads this. It works without the rest of the plugin, too.
+
+---@type vim.lsp.Config
+local config = {
+  cmd = { 'palimpsest', 'serve' },
+  -- What the checkpoint that comes with the server was trained on. With another one: vim.lsp.config('palimpsest', …)
+  filetypes = { 'python' },
+  root_markers = { 'pyproject.toml', 'setup.py', 'package.json', 'Cargo.toml', 'go.mod', '.git' },
+  -- Nothing in Neovim waits for ghost text, so the model may take its time; the default is for editors where it does.
+  init_options = { palimpsest = { answerWithinMs = 3000 } },
+}
+
+local installed, server = pcall(require, 'palimpsest.server')
+return installed and vim.tbl_deep_extend('force', config, server.config()) or config

@@ -1,0 +1,205 @@
+-- Code actions by name, with what they are about to write shown in place.
+
+local server = require('palimpsest.server')
+
+local api = vim.api
+local M = {}
+
+local namespace = api.nvim_create_namespace('palimpsest.rewrite')
+
+M.ACTIONS = { 'fill', 'complete', 'touchUp', 'rework', 'rewrite', 'repair', 'fillHoles' }
+
+---What runs, by buffer.
+---@type table<integer, { client: vim.lsp.Client, id: integer }>
+local running = {}
+---Marks of each hole that is shown, by buffer and hole.
+---@type table<integer, table<integer, integer[]>>
+local painted = {}
+
+---@param bufnr integer
+---@param hole? integer That one only.
+local function clear(bufnr, hole)
+  local holes = painted[bufnr] or {}
+  for number, marks in pairs(holes) do
+    if hole == nil or hole == number then
+      for _, mark in ipairs(marks) do
+        pcall(api.nvim_buf_del_extmark, bufnr, namespace, mark)
+      end
+      holes[number] = nil
+    end
+  end
+  if not next(holes) then
+    painted[bufnr] = nil
+  end
+end
+
+function M.clear_all()
+  for _, bufnr in ipairs(vim.tbl_keys(painted)) do
+    clear(bufnr)
+  end
+end
+
+---@param text string
+local function width(text)
+  return vim.fn.strdisplaywidth(text)
+end
+
+---Paint a text over a range, line by line; lines that are too many go below, those that are too few are blank.
+---@param bufnr integer
+---@param range { [1]: integer, [2]: integer, [3]: integer, [4]: integer } Rows and columns in bytes, from 0.
+---@param text string
+---@return integer[] marks
+local function paint(bufnr, range, text)
+  local first, from, last, to = unpack(range)
+  local old = api.nvim_buf_get_lines(bufnr, first, last + 1, false)
+  local behind = old[#old]:sub(to + 1)
+  local tab = (' '):rep(vim.bo[bufnr].tabstop)
+  local new = vim.split((text:gsub('\t', tab)), '\n', { plain = true })
+  local marks, below = {}, {}
+  for number = 1, math.max(#old, #new) do
+    local chunks = { { new[number] or '', 'PalimpsestDraft' } }
+    if number == #new and behind ~= '' then
+      chunks[2] = { behind, 'Normal' }
+    end
+    if number > #old then
+      below[#below + 1] = chunks
+    else
+      local col = number == 1 and from or 0
+      local covered = width(old[number]) - width(old[number]:sub(1, col))
+      local wide = width(chunks[1][1]) + (chunks[2] and width(chunks[2][1]) or 0)
+      chunks[#chunks + 1] = { (' '):rep(covered - wide), 'Normal' }
+      marks[#marks + 1] = api.nvim_buf_set_extmark(bufnr, namespace, first + number - 1, col, {
+        virt_text = chunks,
+        virt_text_pos = 'overlay',
+        undo_restore = false,
+      })
+    end
+  end
+  if #below > 0 then
+    marks[#marks + 1] = api.nvim_buf_set_extmark(bufnr, namespace, last, 0, { virt_lines = below, undo_restore = false })
+  end
+  return marks
+end
+
+---@param draft { uri: string, version: integer, hole: integer, range: lsp.Range, text: string, final: boolean }
+---@param client_id integer
+function M.draft(draft, client_id)
+  local bufnr = vim.fn.bufnr(vim.uri_to_fname(draft.uri))
+  local client = vim.lsp.get_client_by_id(client_id)
+  if bufnr == -1 or not api.nvim_buf_is_loaded(bufnr) or not client then
+    return
+  end
+  clear(bufnr, draft.hole)
+  if draft.text == '' or draft.version ~= vim.lsp.util.buf_versions[bufnr] or not running[bufnr] then
+    return
+  end
+  ---@param position lsp.Position
+  local function byte(position)
+    local line = api.nvim_buf_get_lines(bufnr, position.line, position.line + 1, false)[1] or ''
+    return vim.str_byteindex(line, client.offset_encoding, position.character, false)
+  end
+  local range = { draft.range.start.line, byte(draft.range.start), draft.range['end'].line, byte(draft.range['end']) }
+  painted[bufnr] = painted[bufnr] or {}
+  painted[bufnr][draft.hole] = paint(bufnr, range, draft.text)
+end
+
+---The selection that a command was given, or the cursor.
+---@param command? vim.api.keyset.create_user_command.command_args
+---@param client vim.lsp.Client
+---@return lsp.Range
+local function range_of(command, client)
+  if not command or command.range == 0 then
+    local position = vim.lsp.util.make_position_params(0, client.offset_encoding).position
+    return { start = position, ['end'] = position }
+  end
+  local from, to = { command.line1, 0 }, { command.line2, math.huge }
+  local marks = { api.nvim_buf_get_mark(0, '<'), api.nvim_buf_get_mark(0, '>') }
+  if vim.fn.visualmode() == 'v' and marks[1][1] == command.line1 and marks[2][1] == command.line2 then
+    from, to = marks[1], marks[2]
+    if vim.o.selection ~= 'exclusive' then
+      local line = api.nvim_buf_get_lines(0, to[1] - 1, to[1], false)[1] or ''
+      to = { to[1], to[2] < #line and to[2] + vim.str_utf_end(line, to[2] + 1) + 1 or #line }
+    end
+  end
+  ---@param place integer[]
+  local function position(place)
+    local line = api.nvim_buf_get_lines(0, place[1] - 1, place[1], false)[1] or ''
+    local character = vim.str_utfindex(line, client.offset_encoding, math.min(place[2], #line), false)
+    return { line = place[1] - 1, character = character }
+  end
+  return { start = position(from), ['end'] = position(to) }
+end
+
+---What other tools complain about in there.
+---@param range lsp.Range
+---@param client vim.lsp.Client
+---@return lsp.Range[]
+local function problems(range, client)
+  local severity = { min = vim.diagnostic.severity.WARN }
+  local found = {}
+  for _, each in ipairs(vim.diagnostic.get(0, { severity = severity })) do
+    if each.lnum >= range.start.line and each.lnum <= range['end'].line then
+      local function position(row, col)
+        local line = api.nvim_buf_get_lines(0, row, row + 1, false)[1] or ''
+        return { line = row, character = vim.str_utfindex(line, client.offset_encoding, math.min(col, #line), false) }
+      end
+      found[#found + 1] = { start = position(each.lnum, each.col), ['end'] = position(each.end_lnum or each.lnum, each.end_col or each.col) }
+    end
+  end
+  return found
+end
+
+---@param action string The first column of docs/actions.md.
+---@param command? vim.api.keyset.create_user_command.command_args With a range, if there is a selection.
+function M.run(action, command)
+  local bufnr = api.nvim_get_current_buf()
+  local client = server.client(bufnr)
+  if not client then
+    server.notify('no server is attached to this buffer; :checkhealth palimpsest may say why', vim.log.levels.WARN)
+    return
+  end
+  M.cancel(bufnr)
+  local range = range_of(command, client)
+  local argument = {
+    action = action,
+    uri = vim.uri_from_bufnr(bufnr),
+    range = range,
+    problems = action == 'repair' and problems(range, client) or nil,
+  }
+  local this ---@type { client: vim.lsp.Client, id: integer }
+  local sent, id = client:request('workspace/executeCommand', { command = 'palimpsest.run', arguments = { argument } }, function(err)
+    if running[bufnr] == this then
+      running[bufnr] = nil
+      clear(bufnr)
+    end
+    if err and err.code ~= -32800 then
+      server.notify(err.message, vim.log.levels.ERROR)
+    end -- why nothing was changed, the server tells by itself
+  end, bufnr)
+  if sent and id then
+    this = { client = client, id = id }
+    running[bufnr] = this
+    api.nvim_create_autocmd({ 'TextChanged', 'TextChangedI', 'TextChangedP', 'BufUnload' }, {
+      buffer = bufnr,
+      once = true,
+      callback = function()
+        clear(bufnr)
+      end,
+    })
+  end
+end
+
+---@param bufnr integer
+---@return boolean # something was running
+function M.cancel(bufnr)
+  local this = running[bufnr]
+  if not this then
+    return false
+  end
+  running[bufnr] = nil
+  this.client:cancel_request(this.id)
+  clear(bufnr)
+  return true
+end
+
+return M

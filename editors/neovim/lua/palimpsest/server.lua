@@ -1,0 +1,195 @@
+-- The connection: what the client says it can do, what the server tells of its own accord, and what happens when it dies.
+
+local M = {}
+
+---@class palimpsest.Status See docs/protocol.md.
+---@field state 'starting'|'loading'|'ready'|'busy'|'paused'|'error'
+---@field reason string
+---@field model string
+---@field device string
+---@field lastEmpty? { request: string, reason: string }
+---@field paused string[]
+---@field counters table<string, integer>
+
+local NAME = 'palimpsest'
+local CALM_S = 300 -- a server that dies again within that time is not started a third time
+
+---@type table<integer, palimpsest.Status>
+local statuses = {}
+---@type table<integer, { config: vim.lsp.ClientConfig, buffers: table<integer, true> }>
+local known = {}
+---@type number?
+local last_crash
+---@type string?
+local ended
+
+---@param message string
+---@param level? integer
+function M.notify(message, level)
+  vim.notify('Palimpsest: ' .. message, level or vim.log.levels.INFO)
+end
+
+---The server of a buffer.
+---@param bufnr integer
+---@return vim.lsp.Client?
+function M.client(bufnr)
+  return vim.lsp.get_clients({ name = NAME, bufnr = bufnr })[1]
+end
+
+---Neovim's own inline completion is to be used, and is there.
+---@return boolean
+function M.native()
+  return vim.lsp.inline_completion ~= nil and require('palimpsest').options.backend == 'native'
+end
+
+---@param client_id? integer
+---@return palimpsest.Status?
+function M.status(client_id)
+  return statuses[client_id]
+end
+
+---@param bufnr integer
+---@return string
+function M.status_line(bufnr)
+  local client = M.client(bufnr)
+  if not client then
+    return ended and NAME .. ': ' .. ended or ''
+  end
+  local status = statuses[client.id]
+  if not status then
+    return NAME .. ': starting'
+  elseif status.state == 'ready' then
+    return NAME .. (status.lastEmpty and ': ' .. status.lastEmpty.reason or '')
+  elseif status.state == 'busy' then
+    return NAME .. ' …'
+  end
+  return ('%s: %s%s'):format(NAME, status.state, status.reason ~= '' and ', ' .. status.reason or '')
+end
+
+---@param status palimpsest.Status
+---@param client_id integer
+local function on_status(_, status, context)
+  status.lastEmpty = status.lastEmpty ~= vim.NIL and status.lastEmpty or nil
+  statuses[context.client_id] = status
+  vim.api.nvim_exec_autocmds('User', { pattern = 'PalimpsestStatus', modeline = false })
+  vim.cmd.redrawstatus()
+end
+
+local function on_draft(_, draft, context)
+  if not require('palimpsest').options.drafts then
+    return
+  end
+  if draft.hole ~= nil and draft.hole ~= vim.NIL then
+    require('palimpsest.rewrite').draft(draft, context.client_id)
+  elseif not M.native() then
+    require('palimpsest.inline').draft(draft, context.client_id)
+  end
+end
+
+local function on_apply_edit(err, edit, context)
+  require('palimpsest.rewrite').clear_all() -- before the text below them changes
+  return vim.lsp.handlers['workspace/applyEdit'](err, edit, context)
+end
+
+---@param code integer
+---@param signal integer
+---@param client_id integer
+local function on_exit(code, signal, client_id)
+  vim.schedule(function()
+    local was = known[client_id]
+    statuses[client_id], known[client_id] = nil, nil
+    require('palimpsest.inline').dismiss()
+    require('palimpsest.rewrite').clear_all()
+    local asked_to = code == 0 and (signal == 0 or signal == 15) or code == 143
+    if asked_to or not was or vim.v.exiting ~= vim.NIL then
+      return
+    end
+    local how = signal ~= 0 and ('signal %d'):format(signal) or ('exit code %d'):format(code)
+    local now = vim.uv.now() / 1000
+    if last_crash and now - last_crash < CALM_S then
+      ended = ('the server has ended (%s)'):format(how)
+      M.notify(
+        ('the server has ended again (%s). :Palimpsest log may say why; :Palimpsest restart starts it'):format(how),
+        vim.log.levels.ERROR
+      )
+      return
+    end
+    last_crash = now
+    M.notify(('the server has ended (%s); it is started again'):format(how), vim.log.levels.WARN)
+    vim.defer_fn(function()
+      M.start(was.config, was.buffers)
+    end, 100)
+  end)
+end
+
+---@param config vim.lsp.ClientConfig
+---@param buffers table<integer, true>
+function M.start(config, buffers)
+  for bufnr in pairs(buffers) do
+    if vim.api.nvim_buf_is_loaded(bufnr) then
+      vim.lsp.start(config, { bufnr = bufnr })
+    end
+  end
+end
+
+---Stop the servers, and start them for the same buffers; or start one for the current buffer, if none runs.
+function M.restart()
+  last_crash, ended = nil, nil
+  local clients = vim.lsp.get_clients({ name = NAME })
+  if #clients == 0 then
+    vim.lsp.enable(NAME)
+    return
+  end
+  for _, client in ipairs(clients) do
+    local was = known[client.id] or { config = client.config, buffers = {} }
+    known[client.id] = nil
+    client:stop()
+    local tries = 0
+    local timer = assert(vim.uv.new_timer())
+    timer:start(50, 50, function()
+      tries = tries + 1
+      if client:is_stopped() or tries == 60 then
+        timer:close()
+        vim.schedule(function()
+          if tries == 60 then
+            client:stop(true)
+          end
+          M.start(was.config, was.buffers)
+        end)
+      end
+    end)
+  end
+end
+
+---What the rest of the plugin needs of the client. The user's own `vim.lsp.config` ranks above it.
+---@return vim.lsp.Config
+function M.config()
+  return {
+    capabilities = { textDocument = { inlineCompletion = { dynamicRegistration = false } } },
+    init_options = { palimpsest = { drafts = require('palimpsest').options.drafts } },
+    handlers = {
+      ['palimpsest/status'] = on_status,
+      ['palimpsest/draft'] = on_draft,
+      ['workspace/applyEdit'] = on_apply_edit,
+    },
+    on_exit = on_exit,
+  }
+end
+
+---@param client vim.lsp.Client
+---@param bufnr integer
+function M.attached(client, bufnr)
+  ended = nil
+  known[client.id] = known[client.id] or { config = client.config, buffers = {} }
+  known[client.id].buffers[bufnr] = true
+  if M.native() then
+    require('palimpsest.native').attach(client, bufnr)
+  else
+    if vim.lsp.inline_completion then
+      vim.lsp.inline_completion.enable(false, { client_id = client.id }) -- or two would paint
+    end
+    require('palimpsest.inline').attach(bufnr)
+  end
+end
+
+return M

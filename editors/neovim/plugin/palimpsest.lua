@@ -1,0 +1,32 @@
+-- What there is before the first file is opened: the command, the colours, and an ear for the server.
+
+if vim.g.loaded_palimpsest or vim.fn.has('nvim-0.11') == 0 then
+  return
+end
+vim.g.loaded_palimpsest = true
+
+vim.api.nvim_set_hl(0, 'PalimpsestSuggestion', { default = true, link = vim.fn.hlexists('ComplHint') == 1 and 'ComplHint' or 'NonText' })
+vim.api.nvim_set_hl(0, 'PalimpsestDraft', { default = true, link = 'Conceal' })
+vim.api.nvim_set_hl(0, 'PalimpsestHint', { default = true, link = 'MoreMsg' })
+
+vim.api.nvim_create_autocmd('LspAttach', {
+  group = vim.api.nvim_create_augroup('palimpsest', {}),
+  desc = 'Palimpsest: suggestions in this buffer',
+  callback = function(event)
+    local client = vim.lsp.get_client_by_id(event.data.client_id)
+    if client and client.name == 'palimpsest' then
+      require('palimpsest.server').attached(client, event.buf)
+    end
+  end,
+})
+
+vim.api.nvim_create_user_command('Palimpsest', function(command)
+  require('palimpsest.command').run(command)
+end, {
+  nargs = '+',
+  range = true,
+  desc = 'Palimpsest: fill, rewrite, ask, and look at the server',
+  complete = function(...)
+    return require('palimpsest.command').complete(...)
+  end,
+})
