@@ -1,21 +1,18 @@
 // One window's session with the server: starts it, restarts it once, says why it is not there.
 
-import { constants } from "node:fs";
-import { access, stat } from "node:fs/promises";
+import { execFile } from "node:child_process";
 import { homedir } from "node:os";
-import {
-  Disposable,
-  commands,
-  window,
-  workspace,
-  type ExtensionContext,
-  type TextDocument,
-} from "vscode";
+import { Disposable, ProgressLocation, commands, window, workspace, type OutputChannel, type TextDocument } from "vscode";
 import type { Middleware } from "vscode-languageclient/node";
+import { Actions } from "./actions";
 import type * as Client from "./client";
-import { findServer, type Machine } from "./find";
+import { findServer } from "./find";
 import { Ghost } from "./ghost";
-import type { Draft } from "./protocol";
+import { install } from "./install";
+import { machine } from "./machine";
+import { showMenu } from "./menu";
+import { Previews } from "./preview";
+import { PAUSE, type Draft, type Pause, type Paused } from "./protocol";
 import { OWN, configured, initial } from "./sections";
 import { StatusItem } from "./status";
 
@@ -25,61 +22,74 @@ const RESTARTING = [...OWN, "completion", "server"].map((key) => `palimpsest.${k
 const AGAIN_MS = 10 * 60_000;
 
 export class Session implements Disposable {
-  readonly log = window.createOutputChannel("Palimpsest", { log: true });
-  readonly status = new StatusItem();
-  readonly ghost = new Ghost();
-  connection: Client.Connection | undefined;
+  readonly #log = window.createOutputChannel("Palimpsest", { log: true });
+  readonly #status = new StatusItem();
+  readonly #ghost = new Ghost();
+  readonly #previews = new Previews();
+  readonly #disposables: Disposable[] = [this.#log, this.#status, this.#previews];
+  #connection: Client.Connection | undefined;
   #begun = false;
-  #restarted = -Infinity;
+  #ended = -Infinity;
+  #told = "";
+  #panel: OutputChannel | undefined;
   #queue: Promise<void> = Promise.resolve();
-  readonly #disposables: Disposable[] = [this.log, this.status];
-
-  constructor(readonly context: ExtensionContext) {}
+  readonly #actions = new Actions(
+    () => this.#connection,
+    this.#previews,
+    () => this.#setting("ui.preview", true),
+  );
 
   /** Bind the commands, and start the server as soon as there is a document. */
   begin(): void {
-    this.#disposables.push(
-      commands.registerCommand("palimpsest.restart", () => this.restart()),
-      commands.registerCommand("palimpsest.showLog", () => this.log.show(true)),
-      commands.registerCommand("palimpsest.dismiss", () => {
-        this.ghost.dismiss();
+    const bound: Record<string, () => unknown> = {
+      restart: () => this.restart(),
+      showLog: () => this.#log.show(true),
+      showStatus: () =>
+        showMenu(this.#status.words, window.activeTextEditor?.document.languageId, this.#connection !== undefined),
+      toggle: () => this.#pause({ scope: "all" }),
+      pauseLanguage: () => this.#pauseLanguage(),
+      doctor: () => this.#doctor(),
+      installServer: async () => (await install(machine())) && this.restart(),
+      dismiss: () => {
+        this.#ghost.dismiss();
         return commands.executeCommand("editor.action.inlineSuggest.hide");
-      }),
+      },
+    };
+    this.#disposables.push(
+      this.#actions,
+      ...Object.entries(bound).map(([name, call]) => commands.registerCommand(`palimpsest.${name}`, call)),
       workspace.onDidOpenTextDocument((document) => this.#opened(document)),
       workspace.onDidChangeConfiguration((event) => {
-        if (event.affectsConfiguration("palimpsest.ui.statusItem")) {
-          this.status.visible = this.setting("ui.statusItem", true);
-        }
+        this.#status.visible = this.#setting("ui.statusItem", true);
         if (this.#begun && RESTARTING.some((key) => event.affectsConfiguration(key))) {
           void this.restart();
         }
       }),
     );
-    this.status.visible = this.setting("ui.statusItem", true);
+    this.#status.visible = this.#setting("ui.statusItem", true);
     workspace.textDocuments.forEach((document) => this.#opened(document));
-  }
-
-  /** A setting of the section, as it holds for no document in particular. */
-  setting<T>(key: string, otherwise: T): T {
-    return workspace.getConfiguration("palimpsest").get(key, otherwise);
   }
 
   /** End the server and start it anew; one after the other, if several ask at once. */
   restart(): Promise<void> {
     this.#begun = true;
-    this.#restarted = -Infinity;
+    this.#ended = -Infinity;
+    this.#told = "";
     return (this.#queue = this.#queue.then(() => this.#start()));
   }
 
   async stop(): Promise<void> {
     await this.#queue;
-    const connection = this.connection;
-    this.connection = undefined;
-    await connection?.stop();
+    await this.#disconnect();
   }
 
   dispose(): void {
+    this.#panel?.dispose();
     Disposable.from(...this.#disposables).dispose();
+  }
+
+  #setting<T>(key: string, otherwise: T): T {
+    return workspace.getConfiguration("palimpsest").get(key, otherwise);
   }
 
   #opened(document: TextDocument): void {
@@ -89,57 +99,96 @@ export class Session implements Disposable {
   }
 
   async #start(): Promise<void> {
-    const old = this.connection;
-    this.connection = undefined;
-    await old?.stop();
-    this.ghost.dismiss();
-    const found = await findServer(this.setting("server.path", ""), machine());
+    await this.#disconnect();
+    const found = await findServer(this.#setting("server.path", ""), machine());
     if ("missing" in found) {
-      this.status.tell({ absent: "missing", reason: found.missing });
-      this.log.error(found.missing);
+      this.#status.tell({ absent: "missing", reason: found.missing });
+      this.#complain(found.missing, "Install…", "Settings");
       return;
     }
-    this.status.tell({ state: "starting", reason: "", model: "", device: "", lastEmpty: null, paused: [] });
+    this.#status.tell({ state: "starting", reason: "", model: "", device: "", lastEmpty: null, paused: [] });
     try {
       const { connect } = (await import("./client.js")) as typeof Client;
-      this.connection = await connect(found.program, this.setting<string[]>("server.arguments", []), {
-        log: this.log,
+      this.#connection = await connect(found.program, this.#setting<string[]>("server.arguments", []), {
+        log: this.#log,
         middleware: this.#middleware(),
         initial: () => ({ palimpsest: this.#initial() }),
-        status: (status) => this.status.tell(status),
+        status: (status) => this.#status.tell(status),
         draft: (draft) => this.#drafted(draft),
-        ended: (why, starting) => this.#ended(why, starting),
+        ended: (why, starting) => this.#onEnd(why, starting),
       });
+      this.#running(true);
     } catch (error) {
-      this.log.error(error instanceof Error ? error : String(error));
-      if (this.status.words.severity !== "error") {
-        this.#ended(error instanceof Error ? error.message : String(error), true);
+      const why = error instanceof Error ? error.message : String(error);
+      this.#log.error(why);
+      if (!this.#told) {
+        this.#gone(`The Palimpsest server did not start: ${why}.`);
       }
     }
   }
 
-  /** The process is gone. Once it is started again; who sees that happen twice in a short time is asked. */
-  #ended(why: string, starting: boolean): "restart" | "stay" {
-    this.ghost.dismiss();
-    const again = !starting && Date.now() - this.#restarted > AGAIN_MS;
-    this.#restarted = Date.now();
-    const what = starting ? "did not start" : again ? "was started again, because it" : "is not started again: it";
-    const message = `The Palimpsest server ${what}${starting ? ": it" : ""} ${why}.`;
-    this.log.warn(message);
+  async #disconnect(): Promise<void> {
+    const connection = this.#connection;
+    this.#forget();
+    await connection?.stop();
+  }
+
+  #forget(): void {
+    this.#connection = undefined;
+    this.#running(false);
+    this.#ghost.dismiss();
+    this.#previews.clear();
+  }
+
+  #running(running: boolean): void {
+    void commands.executeCommand("setContext", "palimpsest.running", running);
+  }
+
+  /** The process is gone. Once it is started again; when that happens twice in a short time, the user decides. */
+  #onEnd(why: string, starting: boolean): "restart" | "stay" {
+    const again = !starting && Date.now() - this.#ended > AGAIN_MS;
+    this.#ended = Date.now();
     if (again) {
+      this.#ghost.dismiss();
+      this.#previews.clear();
+      const message = `The Palimpsest server ${why}, and was started again.`;
+      this.#log.warn(message);
       void this.#offer(window.showWarningMessage(message, "Show Log"));
       return "restart";
     }
-    this.connection = undefined;
-    this.status.tell({ absent: "ended", reason: message });
-    void this.#offer(window.showErrorMessage(message, "Restart", "Show Log"));
+    this.#gone(
+      starting
+        ? `The Palimpsest server did not start: it ${why}.`
+        : `The Palimpsest server ${why} once more, and was not started again.`,
+    );
     return "stay";
   }
 
+  #gone(message: string): void {
+    this.#forget();
+    this.#status.tell({ absent: "ended", reason: message });
+    this.#complain(message, "Restart", "Show Log");
+  }
+
+  /** One message about a server that is not there, until somebody tries again. */
+  #complain(message: string, ...answers: string[]): void {
+    this.#log.error(message);
+    if (message !== this.#told) {
+      this.#told = message;
+      void this.#offer(window.showErrorMessage(message, ...answers));
+    }
+  }
+
   async #offer(answer: Thenable<string | undefined>): Promise<void> {
-    const chosen = await answer;
-    if (chosen) {
-      await commands.executeCommand(chosen === "Restart" ? "palimpsest.restart" : "palimpsest.showLog");
+    switch (await answer) {
+      case "Restart":
+        return this.restart();
+      case "Show Log":
+        return this.#log.show(true);
+      case "Settings":
+        return commands.executeCommand("workbench.action.openSettings", "palimpsest.server.path");
+      case "Install…":
+        return commands.executeCommand("palimpsest.installServer");
     }
   }
 
@@ -152,19 +201,60 @@ export class Session implements Disposable {
   }
 
   #drafted(draft: Draft): void {
-    const document = window.activeTextEditor?.document;
-    if (document && this.connection?.same(draft.uri, document) && draft.hole === undefined) {
-      this.ghost.take(draft, document);
+    const connection = this.#connection;
+    const document = workspace.textDocuments.find((each) => connection?.same(draft.uri, each));
+    if (!connection || !document) {
+      return;
     }
+    const work = this.#previews.of(document);
+    if (draft.range === undefined) {
+      this.#ghost.take(draft, document);
+    } else if (work) {
+      this.#previews.take(draft, work);
+    }
+  }
+
+  async #pause(argument: Pause): Promise<void> {
+    const { paused, what } = (await this.#connection?.execute<Paused>(PAUSE, argument)) ?? { paused: false, what: "" };
+    if (what) {
+      window.setStatusBarMessage(`Palimpsest: ${paused ? "paused" : "goes on"} (${what})`, 3000);
+    }
+  }
+
+  async #pauseLanguage(): Promise<void> {
+    const document = window.activeTextEditor?.document;
+    if (document && this.#connection) {
+      await this.#pause({ scope: "language", uri: this.#connection.uri(document) });
+    }
+  }
+
+  /** What the doctor says of this machine and of the servers that run, in a panel of its own. */
+  async #doctor(): Promise<void> {
+    const found = await findServer(this.#setting("server.path", ""), machine());
+    if ("missing" in found) {
+      this.#told = "";
+      this.#complain(found.missing, "Install…", "Settings");
+      return;
+    }
+    const title = "Palimpsest: checking this machine";
+    const report = await window.withProgress({ location: ProgressLocation.Notification, title }, async () => {
+      const parts = [await output(found.program, ["doctor"]), await output(found.program, ["doctor", "--live"])];
+      return parts.join("\n");
+    });
+    const panel = (this.#panel ??= window.createOutputChannel("Palimpsest Doctor"));
+    panel.replace(report);
+    panel.show(true);
   }
 
   #middleware(): Middleware {
     return {
-      provideInlineCompletionItems: this.ghost.provide,
+      provideInlineCompletionItems: this.#ghost.provide,
+      executeCommand: this.#actions.execute,
       workspace: {
+        handleApplyEdit: this.#actions.applyEdit,
         configuration: async (params, token, next) => {
           const answer = await next(params, token);
-          const drafts = this.setting("ui.drafts", true);
+          const drafts = this.#setting("ui.drafts", true);
           return Array.isArray(answer)
             ? answer.map((each: unknown, index) =>
                 params.items[index]?.section === "palimpsest" ? configured(each, drafts) : each,
@@ -178,18 +268,10 @@ export class Session implements Disposable {
   }
 }
 
-function machine(): Machine {
-  return {
-    platform: process.platform,
-    path: process.env["PATH"] ?? "",
-    home: homedir(),
-    async isProgram(path) {
-      try {
-        await access(path, constants.X_OK);
-        return (await stat(path)).isFile();
-      } catch {
-        return false;
-      }
-    },
-  };
+function output(program: string, args: readonly string[]): Promise<string> {
+  return new Promise((resolve) => {
+    execFile(program, args, { cwd: homedir(), env: { ...process.env, NO_COLOR: "1" } }, (error, stdout, stderr) => {
+      resolve(`> ${[program, ...args].join(" ")}\n${stdout}${stderr}${stdout || stderr ? "" : String(error)}`);
+    });
+  });
 }

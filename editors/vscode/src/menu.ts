@@ -1,0 +1,44 @@
+// What a click on the status item opens: why there is nothing, and what can be done.
+
+import { QuickPickItemKind, commands, window, type QuickPickItem } from "vscode";
+import type { Words } from "./words";
+
+interface Entry extends QuickPickItem {
+  readonly command?: string;
+  readonly args?: readonly unknown[];
+}
+
+/** Show the menu, and do what is chosen. language: of the active document. */
+export async function showMenu(words: Words, language: string | undefined, running: boolean): Promise<void> {
+  const rule = { label: "", kind: QuickPickItemKind.Separator };
+  const served: Entry[] = [
+    { label: "$(debug-pause) Pause or resume", command: "palimpsest.toggle" },
+    ...(language
+      ? [{ label: `$(debug-pause) Pause or resume for ${language}`, command: "palimpsest.pauseLanguage" }]
+      : []),
+    { label: "$(refresh) Restart the server", command: "palimpsest.restart" },
+  ];
+  const absent: Entry[] = [
+    { label: "$(refresh) Start the server", command: "palimpsest.restart" },
+    { label: "$(cloud-download) Install the server…", command: "palimpsest.installServer" },
+  ];
+  const entries: Entry[] = [
+    { label: `$(${words.icon.replace("~spin", "")}) ${words.headline}`, detail: words.model || "no model" },
+    ...(words.nothing
+      ? [{ label: "$(circle-slash) Why there was nothing", detail: words.nothing, command: "palimpsest.showLog" }]
+      : []),
+    rule,
+    ...(running ? served : absent),
+    { label: "$(pulse) Check this machine", command: "palimpsest.doctor" },
+    { label: "$(output) Show the log", command: "palimpsest.showLog" },
+    {
+      label: "$(gear) Settings",
+      command: "workbench.action.openSettings",
+      args: ["@ext:palimpsest.palimpsest"],
+    },
+  ];
+  const chosen = await window.showQuickPick(entries, { title: "Palimpsest", placeHolder: words.headline });
+  if (chosen?.command) {
+    await commands.executeCommand(chosen.command, ...(chosen.args ?? []));
+  }
+}

@@ -1,0 +1,282 @@
+// What a command writes, painted in its place before it is there: first the drafts, then what there is to accept.
+//
+// The text itself stays as it is until then. What is behind it is a request of the server that waits for an answer.
+
+import {
+  CancellationTokenSource,
+  CodeLens,
+  DecorationRangeBehavior,
+  Disposable,
+  EventEmitter,
+  Position,
+  Range,
+  ThemeColor,
+  Uri,
+  commands,
+  languages,
+  window,
+  workspace,
+  type DecorationOptions,
+  type TextDocument,
+  type TextEditor,
+} from "vscode";
+import { rows, type Change } from "./rows";
+import type { Draft } from "./protocol";
+
+const SCHEME = "palimpsest-preview";
+const BLOCK = "position: absolute; left: 0; top: 100%; z-index: 20; white-space: pre; padding: 0 1em 0 0";
+
+/** A command at work on a document. decide: there when it is done, and waits to be accepted. */
+export interface Work {
+  readonly document: TextDocument;
+  readonly version: number;
+  readonly title: string;
+  readonly cancel: CancellationTokenSource;
+  readonly holes: Map<number, Change>;
+  changes?: readonly Change[];
+  decide?: (accepted: boolean) => void;
+  /** Called when there is something to decide: the model has nothing more to do. */
+  written?: () => void;
+}
+
+/** All of a window. */
+export class Previews implements Disposable {
+  readonly #works = new Map<TextDocument, Work>();
+  readonly #lenses = new EventEmitter<void>();
+  readonly #hidden = window.createTextEditorDecorationType({
+    textDecoration: "none; display: none",
+    rangeBehavior: DecorationRangeBehavior.ClosedClosed,
+  });
+  readonly #faded = window.createTextEditorDecorationType({ opacity: "0.35" });
+  readonly #removed = window.createTextEditorDecorationType({
+    isWholeLine: true,
+    backgroundColor: new ThemeColor("diffEditor.removedLineBackground"),
+    textDecoration: "line-through",
+    opacity: "0.6",
+  });
+  readonly #written = window.createTextEditorDecorationType({});
+  readonly #disposables: Disposable[];
+
+  constructor() {
+    this.#disposables = [
+      this.#hidden,
+      this.#faded,
+      this.#removed,
+      this.#written,
+      this.#lenses,
+      workspace.onDidChangeTextDocument(({ document, contentChanges }) => {
+        if (contentChanges.length) {
+          this.drop(document);
+        }
+      }),
+      workspace.onDidCloseTextDocument((document) => this.drop(document)),
+      window.onDidChangeVisibleTextEditors((editors) => editors.forEach((editor) => this.#paint(editor))),
+      window.onDidChangeActiveTextEditor(() => this.#tell()),
+      languages.registerCodeLensProvider("*", {
+        onDidChangeCodeLenses: this.#lenses.event,
+        provideCodeLenses: (document) => this.#lensesOf(document),
+      }),
+      workspace.registerTextDocumentContentProvider(SCHEME, {
+        provideTextDocumentContent: (uri) => this.#afterwards(uri),
+      }),
+      commands.registerCommand("palimpsest.acceptPreview", () => this.#here()?.decide?.(true)),
+      commands.registerCommand("palimpsest.rejectPreview", () => this.#here()?.decide?.(false)),
+      commands.registerCommand("palimpsest.comparePreview", () => this.#compare()),
+      commands.registerCommand("palimpsest.cancel", () => {
+        this.#works.forEach((work) => (work.decide ? work.decide(false) : work.cancel.cancel()));
+      }),
+    ];
+  }
+
+  /** A command begins. */
+  begin(document: TextDocument, title: string): Work {
+    this.drop(document);
+    const cancel = new CancellationTokenSource();
+    const work: Work = { document, version: document.version, title, cancel, holes: new Map() };
+    this.#works.set(document, work);
+    this.#tell();
+    return work;
+  }
+
+  /** A command has ended. */
+  end(work: Work): void {
+    if (this.#works.get(work.document) === work) {
+      this.#works.delete(work.document);
+      this.#refresh(work.document);
+    }
+    work.cancel.dispose();
+  }
+
+  /** The command at work on a document, as it was when that began. */
+  of(document: TextDocument | undefined): Work | undefined {
+    const work = document && this.#works.get(document);
+    return work?.version === document?.version ? work : undefined;
+  }
+
+  /** A draft of a hole. */
+  take(draft: Draft, work: Work): void {
+    if (draft.hole === undefined || draft.range === undefined || draft.version !== work.version || work.changes) {
+      return;
+    }
+    if (draft.final) {
+      work.holes.delete(draft.hole);
+    } else {
+      work.holes.set(draft.hole, { range: draft.range, text: draft.text });
+    }
+    this.#paintAll(work.document);
+  }
+
+  /** Show what a command wrote; true when it is accepted, false when it is not, or the document changes. */
+  async ask(work: Work, changes: readonly Change[]): Promise<boolean> {
+    work.changes = changes;
+    work.written?.();
+    const decided = new Promise<boolean>((resolve) => (work.decide = resolve));
+    this.#refresh(work.document);
+    const accepted = await decided;
+    delete work.decide;
+    if (!accepted) {
+      this.end(work);
+    }
+    return accepted;
+  }
+
+  /** Whatever is shown for a document is not what it is about any more. */
+  drop(document: TextDocument): void {
+    const work = this.#works.get(document);
+    if (work) {
+      this.#works.delete(document);
+      work.decide?.(false);
+      this.#refresh(document);
+    }
+  }
+
+  /** The server is gone, and whatever was asked of it. */
+  clear(): void {
+    [...this.#works.keys()].forEach((document) => this.drop(document));
+  }
+
+  dispose(): void {
+    this.clear();
+    Disposable.from(...this.#disposables).dispose();
+  }
+
+  #here(): Work | undefined {
+    return this.of(window.activeTextEditor?.document);
+  }
+
+  #tell(): void {
+    const work = this.#here();
+    void commands.executeCommand("setContext", "palimpsest.working", work !== undefined && !work.decide);
+    void commands.executeCommand("setContext", "palimpsest.preview", work?.decide !== undefined);
+  }
+
+  #refresh(document: TextDocument): void {
+    this.#tell();
+    this.#lenses.fire();
+    this.#paintAll(document);
+  }
+
+  #paintAll(document: TextDocument): void {
+    window.visibleTextEditors.filter((editor) => editor.document === document).forEach((editor) => this.#paint(editor));
+  }
+
+  #paint(editor: TextEditor): void {
+    const { document } = editor;
+    const work = this.of(document);
+    const final = work?.changes !== undefined;
+    const changes = work ? (work.changes ?? [...work.holes.values()]) : [];
+    const hidden: Range[] = [];
+    const removed: Range[] = [];
+    const written: DecorationOptions[] = [];
+    const look = final ? ACCEPTABLE : DRAFTED;
+    const width = typeof editor.options.tabSize === "number" ? editor.options.tabSize : 4;
+    for (const row of rows(changes, (line) => document.lineAt(line).text)) {
+      switch (row.kind) {
+        case "replaced": {
+          const { line, start, end, text } = row;
+          hidden.push(new Range(line, start, line, end));
+          const at = new Range(line, start, line, start);
+          written.push({ range: at, renderOptions: { before: { ...look, contentText: spaced(text, width, start) } } });
+          break;
+        }
+        case "removed":
+          removed.push(document.lineAt(row.line).range);
+          break;
+        case "added": {
+          const { end } = document.lineAt(row.line).range;
+          const content = cssString(row.texts.map((text) => spaced(text, width, 0)).join("\n"));
+          const textDecoration = `none; content: ${content}; ${BLOCK}`;
+          const added = { ...look, ...BELOW, contentText: " ", textDecoration };
+          written.push({ range: new Range(end, end), renderOptions: { after: added } });
+        }
+      }
+    }
+    editor.setDecorations(this.#hidden, hidden.filter((range) => !range.isEmpty));
+    editor.setDecorations(this.#removed, final ? removed : []);
+    editor.setDecorations(this.#faded, final ? [] : removed);
+    editor.setDecorations(this.#written, written);
+  }
+
+  #lensesOf(document: TextDocument): CodeLens[] {
+    const work = this.of(document);
+    if (!work?.decide) {
+      return [];
+    }
+    const at = work.changes?.[0]?.range.start ?? new Position(0, 0);
+    const range = new Range(at.line, 0, at.line, 0);
+    const lens = (title: string, command: string): CodeLens => new CodeLens(range, { title, command });
+    return [
+      lens("$(check) Accept (Tab)", "palimpsest.acceptPreview"),
+      lens("$(close) Reject (Escape)", "palimpsest.rejectPreview"),
+      lens("$(diff) Compare", "palimpsest.comparePreview"),
+    ];
+  }
+
+  async #compare(): Promise<void> {
+    const work = this.#here();
+    if (work?.decide) {
+      const { uri } = work.document;
+      const after = Uri.from({ scheme: SCHEME, path: uri.path, query: uri.toString() });
+      await commands.executeCommand("vscode.diff", uri, after, work.title, { preview: true });
+    }
+  }
+
+  #afterwards(uri: Uri): string {
+    const work = [...this.#works.values()].find(({ document }) => document.uri.toString() === uri.query);
+    if (!work?.changes) {
+      return "";
+    }
+    const { document, changes } = work;
+    const text = document.getText();
+    let [written, at] = ["", 0];
+    for (const change of [...changes].sort((a, b) => a.range.start.line - b.range.start.line)) {
+      const [start, end] = [change.range.start, change.range.end].map((each) =>
+        document.offsetAt(new Position(each.line, each.character)),
+      ) as [number, number];
+      written += text.slice(at, start) + change.text;
+      at = end;
+    }
+    return written + text.slice(at);
+  }
+}
+
+const DRAFTED = { color: new ThemeColor("editorGhostText.foreground"), fontStyle: "italic" };
+const ACCEPTABLE = {
+  color: new ThemeColor("editor.foreground"),
+  backgroundColor: new ThemeColor("diffEditor.insertedTextBackground"),
+};
+const BELOW = { backgroundColor: new ThemeColor("editorWidget.background") };
+
+/** Tabs as the editor paints them, from a column on; what stands before that has none of its own here. */
+function spaced(text: string, width: number, column: number): string {
+  let shown = "";
+  for (const each of text) {
+    shown += each === "\t" ? " ".repeat(width - ((column + shown.length) % width)) : each;
+  }
+  return shown;
+}
+
+/** A text as a string of CSS, in which nothing of it means anything. */
+function cssString(text: string): string {
+  return `"${text.replace(/[^A-Za-z0-9]/gu, (each) => `\\${each.codePointAt(0)!.toString(16)} `)}"`;
+}
