@@ -1,4 +1,4 @@
-// In the page of VS Code's workbench: what is painted, and when it changed. Times are those of performance.now().
+// In the page of VS Code's workbench: what is painted, and when. Times are those of performance.now().
 
 (() => {
   const texts = (selector) => [...document.querySelectorAll(selector)].map((each) => each.textContent);
@@ -7,27 +7,29 @@
     const lines = texts(".view-zones .suggest-preview-text .view-line");
     return [inline, ...lines].join("\n").replaceAll("\u00a0", " ");
   };
+  // ghosts: one entry for each frame in which it reads otherwise; keys: those that were pressed; messages: popped up.
   const seen = { ghost, ghosts: [], keys: [], messages: [] };
   const noted = new WeakSet();
-  let last = "";
+  let frame = 0;
 
   const look = () => {
-    const now = ghost();
-    if (now !== last) {
-      last = now;
-      seen.ghosts.push({ at: performance.now(), text: now });
-    }
+    frame = 0;
+    const text = ghost();
+    if (text !== (seen.ghosts.at(-1)?.text ?? "")) seen.ghosts.push({ at: performance.now(), text });
     for (const item of document.querySelectorAll(".notification-list-item")) {
       const message = item.querySelector(".notification-list-item-message")?.textContent;
-      if (message && !noted.has(item)) {
-        noted.add(item);
-        const progress = item.querySelector(".monaco-progress-container.active") !== null;
-        seen.messages.push({ at: performance.now(), text: message, progress });
-      }
+      if (!message || noted.has(item)) continue;
+      noted.add(item);
+      const progress = item.querySelector(".monaco-progress-container.active") !== null;
+      seen.messages.push({ at: performance.now(), text: message, progress });
     }
   };
   document.addEventListener("DOMContentLoaded", () => {
-    new MutationObserver(look).observe(document.body, { childList: true, subtree: true, characterData: true });
+    new MutationObserver(() => (frame ||= requestAnimationFrame(look))).observe(document.body, {
+      childList: true,
+      subtree: true,
+      characterData: true,
+    });
   });
   document.addEventListener("keydown", (event) => seen.keys.push({ at: performance.now(), key: event.key }), true);
   window.seen = seen;

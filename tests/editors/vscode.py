@@ -47,6 +47,8 @@ QUIET = {
 }
 # What a user has on keys, or could have.
 KEYS = {
+    "ctrl+alt+enter": "editor.action.inlineSuggest.commit",
+    "alt+\\": "editor.action.inlineSuggest.trigger",
     "ctrl+alt+l": "editor.action.inlineSuggest.acceptNextLine",
     "ctrl+alt+t": "palimpsest.toggle",
     "ctrl+alt+s": "palimpsest.restart",
@@ -170,17 +172,24 @@ class VSCode:
 
     def open(self, name: str, text: str, *, tabs: bool = False, pairs: bool = False) -> None:
         self.close_all()
-        self.configure({"editor.autoClosingBrackets": "always" if pairs else "never"})
+        closing = "languageDefined" if pairs else "never"
+        self.configure({"editor.autoClosingBrackets": closing, "editor.autoClosingQuotes": closing})
         self._opened += 1
         self._tabs = tabs
-        folder = self.project / f"test{self._opened}"
+        for older in self.project.glob("test*"):
+            shutil.rmtree(older)
+        folder = self.project / f"test{self._opened}"  # one of its own, for VS Code remembers files by their paths
         folder.mkdir()
         at = text.index(CURSOR)
         (folder / name).write_text(text.replace(CURSOR, ""), encoding="utf-8", newline="")
         self.probe.run(
             """
-            const document = await vscode.workspace.openTextDocument(argument.path);
-            const editor = await vscode.window.showTextDocument(document, { preview: false });
+            // Not openTextDocument: the document would stay open for minutes after its tab is closed.
+            const uri = vscode.Uri.file(argument.path);
+            await vscode.commands.executeCommand("vscode.open", uri, { preview: false });
+            const editor = vscode.window.activeTextEditor;
+            const document = editor.document;
+            if (document.uri.fsPath !== argument.path) throw new Error(`${document.uri} was opened`);
             editor.options = { insertSpaces: !argument.tabs, tabSize: 4, indentSize: 4 };
             const at = document.positionAt(argument.at);
             editor.selection = new vscode.Selection(at, at);
@@ -189,6 +198,7 @@ class VSCode:
         )
         self.screen.do(lambda page: page.wait_for_selector(".monaco-editor.focused"))
         until(lambda: self.cursor() == at, "the cursor is placed")
+        self._offered()  # asked behind the document, on the same wire: when there is an answer the server knows it
 
     def text(self) -> str:
         return str(self.probe.run("return vscode.window.activeTextEditor.document.getText()"))
@@ -206,7 +216,10 @@ class VSCode:
         self.screen.do(lambda page: page.keyboard.type(text))
 
     def press(self, key: Key) -> None:
-        self.screen.do(lambda page: page.keyboard.press(PRESSES[key]))
+        stroke = PRESSES[key]
+        if key == "accept" and self.ghost().startswith((" " * 4, "\t")):
+            stroke = "Control+Alt+Enter"  # Tab indents the line before it accepts what begins with an indentation
+        self.screen.do(lambda page: page.keyboard.press(stroke))
 
     def select(self, start: int, end: int) -> None:
         text = self.text()
@@ -234,19 +247,28 @@ class VSCode:
 
     def run(self, action: str) -> None:
         [key] = [key for key, command in KEYS.items() if command == f"palimpsest.{action}"]
-        self.screen.do(lambda page: page.keyboard.press("+".join(map(str.title, key.split("+")))))
+        self.screen.do(lambda page: page.keyboard.press(key.title().replace("Ctrl", "Control")))
 
     def cancel(self) -> None:
         raise NotImplementedError
 
     def reason(self) -> str:
-        return str(self.screen.evaluate("document.querySelector('.statusbar-item[id^=palimpsest]')?.ariaLabel ?? ''"))
+        return str(
+            self.screen.evaluate(
+                "document.querySelector('.statusbar-item[id^=palimpsest] [aria-label]')?.ariaLabel ?? ''"
+            )
+        )
 
     def messages(self) -> list[str]:
         return list(self.screen.evaluate("seen.messages.filter((each) => !each.progress).map((each) => each.text)"))
 
     def restart(self) -> None:
         self.screen.do(lambda page: page.keyboard.press("Control+Alt+s"))
+        self.wait_for_server()
+
+    def wait_for_server(self) -> None:
+        """Until it has something to offer for the text, which has to have code in it."""
+        until(self._offered, "the server offers a code action", 60)
 
     def screenshot(self, path: Path) -> None:
         self.screen.do(lambda page: page.screenshot(path=path))
@@ -269,6 +291,19 @@ class VSCode:
             }
             """,
             settings,
+        )
+
+    def _offered(self) -> int:
+        return int(
+            self.probe.run(
+                """
+                const { document } = vscode.window.activeTextEditor;
+                const all = new vscode.Range(document.positionAt(0), document.positionAt(Infinity));
+                const ask = "vscode.executeCodeActionProvider";
+                const actions = await vscode.commands.executeCommand(ask, document.uri, all, "refactor.rewrite.palimpsest");
+                return actions.length;
+                """
+            )
         )
 
     def close_all(self) -> None:
@@ -318,7 +353,10 @@ def start(cache: Path, server: Server, folder: Path) -> Iterator[VSCode]:
         until((sockets / "probe").exists, "the extension host is there", 60)
         connected = Probe(sockets / "probe")
         stack.callback(connected.close)
-        yield VSCode(screen, connected, project)
+        editor = VSCode(screen, connected, project)
+        editor.open("first.py", f"first = 1{CURSOR}\n")
+        editor.wait_for_server()
+        yield editor
 
 
 @contextlib.contextmanager
