@@ -10,6 +10,7 @@ import {
   EventEmitter,
   Position,
   Range,
+  TabInputTextDiff,
   ThemeColor,
   Uri,
   commands,
@@ -17,6 +18,7 @@ import {
   window,
   workspace,
   type DecorationOptions,
+  type Tab,
   type TextDocument,
   type TextEditor,
 } from "vscode";
@@ -24,7 +26,11 @@ import { rows, type Change } from "./rows";
 import type { Draft } from "./protocol";
 
 const SCHEME = "palimpsest-preview";
-const BLOCK = "position: absolute; left: 0; top: 100%; z-index: 20; white-space: pre; padding: 0 1em 0 0";
+// Lines that are not there yet have no place of their own in the editor. They cover those below.
+const BLOCK =
+  "position: absolute; left: 0; width: 100vw; top: 100%; z-index: 20; white-space: pre; background: " +
+  "linear-gradient(var(--vscode-diffEditor-insertedTextBackground), var(--vscode-diffEditor-insertedTextBackground)), " +
+  "var(--vscode-editor-background); box-shadow: 0 3px 4px -2px var(--vscode-widget-shadow)";
 
 /** A command at work on a document. decide: there when it is done, and waits to be accepted. */
 export interface Work {
@@ -44,7 +50,7 @@ export class Previews implements Disposable {
   readonly #works = new Map<TextDocument, Work>();
   readonly #lenses = new EventEmitter<void>();
   readonly #hidden = window.createTextEditorDecorationType({
-    textDecoration: "none; display: none",
+    textDecoration: "none; font-size: 0", // not display: the editor has to find its columns
     rangeBehavior: DecorationRangeBehavior.ClosedClosed,
   });
   readonly #faded = window.createTextEditorDecorationType({ opacity: "0.35" });
@@ -134,6 +140,7 @@ export class Previews implements Disposable {
     this.#refresh(work.document);
     const accepted = await decided;
     delete work.decide;
+    void this.#uncompare(work.document);
     if (!accepted) {
       this.end(work);
     }
@@ -161,7 +168,12 @@ export class Previews implements Disposable {
   }
 
   #here(): Work | undefined {
-    return this.of(window.activeTextEditor?.document);
+    const document = window.activeTextEditor?.document;
+    return document?.uri.scheme === SCHEME ? this.#comparedIn(document.uri) : this.of(document);
+  }
+
+  #comparedIn(uri: Uri): Work | undefined {
+    return [...this.#works.values()].find(({ document }) => document.uri.toString() === uri.query);
   }
 
   #tell(): void {
@@ -195,8 +207,10 @@ export class Previews implements Disposable {
         case "replaced": {
           const { line, start, end, text } = row;
           hidden.push(new Range(line, start, line, end));
-          const at = new Range(line, start, line, start);
-          written.push({ range: at, renderOptions: { before: { ...look, contentText: spaced(text, width, start) } } });
+          // At the end of what is hidden: the editor places its lenses by where a line's text begins.
+          const at = new Range(line, end, line, end);
+          const contentText = spaced(text, width, start).replaceAll(" ", "\u00a0"); // others would run together
+          written.push({ range: at, renderOptions: { before: { ...look, contentText } } });
           break;
         }
         case "removed":
@@ -206,7 +220,8 @@ export class Previews implements Disposable {
           const { end } = document.lineAt(row.line).range;
           const content = cssString(row.texts.map((text) => spaced(text, width, 0)).join("\n"));
           const textDecoration = `none; content: ${content}; ${BLOCK}`;
-          const added = { ...look, ...BELOW, contentText: " ", textDecoration };
+          const { color } = look;
+          const added = { color, contentText: " ", textDecoration };
           written.push({ range: new Range(end, end), renderOptions: { after: added } });
         }
       }
@@ -241,8 +256,18 @@ export class Previews implements Disposable {
     }
   }
 
+  /** Close what was compared: there is nothing to decide any more. */
+  async #uncompare(document: TextDocument): Promise<void> {
+    const tabs = window.tabGroups.all.flatMap((group) => group.tabs);
+    const about = ({ input }: Tab): boolean =>
+      input instanceof TabInputTextDiff &&
+      input.modified.scheme === SCHEME &&
+      input.original.toString() === document.uri.toString();
+    await window.tabGroups.close(tabs.filter(about));
+  }
+
   #afterwards(uri: Uri): string {
-    const work = [...this.#works.values()].find(({ document }) => document.uri.toString() === uri.query);
+    const work = this.#comparedIn(uri);
     if (!work?.changes) {
       return "";
     }
@@ -265,7 +290,6 @@ const ACCEPTABLE = {
   color: new ThemeColor("editor.foreground"),
   backgroundColor: new ThemeColor("diffEditor.insertedTextBackground"),
 };
-const BELOW = { backgroundColor: new ThemeColor("editorWidget.background") };
 
 /** Tabs as the editor paints them, from a column on; what stands before that has none of its own here. */
 function spaced(text: string, width: number, column: number): string {
