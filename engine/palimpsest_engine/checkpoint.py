@@ -216,8 +216,11 @@ def read_tokenizer(folder: Path) -> Any:
         raise CheckpointBroken(f"The checkpoint in {folder} cannot be loaded: {error}") from error
 
 
-def load(settings: EngineSettings) -> Checkpoint:
-    """Verify and load; every tensor of the model must have come from the files. An adapter is added to the weights."""
+def load(settings: EngineSettings, *, trainable: bool = False) -> Checkpoint:
+    """Verify and load; every tensor of the model must have come from the files. An adapter is added to the weights.
+
+    trainable: the layers stay as the class has them; slower on a CPU.
+    """
     from palimpsest_engine.adapter import merge, read_adapter
 
     folder = locate(settings.checkpoint)
@@ -263,7 +266,7 @@ def load(settings: EngineSettings) -> Checkpoint:
         merge(model, adapter)
     if device == "cpu":
         torch.set_num_threads(cpu_threads(settings.threads, model.num_parameters()))
-        make_lean(model)
+        make_lean(model, trainable=trainable)
     vocabulary = model.config.get_text_config().vocab_size
     if tokenizer.get_vocab_size() > vocabulary:
         raise CheckpointBroken(

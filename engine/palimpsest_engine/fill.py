@@ -11,11 +11,11 @@ from dataclasses import replace
 
 import torch
 
-from palimpsest_engine.cache import PrefixCache
 from palimpsest_engine.checkpoint import Checkpoint
 from palimpsest_engine.errors import UnsupportedCheckpoint
 from palimpsest_engine.layout import WINDOW, Tokens
 from palimpsest_engine.one_canvas import OneCanvas
+from palimpsest_engine.prefix import PrefixCache
 from palimpsest_engine.renoise import Repair
 from palimpsest_engine.request import Draft, DraftPiece, Fill, FillRequest, Span
 

@@ -53,6 +53,7 @@ class Tokens:
         tokenizer.encode_special_tokens = True
         self.vocabulary = vocabulary
         self._texts: list[str] | None = None
+        self._starting: dict[str, list[int]] = {}
         self._special = {int(i) for i, t in tokenizer.get_added_tokens_decoder().items() if t.special}
 
     @property
@@ -102,7 +103,9 @@ class Tokens:
 
     def starting_with(self, text: str) -> list[int]:
         """Ids whose text begins with `text`."""
-        return [i for i, t in enumerate(self.texts) if t.startswith(text)]
+        if text not in self._starting:
+            self._starting[text] = [i for i, t in enumerate(self.texts) if t.startswith(text)]
+        return self._starting[text]
 
 
 def prefix_window(text: str) -> str:

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from palimpsest_engine.cache import RollbackCache, encode
-from palimpsest_engine.denoise import head
+from palimpsest_engine.cache import RollbackCache
+from palimpsest_engine.denoise import drawn
+from palimpsest_engine.passes import encode, head
 
 TEMPERATURE = 0.5
 ENOUGH = 12  # code points of the suffix, written again, that leave no doubt where the middle ended
@@ -46,7 +47,7 @@ def write(
         following = logits.argmax(-1, keepdim=True)
         if rows > 1:
             chances = torch.softmax(logits[1:] / TEMPERATURE, dim=-1)
-            following[1:] = torch.multinomial(chances, 1, generator=generator)
+            following[1:, 0] = drawn(chances, generator)
         for row, token in enumerate(following.flatten().tolist()):
             if going[row]:
                 written[row].append(token)
@@ -65,12 +66,12 @@ def middle_of(text: str, suffix: str) -> tuple[str, bool]:
     if not suffix:
         line, end, _ = text.partition("\n")
         return line + end, bool(end)
-    best, found = (0, 0), len(text)
-    for at in range(1, len(text) + 1):
-        if suffix[0] in " \t" and text[at - 1] in " \t":
-            continue
-        same = common(text[at:], suffix)
-        found, best = max((found, best), (at, (len(same.strip()), len(same))), key=lambda pair: pair[1])
+    best, found, at = (0, 0), len(text), text.find(suffix[0], 1)
+    while at > 0:
+        if not (suffix[0] in " \t" and text[at - 1] in " \t"):
+            same = common(text[at : at + len(suffix)], suffix)
+            found, best = max((found, best), (at, (len(same.strip()), len(same))), key=lambda pair: pair[1])
+        at = text.find(suffix[0], at + 1)
     return text[:found], best[1] >= min(ENOUGH, len(suffix)) and best[0] > 0
 
 

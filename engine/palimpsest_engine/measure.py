@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
-from palimpsest_engine.cache import PrefixCache
 from palimpsest_engine.canvas import pieces
 from palimpsest_engine.checkpoint import load
 from palimpsest_engine.engine import EngineSettings
 from palimpsest_engine.fill import Filler
 from palimpsest_engine.layout import lay_out
 from palimpsest_engine.left_to_right import write as write_left_to_right
+from palimpsest_engine.prefix import PrefixCache
 from palimpsest_engine.request import Fill, FillRequest, Span
 
 

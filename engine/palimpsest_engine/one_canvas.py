@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from palimpsest_engine.cache import encode
 from palimpsest_engine.canvas import pieces
-from palimpsest_engine.denoise import Canvas, denoise, head
+from palimpsest_engine.denoise import Canvas, denoise, drawn
 from palimpsest_engine.errors import FillCancelled
 from palimpsest_engine.layout import Layout, lay_out
 from palimpsest_engine.left_to_right import middle_of, write
+from palimpsest_engine.passes import encode, head
 from palimpsest_engine.read_out import PINNING, ReadOut, Row
 from palimpsest_engine.renoise import chosen, under_the_parser
 from palimpsest_engine.request import Draft, Fill, FillRequest, Verdict
@@ -129,7 +129,7 @@ class OneCanvas:
         least certain are dropped on the way where the checkpoint says so. What is left, in the order of the canvas."""
         self.check_cancelled()
         sampling = replace(self.spec.sampling, max_steps=limit)
-        work = denoise(self.model, self.cache.cache.branch(len(spans)), canvas, sampling, self.generator)
+        work = denoise(self.model, self.cache.cache.branch(len(spans)), canvas, sampling, self.generator, drawn)
         rows, alive, best = dict[int, Row](), list(range(len(spans))), (torch.inf, Draft(0, (), 0.0))
         step = next(work)
         while True:

@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import DynamicCache
 
-from palimpsest_engine.cache import PrefixCache, RollbackCache, encode
+from palimpsest_engine.cache import RollbackCache
+from palimpsest_engine.passes import encode
+from palimpsest_engine.prefix import PrefixCache
 
 contexts = st.lists(st.integers(0, 96), min_size=1, max_size=40)
 
@@ -67,7 +69,7 @@ def test_a_failed_encoding_leaves_nothing_half_done(model, monkeypatch):
     def broken(*args, **kwargs):
         raise MemoryError("no room")
 
-    monkeypatch.setattr("palimpsest_engine.cache.encode", broken)
+    monkeypatch.setattr("palimpsest_engine.prefix.encode", broken)
     with pytest.raises(MemoryError):
         warm.encode([1, 2, 9])
     monkeypatch.undo()

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from palimpsest_engine import Draft, Fill, FillRequest, Span, one_canvas
+from palimpsest_engine import Draft, Fill, FillRequest, Span, denoise, one_canvas
 from palimpsest_engine.checkpoint import Checkpoint
 from palimpsest_engine.fill import Filler
 from palimpsest_engine.spec import Sampling
@@ -29,15 +29,11 @@ def run(filler, request):
 
 def batches(filler, request, monkeypatch):
     """Rows of each decoder pass."""
-    seen, forward = [], type(filler.model.model).forward
-
-    def watched(self, **given):
-        if "decoder_input_ids" in given:
-            seen.append(len(given["decoder_input_ids"]))
-        return forward(self, **given)
-
+    seen, decode = [], denoise.decode
     with monkeypatch.context() as patch:
-        patch.setattr(type(filler.model.model), "forward", watched)
+        patch.setattr(
+            denoise, "decode", lambda m, c, tokens, *a: (seen.append(len(tokens)), decode(m, c, tokens, *a))[1]
+        )
         run(filler, request)
     return seen
 

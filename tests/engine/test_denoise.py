@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers.models.diffusion_gemma.generation_diffusion_gemma import EntropyBoundSamplerConfig
 
-from palimpsest_engine.cache import RollbackCache, encode
-from palimpsest_engine.denoise import Canvas, denoise
+from palimpsest_engine.cache import RollbackCache
+from palimpsest_engine.denoise import Canvas, as_stock, denoise, drawn, entropy_of
+from palimpsest_engine.passes import decode, encode
 from palimpsest_engine.spec import Sampling
 
 CANVAS, VOCABULARY = 12, 97
@@ -34,7 +35,7 @@ def ours(model, ids, blocks, sampling, seed):
         encode(model, cache, new)
         everything = torch.ones(ids.shape[0], CANVAS, dtype=torch.bool)
         canvas = Canvas(torch.zeros(ids.shape[0], CANVAS, dtype=torch.long), everything)
-        *_, last = denoise(model, cache, canvas, sampling, generator)
+        *_, last = denoise(model, cache, canvas, sampling, generator, as_stock)
         new = last.tokens
         steps.append(last.number)
         sequence = torch.cat((sequence, new), 1)
@@ -85,7 +86,7 @@ def test_pins_never_change_and_banned_tokens_never_appear(model, cells, seed, ba
     banned = torch.zeros(VOCABULARY, dtype=torch.bool)
     banned[list(bans)] = True
     cache = encoded(model, torch.tensor([[2, 5, 9]]))
-    for step in denoise(model, cache, canvas_of(cells, banned), LIVELY, torch.Generator().manual_seed(seed)):
+    for step in denoise(model, cache, canvas_of(cells, banned), LIVELY, torch.Generator().manual_seed(seed), as_stock):
         for cell, token in zip(cells, step.tokens[0].tolist(), strict=True):
             assert token == cell if cell is not None else token not in bans
 
@@ -96,38 +97,93 @@ def test_same_seed_same_fill(model, cells, seed):
     runs = []
     for _ in range(2):
         cache = encoded(model, torch.tensor([[2, 5, 9]]))
-        steps = denoise(model, cache, canvas_of(cells), LIVELY, torch.Generator().manual_seed(seed))
+        steps = denoise(model, cache, canvas_of(cells), LIVELY, torch.Generator().manual_seed(seed), as_stock)
         runs.append([step.tokens.tolist() for step in steps])
     assert runs[0] == runs[1]
 
 
 def test_what_the_decoder_is_shown_has_the_pins_in_it_at_every_step(model, monkeypatch):
     cells = [None, 7, None, None, 8, 9]
-    shown, conditioning = [], []
-    forward = type(model.model).forward
+    shown, told = [], []
+    conditioned = type(model.model.decoder.self_conditioning).forward
 
-    def spy(self, **kwargs):
-        shown.append(kwargs["decoder_input_ids"].tolist()[0])
-        logits = kwargs["self_conditioning_logits"]
-        conditioning.append(None if logits is None else logits.clone())
-        return forward(self, **kwargs)
+    def spy(self, embedded, signal):
+        shown.append(embedded[0])
+        told.append(signal[0])
+        return conditioned(self, embedded, signal)
 
-    monkeypatch.setattr(type(model.model), "forward", spy)
+    monkeypatch.setattr(type(model.model.decoder.self_conditioning), "forward", spy)
+    decoded = spied(monkeypatch)
     cache = encoded(model, torch.tensor([[2, 5]]))
     banned = torch.zeros(VOCABULARY, dtype=torch.bool)
     banned[50:] = True
-    list(denoise(model, cache, canvas_of(cells, banned), LIVELY, torch.Generator().manual_seed(0)))
-    assert len(shown) > 1
-    assert all((row[1], row[4], row[5]) == (7, 8, 9) for row in shown)
-    for logits in conditioning[1:]:
-        soft = logits.softmax(-1)
-        assert soft[0, 1, 7] == soft[0, 4, 8] == soft[0, 5, 9] == 1.0  # one-hot at the pins
-        assert float(soft[..., 50:].sum()) == 0.0  # the ban reaches the self-conditioning
+    list(denoise(model, cache, canvas_of(cells, banned), LIVELY, torch.Generator().manual_seed(0), as_stock))
+    assert len(shown) == len(decoded) > 1
+    pins = model.model.decoder.embed_tokens(torch.tensor([7, 8, 9]))
+    assert all(torch.equal(embedded[[1, 4, 5]], pins) for embedded in shown)
+    assert float(told[0].abs().max()) == 0.0  # nothing is known before the first step
+    for signal, (_, chances) in zip(told[1:], decoded[1:], strict=True):
+        assert torch.equal(signal[[1, 4, 5]], pins)  # it is told that the pins are certain
+        torch.testing.assert_close(chances.sum(-1), torch.ones(3))
+        assert float(chances[:, 50:].sum()) == 0.0  # the ban reaches the self-conditioning
+        assert float((signal[[0, 2, 3]]).abs().max()) > 0.0
+
+
+def test_the_decoder_is_told_what_the_class_would_be_told(model):
+    """Logits of a whole canvas, one-hot at the pins, through the class; against probabilities at the holes alone."""
+    tokens = torch.randint(0, VOCABULARY, (2, 5), generator=torch.Generator().manual_seed(3))
+    where = torch.tensor([1, 2, 6, 9])
+    logits = torch.randn(len(where), VOCABULARY, generator=torch.Generator().manual_seed(4)) * 3
+    everything = torch.full((10, VOCABULARY), -torch.inf).scatter_(1, tokens.reshape(-1, 1), 0.0)
+    everything[where] = logits
+    cache = encoded(model, torch.tensor([[2, 5, 9, 4, 4, 4, 7, 1, 3, 20, 30, 11]])).branch(2)
+    theirs = model.model(
+        decoder_input_ids=tokens, past_key_values=cache, self_conditioning_logits=everything.view(2, 5, VOCABULARY)
+    ).last_hidden_state
+    torch.testing.assert_close(decode(model, cache, tokens, where, logits.softmax(-1)), theirs, atol=2e-5, rtol=1e-4)
+    nothing = model.model(decoder_input_ids=tokens, past_key_values=cache).last_hidden_state
+    torch.testing.assert_close(decode(model, cache, tokens, where, None), nothing, atol=2e-5, rtol=1e-4)
+
+
+@given(seed=st.integers(0, 2**31), scale=st.sampled_from([0.1, 3.0, 60.0]), bans=st.integers(0, VOCABULARY - 1))
+def test_the_entropy_is_that_of_the_distribution(seed, scale, bans):
+    logits = torch.randn(7, VOCABULARY, generator=torch.Generator().manual_seed(seed)) * scale
+    logits[:, :bans] = torch.finfo(logits.dtype).min
+    expected = torch.distributions.Categorical(logits=logits.double()[:, bans:]).entropy().float()
+    ours = entropy_of(logits, logits.softmax(-1), *logits.max(-1))
+    torch.testing.assert_close(ours, expected, atol=2e-4, rtol=1e-4)
+    assert (ours >= 0).all()
+
+
+@given(seed=st.integers(0, 2**31), zeros=st.sets(st.integers(0, 9), max_size=9))
+def test_what_has_no_chance_is_never_drawn(seed, zeros):
+    generator = torch.Generator().manual_seed(seed)
+    chances = torch.rand((50, 10), generator=generator)
+    chances[:, list(zeros)] = 0.0
+    assert not set(drawn(chances / chances.sum(-1, keepdim=True), generator).tolist()) & zeros
+
+
+def test_tokens_are_drawn_as_often_as_they_are_likely():
+    chances = torch.tensor([0.5, 0.0, 0.3, 0.15, 0.05, 0.0])
+    counts = torch.bincount(drawn(chances.expand(100_000, -1), torch.Generator().manual_seed(1)), minlength=6)
+    torch.testing.assert_close(counts / 100_000, chances, atol=0.006, rtol=0)  # four standard deviations
+
+
+def spied(monkeypatch):
+    """What the decoder is given in each step: (tokens, chances)."""
+    seen = []
+
+    def spy(model, cache, tokens, where, chances, positions):
+        seen.append((tokens, chances))
+        return decode(model, cache, tokens, where, chances, positions)
+
+    monkeypatch.setattr("palimpsest_engine.denoise.decode", spy)
+    return seen
 
 
 def test_an_all_pinned_canvas_takes_no_steps(model):
     cache = encoded(model, torch.tensor([[2, 5]]))
-    assert list(denoise(model, cache, canvas_of([3, 4, 5]), LIVELY, torch.Generator())) == []
+    assert list(denoise(model, cache, canvas_of([3, 4, 5]), LIVELY, torch.Generator(), as_stock)) == []
 
 
 def test_pins_spend_no_entropy_and_take_no_part_in_the_stop_test(model):
@@ -135,7 +191,9 @@ def test_pins_spend_no_entropy_and_take_no_part_in_the_stop_test(model):
     cache = encoded(model, torch.tensor([[2, 5, 9]]))
     strict = Sampling(max_steps=6, t_min=0.9, t_max=1.0, entropy_bound=0.1, stability=0, confidence=0.5)
     for seed in range(5):
-        steps = list(denoise(model, cache, canvas_of([None] + [7] * 11), strict, torch.Generator().manual_seed(seed)))
+        steps = list(
+            denoise(model, cache, canvas_of([None] + [7] * 11), strict, torch.Generator().manual_seed(seed), as_stock)
+        )
         for step in steps:
             assert step.entropy[0, 1:].abs().max() == 0
             assert bool(step.accepted[0, 1:].all())
@@ -147,26 +205,21 @@ def test_pins_spend_no_entropy_and_take_no_part_in_the_stop_test(model):
 def test_an_allowed_set_holds_at_its_position(model, only, seed):
     cache = encoded(model, torch.tensor([[2, 5, 9]]))
     canvas = canvas_of([None] * 4, allowed={0: torch.tensor(sorted(only))})
-    for step in denoise(model, cache, canvas, LIVELY, torch.Generator().manual_seed(seed)):
+    for step in denoise(model, cache, canvas, LIVELY, torch.Generator().manual_seed(seed), as_stock):
         assert int(step.tokens[0, 0]) in only
 
 
 def test_the_start_is_shown_to_the_first_pass(model, monkeypatch):
-    shown = []
-    forward = type(model.model).forward
-    monkeypatch.setattr(
-        type(model.model),
-        "forward",
-        lambda self, **kw: (shown.append(kw["decoder_input_ids"]), forward(self, **kw))[1],
-    )
+    decoded = spied(monkeypatch)
     cache = encoded(model, torch.tensor([[2, 5, 9]]))
     start = torch.tensor([[11, 12, 13, 14]])
     known = torch.tensor([[True, False, True, False]])
     everything = torch.ones(1, 4, dtype=torch.bool)
     canvas = Canvas(torch.zeros(1, 4, dtype=torch.long), everything, start=start, start_known=known)
-    next(denoise(model, cache, canvas, LIVELY, torch.Generator().manual_seed(3)))
-    assert shown[0][0, 0] == 11
-    assert shown[0][0, 2] == 13
+    next(denoise(model, cache, canvas, LIVELY, torch.Generator().manual_seed(3), as_stock))
+    ((shown, _),) = decoded
+    assert shown[0, 0] == 11
+    assert shown[0, 2] == 13
 
 
 def test_rows_that_go_on_go_on_as_they_would_have_done(model):
@@ -179,7 +232,7 @@ def test_rows_that_go_on_go_on_as_they_would_have_done(model):
 
     def run(keep_at):
         cache = encoded(model, torch.tensor([[2, 5, 9]])).branch(3)
-        work = denoise(model, cache, canvas, certain, torch.Generator().manual_seed(0))
+        work = denoise(model, cache, canvas, certain, torch.Generator().manual_seed(0), as_stock)
         steps = [next(work)]
         for _ in range(4):
             try:

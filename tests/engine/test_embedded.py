@@ -10,9 +10,10 @@ from transformers import DiffusionGemmaForBlockDiffusion
 from transformers.models.diffusion_gemma.generation_diffusion_gemma import EntropyBoundSamplerConfig
 
 from palimpsest_engine import EngineSettings
-from palimpsest_engine.cache import RollbackCache, encode
+from palimpsest_engine.cache import RollbackCache
 from palimpsest_engine.checkpoint import EMBEDDED, load
-from palimpsest_engine.denoise import Canvas, denoise
+from palimpsest_engine.denoise import Canvas, as_stock, denoise
+from palimpsest_engine.passes import encode
 from palimpsest_engine.spec import Sampling, read_spec
 from palimpsest_engine.syntax import SyntaxGate, judge
 from palimpsest_eval.held_out import SHORT_KINDS, short_holes
@@ -66,7 +67,7 @@ def test_trained_weights_give_the_tokens_of_stock_generate_and_stop_early(stock,
         for _ in range(2):
             encode(stock, cache, new)
             canvas = Canvas(torch.zeros(1, length, dtype=torch.long), torch.ones(1, length, dtype=torch.bool))
-            *_, step = denoise(stock, cache, canvas, sampling, generator)
+            *_, step = denoise(stock, cache, canvas, sampling, generator, as_stock)
             new, stops = step.tokens, [*stops, step.number]
             ours = torch.cat((ours, new), 1)
         assert torch.equal(ours, theirs)

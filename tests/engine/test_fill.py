@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from palimpsest_engine import Draft, Fill, FillCancelled, FillRequest, Span, Verdict, one_canvas
-from palimpsest_engine.cache import PrefixCache
+from palimpsest_engine import Draft, Fill, FillCancelled, FillRequest, Span, Verdict, denoise, one_canvas
 from palimpsest_engine.fill import Filler, joined
+from palimpsest_engine.prefix import PrefixCache
 
 QUICK = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 ALPHABET = st.sampled_from(
@@ -156,12 +156,8 @@ def test_less_strength_starts_from_what_stands_there(filler, monkeypatch):
     """The share of present tokens that the first pass sees falls with the strength."""
     text, hole = "total = alpha + beta + gamma\n", Span(8, 28)
     shown = []
-    forward = type(filler.model.model).forward
-    monkeypatch.setattr(
-        type(filler.model.model),
-        "forward",
-        lambda self, **kw: (shown.append(kw["decoder_input_ids"]), forward(self, **kw))[1],
-    )
+    decode = denoise.decode
+    monkeypatch.setattr(denoise, "decode", lambda m, c, tokens, *a: (shown.append(tokens), decode(m, c, tokens, *a))[1])
     kept = []
     for strength in (0.05, 0.5, 1.0):
         shown.clear()

@@ -8,9 +8,10 @@ import pytest
 import torch
 from transformers import DynamicCache
 
-from palimpsest_engine.cache import RollbackCache, encode
+from palimpsest_engine.cache import RollbackCache
 from palimpsest_engine.checkpoint import cpu_threads
 from palimpsest_engine.lean import GROUPED, make_lean
+from palimpsest_engine.passes import encode
 from palimpsest_train.model import Shape, build
 
 

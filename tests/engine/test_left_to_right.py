@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from palimpsest_engine import EngineSettings, Fill, FillCancelled, FillRequest, Span, UnsupportedCheckpoint
-from palimpsest_engine.cache import RollbackCache, encode
+from palimpsest_engine.cache import RollbackCache
 from palimpsest_engine.denoise import head
 from palimpsest_engine.fill import Filler
 from palimpsest_engine.left_to_right import common, middle_of, write
 from palimpsest_engine.local import LocalEngine
+from palimpsest_engine.passes import encode
 
 
 def cache_of(model, ids):

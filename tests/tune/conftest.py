@@ -65,7 +65,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def checkpoint(folder: Path) -> Checkpoint:
-    return load(EngineSettings(str(folder), device="cpu", dtype="float32"))
+    return load(EngineSettings(str(folder), device="cpu", dtype="float32"), trainable=True)
 
 
 @pytest.fixture(scope="session")

@@ -128,7 +128,7 @@ def test_only_the_matrices_are_trained_and_the_tied_modules_have_them_once(check
 def test_another_seed_begins_elsewhere_and_the_same_one_does_not(folder):
     drawn = []
     for seed in (1, 1, 2):
-        model = load(EngineSettings(str(folder), device="cpu", dtype="float32")).model
+        model = load(EngineSettings(str(folder), device="cpu", dtype="float32"), trainable=True).model
         lora.wrapped(model, 4, seed)
         drawn.append(torch.cat([p.flatten() for n, p in model.named_parameters() if "lora_A" in n]))
     assert torch.equal(drawn[0], drawn[1])
@@ -213,13 +213,15 @@ def test_the_packed_pass_and_the_class_pass_say_the_same_of_self_conditioning(ch
 def test_many_experts_or_the_chat_dialect_go_through_the_class(checkpoint, folder, tmp_path):
     assert isinstance(pass_for(checkpoint), Packed)
     changed = write_checkpoint(tmp_path / "narrow", context=2048)  # its windows are narrower
-    assert isinstance(pass_for(load(EngineSettings(str(changed), device="cpu", dtype="float32"))), Apart)
+    assert isinstance(
+        pass_for(load(EngineSettings(str(changed), device="cpu", dtype="float32"), trainable=True)), Apart
+    )
 
 
 def test_the_left_to_right_control_is_not_tuned(tmp_path):
     folder = write_checkpoint(tmp_path / "control", left_to_right=True)
     with pytest.raises(UnsupportedCheckpoint, match="left to right"):
-        pass_for(load(EngineSettings(str(folder), device="cpu", dtype="float32")))
+        pass_for(load(EngineSettings(str(folder), device="cpu", dtype="float32"), trainable=True))
 
 
 def test_no_hole_is_blank(checkpoint, code):

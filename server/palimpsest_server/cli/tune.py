@@ -100,7 +100,7 @@ def command(
     target = Path(out) if out is not None else default_out(path)
     run.check_out(target)
     recipe = run.Recipe(minutes, steps, rows, rank, learning_rate, seed, lines)
-    loaded = checkpoints.load(EngineSettings(checkpoint, device, threads=threads))
+    loaded = checkpoints.load(EngineSettings(checkpoint, device, threads=threads), trainable=True)
     repository = Repository(path, languages or loaded.spec.languages)
     texts = (Source(text, language) for text, language in repository.read(seed))
     code = prepared(texts, loaded.tokenizer, seed, path)
