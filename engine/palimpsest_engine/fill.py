@@ -25,7 +25,7 @@ CACHED_DOCUMENTS = 4
 class Filler:
     """Fills requests with one checkpoint. Not thread-safe: it belongs to the engine's thread.
 
-    repair: what is done when every candidate breaks the syntax; `renoise.py` tells the ways. repair_ms: how long to go on
+    repair: what is done when every candidate breaks the syntax: drawing anew, or one of the ways of `renoise.py`. repair_ms: how long to go on
     with that, and without a second attempt after it; None for three rounds. Both are the evaluation's to change.
     left_to_right: holes are written by the causal encoder, one at a time, and nothing is denoised.
 
@@ -35,7 +35,7 @@ class Filler:
     def __init__(
         self,
         checkpoint: Checkpoint,
-        repair: Repair = "parser",
+        repair: Repair = "resample",
         repair_ms: float | None = None,
         *,
         left_to_right: bool = False,

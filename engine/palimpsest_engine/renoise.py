@@ -1,6 +1,7 @@
 """Which positions of a broken candidate are noised again. Knows rows and spans; denoising them is its caller's.
 
-`parser` is what the engine does; the others are what it is measured against (docs/evaluation.md).
+None of these ways was better than to draw anew (`resample`), which is what the engine does unless told otherwise
+(docs/evaluation.md, docs/adr/0021).
 """
 
 from __future__ import annotations
