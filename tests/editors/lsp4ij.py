@@ -151,7 +151,7 @@ class Lsp4ij:
         self._program, self._folder = server.command, folder
         self._lock = threading.RLock()
         self._wire: Wire | None = None
-        self._starts = 0
+        self._started, self._starts = False, 0
         self._popped: list[str] = []
         self._progress: dict[str, bool] = {}  # whether it can be cancelled, by token
         self._timers: dict[str, threading.Timer] = {}
@@ -274,9 +274,10 @@ class Lsp4ij:
 
     def restart(self) -> None:
         """The button of the language server console."""
-        assert self._wire
         self._stop()
-        self._known.clear()
+        with self._lock:
+            self._started, self._version, self._known = False, 0, threading.Event()
+            self._asked = self._bulb = None
         self._connect()
         assert self._known.wait(30), "the server does not start"
 
@@ -297,17 +298,16 @@ class Lsp4ij:
 
     def _connect(self) -> None:
         """Start it if it does not run, and open the document; `_known` is set when requests may be sent."""
-        if not self._language or self._closed:
-            return
-        if self._wire is None:
-            if self._starts > MOST_STARTS:
+        with self._lock:
+            if not self._language or self._closed:
                 return
-            self._starts += 1
-            self._wire = Wire(self._command(), self._folder, self._received, self._ended)
-            wire = self._wire
-            wire.request("initialize", self._initialize()).add_done_callback(lambda done: self._initialized(wire, done))
-        elif not self._known.is_set():
-            self._did_open(self._wire)
+            if self._wire is None and self._starts <= MOST_STARTS:
+                self._starts += 1
+                self._wire = wire = Wire(self._command(), self._folder, self._received, self._ended)
+                started = wire.request("initialize", self._initialize())
+                started.add_done_callback(lambda done: self._initialized(wire, done))
+            elif self._wire and self._started and not self._version:
+                self._did_open(self._wire)
 
     def _command(self) -> list[str]:
         """The template's, with the program of the test in the place of `palimpsest`."""
@@ -330,6 +330,7 @@ class Lsp4ij:
         if done.cancelled() or done.exception():
             self._pop_up(f"Cannot start server: {done.exception()}")
             return
+        self._started = True
         wire.notify("initialized", {})
         wire.notify("workspace/didChangeConfiguration", {"settings": self.settings})
         self._did_open(wire)
@@ -343,7 +344,8 @@ class Lsp4ij:
         self._after("open", AFTER_OPEN, known.set)
 
     def _stop(self) -> None:
-        wire, self._wire = self._wire, None
+        with self._lock:
+            wire, self._wire = self._wire, None
         if wire:
             wire.close()
 
@@ -351,7 +353,7 @@ class Lsp4ij:
         with self._lock:
             if wire is not self._wire:
                 return
-            self._wire = None
+            self._wire, self._started, self._version = None, False, 0
             self._known = threading.Event()
             self._asked = self._bulb = None
             self._progress.clear()

@@ -1,0 +1,77 @@
+"""A terminal with a program in it: what is typed goes in, what is on the screen can be read."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pty
+import signal
+import struct
+import subprocess
+import termios
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pyte
+
+SIZE = 100, 30  # columns, lines
+
+
+class Terminal:
+    """A program in a terminal of its own, as xterm is one."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
+        columns, lines = SIZE
+        self._screen = pyte.Screen(columns, lines)
+        self._stream = pyte.ByteStream(self._screen)
+        self._lock = threading.Lock()
+        self._ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        whole = {**os.environ, **environment, "TERM": "xterm-256color", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
+        self.process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=whole,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        os.close(theirs)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def send(self, keys: str) -> None:
+        """As if typed."""
+        os.write(self._ours, keys.encode())
+
+    def lines(self) -> list[str]:
+        """What is on the screen."""
+        with self._lock:
+            return [line.rstrip() for line in self._screen.display]
+
+    def text(self) -> str:
+        """The same, as one text."""
+        return "\n".join(self.lines()).rstrip() + "\n"
+
+    def close(self) -> None:
+        """End the program, and what it started in its session, if it is there still."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(5)
+        if self.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        self._reader.join(5)
+        os.close(self._ours)
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError):  # the program has gone
+            while data := os.read(self._ours, 65536):
+                with self._lock:
+                    self._stream.feed(data)
