@@ -156,6 +156,8 @@ def start(session: Session, ask: Ask, question: Question, show: Show, purpose: j
                     final=True,
                 )
             )
+        if purpose == "inline" and not fills and running.waiting == 0 and session.documents.current(ask.document):
+            session.came_to_nothing(reason)
         session.publish()
 
     running = session.jobs.start(

@@ -86,6 +86,16 @@ async def test_an_automatic_request_does_not_wait_and_the_next_gets_the_result(s
     assert await answered(session, ask(document, automatic=True)) == (("return 1",), "", "cache")
 
 
+async def test_what_was_still_denoising_says_why_it_came_to_nothing(session, document, engine):
+    _, reason, _ = await answered(session, ask(document, automatic=True))
+    session.answered("textDocument/inlineCompletion", reason)
+    assert session.board.status()["lastEmpty"]["reason"] == "still denoising"
+    await until(lambda: engine.jobs)
+    engine.finish("", "nothing that parses")
+    await until(lambda: not len(session.jobs))
+    assert session.board.status()["lastEmpty"]["reason"] == "nothing that parses"
+
+
 async def test_asking_again_joins_the_job_under_way(session, document, engine):
     first = await begun(session, engine, ask(document))
     second = asyncio.create_task(inline.complete(session, ask(document), print))
