@@ -25,8 +25,9 @@ CACHED_DOCUMENTS = 4
 class Filler:
     """Fills requests with one checkpoint. Not thread-safe: it belongs to the engine's thread.
 
-    repair: what is done when every candidate breaks the syntax: drawing anew, or one of the ways of `renoise.py`. repair_ms: how long to go on
-    with that, and without a second attempt after it; None for three rounds. Both are the evaluation's to change.
+    repair: what is done when every candidate breaks the syntax: drawing anew, or one of the ways of `renoise.py`.
+    repair_ms: how long to go on with that, and without a second attempt after it; None for three rounds. Both are the
+    evaluation's to change.
     left_to_right: holes are written by the causal encoder, one at a time, and nothing is denoised.
 
     Raises `UnsupportedCheckpoint` for a left-to-right control, unless that is asked for: it cannot denoise.

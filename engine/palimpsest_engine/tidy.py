@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 from palimpsest_engine import brackets
@@ -72,6 +73,7 @@ class _Place:
         return _not_blank(self.after.split("\n", _LINES + 1)[1 : _LINES + 1])
 
 
+@lru_cache(maxsize=64)  # a candidate is looked at several times on its way
 def tidy(text: str, offset: int, end: int, fill: str, *, multiline: bool) -> str:
     """What is to be written over `[offset, end)` of `text` when the model wrote `fill`; "" if nothing of it is.
 
