@@ -8,6 +8,7 @@ import {
   InlineCompletionItem,
   InlineCompletionTriggerKind,
   Range,
+  Selection,
   commands,
   window,
   type CancellationToken,
@@ -59,6 +60,14 @@ export class Ghost {
 
   /** Middleware of the inline completion request. */
   readonly provide = async (
+    document: TextDocument,
+    position: Position,
+    context: InlineCompletionContext,
+    token: CancellationToken,
+    next: Next,
+  ): Promise<Items> => withCursors(document, await this.#provide(document, position, context, token, next));
+
+  readonly #provide = async (
     document: TextDocument,
     position: Position,
     context: InlineCompletionContext,
@@ -192,7 +201,40 @@ function here(place: Place): boolean {
   );
 }
 
+function listed(items: Items): readonly InlineCompletionItem[] {
+  return (Array.isArray(items) ? items : items?.items) ?? [];
+}
+
 function first(items: Items): string {
-  const item = Array.isArray(items) ? items[0] : items?.items[0];
-  return typeof item?.insertText === "string" ? item.insertText : (item?.insertText.value ?? "");
+  const text = listed(items)[0]?.insertText ?? "";
+  return typeof text === "string" ? text : text.value;
+}
+
+/** The command that puts the cursor where it belongs after a text was accepted. */
+export const PLACE_CURSOR = "palimpsest.placeCursor";
+
+/**
+ * VS Code counts code points when it places the cursor behind an accepted text, and its columns are UTF-16 (1.139). So a
+ * text with characters outside of the basic plane brings the place of the cursor along.
+ */
+function withCursors(document: TextDocument, items: Items): Items {
+  for (const item of listed(items)) {
+    const { insertText: text, range } = item;
+    if (typeof text === "string" && range && /[\ud800-\udfff]/.test(text)) {
+      item.command = { title: "", command: PLACE_CURSOR, arguments: [document.uri.toString(), range.start, text] };
+    }
+  }
+  return items;
+}
+
+/** Behind a text that begins there, if it is there. */
+export function placeCursor(uri: string, start: Position, text: string): void {
+  const editor = window.activeTextEditor;
+  if (editor?.document.uri.toString() === uri) {
+    const { document } = editor;
+    const end = document.positionAt(document.offsetAt(start) + text.length);
+    if (document.getText(new Range(start, end)) === text) {
+      editor.selection = new Selection(end, end);
+    }
+  }
 }

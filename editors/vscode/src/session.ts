@@ -7,7 +7,7 @@ import type { Middleware } from "vscode-languageclient/node";
 import { Actions } from "./actions";
 import type * as Client from "./client";
 import { findServer } from "./find";
-import { Ghost } from "./ghost";
+import { Ghost, PLACE_CURSOR, placeCursor } from "./ghost";
 import { install } from "./install";
 import { machine } from "./machine";
 import { showMenu } from "./menu";
@@ -57,6 +57,7 @@ export class Session implements Disposable {
     };
     this.#disposables.push(
       this.#actions,
+      commands.registerCommand(PLACE_CURSOR, placeCursor),
       ...Object.entries(bound).map(([name, call]) => commands.registerCommand(`palimpsest.${name}`, call)),
       workspace.onDidOpenTextDocument((document) => this.#opened(document)),
       workspace.onDidChangeConfiguration((event) => {
