@@ -1,0 +1,229 @@
+"""What only Emacs has: the list, UTF-32, and actions that Eglot itself would wait for. The real program, in a terminal."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from editors import emacs
+from editors.editor import CURSOR, until
+from editors.emacs import Emacs
+from editors.programs import Unavailable
+
+pytestmark = [pytest.mark.editors, pytest.mark.parametrize("staged", ["emacs"], indirect=True)]
+
+README = Path(__file__).parents[2] / "editors" / "README.md"
+LIST, RUN = "textDocument/completion", "workspace/executeCommand"
+
+
+def shown(editor: Emacs) -> str:
+    text, at = editor.text(), editor.cursor()
+    return text[:at] + CURSOR + text[at:]
+
+
+def becomes(editor: Emacs, expected: str) -> None:
+    try:
+        until(lambda: shown(editor) == expected)
+    except AssertionError:
+        assert shown(editor) == expected
+
+
+LISTED = [
+    ("several lines", "def f(x):\n    y = x\n    ‸\n", "y = x\n    ", "for _ in x:\n        y += 1\n    return y", {}),
+    ("the rest of a word", "total = fir‸\n", "= fir", "st + second", {}),
+    ("tabs", "def f(x):\n\tif x:\n\t\t‸\n", "if x:\n\t\t", "for y in x:\n\t\t\tprint(y)", {"tabs": True}),
+    ("code behind it", "print(first, ‸)\n", "first, ", "second", {}),
+    ("emoji and Chinese", 'say("😀 漢字 👩‍👩‍👧", ‸) + "😀"\n', '", ', 'volume("🙃")', {}),
+    ("a bracket of the editor's", "print(‸)\n", "print(", '"hello")', {"pairs": True}),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "after", "answer", "options"), [each[1:] for each in LISTED], ids=[e[0] for e in LISTED]
+)
+def test_taken_from_the_list_and_undone_in_one_step(editor, stage, text, after, answer, options):
+    stage.play({after: answer})
+    editor.open("main.py", text, **options)
+    editor.press("accept")
+    whole = text.replace(CURSOR, answer.removesuffix(")") + CURSOR if answer == '"hello")' else answer + CURSOR)
+    becomes(editor, whole)
+    editor.press("undo")
+    until(lambda: editor.text() == text.replace(CURSOR, ""))
+
+
+def test_the_entry_is_the_last_of_its_word_and_says_what_it_is(editor, stage):
+    stage.play({"= fir": "st + second"})
+    editor.open("main.py", "total = fir‸\n")
+    editor.press("trigger")
+    until(lambda: editor.ghost() == "st + second")
+    until(lambda: any("first + second" in line for line in editor.terminal.lines()), "the list on the screen")
+    assert editor.text() == "total = fir\n"
+
+
+def test_positions_are_code_points(editor, stage):
+    line = 's = "😀漢👩‍👩‍👧"; t = '
+    stage.play({"t = ": "1"})
+    editor.open("main.py", line + CURSOR + "\n")
+    [initialize] = stage.tap.messages("initialize") or [None]
+    stage.mark()
+    editor.press("accept")
+    becomes(editor, line + "1" + CURSOR + "\n")
+    asked = stage.tap.messages(LIST, "client")[0]
+    assert asked.params["position"] == {"line": 0, "character": len(line)}
+    assert initialize is None or initialize.params["capabilities"]["general"]["positionEncodings"][0] == "utf-32"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("x = 1  # a note ‸\n", "comment"), ('x = "a note ‸"\n', "string"), ("x = 1‸2\n", "middle of a word")],
+)
+def test_nothing_is_offered_there_and_the_reason_can_be_read(editor, stage, text, reason):
+    stage.play({"": "WRONG"})
+    editor.open("main.py", text)
+    editor.press("accept")
+    asked = until(lambda: stage.tap.messages(LIST, "client"), "the list is asked for")
+    until(lambda: stage.tap.answer(asked[-1]), "an answer")
+    assert shown(editor) == text
+    until(lambda: reason in editor.reason())
+    assert stage.jobs() == []
+
+
+def test_a_key_ends_the_wait_for_the_list(editor, stage):
+    stage.play({"x = ": "slow"}, steps=200, seconds=0.05)
+    editor.open("main.py", "x = ‸\n")
+    editor.press("accept")
+    until(stage.jobs, "the fill begins")
+    stage.play({})
+    editor.type("y")
+    becomes(editor, "x = y‸\n")
+    until(lambda: stage.jobs(event="end"), "the fill ends", seconds=5)
+
+
+def test_typing_goes_on_during_an_action(editor, stage):
+    """Eglot itself would wait for the end of the command, for ten seconds at most."""
+    stage.play({"t = ": "new"}, steps=400, seconds=0.05)
+    text = "t = old\n\n"
+    editor.open("main.py", text + CURSOR)
+    editor.select(4, 7)
+    editor.run("rewrite")
+    until(stage.jobs, "the fill begins")
+    editor.keys("\x1b>")
+    editor.type("u = 1")
+    becomes(editor, text + "u = 1‸")
+    until(lambda: stage.jobs(event="end"), "the fill ends", seconds=5)
+    assert editor.text() == text + "u = 1"
+
+
+def test_an_edit_that_arrives_while_one_types_is_refused(editor, stage):
+    """Eglot tells of changes half a second later, and would put the edit in the wrong place until then."""
+    editor.open("main.py", "t = old ‸\n")
+    editor.ask("(progn (setq-local eglot-send-changes-idle-time 30) t)")
+    stage.play({"t = ": "new"}, steps=10, seconds=0.1)
+    editor.select(4, 7)
+    editor.run("rewrite")
+    until(stage.jobs, "the fill begins")
+    editor.edit("u = 1; ")
+    until(lambda: stage.jobs(event="end"), "the fill ends")
+    edits = until(lambda: stage.tap.messages("workspace/applyEdit"), "the edit arrives")
+    assert "error" in until(lambda: stage.tap.answer(edits[0]), "an answer").body
+    assert editor.text() == "u = 1; t = old \n"
+
+
+def test_pausing_and_going_on(editor, stage):
+    stage.play({"x = ": "42"})
+    editor.open("main.py", "x = ‸\n")
+    editor.press("toggle")
+    until(lambda: editor.said("[palimpsest]"), "what is paused")
+    editor.press("accept")
+    until(lambda: "paused" in editor.reason())
+    assert editor.text() == "x = \n"
+    editor.press("toggle")
+    editor.press("accept")
+    becomes(editor, "x = 42‸\n")
+
+
+def test_a_server_that_is_killed_comes_back(editor, stage):
+    stage.play({"x = ": "42"})
+    editor.open("main.py", "x = ‸\n")
+    os.kill(until(stage.tap.pid, "a server"), signal.SIGKILL)
+    until(lambda: stage.tap.starts() == 1, "another server")
+    editor.connected()
+    editor.press("accept")
+    becomes(editor, "x = 42‸\n")
+
+
+def test_a_preview_at_the_cursor(editor, stage):
+    """Emacs 30 shows the first line of what `C-M-i` would insert, with its own `completion-preview-mode`."""
+    stage.play({"return ": "a + b", "if x:\n        ": "y = 1\n        return y"})
+    editor.open("main.py", "def add(a, b):\n    return‸\n")
+    for block in re.findall(r"```elisp\n(.*?)```", README.read_text("utf-8"), re.DOTALL):
+        if "completion-preview" in block:
+            editor.ask(f"(progn {block} t)")
+    editor.ask("(progn (completion-preview-mode) t)")
+    try:
+        editor.type(" ")
+        until(lambda: editor.ghost() == "a + b")
+        editor.type("a +")
+        until(lambda: editor.ghost() == " b")
+        editor.keys("\t")
+        becomes(editor, "def add(a, b):\n    return a + b‸\n")
+        editor.open("main.py", "def f(x):\n    if x:‸\n")
+        editor.type("\n")
+        until(lambda: editor.ghost() == "y = 1")
+        editor.keys("\t")
+        becomes(editor, "def f(x):\n    if x:\n        y = 1\n        return y‸\n")
+    finally:
+        editor.ask("(progn (remove-hook 'eglot-managed-mode-hook #'completion-preview-mode) t)")
+
+
+def test_the_model_itself(editor, stage, screenshots):
+    """The installed server with the checkpoint that comes with it."""
+    stage.play({}, real=True)
+    editor.open("area.py", "import math\n\n\ndef area(radius):\n    return math.‸\n\n\nprint(area(2))\n")
+    editor.restart()
+    try:
+        before = editor.text()
+        editor.press("trigger")
+        suggested = until(editor.ghost, "a suggestion of the model", seconds=60)
+        until(lambda: suggested in editor.terminal.text(), "the list on the screen")
+        editor.screenshot(screenshots / "emacs-list")
+        editor.keys("\x1b[1;3B\x1b\r")  # M-<down>, M-RET: with several entries one chooses
+        becomes(editor, before.replace("math.", f"math.{suggested}{CURSOR}"))
+        compile(editor.text(), "area.py", "exec")
+        editor.open(
+            "shapes.py", "def square(x):\n    ...‸\n\n\ndef area(width, height):\n    ...\n\n\nprint(area(2, 3))\n"
+        )
+        before = editor.text()
+        editor.run("fillHoles")
+        done = until(lambda: [m for m in stage.tap.messages(RUN) if stage.tap.answer(m)], "the end", seconds=60)
+        result = stage.tap.answer(done[-1]).body["result"]
+        assert result["applied"] or result["reason"]
+        assert (editor.text() != before) is result["applied"]
+        compile(editor.text(), "shapes.py", "exec")
+        editor.screenshot(screenshots / "emacs-holes")
+    finally:
+        stage.play({})
+        editor.restart()
+
+
+def test_the_few_lines_without_our_package(staged, cache, stage, tmp_path):
+    """What editors/README.md has for those who want nothing but Eglot."""
+    [block] = re.findall(r"```elisp\n(\(with-eval-after-load 'eglot.*?)```", README.read_text("utf-8"), re.DOTALL)
+    ours = block.replace('"palimpsest"', "{command}").replace("{command}", str(stage.server.command).join('""'))
+    ours += "\n(add-hook 'python-mode-hook #'eglot-ensure)\n(setq palimpsest-modes '(python-mode))\n"
+    stage.play({"return ": "a + b", "t = ": "new"})
+    try:
+        with emacs.start(cache, stage.server, tmp_path, ours.replace("{", "{{").replace("}", "}}")) as editor:
+            editor.open("main.py", "def add(a, b):\n    return ‸\n")
+            editor.press("accept")
+            becomes(editor, "def add(a, b):\n    return a + b‸\n")
+            editor.open("main.py", "t = old\n‸")
+            editor.select(4, 7)
+            editor.run("rewrite")
+            until(lambda: editor.text() == "t = new\n")
+    except Unavailable as error:
+        pytest.skip(f"because {error}")
