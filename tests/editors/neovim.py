@@ -180,7 +180,8 @@ class Neovim:
         )
 
     def lua(self, code: str, *arguments: Any) -> Any:
-        """Run it in there."""
+        """Run it in there. If Neovim waits for a key, as at a prompt, that is said instead of waiting with it."""
+        until(lambda: not self.nvim.request("nvim_get_mode")["blocking"], "Neovim goes on: it waits for a key", seconds=5)
         return self.nvim.exec_lua(code, *arguments)
 
     def mode(self) -> str:

@@ -86,9 +86,26 @@ local function on_draft(_, draft, context)
   end
 end
 
-local function on_apply_edit(err, edit, context)
+---@param params lsp.ApplyWorkspaceEditParams
+local function on_apply_edit(err, params, context)
   require('palimpsest.rewrite').clear_all() -- before the text below them changes
-  return vim.lsp.handlers['workspace/applyEdit'](err, edit, context)
+  for _, change in ipairs(params.edit.documentChanges or {}) do
+    local document = change.textDocument
+    local bufnr = document and vim.uri_to_bufnr(document.uri)
+    if document and document.version ~= vim.NIL and document.version ~= vim.lsp.util.buf_versions[bufnr] then
+      -- Neovim would leave it out, too, but say that it was applied.
+      return { applied = false, failureReason = 'the document changed' }
+    end
+  end
+  return vim.lsp.handlers['workspace/applyEdit'](err, params, context)
+end
+
+---Through |vim.notify()|, which people replace by something nicer.
+---@param params lsp.ShowMessageParams
+local function on_message(_, params)
+  local levels = { vim.log.levels.ERROR, vim.log.levels.WARN }
+  M.notify((params.message:gsub('^Palimpsest: ', '')), levels[params.type])
+  return vim.NIL
 end
 
 ---@param code integer
@@ -170,6 +187,7 @@ function M.config()
     handlers = {
       ['palimpsest/status'] = on_status,
       ['palimpsest/draft'] = on_draft,
+      ['window/showMessage'] = on_message,
       ['workspace/applyEdit'] = on_apply_edit,
     },
     on_exit = on_exit,
