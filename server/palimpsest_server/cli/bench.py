@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from palimpsest_engine import EngineSettings, __version__
+from palimpsest_engine.shapes import SHAPES, Shape
 from palimpsest_server.cli import engines, stand_ins
 
 _SERVER = (sys.executable, "-m", "palimpsest_server", "serve")
@@ -22,11 +23,15 @@ _BIG = 10_000_000
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to measure with: the checkpoint, the document to type into, and whether a first impression will do."""
+    """What to measure with: the checkpoint, the document to type into, and whether a first impression will do.
+
+    shape: in `steps`, random weights of that shape in the checkpoint's place.
+    """
 
     settings: EngineSettings
     document: str
     quick: bool
+    shape: Shape | None = None
 
 
 def keystroke(plan: Plan) -> dict[str, Any]:
@@ -118,8 +123,25 @@ def engine(plan: Plan) -> dict[str, Any]:
     }
 
 
+def steps(plan: Plan) -> dict[str, Any]:
+    """A denoising step by canvas, batch and context, and stock `generate()` beside it."""
+    from palimpsest_engine import measure as inside
+    from palimpsest_engine.checkpoint import choose, load
+    from palimpsest_engine.shapes import random_model
+
+    device, dtype = choose(plan.settings)
+    model = random_model(plan.shape, device, dtype) if plan.shape else load(plan.settings).model
+    whole, window = model.config.canvas_length, model.config.get_text_config().sliding_window
+    contexts = [window // 4, window] if plan.quick else [window // 8, window // 2, window, 2 * window]
+    contexts = [
+        length for length in contexts if length + whole <= model.config.get_text_config().max_position_embeddings
+    ]
+    found = inside.steps(model, [whole, whole // 2, whole // 4], [1, 4], contexts, 2 if plan.quick else 7)
+    return {"shape": plan.shape, "device": device, "dtype": dtype} | found
+
+
 PARTS: dict[str, Callable[[Plan], dict[str, Any]]] = {
-    part.__name__: part for part in (keystroke, overhead, typing, along, share, superseded, memory, big, engine)
+    part.__name__: part for part in (keystroke, overhead, typing, along, share, superseded, memory, big, engine, steps)
 }
 
 
@@ -128,15 +150,30 @@ PARTS: dict[str, Callable[[Plan], dict[str, Any]]] = {
 @click.option(
     "--only", multiple=True, type=click.Choice(list(PARTS)), help="Only this part; may be given several times."
 )
+@click.option(
+    "--shape",
+    type=click.Choice(SHAPES),
+    help="With --only steps: random weights of this shape, drawn on the device, in place of a checkpoint.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 @engines.engine_options
 @engines.adapter_option
 def command(
-    quick: bool, only: tuple[str, ...], as_json: bool, checkpoint: str | None, device: str, adapter: str | None
+    quick: bool,
+    only: tuple[str, ...],
+    shape: Shape | None,
+    as_json: bool,
+    checkpoint: str | None,
+    device: str,
+    adapter: str | None,
 ) -> None:
     """Type into documents, with a real server process, and say what it took."""
+    if shape and only != ("steps",):
+        raise click.UsageError(
+            "--shape goes with --only steps: a model of random weights has nothing to say to an editor"
+        )
     click.echo("palimpsest: measuring; this takes minutes, and other work on this machine spoils it", err=True)
-    figures = measured(EngineSettings(checkpoint, device, adapter=adapter), quick, only or tuple(PARTS))
+    figures = measured(EngineSettings(checkpoint, device, adapter=adapter), quick, only or tuple(PARTS), shape)
     if as_json:
         click.echo(json.dumps(figures))
         return
@@ -144,10 +181,10 @@ def command(
         click.echo(f"{name:26}{_shown(value)}")
 
 
-def measured(settings: EngineSettings, quick: bool, only: Sequence[str]) -> dict[str, Any]:
+def measured(settings: EngineSettings, quick: bool, only: Sequence[str], shape: Shape | None = None) -> dict[str, Any]:
     """The figures of these parts, as in `docs/json.md`. Raises PalimpsestError if something cannot be measured."""
     document = importlib.resources.files(__package__).joinpath("bench_document.txt").read_text("utf-8")
-    plan = Plan(settings, document, quick)
+    plan = Plan(settings, document, quick, shape)
     figures: dict[str, Any] = {
         "format": 1,
         "version": __version__,
