@@ -19,7 +19,7 @@ from editors.programs import Unavailable, default_cache
 from editors.stage import Stage
 
 ROOT = Path(__file__).parents[2]
-EDITORS = ("vscode", "neovim", "emacs", "lsp4ij")
+EDITORS = ("vscode", "neovim", "neovim_older", "emacs", "lsp4ij")
 
 
 @pytest.fixture(scope="session")

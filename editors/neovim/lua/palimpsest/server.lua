@@ -23,10 +23,36 @@ local last_crash
 ---@type string?
 local ended
 
+---A message longer than the line for it would wait for Enter, and eat what is being typed. So in insert mode the rest of
+---it is found in |:messages|.
 ---@param message string
 ---@param level? integer
 function M.notify(message, level)
-  vim.notify('Palimpsest: ' .. message, level or vim.log.levels.INFO)
+  message = 'Palimpsest: ' .. message
+  if vim.api.nvim_get_mode().mode:sub(1, 1) ~= 'i' or (#message < vim.v.echospace and not message:find('\n')) then
+    vim.notify(message, level or vim.log.levels.INFO)
+    return
+  end
+  vim.cmd.echomsg({ vim.fn.string(message), mods = { silent = true } })
+  local short = vim.fn.strcharpart(message:gsub('\n.*', ''), 0, vim.v.echospace - 2)
+  vim.api.nvim_echo({ { short .. '…', level == vim.log.levels.ERROR and 'ErrorMsg' or 'WarningMsg' } }, false, {})
+end
+
+---Neovim tells of the end of a server in a message of that length. Ours says it, too.
+local function hush_neovim()
+  local notify = vim.notify
+  ---@diagnostic disable-next-line: duplicate-set-field
+  local function quiet(message, ...)
+    if not message:match('^Client ' .. NAME .. ' quit') then
+      return notify(message, ...)
+    end
+  end
+  vim.notify = quiet
+  vim.defer_fn(function()
+    if vim.notify == quiet then
+      vim.notify = notify
+    end
+  end, 500)
 end
 
 ---The server of a buffer.
@@ -112,6 +138,7 @@ end
 ---@param signal integer
 ---@param client_id integer
 local function on_exit(code, signal, client_id)
+  hush_neovim()
   vim.schedule(function()
     local was = known[client_id]
     statuses[client_id], known[client_id] = nil, nil
@@ -126,7 +153,7 @@ local function on_exit(code, signal, client_id)
     if last_crash and now - last_crash < CALM_S then
       ended = ('the server has ended (%s)'):format(how)
       M.notify(
-        ('the server has ended again (%s). :Palimpsest log may say why; :Palimpsest restart starts it'):format(how),
+        ('the server has ended again (%s); see :Palimpsest log'):format(how),
         vim.log.levels.ERROR
       )
       return
