@@ -6,17 +6,33 @@ import contextlib
 import fcntl
 import os
 import pty
+import re
 import signal
 import struct
 import subprocess
 import termios
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pyte
 
 SIZE = 100, 30  # columns, lines
+BEYOND = re.compile(  # what programs ask newer terminals, and pyte would print or stumble over
+    rb"\x1bP.*?\x1b\\|\x1b\[\?[0-9;]*(?:\$p|n|u)|\x1b\[[<>=][0-9;]*u|\x1b\[[0-9;]*:[0-9;:]*m", re.DOTALL
+)
+
+
+class Screen(pyte.Screen):
+    """One that answers when it is asked what it is."""
+
+    def __init__(self, answer: Callable[[str], None]) -> None:
+        super().__init__(*SIZE)
+        self._answer = answer
+
+    def write_process_input(self, data: str) -> None:
+        """To the program."""
+        self._answer(data)
 
 
 class Terminal:
@@ -24,7 +40,7 @@ class Terminal:
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
         columns, lines = SIZE
-        self._screen = pyte.Screen(columns, lines)
+        self._screen = Screen(self.send)
         self._stream = pyte.ByteStream(self._screen)
         self._lock = threading.Lock()
         self._ours, theirs = pty.openpty()
@@ -74,4 +90,4 @@ class Terminal:
         with contextlib.suppress(OSError):  # the program has gone
             while data := os.read(self._ours, 65536):
                 with self._lock:
-                    self._stream.feed(data)
+                    self._stream.feed(BEYOND.sub(b"", data))
