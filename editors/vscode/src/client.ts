@@ -12,7 +12,10 @@ import {
   LanguageClient,
   RevealOutputChannelOn,
   WorkDoneProgress,
-  type CancellationToken,
+  CancellationToken,
+  State,
+  type ExecuteCommandParams,
+  type LSPAny,
   type Middleware,
 } from "vscode-languageclient/node";
 import type { Draft, Range, Status } from "./protocol";
@@ -26,13 +29,14 @@ export interface Hooks {
   initial(): unknown;
   status(status: Status): void;
   draft(draft: Draft): void;
+  ready(): void;
   ended(why: string, starting: boolean): "restart" | "stay";
 }
 
 /** A server at work. */
 export interface Connection {
   readonly pid: number | undefined;
-  execute<T>(command: string, argument: unknown, token?: CancellationToken): Promise<T>;
+  execute<T>(command: string, argument: unknown): Promise<T>;
   run<T>(command: string, argument: unknown, token: CancellationToken, report: (percentage: number) => void): Promise<T>;
   uri(document: TextDocument): string;
   same(uri: string, document: TextDocument): boolean;
@@ -42,6 +46,7 @@ export interface Connection {
 
 const REMEMBERED_LINES = 40;
 const PATIENCE_MS = 1000;
+const NEVER = CancellationToken.None;
 
 /** Start the server; ready when it has answered `initialize`. Throws if it does not come to that. */
 export async function connect(program: string, args: readonly string[], hooks: Hooks): Promise<Connection> {
@@ -83,11 +88,16 @@ export async function connect(program: string, args: readonly string[], hooks: H
   client.onNotification("palimpsest/status", (status: Status) => hooks.status(status));
   client.onNotification("palimpsest/draft", (draft: Draft) => hooks.draft(draft));
   client.onDidChangeState(({ newState }) => {
-    ready ||= newState === 2;
+    if (newState === State.Running) {
+      void client.start().then(() => {
+        ready = true;
+        hooks.ready();
+      });
+    }
   });
 
-  const execute = <T>(params: object, token?: CancellationToken): Promise<T> =>
-    client.sendRequest(ExecuteCommandRequest.method, params, token);
+  const execute = (params: ExecuteCommandParams, token: CancellationToken = NEVER): Promise<unknown> =>
+    client.sendRequest(ExecuteCommandRequest.type, params, token);
   try {
     await client.start();
   } catch (error) {
@@ -98,8 +108,10 @@ export async function connect(program: string, args: readonly string[], hooks: H
     get pid() {
       return server.child.pid;
     },
-    execute: (command, argument, token) => execute({ command, arguments: [argument] }, token),
-    async run(command, argument, token, report) {
+    async execute<T>(command: string, argument: unknown) {
+      return (await execute({ command, arguments: [argument as LSPAny] })) as T;
+    },
+    async run<T>(command: string, argument: unknown, token: CancellationToken, report: (percentage: number) => void) {
       const workDoneToken = `palimpsest-${process.pid}-${number++}`;
       const progress = client.onProgress(WorkDoneProgress.type, workDoneToken, (value) => {
         if (value.kind !== "end") {
@@ -107,7 +119,7 @@ export async function connect(program: string, args: readonly string[], hooks: H
         }
       });
       try {
-        return await execute({ command, arguments: [argument], workDoneToken }, token);
+        return (await execute({ command, arguments: [argument as LSPAny], workDoneToken }, token)) as T;
       } finally {
         progress.dispose();
       }

@@ -24,6 +24,7 @@ type Next = Parameters<NonNullable<Middleware["provideInlineCompletionItems"]>>[
 type Items = Awaited<ReturnType<Next>>;
 
 const REPAINT_MS = 200;
+const PATIENCE_MS = 30_000;
 
 /** Where the editor asked last, and what it shows there. early: answers the request that waits, before the server does. */
 class Place {
@@ -34,6 +35,8 @@ class Place {
   /** What our own next request is answered with. */
   offer: string | undefined;
   painted = 0;
+  /** Somebody waits for the end. */
+  written: ((text: string) => void) | undefined;
 
   constructor(
     readonly document: TextDocument,
@@ -57,6 +60,10 @@ class Place {
 export class Ghost {
   #place: Place | undefined;
   #triggers = 0;
+  #drafting = false;
+
+  /** unknown: called when nothing is asked because VS Code knows no language for the document. */
+  constructor(private readonly unknown: () => void) {}
 
   /** Middleware of the inline completion request. */
   readonly provide = async (
@@ -66,6 +73,12 @@ export class Ghost {
     token: CancellationToken,
     next: Next,
   ): Promise<Items> => withCursors(document, await this.#provide(document, position, context, token, next));
+
+  /** Ask for what the editor would have asked for, had there been a server. */
+  catchUp(): void {
+    this.dismiss();
+    this.#again();
+  }
 
   readonly #provide = async (
     document: TextDocument,
@@ -79,15 +92,34 @@ export class Ghost {
     if (ours && there?.offer !== undefined) {
       return there.item(there.offer);
     }
-    if (ours && !there) {
-      // A key was faster than our trigger, and nobody asked by hand for what comes after it.
+    const byHand = context;
+    const unasked = ours && !there;
+    if (unasked) {
+      // A key was faster than our trigger, or there was no server: nobody asked by hand for what is there now.
       context = { ...context, triggerKind: InlineCompletionTriggerKind.Automatic };
+    }
+    if (document.languageId === "plaintext" && context.triggerKind === InlineCompletionTriggerKind.Automatic) {
+      this.unknown();
+      return [];
     }
     const inList = context.selectedCompletionInfo !== undefined;
     const place = there?.inList === inList ? there : new Place(document, position, inList);
-    this.#place = place;
-    return this.#ask(place, document, position, context, token, next);
+    this.#move(place);
+    const items = await this.#ask(place, document, position, context, token, next);
+    // The editor takes our trigger for a question by hand, and asks no second one in the same place.
+    return unasked && !first(items) && (await this.#written(place, token))
+      ? next(document, position, byHand, token)
+      : items;
   };
+
+  /** Whether there is something in the end, of which the server said that it is not ready. */
+  #written(place: Place, token: CancellationToken): Promise<boolean> {
+    return new Promise((resolve) => {
+      token.onCancellationRequested(() => resolve(false));
+      setTimeout(() => resolve(false), PATIENCE_MS);
+      place.written = (text) => resolve(text !== "");
+    });
+  }
 
   /** Ask the server; a draft may be the answer before its own is there, and the server goes on with its work then. */
   async #ask(
@@ -150,12 +182,16 @@ export class Ghost {
       this.#end(place, draft.text);
       return;
     }
+    if (place.written) {
+      return;
+    }
     const text = place.early || Date.now() - place.painted >= REPAINT_MS ? place.settling.next(draft.text) : undefined;
     if (text === undefined) {
       return;
     }
     place.painted = Date.now();
     place.shown = text;
+    this.#showing(true);
     if (place.early) {
       place.early(text);
     } else {
@@ -166,11 +202,32 @@ export class Ghost {
 
   /** Forget what was shown, so that no draft brings it back: it was dismissed, or the server is gone. */
   dismiss(): void {
-    this.#place = undefined;
+    this.#move(undefined);
+  }
+
+  #move(place: Place | undefined): void {
+    if (place !== this.#place) {
+      this.#place = place;
+      this.#showing(false);
+    }
+  }
+
+  /** Whether it is a draft that is shown: Escape has to stop those that come after it, too. */
+  #showing(drafts: boolean): void {
+    if (drafts !== this.#drafting) {
+      this.#drafting = drafts;
+      void commands.executeCommand("setContext", "palimpsest.drafting", drafts);
+    }
   }
 
   #end(place: Place, text: string): void {
     place.offer = undefined;
+    this.#showing(false);
+    if (place.written) {
+      place.written(text);
+      place.written = undefined;
+      return;
+    }
     if (place.early || place.shown === text) {
       return; // the server's own answer is on its way, or shown
     }

@@ -20,15 +20,20 @@ const SERVED = new Set(["file", "untitled", "vscode-notebook-cell"]);
 /** Changes of these are taken up by a new server only. */
 const RESTARTING = [...OWN, "completion", "server"].map((key) => `palimpsest.${key}`);
 const AGAIN_MS = 10 * 60_000;
+/** That a process has ended may be noticed so much later. */
+const NOTICED_MS = 1500;
 
 export class Session implements Disposable {
   readonly #log = window.createOutputChannel("Palimpsest", { log: true });
   readonly #status = new StatusItem();
-  readonly #ghost = new Ghost();
+  readonly #ghost = new Ghost(() => this.#status.unknown());
   readonly #previews = new Previews();
   readonly #disposables: Disposable[] = [this.#log, this.#status, this.#previews];
   #connection: Client.Connection | undefined;
   #begun = false;
+  /** Since when there is no server; and which document was typed into last, and when. */
+  #down = 0;
+  #typed: { readonly document?: TextDocument; readonly at: number } = { at: 0 };
   #ended = -Infinity;
   #told = "";
   #panel: OutputChannel | undefined;
@@ -60,6 +65,11 @@ export class Session implements Disposable {
       commands.registerCommand(PLACE_CURSOR, placeCursor),
       ...Object.entries(bound).map(([name, call]) => commands.registerCommand(`palimpsest.${name}`, call)),
       workspace.onDidOpenTextDocument((document) => this.#opened(document)),
+      workspace.onDidChangeTextDocument(({ document, contentChanges }) => {
+        if (contentChanges.length) {
+          this.#typed = { document, at: Date.now() };
+        }
+      }),
       workspace.onDidChangeConfiguration((event) => {
         this.#status.visible = this.#setting("ui.statusItem", true);
         if (this.#begun && RESTARTING.some((key) => event.affectsConfiguration(key))) {
@@ -116,6 +126,7 @@ export class Session implements Disposable {
         initial: () => ({ palimpsest: this.#initial() }),
         status: (status) => this.#status.tell(status),
         draft: (draft) => this.#drafted(draft),
+        ready: () => this.#ready(),
         ended: (why, starting) => this.#onEnd(why, starting),
       });
       this.#running(true);
@@ -128,6 +139,14 @@ export class Session implements Disposable {
     }
   }
 
+  /** Whoever typed while there was no server gets what that was worth. */
+  #ready(): void {
+    const { document, at } = this.#typed;
+    if (document && document === window.activeTextEditor?.document && at > this.#down) {
+      this.#ghost.catchUp();
+    }
+  }
+
   async #disconnect(): Promise<void> {
     const connection = this.#connection;
     this.#forget();
@@ -136,6 +155,7 @@ export class Session implements Disposable {
 
   #forget(): void {
     this.#connection = undefined;
+    this.#down = Date.now();
     this.#running(false);
     this.#ghost.dismiss();
     this.#previews.clear();
@@ -150,6 +170,7 @@ export class Session implements Disposable {
     const again = !starting && Date.now() - this.#ended > AGAIN_MS;
     this.#ended = Date.now();
     if (again) {
+      this.#down = Date.now() - NOTICED_MS;
       this.#ghost.dismiss();
       this.#previews.clear();
       const message = `The Palimpsest server ${why}, and was started again.`;

@@ -26,6 +26,12 @@ export class StatusItem implements Disposable {
     this.#draw();
   }
 
+  /** Nothing was asked, because VS Code knows no language for the document. */
+  unknown(): void {
+    this.#words = { ...this.#words, nothing: "VS Code knows no language for this file" };
+    this.#draw();
+  }
+
   set visible(visible: boolean) {
     this.#visible = visible;
     this.#draw();
