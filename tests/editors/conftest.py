@@ -10,6 +10,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from editors.editor import Editor
 from editors.programs import Unavailable, default_cache
 from editors.stage import Stage
 
+# Their drivers come with the extra `editors`; without it the other tests are to run all the same.
+collect_ignore_glob = [] if find_spec("playwright") and find_spec("pynvim") else ["test_*.py"]
 ROOT = Path(__file__).parents[2]
 EDITORS = ("vscode", "neovim", "neovim_older", "emacs", "lsp4ij")
 
