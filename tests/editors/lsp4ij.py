@@ -274,10 +274,11 @@ class Lsp4ij:
 
     def restart(self) -> None:
         """The button of the language server console."""
-        self._stop()
         with self._lock:
-            self._started, self._version, self._known = False, 0, threading.Event()
-            self._asked = self._bulb = None
+            older, self._wire = self._wire, None
+            self._forget_server()
+        if older:
+            older.close()
         self._connect()
         assert self._known.wait(30), "the server does not start"
 
@@ -349,14 +350,17 @@ class Lsp4ij:
         if wire:
             wire.close()
 
+    def _forget_server(self) -> None:
+        self._started, self._version, self._known = False, 0, threading.Event()
+        self._asked = self._bulb = None
+        self._progress.clear()
+
     def _ended(self, wire: Wire) -> None:
         with self._lock:
             if wire is not self._wire:
                 return
-            self._wire, self._started, self._version = None, False, 0
-            self._known = threading.Event()
-            self._asked = self._bulb = None
-            self._progress.clear()
+            self._wire = None
+            self._forget_server()
         self._pop_up("The server was stopped unexpectedly.")
 
     def _received(self, message: dict[str, Any]) -> Any:
