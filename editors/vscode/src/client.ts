@@ -52,10 +52,11 @@ const NEVER = CancellationToken.None;
 export async function connect(program: string, args: readonly string[], hooks: Hooks): Promise<Connection> {
   let server = await Process.start(program, args, hooks.log);
   let fresh = true;
+  let connected = false;
   let ready = false;
   let number = 0;
 
-  const client = new LanguageClient(
+  const client = new Quiet(
     "palimpsest",
     "Palimpsest",
     async () => {
@@ -78,7 +79,7 @@ export async function connect(program: string, args: readonly string[], hooks: H
         closed: async () => {
           const why = await server.why();
           server.tell(hooks.log);
-          const restart = hooks.ended(why, !ready) === "restart" && ready;
+          const restart = connected && hooks.ended(why, !ready) === "restart" && ready;
           ready = false;
           return { action: restart ? CloseAction.Restart : CloseAction.DoNotRestart, message: why, handled: true };
         },
@@ -100,9 +101,11 @@ export async function connect(program: string, args: readonly string[], hooks: H
     client.sendRequest(ExecuteCommandRequest.type, params, token);
   try {
     await client.start();
+    connected = true;
   } catch (error) {
+    hooks.log.error(String(error));
     server.end();
-    throw error;
+    throw new Error(await server.why());
   }
   return {
     get pid() {
@@ -132,6 +135,13 @@ export async function connect(program: string, args: readonly string[], hooks: H
       server.end();
     },
   };
+}
+
+/** What goes wrong is said once, by those who know what it means; the library's own messages go to the log. */
+class Quiet extends LanguageClient {
+  override error(message: string, data?: unknown): void {
+    super.error(message, data, false);
+  }
 }
 
 /** A process of the server, with its last words. */

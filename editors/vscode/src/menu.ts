@@ -12,7 +12,9 @@ interface Entry extends QuickPickItem {
 export async function showMenu(words: Words, language: string | undefined, running: boolean): Promise<void> {
   const rule = { label: "", kind: QuickPickItemKind.Separator };
   const served: Entry[] = [
-    { label: "$(debug-pause) Pause or resume", command: "palimpsest.toggle" },
+    words.paused
+      ? { label: "$(debug-continue) Resume", command: "palimpsest.toggle" }
+      : { label: "$(debug-pause) Pause", command: "palimpsest.toggle" },
     ...(language
       ? [{ label: `$(debug-pause) Pause or resume for ${language}`, command: "palimpsest.pauseLanguage" }]
       : []),
@@ -23,11 +25,9 @@ export async function showMenu(words: Words, language: string | undefined, runni
     { label: "$(cloud-download) Install the server…", command: "palimpsest.installServer" },
   ];
   const entries: Entry[] = [
-    { label: `$(${words.icon.replace("~spin", "")}) ${words.headline}`, detail: words.model || "no model" },
     ...(words.nothing
-      ? [{ label: "$(circle-slash) Why there was nothing", detail: words.nothing, command: "palimpsest.showLog" }]
+      ? [{ label: "$(circle-slash) There was nothing to show", detail: words.nothing, command: "palimpsest.showLog" }, rule]
       : []),
-    rule,
     ...(running ? served : absent),
     { label: "$(pulse) Check this machine", command: "palimpsest.doctor" },
     { label: "$(output) Show the log", command: "palimpsest.showLog" },
@@ -37,7 +37,10 @@ export async function showMenu(words: Words, language: string | undefined, runni
       args: ["@ext:palimpsest.palimpsest"],
     },
   ];
-  const chosen = await window.showQuickPick(entries, { title: "Palimpsest", placeHolder: words.headline });
+  const chosen = await window.showQuickPick(entries, {
+    title: `Palimpsest: ${words.headline}`,
+    placeHolder: words.model,
+  });
   if (chosen?.command) {
     await commands.executeCommand(chosen.command, ...(chosen.args ?? []));
   }

@@ -132,10 +132,7 @@ export class Session implements Disposable {
       this.#running(true);
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
-      this.#log.error(why);
-      if (!this.#told) {
-        this.#gone(`The Palimpsest server did not start: ${why}.`);
-      }
+      this.#gone(`The Palimpsest server did not start: it ${why}.`);
     }
   }
 
@@ -180,7 +177,7 @@ export class Session implements Disposable {
     }
     this.#gone(
       starting
-        ? `The Palimpsest server did not start: it ${why}.`
+        ? `The Palimpsest server did not start again: it ${why}.`
         : `The Palimpsest server ${why} once more, and was not started again.`,
     );
     return "stay";

@@ -14,6 +14,8 @@ export interface Words {
   readonly model: string;
   /** Why the last request got nothing, or "". */
   readonly nothing: string;
+  /** Whether everything is paused by hand. */
+  readonly paused: boolean;
 }
 
 const ICONS = {
@@ -32,7 +34,7 @@ export function words(status: Status | Absent): Words {
   if ("absent" in status) {
     const severity = status.absent === "idle" ? "fine" : "error";
     const icon = severity === "fine" ? "circle-large-outline" : "error";
-    return { icon, severity, headline: status.reason, model: "", nothing: "" };
+    return { icon, severity, headline: status.reason, model: "", nothing: "", paused: false };
   }
   const { state, reason, model, device, lastEmpty, paused } = status;
   const held = state === "ready" || state === "busy" ? paused.join(", ") : "";
@@ -43,6 +45,7 @@ export function words(status: Status | Absent): Words {
     headline: reason && reason !== state ? `${state}: ${reason}` : held || state,
     model: model && device ? `${model} on ${device}` : model,
     nothing,
+    paused: paused.includes("paused"),
   };
 }
 
