@@ -169,7 +169,7 @@ export class Ghost {
     const { line, character } = draft.position;
     if (
       !place ||
-      place.inList ||
+      (place.inList && !draft.final) ||
       place.document !== document ||
       draft.version !== place.version ||
       line !== place.position.line ||
@@ -240,7 +240,9 @@ export class Ghost {
 
   #again(): void {
     this.#triggers++;
-    void commands.executeCommand("editor.action.inlineSuggest.hide");
+    if (!this.#place?.inList) {
+      void commands.executeCommand("editor.action.inlineSuggest.hide");
+    }
     commands.executeCommand("editor.action.inlineSuggest.trigger").then(
       () => this.#triggers--,
       () => this.#triggers--,
