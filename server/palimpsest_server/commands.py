@@ -26,7 +26,7 @@ from palimpsest_server.session import Session
 
 _DRAFT = "palimpsest/draft"
 _DRAFT_SECONDS = 0.1
-_PATIENCE_SECONDS = 60.0
+_PATIENCE_SECONDS = 600.0  # somebody may want to read the edit first
 _SAME = "the fill is what is there already"
 _UNSAID = "the client did not say whether it applied the edit"
 _UNMENDED = "the repair did not mend the syntax"

@@ -589,6 +589,18 @@ async def test_a_client_that_does_not_apply_the_edit_is_heard(editor, engine):
     await nothing(editor, running, "the client did not apply the edit")
 
 
+async def test_nobody_is_warned_of_an_edit_that_they_did_not_want_themselves(editor, engine, monkeypatch):
+    async def refuse(params):
+        return types.ApplyWorkspaceEditResult(applied=False, failure_reason="cancelled")
+
+    monkeypatch.setattr(editor, "workspace_apply_edit_async", refuse)
+    running = editor.run("rewrite", editor.open("a = «1»\n"))
+    await answer(engine, "2")
+    result = await running
+    assert (result["applied"], result["reason"]) == (False, "cancelled")
+    assert editor.client.warnings == []
+
+
 async def test_a_client_that_never_says_whether_it_did_is_not_waited_for(editor, engine, monkeypatch):
     monkeypatch.setattr(commands, "_PATIENCE_SECONDS", 0.01)
     monkeypatch.setattr(editor, "workspace_apply_edit_async", lambda params: asyncio.get_running_loop().create_future())
