@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -16,6 +16,9 @@ from torch import Tensor
 from palimpsest_engine.cache import RollbackCache
 from palimpsest_engine.passes import decode, head
 from palimpsest_engine.spec import Sampling
+
+if TYPE_CHECKING:
+    from palimpsest_engine.shared import SharedPrefix
 
 Draw = Callable[[Tensor, "torch.Generator | None"], Tensor]
 
@@ -50,7 +53,12 @@ class Step:
 
 @torch.inference_mode()
 def denoise(
-    model: Any, cache: RollbackCache, canvas: Canvas, sampling: Sampling, generator: torch.Generator, draw: Draw
+    model: Any,
+    cache: RollbackCache | SharedPrefix,
+    canvas: Canvas,
+    sampling: Sampling,
+    generator: torch.Generator,
+    draw: Draw,
 ) -> Generator[Step, Sequence[int] | None, None]:
     """Denoise a canvas against an encoded prefix (a cache of B rows); yields after every decoder pass.
 

@@ -22,6 +22,7 @@ from palimpsest_engine.left_to_right import write as write_left_to_right
 from palimpsest_engine.passes import encode
 from palimpsest_engine.prefix import PrefixCache
 from palimpsest_engine.request import Fill, FillRequest, Span
+from palimpsest_engine.shared import Prefixes, SharedPrefix, make_shared
 from palimpsest_engine.spec import Sampling
 
 
@@ -103,12 +104,15 @@ def steps(
     stock `generate()`, by turns in one run. Each is the slope between few steps and many, so that prefill and other work that
     is done once is not in it. Random tokens: a step costs the same whatever they are.
 
+    On a GPU also `recorded_step_ms`, over a shared prefix with the layers as a CUDA graph, which nothing else uses yet.
     `prefill_ms`: encoding the context from nothing, by its length. `memory_gib`: the most that was allocated, on a GPU.
     """
     vocabulary = model.config.get_text_config().vocab_size
     generator = torch.Generator(model.device).manual_seed(0)
     if model.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(model.device)
+    make_shared(model)
+    prefixes = Prefixes(recorded=True)
     rows, prefill = list[dict[str, float]](), dict[int, float]()
     for context in contexts:
         ids = torch.randint(vocabulary, (1, context), generator=generator, device=model.device)
@@ -121,6 +125,8 @@ def steps(
                 row = {"canvas": canvas, "batch": batch, "context": context}
                 stock = canvas == model.config.canvas_length and batch == 1
                 ways: dict[str, Callable[[int], object]] = {"step_ms": ours.run}
+                if model.device.type == "cuda":
+                    ways["recorded_step_ms"] = partial(ours.run, over=prefixes.shared(cache))
                 if stock:
                     ways["generate_step_ms"] = partial(_generate, model, ids)
                 rows.append(row | slopes(ways, model.device, runs))
@@ -163,10 +169,10 @@ class _Ours:
         self.canvas = Canvas(tokens, torch.ones_like(tokens, dtype=torch.bool))
         self.draw = drawn if model.device.type == "cpu" else as_stock
 
-    def run(self, count: int) -> None:
+    def run(self, count: int, over: SharedPrefix | None = None) -> None:
         sampling = Sampling(max_steps=count, confidence=NEVER)
         generator = torch.Generator(self.model.device).manual_seed(0)
-        for _ in denoise(self.model, self.cache, self.canvas, sampling, generator, self.draw):
+        for _ in denoise(self.model, over or self.cache, self.canvas, sampling, generator, self.draw):
             pass
 
 

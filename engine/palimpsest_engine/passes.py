@@ -7,12 +7,15 @@ canvas to tell the decoder what was thought of the holes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from palimpsest_engine.cache import RollbackCache, RollbackLayer
+
+if TYPE_CHECKING:
+    from palimpsest_engine.shared import SharedPrefix
 
 
 @torch.inference_mode()
@@ -31,7 +34,7 @@ def encode(model: Any, cache: RollbackCache, tokens: Tensor) -> Tensor:
 @torch.inference_mode()
 def decode(
     model: Any,
-    cache: RollbackCache,
+    cache: RollbackCache | SharedPrefix,
     tokens: Tensor,
     where: Tensor,
     chances: Tensor | None,
@@ -54,11 +57,18 @@ def decode(
     if chances is not None:
         soft = (chances.to(embedded.dtype) @ embedding.weight) * embedding.embed_scale.to(embedded.dtype)
         signal = embedded.flatten(0, 1).index_copy(0, where, soft).view_as(embedded)
-    return through(decoder, decoder.self_conditioning(embedded, signal), cache, positions, {})
+    hidden = decoder.self_conditioning(embedded, signal)
+    if isinstance(cache, RollbackCache):
+        return through(decoder, hidden, cache, positions, {})
+    return cache.through(decoder, hidden, positions)
 
 
 def through(
-    stack: Any, hidden: Tensor, cache: RollbackCache, positions: Tensor, masks: Mapping[str, Tensor | None]
+    stack: Any,
+    hidden: Tensor,
+    cache: RollbackCache | SharedPrefix,
+    positions: Tensor,
+    masks: Mapping[str, Tensor | None],
 ) -> Tensor:
     """A stack's layers and its norm, as its own forward has them. masks: by the kind of layer; without one every position
     may look at all."""
