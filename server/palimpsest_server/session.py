@@ -36,7 +36,7 @@ _WATCH_SECONDS = 0.2
 _LOST = "the document is out of step: a change could not be read; reopen it"
 _TELL_SECONDS = 0.1
 _HUNG = "the engine shows no sign of life; restarting the server may help"
-_DENOISING = "still denoising"
+_LOADING, _DENOISING = "the checkpoint is still loading", "still denoising"
 _PASSING = ("starting", "loading", "busy")
 
 
@@ -273,11 +273,11 @@ class Session:
     def waiting_for(self) -> str:
         """Why an answer is not there yet."""
         loading = self.engine_status().state in ("starting", "loading")
-        return "the checkpoint is still loading" if loading else _DENOISING
+        return _LOADING if loading else _DENOISING
 
     def came_to_nothing(self, reason: str) -> None:
         """What an empty answer had left behind is done, and there is no suggestion: who looks is to find the reason."""
-        self.board.came_to_nothing(_DENOISING, reason)
+        self.board.came_to_nothing((_LOADING, _DENOISING), reason)
 
     def answered(self, request: str, reason: str = "", source: str = "", text: str = "") -> None:
         """A request was answered; with nothing, if there is a reason. source: where the text was from."""

@@ -126,9 +126,9 @@ class Board:
         """An answer was empty, for this reason."""
         self._last_empty = {"request": request, "reason": reason}
 
-    def came_to_nothing(self, waiting: str, reason: str) -> None:
+    def came_to_nothing(self, waiting: tuple[str, ...], reason: str) -> None:
         """If the last answer was empty because the work went on: that has come to nothing now, for this reason."""
-        if self._last_empty and self._last_empty["reason"] == waiting:
+        if self._last_empty and self._last_empty["reason"] in waiting:
             self._last_empty = {**self._last_empty, "reason": reason}
 
     def offered(self) -> None:

@@ -7,8 +7,15 @@
     const lines = texts(".view-zones .suggest-preview-text .view-line");
     return [inline, ...lines].join("\n").replaceAll("\u00a0", " ");
   };
+  const preview = () =>
+    [...document.querySelectorAll(".monaco-editor.focused .view-lines [class*=ced-]")]
+      .flatMap((each) => ["::before", "::after"].map((which) => getComputedStyle(each, which).content))
+      .filter((content) => content.startsWith('"'))
+      .map((content) => JSON.parse(content.replaceAll("\n", "\\n")))
+      .join("\n")
+      .replaceAll("\u00a0", " ");
   // ghosts: one entry for each frame in which it reads otherwise; keys: those that were pressed; messages: popped up.
-  const seen = { ghost, ghosts: [], keys: [], messages: [] };
+  const seen = { ghost, preview, ghosts: [], keys: [], messages: [] };
   const noted = new WeakSet();
   let frame = 0;
 

@@ -31,6 +31,7 @@ SIZE = (1200, 700)
 T = TypeVar("T")
 
 QUIET = {
+    "breadcrumbs.enabled": False,
     "chat.disableAIFeatures": True,
     "editor.acceptSuggestionOnEnter": "off",
     "editor.minimap.enabled": False,
@@ -41,6 +42,9 @@ QUIET = {
     "git.enabled": False,
     "telemetry.telemetryLevel": "off",
     "window.commandCenter": False,
+    "window.title": "${activeEditorShort}",
+    "workbench.activityBar.location": "hidden",
+    "workbench.layoutControl.enabled": False,
     "workbench.secondarySideBar.defaultVisibility": "hidden",
     "workbench.startupEditor": "none",
     "workbench.tips.enabled": False,
@@ -250,7 +254,7 @@ class VSCode:
         self.screen.do(lambda page: page.keyboard.press(key.title().replace("Ctrl", "Control")))
 
     def cancel(self) -> None:
-        raise NotImplementedError
+        self.press("escape")
 
     def reason(self) -> str:
         return str(
@@ -272,6 +276,34 @@ class VSCode:
 
     def screenshot(self, path: Path) -> None:
         self.screen.do(lambda page: page.screenshot(path=path))
+
+    def painted(self) -> list[tuple[float, str]]:
+        """What the ghost text read, frame by frame where it changed, since `forget`; with the page's time in seconds."""
+        return [(each["at"] / 1000, each["text"]) for each in self.screen.evaluate("seen.ghosts")]
+
+    def forget(self) -> None:
+        """What was painted, and the keys."""
+        self.screen.evaluate("seen.ghosts.length = seen.keys.length = 0")
+
+    def preview(self) -> str:
+        """What is painted over the text, or between it, and is not part of it."""
+        return str(self.screen.evaluate("seen.preview()"))
+
+    def lenses(self) -> list[str]:
+        """Links above a line of code."""
+        return list(
+            self.screen.evaluate("[...document.querySelectorAll('.codelens-decoration a')].map((a) => a.innerText)")
+        )
+
+    def hover_status(self) -> None:
+        """Rest the mouse on the status item."""
+        self.screen.do(lambda page: page.hover(".statusbar-item[id^=palimpsest]"))
+
+    def hovered(self) -> str:
+        """The tooltip that is shown."""
+        return str(self.screen.evaluate("document.querySelector('.workbench-hover')?.innerText ?? ''")).replace(
+            "\u00a0", " "
+        )
 
     def command(self, name: str, *arguments: Any) -> Any:
         """Run a command of VS Code."""
@@ -329,10 +361,12 @@ def start(cache: Path, server: Server, folder: Path) -> Iterator[VSCode]:
     extension = vscode.extension(program.node)
     project, profile = folder / "project", folder / "profile"
     project.mkdir()
-    (profile / "User").mkdir(parents=True)
     own = {"palimpsest.server.path": str(server.command), "palimpsest.ui.preview": False}
     own |= {f"palimpsest.{key}": value for key, value in server.initialization.items()}
-    (profile / "User" / "settings.json").write_text(json.dumps(QUIET | own), encoding="utf-8")
+    # The browser is far from the extension, so what has the scope of a machine counts in its settings, not in the user's.
+    for place, settings in (("User", QUIET), ("Machine", own)):
+        (profile / place).mkdir(parents=True)
+        (profile / place / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
     bound = [{"key": key, "command": command} for key, command in KEYS.items()]
     (profile / "User" / "keybindings.json").write_text(json.dumps(bound), encoding="utf-8")
     with contextlib.ExitStack() as stack:
@@ -354,6 +388,7 @@ def start(cache: Path, server: Server, folder: Path) -> Iterator[VSCode]:
         connected = Probe(sockets / "probe")
         stack.callback(connected.close)
         editor = VSCode(screen, connected, project)
+        editor.command("workbench.action.closeSidebar")
         editor.open("first.py", f"first = 1{CURSOR}\n")
         editor.wait_for_server()
         yield editor

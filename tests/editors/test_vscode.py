@@ -1,0 +1,343 @@
+"""What only VS Code has: drafts and previews as it paints them, IntelliSense beside us, its settings and its status bar.
+
+Times of the extension host, of the tap and of this process are of one clock: Linux's monotonic one.
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import json
+import os
+import signal
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from editors.conftest import Stage
+from editors.editor import CURSOR, until
+from editors.vscode import VSCode
+
+pytestmark = [pytest.mark.editors, pytest.mark.parametrize("staged", ["vscode"], indirect=True)]
+
+INLINE = "textDocument/inlineCompletion"
+FUNCTION = "def f(a):\n    x = 1\n    return x\n"
+BODY = (FUNCTION.index("x = 1"), len(FUNCTION) - 1)
+
+
+@pytest.fixture
+def model(editor: VSCode, stage: Stage) -> Iterator[None]:
+    """The server with its embedded checkpoint, for one test."""
+    stage.play({}, real=True)
+    editor.open("begin.py", f"begin = 1{CURSOR}\n")
+    editor.restart()
+    yield
+    stage.play({})
+    editor.open("end.py", f"end = 1{CURSOR}\n")
+    editor.restart()
+
+
+@pytest.fixture
+def preview(editor: VSCode) -> Iterator[None]:
+    """What a command writes has to be accepted."""
+    editor.configure({"palimpsest.ui.preview": True})
+    yield
+    editor.configure({"palimpsest.ui.preview": False})
+
+
+@pytest.fixture
+def intellisense(editor: VSCode) -> Iterator[None]:
+    """Another extension that completes names, and notes when it is asked."""
+    editor.probe.run(
+        """
+        kept.asked = [];
+        kept.provider = vscode.languages.registerCompletionItemProvider("python", {
+          provideCompletionItems() {
+            kept.asked.push(Number(process.hrtime.bigint()) / 1e9);
+            return ["first_of_all", "first_of_some"].map((name) => new vscode.CompletionItem(name));
+          },
+        });
+        """
+    )
+    yield
+    editor.probe.run("kept.provider.dispose()")
+
+
+def new_messages(editor: VSCode, before: int) -> list[str]:
+    return editor.messages()[before:]
+
+
+def test_the_embedded_checkpoint_in_a_python_file(editor: VSCode, stage: Stage, model: None, screenshots: Path) -> None:
+    text = (
+        '"""Reads settings."""\n\nimport json\n\n\ndef load(path):\n    """The settings in a file."""\n'
+        f"    with open(path) as file:\n        return json.{CURSOR}\n\n\nsettings = load('settings.json')\n"
+    )
+    editor.open("settings.py", text)
+    editor.type("l")
+    ghost = until(editor.ghost, "a suggestion of the model", 60)
+    editor.screenshot(screenshots / "vscode-ghost.png")
+    editor.press("accept")
+    until(lambda: f"json.l{ghost}" in editor.text(), "it is accepted")
+    ast.parse(editor.text())
+    assert not stage.tap.messages("window/showMessage")
+
+
+def test_drafts_are_painted_before_the_last_one_and_do_not_flicker(
+    editor: VSCode, stage: Stage, screenshots: Path
+) -> None:
+    final = "filter(predicate, the_numbers_of(everything))"
+    stage.play({"numbers = ": final}, steps=24, seconds=0.12)
+    editor.open("drafts.py", f"numbers ={CURSOR}\n")
+    editor.forget()
+    editor.type(" ")
+    until(lambda: len({text for _, text in editor.painted()} - {"", final}) > 1, "drafts")
+    editor.screenshot(screenshots / "vscode-draft.png")
+    until(lambda: editor.ghost() == final, "the last one")
+    until(lambda: (editor.painted() or [(0, "")])[-1][1] == final, "painted")
+    painted = [text for _, text in editor.painted()]
+    drafts = painted[:-1]
+    assert all(drafts), "once something is shown, no frame is without"
+    assert all(final.startswith(each) for each in drafts), "what settled is what comes in the end"
+    assert [len(each) for each in painted] == sorted(len(each) for each in painted)
+    editor.press("accept")
+    until(lambda: editor.text() == f"numbers = {final}\n")
+    editor.press("undo")
+    until(lambda: editor.text() == "numbers = \n", "one step back")
+    assert len(stage.jobs()) == 1
+
+
+def test_without_drafts_there_is_only_the_last_one(editor: VSCode, stage: Stage) -> None:
+    editor.configure({"palimpsest.ui.drafts": False})
+    try:
+        stage.play({"numbers = ": "filter(a, b)"}, steps=10, seconds=0.1)
+        editor.open("drafts.py", f"numbers ={CURSOR}\n")
+        editor.forget()
+        editor.type(" ")
+        until(lambda: stage.jobs(event="end"), "the fill ends")
+        editor.press("trigger")
+        until(lambda: [text for _, text in editor.painted()] == ["filter(a, b)"], "it is painted, and nothing else was")
+        assert not stage.tap.messages("palimpsest/draft")
+    finally:
+        editor.configure({"palimpsest.ui.drafts": None})
+
+
+def test_normal_completion_is_asked_soon_while_a_slow_fill_runs(
+    editor: VSCode, stage: Stage, intellisense: None
+) -> None:
+    """No later than 400 ms after the keystroke, as the tap has it. VS Code waits for the ghost text up to 750 ms.
+
+    The median of seven, for one of them may meet a busy machine; were completion held up, all of them would be late.
+    """
+    stage.play({"": "never_mind"}, steps=100, seconds=0.1)
+    waits = []
+    for number in range(7):
+        editor.open(f"slow{number}.py", f"value = {CURSOR}\n")
+        stage.mark()
+        editor.probe.run("kept.asked = []")
+        editor.type("f")
+        asked = until(lambda: editor.probe.run("return kept.asked[0]"), "normal completion is asked for")
+        [typed] = stage.tap.messages("textDocument/didChange")
+        assert stage.tap.messages(INLINE), "and we were asked, too"
+        waits.append(asked - typed.at)
+        assert not stage.jobs(event="end"), "the fill was slow"
+    print("normal completion asked after", [f"{1000 * wait:.0f} ms" for wait in waits])
+    assert statistics.median(waits) <= 0.4, waits
+
+
+def test_the_list_of_names_stays_open_while_drafts_come(
+    editor: VSCode, stage: Stage, intellisense: None, screenshots: Path
+) -> None:
+    stage.play({"value = f": "irst_of_all[0]", "value = first_of_all": "[0]"}, steps=20, seconds=0.1)
+    editor.open("names.py", f"value = {CURSOR}\n")
+    editor.type("f")
+    until(lambda: listed(editor), "the list is open")
+    deadline = time.monotonic() + 15
+    while not stage.jobs(event="end"):
+        assert listed(editor) == ["first_of_all", "first_of_some"]
+        assert time.monotonic() < deadline, "the fill does not end"
+        time.sleep(0.02)
+    until(lambda: not stage.tap.unanswered(INLINE))
+    editor.screenshot(screenshots / "vscode-intellisense.png")
+    assert listed(editor) == ["first_of_all", "first_of_some"]
+    editor.press("accept")
+    until(lambda: editor.text().startswith("value = first_of_all"), "the key belongs to the list")
+    assert not listed(editor)
+
+
+def listed(editor: VSCode) -> list[str]:
+    """The names in the completion list, if that is open."""
+    labels = ".suggest-widget.visible .monaco-list-row .label-name"
+    return list(editor.screen.evaluate(f"[...document.querySelectorAll('{labels}')].map((each) => each.textContent)"))
+
+
+def test_a_rewrite_crystallises_and_is_accepted(editor: VSCode, stage: Stage, preview: None, screenshots: Path) -> None:
+    begin_rewrite(editor, stage, "return a * 2 if a > 0 else abs(a)")
+    until(lambda: editor.preview(), "drafts are painted")
+    assert editor.text() == FUNCTION
+    editor.screenshot(screenshots / "vscode-crystallising.png")
+    until(
+        lambda: "return a * 2 if a > 0 else abs(a)" in editor.preview() and editor.lenses(),
+        "what there is to accept",
+        30,
+    )
+    editor.screenshot(screenshots / "vscode-preview.png")
+    assert editor.text() == FUNCTION
+    editor.press("accept")
+    until(lambda: editor.text() == "def f(a):\n    return a * 2 if a > 0 else abs(a)\n", "it is written")
+    until(lambda: not editor.preview() and not editor.lenses(), "and not painted any more")
+    editor.press("undo")
+    until(lambda: editor.text() == FUNCTION, "one step back")
+
+
+def test_a_rewrite_is_rejected(editor: VSCode, stage: Stage, preview: None) -> None:
+    begin_rewrite(editor, stage, "return a")
+    until(editor.lenses, "what there is to accept", 30)
+    editor.press("escape")
+    until(lambda: not editor.preview() and not editor.lenses(), "it is gone")
+    until(lambda: not stage.tap.unanswered("workspace/executeCommand"), "the server knows")
+    assert editor.text() == FUNCTION
+
+
+def test_typing_drops_the_preview(editor: VSCode, stage: Stage, preview: None) -> None:
+    begin_rewrite(editor, stage, "return a")
+    until(editor.lenses, "what there is to accept", 30)
+    editor.press("right")
+    editor.type("y")
+    until(lambda: not editor.preview() and not editor.lenses(), "it is gone")
+    until(lambda: not stage.tap.unanswered("workspace/executeCommand"), "the server knows")
+    assert editor.text() == FUNCTION.replace("return x\n", "return xy\n")
+
+
+def test_escape_cancels_a_rewrite_at_work(editor: VSCode, stage: Stage, preview: None) -> None:
+    begin_rewrite(editor, stage, "return a", steps=200)
+    until(lambda: editor.preview(), "drafts are painted")
+    editor.press("escape")
+    until(lambda: stage.jobs(event="end"), "the model stops", 5)
+    until(lambda: not editor.preview(), "nothing is painted")
+    assert editor.text() == FUNCTION
+
+
+def begin_rewrite(editor: VSCode, stage: Stage, answer: str, steps: int = 15) -> None:
+    stage.play({"def f(a):\n    ": answer}, steps=steps, seconds=0.1)
+    editor.open("rewrite.py", FUNCTION + CURSOR)
+    editor.select(*BODY)
+    stage.mark()
+    editor.run("rewrite")
+
+
+def test_a_killed_server_is_started_again_once(editor: VSCode, stage: Stage, screenshots: Path) -> None:
+    stage.play({"x = ": "42"})
+    editor.open("killed.py", f"x ={CURSOR}\n")
+    editor.restart()
+    stage.mark()
+    before = len(editor.messages())
+    os.kill(until(stage.tap.pid), signal.SIGKILL)
+    until(lambda: stage.tap.messages("textDocument/didOpen"), "it is there again")
+    until(lambda: new_messages(editor, before), "the user is told")
+    editor.type(" ")
+    until(lambda: editor.ghost() == "42")
+    [message] = new_messages(editor, before)
+    assert "again" in message
+    os.kill(until(stage.tap.pid), signal.SIGKILL)
+    until(lambda: len(new_messages(editor, before)) == 2, "the user is told that it stays so")
+    editor.screenshot(screenshots / "vscode-killed.png")
+    editor.type("y")
+    until(lambda: editor.text() == "x = y\n", "typing goes on")
+    assert stage.tap.starts() == 1
+    assert editor.reason()
+    editor.restart()
+    assert stage.tap.starts() == 2
+    assert len(new_messages(editor, before)) == 2
+
+
+def test_no_checkpoint_is_said_once(editor: VSCode, stage: Stage, model: None, screenshots: Path) -> None:
+    before = len(editor.messages())
+    editor.configure({"palimpsest.checkpoint": "no-such-checkpoint"})
+    try:
+        until(lambda: "no-such-checkpoint" in editor.reason(), "the status item says so", 60)
+        until(lambda: new_messages(editor, before), "the user is told")
+        editor.screenshot(screenshots / "vscode-no-checkpoint.png")
+        editor.open("none.py", f"x ={CURSOR}\n")
+        stage.mark()
+        for count, key in enumerate(" y + z", 1):
+            editor.type(key)
+            until(lambda: len(stage.tap.messages(INLINE, "client")) >= count)  # noqa: B023
+        until(lambda: not stage.tap.unanswered(INLINE))
+        [message] = new_messages(editor, before)
+        assert "no-such-checkpoint" in message
+        assert "no-such-checkpoint" in editor.reason()
+        assert editor.text() == "x = y + z\n"
+    finally:
+        editor.configure({"palimpsest.checkpoint": None})
+
+
+def test_the_status_item_says_why_there_is_nothing(editor: VSCode, stage: Stage, screenshots: Path) -> None:
+    editor.open("why.py", f"x = 1  # why is there nothing?{CURSOR}\n")
+    editor.type(" ")
+    until(lambda: "the cursor is in a comment" in editor.reason(), "the reason")
+    editor.hover_status()
+    until(lambda: "the cursor is in a comment" in editor.hovered(), "the reason, on the screen")
+    editor.screenshot(screenshots / "vscode-status.png")
+
+
+def test_a_workspace_chooses_no_checkpoint(editor: VSCode, stage: Stage) -> None:
+    """What is of the user's own is taken from the user's settings; the rest from everywhere; nothing is complained about."""
+    of_workspace = editor.project / ".vscode" / "settings.json"
+    editor.open("settings.py", f"x = 1{CURSOR}\n")
+    before = len(editor.messages())
+    own = {
+        "checkpoint": "/code/evil",
+        "adapter": "/code/evil",
+        "device": "cuda",
+        "logText": True,
+        "trustWorkspace": True,
+    }
+    theirs = {f"palimpsest.{key}": value for key, value in {**own, "maxLines": 7}.items()}
+    theirs["palimpsest.server.path"] = "/code/evil"
+    stage.mark()
+    try:
+        of_workspace.parent.mkdir()
+        of_workspace.write_text(json.dumps(theirs), encoding="utf-8")
+        until(lambda: told(stage).get("maxLines") == 7, "the workspace's settings come")
+        editor.configure({"palimpsest.threads": 1})
+        until(lambda: initial(stage).get("threads") == 1, "the user's own come, with a new server")
+        editor.restart()
+        assert stage.tap.pid(), "which is not the workspace's"
+        until(lambda: told(stage).get("maxLines") == 7)
+        ours = {"server", "ui"}
+        for section in sections(stage):
+            assert not set(section) & (set(own) | ours)
+        for message in stage.tap.messages("initialize", "client"):
+            section = message.params["initializationOptions"]["palimpsest"]
+            assert not (set(section) & (ours | {"checkpoint", "adapter", "logText", "trustWorkspace"}))
+            assert section.get("device") in (None, "auto")
+        assert not new_messages(editor, before)
+        assert not stage.tap.messages("window/showMessage")
+        assert not stage.tap.messages("window/logMessage")
+    finally:
+        of_workspace.unlink()
+        of_workspace.parent.rmdir()
+        editor.configure({"palimpsest.threads": None})
+        until(lambda: told(stage).get("maxLines") is None, "the workspace's settings go")
+        editor.restart()
+
+
+def initial(stage: Stage) -> dict[str, Any]:
+    """What the server got at its latest start."""
+    starts = stage.tap.messages("initialize", "client")
+    return dict(starts[-1].params["initializationOptions"]["palimpsest"]) if starts else {}
+
+
+def sections(stage: Stage) -> list[dict[str, Any]]:
+    """The configurations that the server was told since the mark, each for the workspace and its folders."""
+    answers = (stage.tap.answer(each) for each in stage.tap.messages("workspace/configuration", "server"))
+    return list(itertools.chain.from_iterable(answer.body["result"] for answer in answers if answer))
+
+
+def told(stage: Stage) -> dict[str, Any]:
+    """The latest of them."""
+    return (sections(stage) or [{}])[-1]
