@@ -78,7 +78,8 @@ export class Session implements Disposable {
       }),
     );
     this.#status.visible = this.#setting("ui.statusItem", true);
-    workspace.textDocuments.forEach((document) => this.#opened(document));
+    // Not in the time that the editor counts as ours.
+    setImmediate(() => workspace.textDocuments.forEach((document) => this.#opened(document)));
   }
 
   /** End the server and start it anew; one after the other, if several ask at once. */
