@@ -9,13 +9,16 @@
 ;; - A code action does not block Emacs, nor does it time out after ten seconds.
 ;; - \\[palimpsest-cancel] cancels the one that runs.
 ;; - An edit that the server sends is held against what was typed a moment ago, too.
+;; - `palimpsest-preview-mode' shows suggestions behind the cursor, all of their lines; TAB takes them.
 ;; - \\[palimpsest-why] says why the last request got no suggestion.
 ;;
-;; Load it, and `M-x eglot' in a buffer with code.
+;; Load it, and `M-x eglot' in a buffer with code.  For suggestions while you type:
+;; (add-hook 'eglot-managed-mode-hook #'palimpsest-preview-mode)
 
 ;;; Code:
 
 (require 'eglot)
+(require 'completion-preview)
 
 (defgroup palimpsest nil
   "Code filled in by diffusion, on this machine."
@@ -37,6 +40,10 @@ Waiting for a suggestion ends as soon as a key is pressed, so there is no harm i
 (defcustom palimpsest-timeout 600
   "Seconds after which the end of a code action is not waited for any longer."
   :type 'natnum)
+
+(defcustom palimpsest-preview-delay 0.1
+  "Seconds without a key before the preview is asked for."
+  :type 'number)
 
 (defclass palimpsest-server (eglot-lsp-server) ()
   :documentation "A connection to Palimpsest.")
@@ -81,6 +88,70 @@ Waiting for a suggestion ends as soon as a key is pressed, so there is no harm i
     (unless (palimpsest-server-p server)
       (user-error "Palimpsest is not at work in this buffer"))
     server))
+
+;;; Suggestions behind the cursor
+
+(defconst palimpsest--lists '(completion-at-point completion-help-at-point complete-symbol indent-for-tab-command)
+  "Commands that ask for a list; they get that of Eglot, with an entry of one line.")
+
+(defun palimpsest--text (entry beg)
+  "All of the text that ENTRY of Eglot's list would put in the place of what is between BEG and point."
+  (when-let* ((edit (plist-get (get-text-property 0 'eglot--lsp-item entry) :textEdit))
+              (start (car (eglot-range-region (plist-get edit :range))))
+              (text (plist-get edit :newText)))
+    (if (<= beg start)
+        (concat (buffer-substring-no-properties beg start) text)
+      (substring text (min (length text) (- beg start))))))
+
+(defun palimpsest-completion-at-point ()
+  "What `completion-preview-mode' asks: suggestions with all of their lines."
+  (unless (memq this-command palimpsest--lists)
+    (pcase (eglot-completion-at-point)
+      (`(,beg ,_ ,table . ,_)
+       (let ((texts :unknown))
+         (list beg (point)
+               (lambda (string predicate action)
+                 (if (eq action 'metadata)
+                     '(metadata (category . palimpsest)
+                                (cycle-sort-function . identity)
+                                (display-sort-function . identity))
+                   (when (eq texts :unknown)
+                     (setq texts (delq nil (mapcar (lambda (entry) (palimpsest--text entry beg))
+                                                   (funcall table "" nil t)))))
+                   (complete-with-action action texts string predicate)))))))))
+
+(defconst palimpsest--typing
+  '(newline c-electric-brace c-electric-colon c-electric-lt-gt c-electric-paren c-electric-pound
+    c-electric-semi&comma c-electric-slash c-electric-star)
+  "Commands that type, besides those that `completion-preview-commands' has.")
+
+(defun palimpsest--while-shown (command)
+  "COMMAND, as a key has it that means something else when there is no preview."
+  `(menu-item "" ,command :filter ,(lambda (command) (and completion-preview-active-mode command))))
+
+(defvar-keymap palimpsest-preview-mode-map
+  :doc "Keys while a suggestion is shown; TAB is `completion-preview-mode's own."
+  "C-g" (palimpsest--while-shown #'completion-preview-hide)
+  "M-n" (palimpsest--while-shown #'completion-preview-next-candidate)
+  "M-p" (palimpsest--while-shown #'completion-preview-prev-candidate))
+
+(define-minor-mode palimpsest-preview-mode
+  "Show suggestions behind the cursor while typing; TAB takes them.
+It is on only where Palimpsest is at work."
+  :lighter nil
+  (if (setq palimpsest-preview-mode
+            (and palimpsest-preview-mode (palimpsest-server-p (eglot-current-server))))
+      (progn
+        (setq-local completion-preview-minimum-symbol-length nil
+                    completion-preview-idle-delay palimpsest-preview-delay
+                    completion-preview-commands
+                    (append palimpsest--typing (default-value 'completion-preview-commands)))
+        (add-hook 'completion-at-point-functions #'palimpsest-completion-at-point -10 t)
+        (completion-preview-mode))
+    (remove-hook 'completion-at-point-functions #'palimpsest-completion-at-point t)
+    (completion-preview-mode -1)))
+
+;;; Commands
 
 (defun palimpsest-cancel ()
   "Cancel the code action that runs."

@@ -1,7 +1,7 @@
 """Drives a real Emacs with Eglot in a terminal: keys go in by the terminal, and its own server tells how things are.
 
-What it loads is editors/emacs/palimpsest.el; the rest of its set-up is in `INIT`. The suggestion is looked at in the
-completion list (`M-x completion-help-at-point`) and taken with `C-M-i`.
+What it loads is editors/emacs/palimpsest.el; the rest of its set-up is in `INIT`. A suggestion is shown by Emacs' own
+`completion-preview-mode`, and TAB takes it; in the completion list (`M-x completion-help-at-point`) it is an entry.
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ OURS = """\
 (load {package} nil t)
 (add-hook 'python-mode-hook #'eglot-ensure)
 (add-hook 'c-mode-hook #'eglot-ensure)
+(add-hook 'eglot-managed-mode-hook #'palimpsest-preview-mode)
 """
 KEYS: dict[Key, str] = {
-    "accept": "\x1b\t",
+    "accept": "\t",
     "trigger": "\x1bxcompletion-help-at-point\r",
     "escape": "\x07",
     "undo": "\x1f",
@@ -60,7 +61,9 @@ class Emacs:
 
     name = "emacs"
     encoding: Literal["utf-8", "utf-16", "utf-32"] = "utf-32"
-    abilities: frozenset[Ability] = frozenset({"list", "trigger", "indents", "pairs", "actions", "undo", "toggle"})
+    abilities: frozenset[Ability] = frozenset(
+        {"ghost", "list", "indents", "pairs", "actions", "undo", "toggle", "status"}
+    )
 
     def __init__(self, program: emacs.Emacs, folder: Path, init: str) -> None:
         self._folder, self._files = folder, 0

@@ -334,6 +334,11 @@ def test_a_server_that_ends_is_announced_and_started_again(editor, stage):
     assert stage.tap.starts() == 1
 
 
+def loaded(stage):
+    told = stage.tap.messages("palimpsest/status", "server")
+    return told and told[-1].params["model"] not in ("", "scripted") and told[-1].params["state"] == "ready"
+
+
 @emulated
 def test_the_model_itself(editor, stage, screenshots):
     """The installed server with the checkpoint that comes with it."""
@@ -341,6 +346,9 @@ def test_the_model_itself(editor, stage, screenshots):
     editor.open("area.py", "import math\n\n\ndef area(radius):\n    return math‸\n\n\nprint(area(2))\n")
     editor.restart()
     try:
+        editor.type(" ")
+        until(lambda: loaded(stage), "the checkpoint", seconds=120)
+        editor.press("undo")
         editor.type(".")
         suggested = until(editor.ghost, "a suggestion of the model", seconds=60)
         editor.screenshot(screenshots / "lsp4ij")

@@ -118,7 +118,7 @@ class Play:
 
     def quiet(self, expected: str) -> None:
         """All is answered, nothing is shown, the document reads so."""
-        until(lambda: self.stage.tap.messages(INLINE, "client"), "the editor asks")
+        until(lambda: any(self.stage.tap.messages(method, "client") for method in (INLINE, LIST)), "the editor asks")
         self._settled()
         assert self.editor.ghost() == ""
         self.text(expected)
