@@ -240,10 +240,12 @@ export class Ghost {
 
   #again(): void {
     this.#triggers++;
-    if (!this.#place?.inList) {
-      void commands.executeCommand("editor.action.inlineSuggest.hide");
-    }
-    commands.executeCommand("editor.action.inlineSuggest.trigger").then(
+    const trigger = "editor.action.inlineSuggest.trigger";
+    const asked = this.#place?.inList
+      ? commands.executeCommand(trigger)
+      : // In one call, so that there is nothing to be seen of it but for a frame or two.
+        commands.executeCommand("runCommands", { commands: ["editor.action.inlineSuggest.hide", trigger] });
+    asked.then(
       () => this.#triggers--,
       () => this.#triggers--,
     );
