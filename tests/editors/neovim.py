@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -98,16 +98,20 @@ class _Child:
         os.chdir(folder)
         try:
             self.nvim = pynvim.attach("child", argv=list(command))
+            self._pid = int(self.nvim.funcs.getpid())
         finally:
             os.chdir(here)
             os.environ.clear()
             os.environ.update(before)
 
     def end(self) -> None:
-        """Quit, and see that it is gone."""
+        """Quit, and see that it is gone; whatever it waits for, a key ends that."""
         try:
+            self.nvim.input("<C-c><CR>")
             self.nvim.command("qall!", async_=True)
             until(lambda: not self._alive(), "Neovim ends", seconds=5)
+        except AssertionError:
+            os.kill(self._pid, signal.SIGKILL)
         finally:
             self.nvim.close()
 

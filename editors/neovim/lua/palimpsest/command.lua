@@ -70,14 +70,14 @@ local function status()
       counters[#counters + 1] = ('%s %d'):format(name, count)
     end
     said[#said + 1] = table.concat(counters, ', ')
-    server.notify(table.concat(said, '\n'))
+    show(said, 'status')
   end, 0)
 end
 
 local function log()
   local file = vim.lsp.log.get_filename()
   local lines = {}
-  for line in io.lines(file) do
+  for line in vim.uv.fs_stat(file) and io.lines(file) or function() end do
     if line:find('palimpsest', 1, true) then
       -- What a server writes to its standard error has its line ends as \n in there.
       vim.list_extend(lines, vim.split((line:gsub('\\n', '\n'):gsub('\\t', '\t')), '\n', { trimempty = true }))

@@ -45,7 +45,8 @@ local SETTLED_ENOUGH = 0.5 -- of a draft; before that it is mostly noise, and no
 local suggestion
 ---@type palimpsest.Request?
 local request
----@type palimpsest.Place?
+---A draft on the screen. wanted: it was accepted, and will be taken if the model stays with it.
+---@type { place: palimpsest.Place, text: string, wanted?: 'all'|'word'|'line' }?
 local drafted
 ---@type palimpsest.Place?
 local seen
@@ -76,7 +77,7 @@ local function cancel()
 end
 
 local function hide()
-  local bufnr = suggestion and suggestion.bufnr or drafted and drafted.bufnr
+  local bufnr = suggestion and suggestion.bufnr or drafted and drafted.place.bufnr
   if bufnr then
     ghost.clear(bufnr)
   end
@@ -158,6 +159,7 @@ local function show(the, items)
     index = 1,
     asked = the.kind == INVOKED,
   }
+  local wanted = drafted and drafted.text == suggestion.texts[1] and drafted.wanted
   if the.after then
     for number, text in ipairs(suggestion.texts) do
       if text == the.after then
@@ -166,6 +168,9 @@ local function show(the, items)
     end
   end
   paint()
+  if wanted then
+    M.accept(wanted)
+  end
 end
 
 ---@param bufnr integer
@@ -236,7 +241,6 @@ function M.attach(bufnr)
     -- Typing moves the cursor, too; TextChangedI comes after that.
     if seen and seen.bufnr == bufnr and seen.tick == api.nvim_buf_get_changedtick(bufnr) and not still(seen) then
       M.dismiss()
-      seen = here(bufnr)
     end
   end)
   on({ 'CompleteChanged', 'CompleteDone' }, function()
@@ -284,8 +288,10 @@ function M.draft(draft, client_id)
       ask(bufnr, AUTOMATIC)
     end
   elseif draft.text ~= '' and draft.settledShare >= SETTLED_ENOUGH then
-    drafted = seen
+    local wanted = drafted and drafted.text == draft.text and drafted.wanted or nil
+    drafted = { place = seen, text = draft.text, wanted = wanted }
     ghost.show(bufnr, seen.row, seen.col, draft.text, 'PalimpsestDraft')
+    keys.show(bufnr)
   end
 end
 
@@ -298,7 +304,10 @@ end
 ---@return boolean
 function M.accept(what)
   local s, left = suggestion, rest()
-  if not s or not left or left == '' then
+  if not s and drafted then
+    drafted.wanted = what
+    return true
+  elseif not s or not left or left == '' then
     return false
   end
   local at = here(s.bufnr)
@@ -348,6 +357,7 @@ function M.dismiss()
   local was = suggestion ~= nil or drafted ~= nil
   cancel()
   hide()
+  seen = nil -- drafts that come still are of no use
   return was
 end
 
