@@ -7,10 +7,10 @@
 ;; For Emacs 30 and its Eglot 1.17; no other package is needed.  Besides telling Eglot of the server:
 ;;
 ;; - A code action does not block Emacs, nor does it time out after ten seconds.
-;; - \\[palimpsest-cancel] cancels the one that runs.
+;; - `palimpsest-cancel' cancels the one under way.
 ;; - An edit that the server sends is held against what was typed a moment ago, too.
 ;; - `palimpsest-preview-mode' shows suggestions behind the cursor, all of their lines; TAB takes them.
-;; - \\[palimpsest-why] says why the last request got no suggestion.
+;; - `palimpsest-why' says why the last request got no suggestion.
 ;;
 ;; Load it, and `M-x eglot' in a buffer with code.  For suggestions while you type:
 ;; (add-hook 'eglot-managed-mode-hook #'palimpsest-preview-mode)
@@ -32,9 +32,10 @@
   "Major modes that Eglot starts the server for; read when this file is loaded."
   :type '(repeat symbol))
 
-(defcustom palimpsest-options '(:answerWithinMs 5000)
+(defcustom palimpsest-options '(:answerWithinMs 9000)
   "Settings, as a property list; taken up when the server is started.
-Waiting for a suggestion ends as soon as a key is pressed, so there is no harm in a long wait."
+Waiting for a suggestion ends as soon as a key is pressed, so there is no
+harm in a long wait; Eglot gives up after ten seconds."
   :type '(plist))
 
 (defcustom palimpsest-timeout 600
@@ -56,7 +57,8 @@ Waiting for a suggestion ends as soon as a key is pressed, so there is no harm i
   `(:palimpsest ,(or palimpsest-options (make-hash-table))))
 
 (cl-defmethod eglot-execute ((server palimpsest-server) action)
-  "Run the command of ACTION without waiting for its end; SERVER sends an edit when it is there."
+  "Run the command of ACTION on SERVER, and do not wait for its end.
+The server sends an edit when it is there."
   (let* ((inner (plist-get action :command))
          (command (if (stringp inner) action inner)))
     (if (or (null command) (plist-get action :edit))
@@ -75,7 +77,7 @@ Waiting for a suggestion ends as soon as a key is pressed, so there is no harm i
 
 (cl-defmethod eglot-handle-request :before
   ((_server palimpsest-server) (_method (eql workspace/applyEdit)) &rest _params)
-  "Let Eglot count what was typed just now, so that it refuses an edit of an older version."
+  "Let Eglot count what was typed just now; then it refuses an older edit."
   (when (fboundp 'eglot--signal-textDocument/didChange)
     (dolist (buffer (buffer-list))
       (with-current-buffer buffer
@@ -95,7 +97,7 @@ Waiting for a suggestion ends as soon as a key is pressed, so there is no harm i
   "Commands that ask for a list; they get that of Eglot, with an entry of one line.")
 
 (defun palimpsest--text (entry beg)
-  "All of the text that ENTRY of Eglot's list would put in the place of what is between BEG and point."
+  "All of the text that ENTRY of Eglot's list has for BEG to point."
   (when-let* ((edit (plist-get (get-text-property 0 'eglot--lsp-item entry) :textEdit))
               (start (car (eglot-range-region (plist-get edit :range))))
               (text (plist-get edit :newText)))
@@ -154,7 +156,7 @@ It is on only where Palimpsest is at work."
 ;;; Commands
 
 (defun palimpsest-cancel ()
-  "Cancel the code action that runs."
+  "Cancel the code action under way."
   (interactive)
   (jsonrpc-notify (palimpsest--connection) :window/workDoneProgress/cancel (list :token palimpsest--token)))
 

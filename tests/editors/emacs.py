@@ -246,7 +246,7 @@ def quoted(text: str) -> str:
 def start(cache: Path, server: Server, folder: Path, ours: str = OURS) -> Iterator[Emacs]:
     """Emacs with our package. ours: what of the set-up is about it, with places for command, options and package."""
     program = emacs.get(cache)
-    options = lisp({"answerWithinMs": 5000, **server.initialization})
+    options = lisp({"answerWithinMs": 9000, **server.initialization})
     init = INIT.format(folder=lisp(str(folder / "own")))
     init += ours.format(command=lisp(str(server.command)), options=options, package=lisp(str(PACKAGE)))
     editor = Emacs(program, folder, init)

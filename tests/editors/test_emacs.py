@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from editors import emacs
+from editors import emacs, programs
 from editors.editor import CURSOR, until
 from editors.emacs import Emacs
 from editors.programs import Unavailable
@@ -193,6 +195,20 @@ def test_the_model_itself(editor, stage, screenshots):
     finally:
         stage.play({})
         editor.restart()
+
+
+def test_the_package_compiles_without_a_warning(staged, cache, tmp_path):
+    program = programs.emacs.get(cache)
+    shutil.copy(emacs.PACKAGE, tmp_path)
+    lazy = ["--eval", "(setq native-comp-jit-compilation nil byte-compile-error-on-warn t)"]
+    done = subprocess.run(
+        [*program.command, "-Q", "--batch", *lazy, "-f", "batch-byte-compile", emacs.PACKAGE.name],
+        cwd=tmp_path,
+        env={**os.environ, **program.environment, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_few_lines_without_our_package(staged, cache, stage, tmp_path):
