@@ -209,7 +209,8 @@ export class Previews implements Disposable {
           hidden.push(new Range(line, start, line, end));
           // At the end of what is hidden: the editor places its lenses by where a line's text begins.
           const at = new Range(line, end, line, end);
-          const contentText = spaced(text, width, start).replaceAll(" ", "\u00a0"); // others would run together
+          const column = spaced(document.lineAt(line).text.slice(0, start), width, 0).length;
+          const contentText = spaced(text, width, column).replaceAll(" ", "\u00a0"); // others would run together
           written.push({ range: at, renderOptions: { before: { ...look, contentText } } });
           break;
         }

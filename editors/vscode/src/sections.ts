@@ -11,20 +11,20 @@ export interface Inspected {
   readonly globalValue?: unknown;
 }
 
-/** The section for `initializationOptions`: what the user chose, and what the server has to know from the beginning. */
-export function initial(
-  inspect: (key: string) => Inspected | undefined,
-  now: { readonly completion: unknown; readonly drafts: boolean },
-): Record<string, unknown> {
+/**
+ * The section for `initializationOptions`: what the user chose, and what the server has to know from the beginning. Drafts
+ * are always wanted, for the last one says that a fill is done; whether the others are shown is decided here.
+ */
+export function initial(inspect: (key: string) => Inspected | undefined, completion: unknown): Record<string, unknown> {
   const own = OWN.map((key) => [key, inspect(key)?.globalValue] as const).filter(([, value]) => value !== undefined);
-  return { ...Object.fromEntries(own), completion: now.completion ?? null, drafts: now.drafts };
+  return { ...Object.fromEntries(own), completion: completion ?? null, drafts: true };
 }
 
 /** A section of the configuration as the server is to see it. */
-export function configured(section: unknown, drafts: boolean): unknown {
+export function configured(section: unknown): unknown {
   if (typeof section !== "object" || section === null || Array.isArray(section)) {
     return section;
   }
   const left = new Set<string>([...OWN, ...OURS]);
-  return { ...Object.fromEntries(Object.entries(section).filter(([key]) => !left.has(key))), drafts };
+  return { ...Object.fromEntries(Object.entries(section).filter(([key]) => !left.has(key))), drafts: true };
 }

@@ -214,16 +214,13 @@ export class Session implements Disposable {
 
   #initial(): Record<string, unknown> {
     const section = workspace.getConfiguration("palimpsest");
-    return initial((key) => section.inspect(key), {
-      completion: section.get("completion"),
-      drafts: section.get("ui.drafts", true),
-    });
+    return initial((key) => section.inspect(key), section.get("completion"));
   }
 
   #drafted(draft: Draft): void {
     const connection = this.#connection;
     const document = workspace.textDocuments.find((each) => connection?.same(draft.uri, each));
-    if (!connection || !document) {
+    if (!connection || !document || !(draft.final || this.#setting("ui.drafts", true))) {
       return;
     }
     const work = this.#previews.of(document);
@@ -274,10 +271,9 @@ export class Session implements Disposable {
         handleApplyEdit: this.#actions.applyEdit,
         configuration: async (params, token, next) => {
           const answer = await next(params, token);
-          const drafts = this.#setting("ui.drafts", true);
           return Array.isArray(answer)
             ? answer.map((each: unknown, index) =>
-                params.items[index]?.section === "palimpsest" ? configured(each, drafts) : each,
+                params.items[index]?.section === "palimpsest" ? configured(each) : each,
               )
             : answer;
         },

@@ -39,10 +39,9 @@ test("every setting has a description and a default", () => {
 
 test("what only the extension knows is never sent, nor what a workspace may not choose", () => {
   const section = { enable: true, checkpoint: "x", device: "cpu", logText: true, ui: { drafts: true }, server: {}, new: 1 };
-  assert.deepEqual(configured(section, true), { enable: true, new: 1, drafts: true });
-  assert.deepEqual(configured(section, false), { enable: true, new: 1, drafts: false });
+  assert.deepEqual(configured(section), { enable: true, new: 1, drafts: true });
   for (const none of [null, undefined, "text", [1]]) {
-    assert.deepEqual(configured(none, true), none);
+    assert.deepEqual(configured(none), none);
   }
 });
 
@@ -54,7 +53,7 @@ test("initialization options have the user's own values, and no others", () => {
     seed: { globalValue: 3 },
   };
   assert.deepEqual(
-    initial((key) => set[key], { completion: "auto", drafts: true }),
+    initial((key) => set[key], "auto"),
     { checkpoint: "mine", threads: null, completion: "auto", drafts: true },
   );
 });
