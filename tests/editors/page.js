@@ -7,11 +7,15 @@
     const lines = texts(".view-zones .suggest-preview-text .view-line");
     return [inline, ...lines].join("\n").replaceAll("\u00a0", " ");
   };
+  const unescaped = (css) =>
+    css
+      .slice(1, -1)
+      .replace(/\\(?:([0-9a-f]{1,6}) ?|(.))/gi, (_, code, char) => char ?? String.fromCodePoint(parseInt(code, 16)));
   const preview = () =>
     [...document.querySelectorAll(".monaco-editor.focused .view-lines [class*=ced-]")]
       .flatMap((each) => ["::before", "::after"].map((which) => getComputedStyle(each, which).content))
       .filter((content) => content.startsWith('"'))
-      .map((content) => JSON.parse(content.replaceAll("\n", "\\n")))
+      .map(unescaped)
       .join("\n")
       .replaceAll("\u00a0", " ");
   // ghosts: one entry for each frame in which it reads otherwise; keys: those that were pressed; messages: popped up.

@@ -18,12 +18,46 @@ from typing import Any
 
 import pytest
 
-from editors.conftest import Stage
 from editors.editor import CURSOR, until
+from editors.stage import Stage
 from editors.vscode import VSCode
 
 pytestmark = [pytest.mark.editors, pytest.mark.parametrize("staged", ["vscode"], indirect=True)]
 
+POINT = '''"""Points of a plane."""
+
+import math
+
+
+class Point:
+    def __init__(self, x, y):
+        self.x = x
+        self‸
+
+    def __repr__(self):
+        return f"Point({self.x}, {self.y})"
+
+    def distance(self, other):
+        return math.hypot(self.x - other.x, self.y - other.y)
+'''
+STACK = '''class Stack:
+    """Last in, first out."""
+
+    def __init__(self):
+        self.items = []
+
+    def push(self, item):
+        self.items.append(item)
+
+    def pop(self):
+        return self.items.pop()
+
+    def __len__(self):
+        «count = 0
+        for item in self.items:
+            count += 1
+        return count»
+'''
 INLINE = "textDocument/inlineCompletion"
 FUNCTION = "def f(a):\n    x = 1\n    return x\n"
 BODY = (FUNCTION.index("x = 1"), len(FUNCTION) - 1)
@@ -71,17 +105,32 @@ def new_messages(editor: VSCode, before: int) -> list[str]:
     return editor.messages()[before:]
 
 
-def test_the_embedded_checkpoint_in_a_python_file(editor: VSCode, stage: Stage, model: None, screenshots: Path) -> None:
-    text = (
-        '"""Reads settings."""\n\nimport json\n\n\ndef load(path):\n    """The settings in a file."""\n'
-        f"    with open(path) as file:\n        return json.{CURSOR}\n\n\nsettings = load('settings.json')\n"
-    )
-    editor.open("settings.py", text)
-    editor.type("l")
+def test_the_embedded_checkpoint_looks_at_what_comes_after(
+    editor: VSCode, stage: Stage, model: None, screenshots: Path
+) -> None:
+    editor.open("point.py", POINT)
+    editor.type(".")
     ghost = until(editor.ghost, "a suggestion of the model", 60)
     editor.screenshot(screenshots / "vscode-ghost.png")
     editor.press("accept")
-    until(lambda: f"json.l{ghost}" in editor.text(), "it is accepted")
+    until(lambda: f"self.{ghost}" in editor.text(), "it is accepted")
+    ast.parse(editor.text())
+    assert not stage.tap.messages("window/showMessage")
+
+
+def test_the_embedded_checkpoint_rewrites(
+    editor: VSCode, stage: Stage, model: None, preview: None, screenshots: Path
+) -> None:
+    editor.open("stack.py", STACK.replace("«", "").replace("»", "") + CURSOR)
+    editor.select(STACK.index("«"), STACK.index("»") - 1)
+    editor.run("rewrite")
+    until(editor.preview, "a draft of the model", 60)
+    editor.screenshot(screenshots / "vscode-draft-of-rewrite.png")
+    until(editor.lenses, "what there is to accept", 60)
+    editor.screenshot(screenshots / "vscode-rewrite.png")
+    before = editor.text()
+    editor.press("accept")
+    until(lambda: editor.text() != before, "it is written")
     ast.parse(editor.text())
     assert not stage.tap.messages("window/showMessage")
 
@@ -126,9 +175,7 @@ def test_without_drafts_there_is_only_the_last_one(editor: VSCode, stage: Stage)
         editor.forget()
         editor.type(" ")
         until(lambda: stage.jobs(event="end"), "the fill ends")
-        editor.press("trigger")
         until(lambda: [text for _, text in editor.painted()] == ["filter(a, b)"], "it is painted, and nothing else was")
-        assert not stage.tap.messages("palimpsest/draft")
     finally:
         editor.configure({"palimpsest.ui.drafts": None})
 
@@ -208,16 +255,16 @@ def test_a_rewrite_is_rejected(editor: VSCode, stage: Stage, preview: None) -> N
     until(lambda: not editor.preview() and not editor.lenses(), "it is gone")
     until(lambda: not stage.tap.unanswered("workspace/executeCommand"), "the server knows")
     assert editor.text() == FUNCTION
+    until(lambda: editor.selection() == BODY, "what was selected is selected again")
 
 
 def test_typing_drops_the_preview(editor: VSCode, stage: Stage, preview: None) -> None:
     begin_rewrite(editor, stage, "return a")
     until(editor.lenses, "what there is to accept", 30)
-    editor.press("right")
     editor.type("y")
     until(lambda: not editor.preview() and not editor.lenses(), "it is gone")
     until(lambda: not stage.tap.unanswered("workspace/executeCommand"), "the server knows")
-    assert editor.text() == FUNCTION.replace("return x\n", "return xy\n")
+    assert editor.text() == FUNCTION.replace("x = 1", "yx = 1")
 
 
 def test_escape_cancels_a_rewrite_at_work(editor: VSCode, stage: Stage, preview: None) -> None:

@@ -34,6 +34,7 @@ QUIET = {
     "breadcrumbs.enabled": False,
     "chat.disableAIFeatures": True,
     "editor.acceptSuggestionOnEnter": "off",
+    "editor.fontSize": 18,
     "editor.minimap.enabled": False,
     "editor.wordBasedSuggestions": "off",
     "extensions.autoCheckUpdates": False,
@@ -216,6 +217,17 @@ class VSCode:
         )
         return len(before)
 
+    def selection(self) -> tuple[int, int]:
+        """From where to where."""
+        before = self.probe.run(
+            """
+            const { document, selection } = vscode.window.activeTextEditor;
+            const from = new vscode.Position(0, 0);
+            return [selection.start, selection.end].map((to) => document.getText(new vscode.Range(from, to)));
+            """
+        )
+        return len(before[0]), len(before[1])
+
     def type(self, text: str) -> None:
         self.screen.do(lambda page: page.keyboard.type(text))
 
@@ -284,6 +296,11 @@ class VSCode:
     def forget(self) -> None:
         """What was painted, and the keys."""
         self.screen.evaluate("seen.ghosts.length = seen.keys.length = 0")
+
+    def delay(self) -> float | None:
+        """Seconds from the last key to the first frame with a suggestion in it, by the page's own clock; `forget` first."""
+        key = self.screen.evaluate("seen.keys.at(-1)?.at / 1000")
+        return next((at - key for at, text in self.painted() if text and at > key), None)
 
     def preview(self) -> str:
         """What is painted over the text, or between it, and is not part of it."""

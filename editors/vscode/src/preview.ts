@@ -10,6 +10,7 @@ import {
   EventEmitter,
   Position,
   Range,
+  Selection,
   TabInputTextDiff,
   ThemeColor,
   Uri,
@@ -25,6 +26,7 @@ import {
 import { rows, type Change } from "./rows";
 import type { Draft } from "./protocol";
 
+const REPAINT_MS = 200;
 const SCHEME = "palimpsest-preview";
 // Lines that are not there yet have no place of their own in the editor. They cover those below.
 const BLOCK =
@@ -39,7 +41,12 @@ export interface Work {
   readonly title: string;
   readonly cancel: CancellationTokenSource;
   readonly holes: Map<number, Change>;
+  /** What was selected before something was painted there. */
+  selected?: Selection;
   changes?: readonly Change[];
+  /** Lines at the cursor are shown as ghost text, as long as the cursor stays: that has place for them. */
+  ghost: "no" | "yes" | "left";
+  painted: number;
   decide?: (accepted: boolean) => void;
   /** Called when there is something to decide: the model has nothing more to do. */
   written?: () => void;
@@ -63,7 +70,8 @@ export class Previews implements Disposable {
   readonly #written = window.createTextEditorDecorationType({});
   readonly #disposables: Disposable[];
 
-  constructor() {
+  /** show: have the ghost text ask `ghostAt` again, which has something, or not any more. */
+  constructor(private readonly show: (something: boolean) => void) {
     this.#disposables = [
       this.#hidden,
       this.#faded,
@@ -78,6 +86,7 @@ export class Previews implements Disposable {
       workspace.onDidCloseTextDocument((document) => this.drop(document)),
       window.onDidChangeVisibleTextEditors((editors) => editors.forEach((editor) => this.#paint(editor))),
       window.onDidChangeActiveTextEditor(() => this.#tell()),
+      window.onDidChangeTextEditorSelection(({ textEditor }) => this.#moved(textEditor)),
       languages.registerCodeLensProvider("*", {
         onDidChangeCodeLenses: this.#lenses.event,
         provideCodeLenses: (document) => this.#lensesOf(document),
@@ -98,7 +107,7 @@ export class Previews implements Disposable {
   begin(document: TextDocument, title: string): Work {
     this.drop(document);
     const cancel = new CancellationTokenSource();
-    const work: Work = { document, version: document.version, title, cancel, holes: new Map() };
+    const work: Work = { document, version: document.version, title, cancel, holes: new Map(), ghost: "no", painted: 0 };
     this.#works.set(document, work);
     this.#tell();
     return work;
@@ -107,9 +116,9 @@ export class Previews implements Disposable {
   /** A command has ended. */
   end(work: Work): void {
     if (this.#works.get(work.document) === work) {
-      this.#works.delete(work.document);
-      this.#refresh(work.document);
+      this.#forget(work);
     }
+    this.#select(work);
     work.cancel.dispose();
   }
 
@@ -128,6 +137,7 @@ export class Previews implements Disposable {
       work.holes.delete(draft.hole);
     } else {
       work.holes.set(draft.hole, { range: draft.range, text: draft.text });
+      this.#unselect(work);
     }
     this.#paintAll(work.document);
   }
@@ -136,6 +146,7 @@ export class Previews implements Disposable {
   async ask(work: Work, changes: readonly Change[]): Promise<boolean> {
     work.changes = changes;
     work.written?.();
+    this.#unselect(work);
     const decided = new Promise<boolean>((resolve) => (work.decide = resolve));
     this.#refresh(work.document);
     const accepted = await decided;
@@ -151,9 +162,8 @@ export class Previews implements Disposable {
   drop(document: TextDocument): void {
     const work = this.#works.get(document);
     if (work) {
-      this.#works.delete(document);
+      this.#forget(work);
       work.decide?.(false);
-      this.#refresh(document);
     }
   }
 
@@ -162,9 +172,44 @@ export class Previews implements Disposable {
     [...this.#works.keys()].forEach((document) => this.drop(document));
   }
 
+  /** What the ghost text shows there for a command. */
+  ghostAt(document: TextDocument, position: Position): string | undefined {
+    const work = this.of(document);
+    const only = work?.ghost === "yes" ? this.#only(work) : undefined;
+    const { line, character } = only?.range.start ?? {};
+    return line === position.line && character === position.character ? only?.text : undefined;
+  }
+
   dispose(): void {
     this.clear();
     Disposable.from(...this.#disposables).dispose();
+  }
+
+  /** A selection lies over what is painted, and makes it hard to read. */
+  #unselect(work: Work): void {
+    const editor = window.activeTextEditor;
+    if (editor?.document === work.document && !editor.selection.isEmpty) {
+      work.selected ??= editor.selection;
+      editor.selection = new Selection(editor.selection.start, editor.selection.start);
+    }
+  }
+
+  /** Give it back, if nothing was written and nobody has moved. */
+  #select({ document, version, selected }: Work): void {
+    const editor = window.activeTextEditor;
+    if (selected && editor?.document === document && document.version === version && editor.selection.isEmpty) {
+      if (editor.selection.active.isEqual(selected.start)) {
+        editor.selection = selected;
+      }
+    }
+  }
+
+  #forget(work: Work): void {
+    this.#works.delete(work.document);
+    if (work.ghost === "yes" && work.version === work.document.version) {
+      this.show(false);
+    }
+    this.#refresh(work.document);
   }
 
   #here(): Work | undefined {
@@ -182,6 +227,46 @@ export class Previews implements Disposable {
     void commands.executeCommand("setContext", "palimpsest.preview", work?.decide !== undefined);
   }
 
+  /** The only change, if it is one that puts lines in. */
+  #only(work: Work): Change | undefined {
+    const [only, ...more] = this.#changes(work);
+    const { start, end } = only?.range ?? {};
+    const empty = start?.line === end?.line && start?.character === end?.character;
+    return empty && !more.length && only?.text.includes("\n") ? only : undefined;
+  }
+
+  #changes(work: Work): readonly Change[] {
+    return work.changes ?? [...work.holes.values()];
+  }
+
+  /** Whether ghost text shows it, from the moment on when there are lines to be put in at the cursor. */
+  #ghosted(work: Work): boolean {
+    const editor = window.activeTextEditor;
+    const only = work.ghost === "left" ? undefined : this.#only(work);
+    if (!only || editor?.document !== work.document || !editor.selection.isEmpty) {
+      return false;
+    }
+    const { line, character } = editor.selection.active;
+    if (line !== only.range.start.line || character !== only.range.start.character) {
+      return false;
+    }
+    if (work.changes || Date.now() - work.painted >= REPAINT_MS) {
+      work.ghost = "yes";
+      work.painted = Date.now();
+      this.show(true);
+    }
+    return true;
+  }
+
+  #moved(editor: TextEditor): void {
+    const work = this.of(editor.document);
+    if (work?.ghost === "yes") {
+      work.ghost = "left";
+      this.show(false);
+      this.#paint(editor);
+    }
+  }
+
   #refresh(document: TextDocument): void {
     this.#tell();
     this.#lenses.fire();
@@ -196,7 +281,7 @@ export class Previews implements Disposable {
     const { document } = editor;
     const work = this.of(document);
     const final = work?.changes !== undefined;
-    const changes = work ? (work.changes ?? [...work.holes.values()]) : [];
+    const changes = work && !this.#ghosted(work) ? this.#changes(work) : [];
     const hidden: Range[] = [];
     const removed: Range[] = [];
     const written: DecorationOptions[] = [];
