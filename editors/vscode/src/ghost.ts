@@ -62,8 +62,24 @@ export class Ghost {
   #triggers = 0;
   #drafting = false;
 
-  /** unknown: called when nothing is asked because VS Code knows no language for the document. */
-  constructor(private readonly unknown: () => void) {}
+  /**
+   * unknown: called when nothing is asked because VS Code knows no language for the document. other: what is to be shown in
+   * a place without asking, if anything.
+   */
+  constructor(
+    private readonly unknown: () => void,
+    private readonly other: (document: TextDocument, position: Position) => string | undefined,
+  ) {}
+
+  /** Show what `other` has now, or nothing if it has nothing any more. */
+  show(something: boolean): void {
+    this.dismiss();
+    if (something) {
+      this.#again();
+    } else {
+      void commands.executeCommand("editor.action.inlineSuggest.hide");
+    }
+  }
 
   /** Middleware of the inline completion request. */
   readonly provide = async (
@@ -87,6 +103,10 @@ export class Ghost {
     token: CancellationToken,
     next: Next,
   ): Promise<Items> => {
+    const other = this.other(document, position);
+    if (other !== undefined) {
+      return [new InlineCompletionItem(other, new Range(position, position))];
+    }
     const ours = this.#triggers > 0 && context.triggerKind === InlineCompletionTriggerKind.Invoke;
     const there = this.#place?.is(document, position) ? this.#place : undefined;
     if (ours && there?.offer !== undefined) {

@@ -35,7 +35,7 @@ export async function install(machine: Machine): Promise<boolean> {
     return false;
   }
   const installer = await window.showQuickPick(
-    installers.map((each) => ({ ...each, detail: [each.program, ...each.args, source].join(" ") })),
+    installers.map((each) => ({ ...each, detail: shown(each, source) })),
     { title: "Install the Palimpsest server", placeHolder: "Run this command in a terminal?" },
   );
   return installer !== undefined && (await run(installer, source)) === 0;
@@ -60,8 +60,13 @@ async function chosenSource(): Promise<string | undefined> {
   return chosen?.fsPath;
 }
 
+function shown({ program, args }: Installer, source: string): string {
+  return [program, ...args, source].map((word) => (/^[\w./:\\-]+$/.test(word) ? word : `"${word}"`)).join(" ");
+}
+
 /** Run it in a terminal; its exit code. Without a shell, so that no character of a path means anything. */
-function run({ label, program, args }: Installer, source: string): Promise<number> {
+function run(installer: Installer, source: string): Promise<number> {
+  const { label, program, args } = installer;
   return new Promise((resolve) => {
     const output = new EventEmitter<string>();
     const say = (text: string): void => output.fire(text.replace(/\r?\n/g, "\r\n"));
@@ -69,7 +74,7 @@ function run({ label, program, args }: Installer, source: string): Promise<numbe
     const pty: Pseudoterminal = {
       onDidWrite: output.event,
       open() {
-        say(`> ${[program, ...args, source].join(" ")}\n`);
+        say(`> ${shown(installer, source)}\n`);
         child = spawn(program, [...args, source], { cwd: homedir(), stdio: ["ignore", "pipe", "pipe"] });
         child.stdout?.on("data", (data: Buffer) => say(data.toString()));
         child.stderr?.on("data", (data: Buffer) => say(data.toString()));

@@ -299,9 +299,11 @@ export class Previews implements Disposable {
           written.push({ range: at, renderOptions: { before: { ...look, contentText } } });
           break;
         }
-        case "removed":
-          removed.push(document.lineAt(row.line).range);
+        case "removed": {
+          const { range, firstNonWhitespaceCharacterIndex: ink } = document.lineAt(row.line);
+          removed.push(range.with({ start: range.start.with({ character: ink }) }));
           break;
+        }
         case "added": {
           const { end } = document.lineAt(row.line).range;
           const content = cssString(row.texts.map((text) => spaced(text, width, 0)).join("\n"));

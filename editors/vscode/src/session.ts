@@ -26,8 +26,11 @@ const NOTICED_MS = 1500;
 export class Session implements Disposable {
   readonly #log = window.createOutputChannel("Palimpsest", { log: true });
   readonly #status = new StatusItem();
-  readonly #ghost = new Ghost(() => this.#status.unknown());
-  readonly #previews = new Previews();
+  readonly #ghost = new Ghost(
+    () => this.#status.unknown(),
+    (document, position) => this.#previews.ghostAt(document, position),
+  );
+  readonly #previews = new Previews((something) => this.#ghost.show(something));
   readonly #disposables: Disposable[] = [this.#log, this.#status, this.#previews];
   #connection: Client.Connection | undefined;
   #begun = false;
