@@ -124,7 +124,7 @@ def test_the_embedded_checkpoint_rewrites(
     editor.open("stack.py", STACK.replace("«", "").replace("»", "") + CURSOR)
     editor.select(STACK.index("«"), STACK.index("»") - 1)
     editor.run("rewrite")
-    until(editor.preview, "a draft of the model", 60)
+    until(lambda: len(editor.preview()) > 12, "a draft of the model", 60)
     editor.screenshot(screenshots / "vscode-draft-of-rewrite.png")
     until(editor.lenses, "what there is to accept", 60)
     editor.screenshot(screenshots / "vscode-rewrite.png")
@@ -330,10 +330,11 @@ def test_no_checkpoint_is_said_once(editor: VSCode, stage: Stage, model: None, s
         editor.configure({"palimpsest.checkpoint": None})
 
 
-def test_the_status_item_says_why_there_is_nothing(editor: VSCode, stage: Stage, screenshots: Path) -> None:
-    editor.open("why.py", f"x = 1  # why is there nothing?{CURSOR}\n")
+def test_the_status_item_says_why_there_is_nothing(editor: VSCode, model: None, screenshots: Path) -> None:
+    editor.open("point.py", POINT.replace(f"self{CURSOR}", f"self.y = y  # as on paper,{CURSOR}"))
     editor.type(" ")
-    until(lambda: "the cursor is in a comment" in editor.reason(), "the reason")
+    until(lambda: "the cursor is in a comment" in editor.reason(), "the reason", 60)
+    until(lambda: "ready" in editor.reason())
     editor.hover_status()
     until(lambda: "the cursor is in a comment" in editor.hovered(), "the reason, on the screen")
     editor.screenshot(screenshots / "vscode-status.png")

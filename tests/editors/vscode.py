@@ -34,8 +34,10 @@ QUIET = {
     "breadcrumbs.enabled": False,
     "chat.disableAIFeatures": True,
     "editor.acceptSuggestionOnEnter": "off",
+    "editor.cursorBlinking": "solid",
     "editor.fontSize": 18,
     "editor.minimap.enabled": False,
+    "editor.occurrencesHighlight": "off",
     "editor.wordBasedSuggestions": "off",
     "extensions.autoCheckUpdates": False,
     "extensions.ignoreRecommendations": True,
@@ -46,6 +48,7 @@ QUIET = {
     "window.title": "${activeEditorShort}",
     "workbench.activityBar.location": "hidden",
     "workbench.layoutControl.enabled": False,
+    "workbench.reduceMotion": "on",
     "workbench.secondarySideBar.defaultVisibility": "hidden",
     "workbench.startupEditor": "none",
     "workbench.tips.enabled": False,
@@ -287,6 +290,9 @@ class VSCode:
         until(self._offered, "the server offers a code action", 60)
 
     def screenshot(self, path: Path) -> None:
+        # Not while something fades in or out; what is animated for ever, such as the cursor, is left alone.
+        fading = "document.getAnimations().filter((each) => each.effect.getComputedTiming().endTime < Infinity)"
+        self.screen.evaluate(f"Promise.allSettled({fading}.map((each) => each.finished))")
         self.screen.do(lambda page: page.screenshot(path=path))
 
     def painted(self) -> list[tuple[float, str]]:

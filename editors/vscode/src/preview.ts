@@ -31,8 +31,8 @@ const SCHEME = "palimpsest-preview";
 // Lines that are not there yet have no place of their own in the editor. They cover those below.
 const BLOCK =
   "position: absolute; left: 0; width: 100vw; top: 100%; z-index: 20; white-space: pre; background: " +
-  "linear-gradient(var(--vscode-diffEditor-insertedTextBackground), var(--vscode-diffEditor-insertedTextBackground)), " +
-  "var(--vscode-editor-background); box-shadow: 0 3px 4px -2px var(--vscode-widget-shadow)";
+  "linear-gradient(var(--vscode-diffEditor-insertedTextBackground) 0 100%), var(--vscode-editor-background); " +
+  "box-shadow: 0 3px 4px -2px var(--vscode-widget-shadow)";
 
 /** A command at work on a document. decide: there when it is done, and waits to be accepted. */
 export interface Work {
@@ -64,9 +64,8 @@ export class Previews implements Disposable {
   readonly #removed = window.createTextEditorDecorationType({
     isWholeLine: true,
     backgroundColor: new ThemeColor("diffEditor.removedLineBackground"),
-    textDecoration: "line-through",
-    opacity: "0.6",
   });
+  readonly #struck = window.createTextEditorDecorationType({ textDecoration: "line-through", opacity: "0.6" });
   readonly #written = window.createTextEditorDecorationType({});
   readonly #disposables: Disposable[];
 
@@ -76,6 +75,7 @@ export class Previews implements Disposable {
       this.#hidden,
       this.#faded,
       this.#removed,
+      this.#struck,
       this.#written,
       this.#lenses,
       workspace.onDidChangeTextDocument(({ document, contentChanges }) => {
@@ -107,7 +107,8 @@ export class Previews implements Disposable {
   begin(document: TextDocument, title: string): Work {
     this.drop(document);
     const cancel = new CancellationTokenSource();
-    const work: Work = { document, version: document.version, title, cancel, holes: new Map(), ghost: "no", painted: 0 };
+    const { version } = document;
+    const work: Work = { document, version, title, cancel, holes: new Map(), ghost: "no", painted: 0 };
     this.#works.set(document, work);
     this.#tell();
     return work;
@@ -316,6 +317,7 @@ export class Previews implements Disposable {
     }
     editor.setDecorations(this.#hidden, hidden.filter((range) => !range.isEmpty));
     editor.setDecorations(this.#removed, final ? removed : []);
+    editor.setDecorations(this.#struck, final ? removed : []);
     editor.setDecorations(this.#faded, final ? [] : removed);
     editor.setDecorations(this.#written, written);
   }
