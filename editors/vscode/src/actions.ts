@@ -1,4 +1,5 @@
-// The code actions as commands for the editor's selection: progress, cancel, preview. What they do is the server's business.
+// The code actions as commands for the editor's selection: progress, cancel, preview. What they do is the server's
+// business.
 
 import {
   CancellationTokenSource,
@@ -63,7 +64,7 @@ export class Actions implements Disposable {
       : next(command, args);
   };
 
-  /** Middleware: what a command wrote is shown first, if it is wanted so. The versions are checked when it is applied. */
+  /** Middleware: what a command wrote is shown first, if it is wanted so. Versions are checked when it is applied. */
   readonly applyEdit: ApplyEdit = async (params, next) => {
     const changes = params.edit.documentChanges ?? [];
     const [only] = changes;
@@ -74,7 +75,9 @@ export class Actions implements Disposable {
     if (!work || !only || !("edits" in only)) {
       return next(params, new CancellationTokenSource().token);
     }
-    const shown = only.edits.map((edit): Change => ({ range: edit.range, text: "newText" in edit ? edit.newText : "" }));
+    const shown = only.edits.map((edit): Change => {
+      return { range: edit.range, text: "newText" in edit ? edit.newText : "" };
+    });
     if (!(await this.previews.ask(work, shown))) {
       return { applied: false, failureReason: "cancelled" };
     }

@@ -33,11 +33,14 @@ export interface Hooks {
   ended(why: string, starting: boolean): "restart" | "stay";
 }
 
+/** Told how much is done, of a hundred. */
+type Report = (percentage: number) => void;
+
 /** A server at work. */
 export interface Connection {
   readonly pid: number | undefined;
   execute<T>(command: string, argument: unknown): Promise<T>;
-  run<T>(command: string, argument: unknown, token: CancellationToken, report: (percentage: number) => void): Promise<T>;
+  run<T>(command: string, argument: unknown, token: CancellationToken, report: Report): Promise<T>;
   uri(document: TextDocument): string;
   same(uri: string, document: TextDocument): boolean;
   range(range: import("vscode").Range): Range;
@@ -114,7 +117,7 @@ export async function connect(program: string, args: readonly string[], hooks: H
     async execute<T>(command: string, argument: unknown) {
       return (await execute({ command, arguments: [argument as LSPAny] })) as T;
     },
-    async run<T>(command: string, argument: unknown, token: CancellationToken, report: (percentage: number) => void) {
+    async run<T>(command: string, argument: unknown, token: CancellationToken, report: Report) {
       const workDoneToken = `palimpsest-${process.pid}-${number++}`;
       const progress = client.onProgress(WorkDoneProgress.type, workDoneToken, (value) => {
         if (value.kind !== "end") {

@@ -1,7 +1,7 @@
 // Live drafts in ghost text: answers the editor's own requests with what the model has so far.
 //
-// The stock ghost text cannot be told of news. It is made to ask again (hide, then trigger), and that request is answered
-// here, so that the server hears of none but the last one, for which it has kept the answer.
+// The stock ghost text cannot be told of news. It is made to ask again (hide, then trigger), and that request is
+// answered here, so that the server hears of none but the last one, for which it has kept the answer.
 
 import {
   CancellationTokenSource,
@@ -26,7 +26,7 @@ type Items = Awaited<ReturnType<Next>>;
 const REPAINT_MS = 200;
 const PATIENCE_MS = 30_000;
 
-/** Where the editor asked last, and what it shows there. early: answers the request that waits, before the server does. */
+/** Where the editor asked last, and what it shows there. early: answers the waiting request before the server does. */
 class Place {
   readonly version: number;
   readonly settling = new Settling();
@@ -63,8 +63,8 @@ export class Ghost {
   #drafting = false;
 
   /**
-   * unknown: called when nothing is asked because VS Code knows no language for the document. other: what is to be shown in
-   * a place without asking, if anything.
+   * unknown: called when nothing is asked because VS Code knows no language for the document. other: what is to be
+   * shown in a place without asking, if anything.
    */
   constructor(
     private readonly unknown: () => void,
@@ -295,8 +295,8 @@ function first(items: Items): string {
 export const PLACE_CURSOR = "palimpsest.placeCursor";
 
 /**
- * VS Code counts code points when it places the cursor behind an accepted text, and its columns are UTF-16 (1.139). So a
- * text with characters outside of the basic plane brings the place of the cursor along.
+ * VS Code counts code points when it places the cursor behind an accepted text, and its columns are UTF-16 (1.139). So
+ * a text with characters outside of the basic plane brings the place of the cursor along.
  */
 function withCursors(document: TextDocument, items: Items): Items {
   for (const item of listed(items)) {

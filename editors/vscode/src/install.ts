@@ -6,8 +6,8 @@ import { EventEmitter, window, type Pseudoterminal } from "vscode";
 import { findProgram, type Machine } from "./find";
 
 /**
- * The name of the server on a package index, once there is a release. Until then it has to stay undefined: a name that is
- * not ours yet could be anybody's.
+ * The name of the server on a package index, once there is a release. Until then it has to stay undefined: a name that
+ * is not ours yet could be anybody's.
  */
 const RELEASED: string | undefined = undefined;
 

@@ -26,7 +26,10 @@ export async function showMenu(words: Words, language: string | undefined, runni
   ];
   const entries: Entry[] = [
     ...(words.nothing
-      ? [{ label: "$(circle-slash) There was nothing to show", detail: words.nothing, command: "palimpsest.showLog" }, rule]
+      ? [
+          { label: "$(circle-slash) There was nothing to show", detail: words.nothing, command: "palimpsest.showLog" },
+          rule,
+        ]
       : []),
     ...(running ? served : absent),
     { label: "$(pulse) Check this machine", command: "palimpsest.doctor" },

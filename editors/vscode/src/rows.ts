@@ -1,4 +1,5 @@
-// What changes look like line by line, so that they can be painted over a text that is not changed yet; knows text only.
+// What changes look like line by line, so that they can be painted over a text that is not changed yet; knows text
+// only.
 
 import type { Range } from "./protocol";
 
@@ -8,9 +9,15 @@ export interface Change {
   readonly text: string;
 }
 
-/** In one line: what stands from `start` to `end` is to read `text`; lines that go, and lines that come after a line. */
+/** In a line, what stands from `start` to `end` is to read `text`; or a line goes; or lines come after one. */
 export type Row =
-  | { readonly kind: "replaced"; readonly line: number; readonly start: number; readonly end: number; readonly text: string }
+  | {
+      readonly kind: "replaced";
+      readonly line: number;
+      readonly start: number;
+      readonly end: number;
+      readonly text: string;
+    }
   | { readonly kind: "removed"; readonly line: number }
   | { readonly kind: "added"; readonly line: number; readonly texts: readonly string[] };
 
@@ -87,10 +94,9 @@ function compared(first: number, old: readonly string[], now: readonly string[])
 }
 
 function within(line: number, old: string, now: string): Row | undefined {
-  const shorter = Math.min(old.length, now.length);
-  const head = same([...old.slice(0, shorter)], [...now.slice(0, shorter)], Infinity, (each) => each.length);
-  const rest = shorter - head;
-  const tail = same([...old.slice(old.length - rest)].reverse(), [...now.slice(now.length - rest)].reverse(), Infinity, (each) => each.length);
+  const units = (each: string): number => each.length;
+  const head = same([...old], [...now], Infinity, units);
+  const tail = same([...old.slice(head)].reverse(), [...now.slice(head)].reverse(), Infinity, units);
   const [end, text] = [old.length - tail, now.slice(head, now.length - tail)];
   return end > head || text ? { kind: "replaced", line, start: head, end, text } : undefined;
 }

@@ -12,8 +12,8 @@ export interface Inspected {
 }
 
 /**
- * The section for `initializationOptions`: what the user chose, and what the server has to know from the beginning. Drafts
- * are always wanted, for the last one says that a fill is done; whether the others are shown is decided here.
+ * The section for `initializationOptions`: what the user chose, and what the server has to know from the beginning.
+ * Drafts are always wanted, for the last one says that a fill is done; whether the others are shown is decided here.
  */
 export function initial(inspect: (key: string) => Inspected | undefined, completion: unknown): Record<string, unknown> {
   const own = OWN.map((key) => [key, inspect(key)?.globalValue] as const).filter(([, value]) => value !== undefined);

@@ -2,7 +2,15 @@
 
 import { execFile } from "node:child_process";
 import { homedir } from "node:os";
-import { Disposable, ProgressLocation, commands, window, workspace, type OutputChannel, type TextDocument } from "vscode";
+import {
+  Disposable,
+  ProgressLocation,
+  commands,
+  window,
+  workspace,
+  type OutputChannel,
+  type TextDocument,
+} from "vscode";
 import type { Middleware } from "vscode-languageclient/node";
 import { Actions } from "./actions";
 import type * as Client from "./client";

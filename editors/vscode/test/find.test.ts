@@ -23,7 +23,7 @@ const cases: readonly [string, string, Machine, string | undefined][] = [
   [
     "on Windows",
     "",
-    machine(["C:\\tools\\palimpsest.exe"], { platform: "win32", path: "C:\\Windows;C:\\tools", home: "C:\\Users\\you" }),
+    machine(["C:\\tools\\palimpsest.exe"], { platform: "win32", path: "C:\\Windows;C:\\tools", home: "C:\\you" }),
     "C:\\tools\\palimpsest.exe",
   ],
 ];

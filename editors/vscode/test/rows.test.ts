@@ -12,19 +12,47 @@ function change([startLine, start, endLine, end, text]: Written): Change {
 const cases: readonly [string, readonly string[], readonly Written[], readonly Row[]][] = [
   ["nothing", ["a"], [], []],
   ["what is there already", ["abc"], [[0, 0, 0, 3, "abc"]], []],
-  ["within a line, no more than differs", ["return x + 1"], [[0, 7, 0, 12, "y + 1"]], [{ kind: "replaced", line: 0, start: 7, end: 8, text: "y" }]],
+  [
+    "within a line, no more than differs",
+    ["return x + 1"],
+    [[0, 7, 0, 12, "y + 1"]],
+    [{ kind: "replaced", line: 0, start: 7, end: 8, text: "y" }],
+  ],
   ["put in", ["ab"], [[0, 1, 0, 1, "-"]], [{ kind: "replaced", line: 0, start: 1, end: 1, text: "-" }]],
-  ["two in a line", ["a b c"], [[0, 4, 0, 5, "z"], [0, 0, 0, 1, "x"]], [{ kind: "replaced", line: 0, start: 0, end: 5, text: "x b z" }]],
+  [
+    "two in a line",
+    ["a b c"],
+    [[0, 4, 0, 5, "z"], [0, 0, 0, 1, "x"]],
+    [{ kind: "replaced", line: 0, start: 0, end: 5, text: "x b z" }],
+  ],
   [
     "as many lines",
     ["a", "b", "c"],
     [[0, 0, 2, 1, "x\nb\nz"]],
-    [{ kind: "replaced", line: 0, start: 0, end: 1, text: "x" }, { kind: "replaced", line: 2, start: 0, end: 1, text: "z" }],
+    [
+      { kind: "replaced", line: 0, start: 0, end: 1, text: "x" },
+      { kind: "replaced", line: 2, start: 0, end: 1, text: "z" },
+    ],
   ],
-  ["fewer", ["def f():", "    a", "    b", "end"], [[1, 4, 2, 5, "c"]], [{ kind: "replaced", line: 1, start: 4, end: 5, text: "c" }, { kind: "removed", line: 2 }]],
-  ["more", ["def f():", "    ...", "end"], [[1, 4, 1, 7, "a\n    b"]], [{ kind: "replaced", line: 1, start: 4, end: 7, text: "a" }, { kind: "added", line: 1, texts: ["    b"] }]],
+  [
+    "fewer",
+    ["def f():", "    a", "    b", "end"],
+    [[1, 4, 2, 5, "c"]],
+    [{ kind: "replaced", line: 1, start: 4, end: 5, text: "c" }, { kind: "removed", line: 2 }],
+  ],
+  [
+    "more",
+    ["def f():", "    ...", "end"],
+    [[1, 4, 1, 7, "a\n    b"]],
+    [{ kind: "replaced", line: 1, start: 4, end: 7, text: "a" }, { kind: "added", line: 1, texts: ["    b"] }],
+  ],
   ["a line between", ["a", "c"], [[1, 0, 1, 0, "b\n"]], [{ kind: "added", line: 0, texts: ["b"] }]],
-  ["a line before the first one", ["b"], [[0, 0, 0, 0, "a\n"]], [{ kind: "replaced", line: 0, start: 0, end: 1, text: "a" }, { kind: "added", line: 0, texts: ["b"] }]],
+  [
+    "a line before the first one",
+    ["b"],
+    [[0, 0, 0, 0, "a\n"]],
+    [{ kind: "replaced", line: 0, start: 0, end: 1, text: "a" }, { kind: "added", line: 0, texts: ["b"] }],
+  ],
   ["line ends of any kind", ["a", "c"], [[0, 1, 0, 1, "\r\nb"]], [{ kind: "added", line: 0, texts: ["b"] }]],
   ["a line taken away", ["a", "b", "c"], [[0, 1, 1, 1, ""]], [{ kind: "removed", line: 1 }]],
 ];

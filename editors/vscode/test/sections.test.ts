@@ -38,7 +38,8 @@ test("every setting has a description and a default", () => {
 });
 
 test("what only the extension knows is never sent, nor what a workspace may not choose", () => {
-  const section = { enable: true, checkpoint: "x", device: "cpu", logText: true, ui: { drafts: true }, server: {}, new: 1 };
+  const own = { checkpoint: "x", device: "cpu", logText: true };
+  const section = { enable: true, ...own, ui: { drafts: true }, server: {}, new: 1 };
   assert.deepEqual(configured(section), { enable: true, new: 1, drafts: true });
   for (const none of [null, undefined, "text", [1]]) {
     assert.deepEqual(configured(none), none);
