@@ -11,6 +11,7 @@ import contextlib
 import json
 import re
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -120,6 +121,8 @@ class Emacs:
 
     def press(self, key: Key) -> None:
         """A key, or a command by its name."""
+        if key == "escape":
+            time.sleep(0.2)  # C-g would end our last question instead, if Emacs is not done with it
         self.keys(KEYS[key])
 
     def select(self, start: int, end: int) -> None:

@@ -23,6 +23,9 @@ Enter and closed brackets. Moving, Escape and edits that are not typed end it an
 raw. Accepting a line takes what is before the line break. Not there: accepting a word (it needs the highlighter), several
 suggestions (they are only for Invoked requests), and suggestions that write over what is behind the cursor.
 
+Not emulated: that LSP4IJ hands each message to a pool of threads, so that two could change places on their way; and when the
+platform has parsed a change, which is what LSP4IJ waits for before it sends it (10 ms here).
+
 Ours, as simple as can be: the text, Enter's indentation, pairs of brackets, undo. Files of C are mapped, too, as a user
 would add them, for a scenario needs them.
 """
@@ -277,8 +280,10 @@ class Lsp4ij:
         with self._lock:
             older, self._wire = self._wire, None
             self._forget_server()
+            self._closed = True  # the light bulb does not start another one before this one has ended
         if older:
             older.close()
+        self._closed = False
         self._connect()
         assert self._known.wait(30), "the server does not start"
 

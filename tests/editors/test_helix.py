@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -51,9 +52,11 @@ class Helix:
         until(lambda: self.shows(" NOR "), "normal mode")
 
     def saved(self) -> str:
-        """The file, saved."""
+        """The file, saved; nothing while it is being replaced."""
         self.keys(":w\r")
-        return self.file.read_text("utf-8")
+        with contextlib.suppress(FileNotFoundError):
+            return self.file.read_text("utf-8")
+        return ""
 
     def run(self, title: str) -> None:
         """space a, and down to that entry; the first one is chosen from the start."""
