@@ -28,6 +28,8 @@ INIT = """\
       server-socket-dir {folder} server-name "socket" use-short-answers t python-indent-guess-indent-offset nil)
 (set-language-environment "UTF-8")
 (menu-bar-mode -1)
+(setq frame-background-mode 'dark)
+(mapc #'frame-set-background-mode (frame-list))
 (server-start)
 """
 OURS = """\
@@ -175,7 +177,8 @@ class Emacs:
         self.connected()
 
     def screenshot(self, path: Path) -> None:
-        """The terminal, as text."""
+        """The terminal, as a picture and as text."""
+        path.with_suffix(".svg").write_text(self.terminal.svg(), "utf-8")
         path.with_suffix(".txt").write_text(self.terminal.text(), "utf-8")
 
     def keys(self, keys: str) -> None:

@@ -8,6 +8,7 @@ from html import escape
 from typing import Any
 
 WIDTH, HEIGHT, SIZE = 8.4, 18, 14
+NO_BREAK = "\u00a0"  # browsers run other blanks together
 FOREGROUND, BACKGROUND = 0xE0E2EA, 0x14161B
 
 
@@ -71,7 +72,7 @@ class Screen:
             how = f' font-weight="bold"' * bool(look.get("bold")) + ' font-style="italic"' * bool(look.get("italic"))
             painted += (
                 f'<text x="{x:.1f}" y="{y + SIZE}" textLength="{width:.1f}" lengthAdjust="spacingAndGlyphs" '
-                f'fill="{_hex(fore)}"{how}>{escape(text)}</text>'
+                f'fill="{_hex(fore)}"{how}>{escape(text.replace(" ", NO_BREAK))}</text>'
             )
         return painted
 

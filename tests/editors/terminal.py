@@ -17,10 +17,24 @@ from pathlib import Path
 
 import pyte
 
+from editors.screen import BACKGROUND, FOREGROUND, Cell
+from editors.screen import Screen as Picture
+
 SIZE = 100, 30  # columns, lines
 BEYOND = re.compile(  # what programs ask newer terminals, and pyte would print or stumble over
     rb"\x1bP.*?\x1b\\|\x1b\[\?[0-9;]*(?:\$p|n|u)|\x1b\[[<>=][0-9;]*u|\x1b\[[0-9;]*:[0-9;:]*m", re.DOTALL
 )
+
+NAMED = {
+    "black": 0x2E3436,
+    "red": 0xEF5350,
+    "green": 0x8BC34A,
+    "brown": 0xD7BA7D,
+    "blue": 0x64A0F0,
+    "magenta": 0xC586C0,
+    "cyan": 0x4EC9B0,
+    "white": 0xD4D4D4,
+}
 
 
 class Screen(pyte.Screen):
@@ -73,6 +87,29 @@ class Terminal:
         """The same, as one text."""
         return "\n".join(self.lines()).rstrip() + "\n"
 
+    def svg(self) -> str:
+        """The same, as a picture."""
+        columns, lines = SIZE
+        looks: dict[tuple[object, ...], int] = {}
+        with self._lock:
+            rows = [[self._screen.buffer[row][column] for column in range(columns)] for row in range(lines)]
+            cursor = (self._screen.cursor.y, self._screen.cursor.x)
+        cells = [
+            [Cell(char.data, looks.setdefault((char.fg, char.bg, *char[3:]), len(looks))) for char in row]
+            for row in rows
+        ]
+        styles = {
+            number: {
+                "foreground": _color(str(look[0]), FOREGROUND),
+                "background": _color(str(look[1]), BACKGROUND),
+                "bold": look[2],
+                "italic": look[3],
+                "reverse": look[6],
+            }
+            for look, number in looks.items()
+        }
+        return Picture(columns, lines, cells, styles, cursor).svg()
+
     def close(self) -> None:
         """End the program, and what it started in its session, if it is there still."""
         if self.process.poll() is None:
@@ -91,3 +128,10 @@ class Terminal:
             while data := os.read(self._ours, 65536):
                 with self._lock:
                     self._stream.feed(BEYOND.sub(b"", data))
+
+
+def _color(name: str, default: int) -> int:
+    name = name.removeprefix("bright")
+    if name == "default":
+        return default
+    return NAMED.get(name) if name in NAMED else int(name, 16)  # type: ignore[return-value]

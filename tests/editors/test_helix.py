@@ -81,7 +81,7 @@ def helix(cache, installed, tmp_path, request, screenshots) -> Iterator[Helix]:
     try:
         yield editor
     finally:
-        (screenshots / f"helix-{request.node.originalname}.txt").write_text(editor.terminal.text(), "utf-8")
+        (screenshots / f"helix-{request.node.originalname}.svg").write_text(editor.terminal.svg(), "utf-8")
         editor.terminal.close()
 
 
