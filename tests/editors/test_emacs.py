@@ -181,6 +181,10 @@ def test_the_model_itself(editor, stage, screenshots):
         editor.keys("\x1b[1;3B\x1b\r")  # M-<down>, M-RET: with several entries one chooses
         becomes(editor, before.replace("math.", f"math.{suggested}{CURSOR}"))
         compile(editor.text(), "area.py", "exec")
+        editor.open("area.py", "import math\n\n\ndef area(radius):\n    return math‸\n\n\nprint(area(2))\n")
+        editor.type(".")
+        until(editor.ghost, "a suggestion behind the cursor", seconds=60)
+        editor.screenshot(screenshots / "emacs-ghost")
         editor.open(
             "shapes.py", "def square(x):\n    ...‸\n\n\ndef area(width, height):\n    ...\n\n\nprint(area(2, 3))\n"
         )
