@@ -128,7 +128,7 @@ export class Actions implements Disposable {
     }
     const action = command === FILL_SELECTION ? "fill" : argument.action;
     const title = `Palimpsest: ${TITLES[action as keyof typeof TITLES] ?? action}`;
-    const work = this.previews.begin(document, title);
+    const work = await this.previews.begin(document, title);
     const toast = new Toast(title, work.cancel);
     work.written = () => toast.end();
     try {

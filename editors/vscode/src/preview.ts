@@ -85,7 +85,7 @@ export class Previews implements Disposable {
       }),
       workspace.onDidCloseTextDocument((document) => this.drop(document)),
       window.onDidChangeVisibleTextEditors((editors) => editors.forEach((editor) => this.#paint(editor))),
-      window.onDidChangeActiveTextEditor(() => this.#tell()),
+      window.onDidChangeActiveTextEditor(() => void this.#tell()),
       window.onDidChangeTextEditorSelection(({ textEditor }) => this.#moved(textEditor)),
       languages.registerCodeLensProvider("*", {
         onDidChangeCodeLenses: this.#lenses.event,
@@ -103,14 +103,14 @@ export class Previews implements Disposable {
     ];
   }
 
-  /** A command begins. */
-  begin(document: TextDocument, title: string): Work {
+  /** A command begins, as soon as the keys know of it. */
+  async begin(document: TextDocument, title: string): Promise<Work> {
     this.drop(document);
     const cancel = new CancellationTokenSource();
     const { version } = document;
     const work: Work = { document, version, title, cancel, holes: new Map(), ghost: "no", painted: 0 };
     this.#works.set(document, work);
-    this.#tell();
+    await this.#tell();
     return work;
   }
 
@@ -222,10 +222,13 @@ export class Previews implements Disposable {
     return [...this.#works.values()].find(({ document }) => document.uri.toString() === uri.query);
   }
 
-  #tell(): void {
+  /** Tell the keys what is at work here. */
+  async #tell(): Promise<void> {
     const work = this.#here();
-    void commands.executeCommand("setContext", "palimpsest.working", work !== undefined && !work.decide);
-    void commands.executeCommand("setContext", "palimpsest.preview", work?.decide !== undefined);
+    await Promise.all([
+      commands.executeCommand("setContext", "palimpsest.working", work !== undefined && !work.decide),
+      commands.executeCommand("setContext", "palimpsest.preview", work?.decide !== undefined),
+    ]);
   }
 
   /** The only change, if it is one that puts lines in. */
@@ -269,7 +272,7 @@ export class Previews implements Disposable {
   }
 
   #refresh(document: TextDocument): void {
-    this.#tell();
+    void this.#tell();
     this.#lenses.fire();
     this.#paintAll(document);
   }
