@@ -67,11 +67,11 @@ class Helix:
 
 
 @pytest.fixture
-def helix(cache, installed, tmp_path, request, screenshots) -> Iterator[Helix]:
-    """Helix on the text and the answers of the test's parameter."""
+def helix(cache, installed, tmp_path, request) -> Iterator[Helix]:
+    """Helix on the text and the answers of the test's parameter; without answers, on the embedded checkpoint."""
     text, answers = request.param
     stage = Stage(tmp_path, installed)
-    stage.play(answers)
+    stage.play(answers, real=not answers)
     try:
         folder = debian.get(cache, "forky", ["hx"])
         command = debian.command(folder, "usr/bin/hx")
@@ -81,7 +81,6 @@ def helix(cache, installed, tmp_path, request, screenshots) -> Iterator[Helix]:
     try:
         yield editor
     finally:
-        (screenshots / f"helix-{request.node.originalname}.svg").write_text(editor.terminal.svg(), "utf-8")
         editor.terminal.close()
 
 
@@ -119,3 +118,24 @@ def test_a_selection_behind_emoji(helix):
     helix.keys("glb")  # the last word of the line
     helix.run("Palimpsest: rewrite")
     until(lambda: helix.saved() == 's = "😀漢"; t = new\n')
+
+
+REAL = "import math\n\n\ndef area(radius):\n    return math.\n", {}
+
+
+@pytest.mark.parametrize("helix", [REAL], indirect=True)
+def test_the_model_itself(helix, screenshots):
+    """The installed server with the checkpoint that comes with it."""
+    helix.keys("geA\x18")  # the last line with text; the first answer may not have waited for the checkpoint
+    told = until(lambda: [m for m in helix.stage.tap.messages("palimpsest/status") if m.params["model"]], seconds=120)
+    assert told[0].params["model"] != "scripted"
+    until(lambda: not helix.stage.tap.unanswered("textDocument/completion"), seconds=60)
+    if not helix.shows("math.sqrt"):
+        helix.keys("\x18")
+    until(lambda: re.search(r"\w+\(.*\) +text", helix.terminal.text()), "an entry")
+    (screenshots / "helix-list.svg").write_text(helix.terminal.svg(), "utf-8")
+    helix.keys("\t\r")
+    until(lambda: helix.shows(" INS ") and re.search(r"math\.\w+", helix.terminal.text()), "it is taken")
+    helix.leave()
+    until(lambda: helix.saved() not in ("", REAL[0]))
+    compile(helix.saved(), "main.py", "exec")
