@@ -150,7 +150,7 @@ class Neovim:
         # A cursor behind the last line break is on a line of its own; Neovim has that only as a line that is not ended.
         unended = not text.endswith("\n") or at == len(text)
         path.write_text(text + "\n" * (unended and at == len(text) and text.endswith("\n")), "utf-8")
-        self.lua("vim.cmd.stopinsert()")
+        self.keys("<C-\\><C-n>")
         until(lambda: self.mode() == "n", "normal mode")
         self.lua(
             """local path, unended = ...

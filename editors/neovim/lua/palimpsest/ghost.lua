@@ -1,8 +1,9 @@
 -- Ghost text on the screen. Knows nothing of suggestions or the server.
 
+local api = vim.api
 local M = {}
 
-local namespace = vim.api.nvim_create_namespace('palimpsest.ghost')
+local namespace = api.nvim_create_namespace('palimpsest.ghost')
 
 ---Show a text at a place (row and column in bytes, from 0) instead of what was shown before.
 ---@param bufnr integer
@@ -21,7 +22,7 @@ function M.show(bufnr, row, col, text, group, hint)
   if hint then
     table.insert(lines[#lines], { '  ' .. hint, 'PalimpsestHint' })
   end
-  vim.api.nvim_buf_set_extmark(bufnr, namespace, row, col, {
+  api.nvim_buf_set_extmark(bufnr, namespace, row, col, {
     virt_text = lines[1],
     virt_text_pos = 'inline',
     virt_lines = #lines > 1 and vim.list_slice(lines, 2) or nil,
@@ -30,10 +31,19 @@ function M.show(bufnr, row, col, text, group, hint)
   })
 end
 
+---Say something at the end of a line.
+---@param bufnr integer
+---@param row integer
+---@param text string
+function M.note(bufnr, row, text)
+  M.clear(bufnr)
+  api.nvim_buf_set_extmark(bufnr, namespace, row, 0, { virt_text = { { text, 'PalimpsestHint' } }, undo_restore = false })
+end
+
 ---@param bufnr integer
 function M.clear(bufnr)
-  if vim.api.nvim_buf_is_valid(bufnr) then
-    vim.api.nvim_buf_clear_namespace(bufnr, namespace, 0, -1)
+  if api.nvim_buf_is_valid(bufnr) then
+    api.nvim_buf_clear_namespace(bufnr, namespace, 0, -1)
   end
 end
 

@@ -48,6 +48,10 @@ local request
 ---A draft on the screen. wanted: it was accepted, and will be taken if the model stays with it.
 ---@type { place: palimpsest.Place, text: string, wanted?: 'all'|'word'|'line' }?
 local drafted
+---Where the reason for nothing is shown.
+---@type integer?
+local noted
+---The text and the place that was dealt with last.
 ---@type palimpsest.Place?
 local seen
 
@@ -77,11 +81,11 @@ local function cancel()
 end
 
 local function hide()
-  local bufnr = suggestion and suggestion.bufnr or drafted and drafted.place.bufnr
+  local bufnr = suggestion and suggestion.bufnr or drafted and drafted.place.bufnr or noted
   if bufnr then
     ghost.clear(bufnr)
   end
-  suggestion, drafted = nil, nil
+  suggestion, drafted, noted = nil, nil, nil
   keys.hide()
 end
 
@@ -126,10 +130,12 @@ end
 
 ---Say why there is nothing; somebody wants to know.
 ---@param client vim.lsp.Client
-local function tell_why(client)
+---@param place palimpsest.Place
+local function tell_why(client, place)
   client:request('palimpsest/status', vim.empty_dict(), function(_, status)
-    if status and status.lastEmpty and status.lastEmpty ~= vim.NIL then
-      api.nvim_echo({ { 'Palimpsest: ' .. status.lastEmpty.reason } }, false, {})
+    if status and status.lastEmpty and status.lastEmpty ~= vim.NIL and still(place) and not suggestion then
+      ghost.note(place.bufnr, place.row, status.lastEmpty.reason)
+      noted = place.bufnr
     end
   end)
 end
@@ -203,7 +209,7 @@ local function ask(bufnr, kind, after)
       show(the, items)
     elseif kind == INVOKED then
       hide()
-      tell_why(client)
+      tell_why(client, the.place)
     end
   end, bufnr)
   the.id = sent and id or nil
