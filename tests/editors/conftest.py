@@ -20,7 +20,7 @@ from editors.programs import Unavailable, default_cache
 from editors.stage import Stage
 
 # Their drivers come with the extra `editors`; without it the other tests are to run all the same.
-collect_ignore_glob = [] if find_spec("playwright") and find_spec("pynvim") else ["test_*.py"]
+collect_ignore_glob = [] if all(map(find_spec, ("playwright", "pynvim", "pyte"))) else ["test_*.py"]
 ROOT = Path(__file__).parents[2]
 EDITORS = ("vscode", "neovim", "neovim_older", "emacs", "lsp4ij")
 
