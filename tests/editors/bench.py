@@ -80,6 +80,8 @@ def run(name: str, engine: str, folder: Path) -> None:
         editor.open("warm.py", f"import{CURSOR}\n")
         _painted(editor, " ")
         seconds = measured(editor)
+        if isinstance(editor, VSCode) and engine == "instant":
+            print(f"{name:10} the extension is active after {editor.activation()} ms")
     shown = sorted(each for each in seconds if each is not None)
     if len(shown) < 2:
         print(f"{name:10} {engine:11} nothing was suggested")

@@ -105,6 +105,11 @@ def new_messages(editor: VSCode, before: int) -> list[str]:
     return editor.messages()[before:]
 
 
+def test_the_bundle_is_small(editor: VSCode) -> None:
+    [installed] = (editor.project.parent / "extensions").glob("palimpsest.palimpsest-*")
+    assert sum(file.stat().st_size for file in installed.rglob("*.js")) <= 500_000
+
+
 def test_the_embedded_checkpoint_looks_at_what_comes_after(
     editor: VSCode, stage: Stage, model: None, screenshots: Path
 ) -> None:

@@ -308,6 +308,21 @@ class VSCode:
         key = self.screen.evaluate("seen.keys.at(-1)?.at / 1000")
         return next((at - key for at, text in self.painted() if text and at > key), None)
 
+    def activation(self) -> int:
+        """Milliseconds that the extension took to activate, as VS Code's own list of running extensions has it."""
+        self.command("workbench.action.showRuntimeExtensions")
+        rows = ".runtime-extensions-editor .monaco-list-row"
+
+        def shown() -> list[str]:
+            self.screen.do(lambda page: page.mouse.wheel(0, 200))  # only what is in sight is there
+            return list(self.screen.evaluate(f"[...document.querySelectorAll('{rows}')].map((row) => row.innerText)"))
+
+        self.screen.do(lambda page: page.hover(rows))
+        own = until(lambda: [row for row in shown() if row.startswith("Palimpsest")], "the extension in the list")
+        took = re.search(r"Activation: (\d+)ms", own[0])
+        assert took, own
+        return int(took[1])
+
     def preview(self) -> str:
         """What is painted over the text, or between it, and is not part of it."""
         return str(self.screen.evaluate("seen.preview()"))
