@@ -101,7 +101,9 @@ export class Actions implements Disposable {
       void window.showInformationMessage(`Palimpsest: ${editor ? "the server is not running" : "no file is open"}.`);
       return;
     }
-    const { document, selection } = editor;
+    const { document } = editor;
+    this.previews.giveWay(document);
+    const { selection } = editor;
     const near = selection.isEmpty ? document.lineAt(selection.active).range : selection;
     const problems = languages
       .getDiagnostics(document.uri)
@@ -133,7 +135,7 @@ export class Actions implements Disposable {
     work.written = () => toast.end();
     try {
       const ran = await connection.run<Ran>(command, argument, work.cancel.token, (done) => toast.report(done));
-      if (ran.applied && ran.holes > 1) {
+      if (ran?.applied && ran.holes > 1) {
         window.setStatusBarMessage(`Palimpsest: ${ran.filled} of ${ran.holes} holes filled`, 5000);
       }
       return ran;

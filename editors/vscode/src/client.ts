@@ -8,8 +8,10 @@ import type { LogOutputChannel, TextDocument } from "vscode";
 import {
   CloseAction,
   ErrorAction,
+  ErrorCodes,
   ExecuteCommandRequest,
   LanguageClient,
+  ResponseError,
   RevealOutputChannelOn,
   WorkDoneProgress,
   CancellationToken,
@@ -36,11 +38,11 @@ export interface Hooks {
 /** Told how much is done, of a hundred. */
 type Report = (percentage: number) => void;
 
-/** A server at work. */
+/** A server at work. Commands have no result if it goes meanwhile. */
 export interface Connection {
   readonly pid: number | undefined;
-  execute<T>(command: string, argument: unknown): Promise<T>;
-  run<T>(command: string, argument: unknown, token: CancellationToken, report: Report): Promise<T>;
+  execute<T>(command: string, argument: unknown): Promise<T | undefined>;
+  run<T>(command: string, argument: unknown, token: CancellationToken, report: Report): Promise<T | undefined>;
   uri(document: TextDocument): string;
   same(uri: string, document: TextDocument): boolean;
   range(range: import("vscode").Range): Range;
@@ -49,6 +51,7 @@ export interface Connection {
 
 const REMEMBERED_LINES = 40;
 const PATIENCE_MS = 1000;
+const GONE = new Set<number>([ErrorCodes.PendingResponseRejected, ErrorCodes.ConnectionInactive]);
 const NEVER = CancellationToken.None;
 
 /** Start the server; ready when it has answered `initialize`. Throws if it does not come to that. */
@@ -101,7 +104,12 @@ export async function connect(program: string, args: readonly string[], hooks: H
   });
 
   const execute = (params: ExecuteCommandParams, token: CancellationToken = NEVER): Promise<unknown> =>
-    client.sendRequest(ExecuteCommandRequest.type, params, token);
+    client.sendRequest(ExecuteCommandRequest.type, params, token).catch((error: unknown) => {
+      if (error instanceof ResponseError && GONE.has(error.code)) {
+        return undefined; // whoever restarts the server says so
+      }
+      throw error;
+    });
   try {
     await client.start();
     connected = true;
@@ -115,7 +123,7 @@ export async function connect(program: string, args: readonly string[], hooks: H
       return server.child.pid;
     },
     async execute<T>(command: string, argument: unknown) {
-      return (await execute({ command, arguments: [argument as LSPAny] })) as T;
+      return (await execute({ command, arguments: [argument as LSPAny] })) as T | undefined;
     },
     async run<T>(command: string, argument: unknown, token: CancellationToken, report: Report) {
       const workDoneToken = `palimpsest-${process.pid}-${number++}`;
@@ -125,7 +133,7 @@ export async function connect(program: string, args: readonly string[], hooks: H
         }
       });
       try {
-        return (await execute({ command, arguments: [argument as LSPAny], workDoneToken }, token)) as T;
+        return (await execute({ command, arguments: [argument as LSPAny], workDoneToken }, token)) as T | undefined;
       } finally {
         progress.dispose();
       }

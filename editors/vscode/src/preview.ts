@@ -43,6 +43,8 @@ export interface Work {
   readonly holes: Map<number, Change>;
   /** What was selected before something was painted there. */
   selected?: Selection;
+  /** Something has been painted. */
+  seen: boolean;
   changes?: readonly Change[];
   /** Lines at the cursor are shown as ghost text, as long as the cursor stays: that has place for them. */
   ghost: "no" | "yes" | "left";
@@ -105,13 +107,23 @@ export class Previews implements Disposable {
 
   /** A command begins, as soon as the keys know of it. */
   async begin(document: TextDocument, title: string): Promise<Work> {
-    this.drop(document);
+    this.giveWay(document);
     const cancel = new CancellationTokenSource();
     const { version } = document;
-    const work: Work = { document, version, title, cancel, holes: new Map(), ghost: "no", painted: 0 };
+    const work: Work = { document, version, title, cancel, holes: new Map(), seen: false, ghost: "no", painted: 0 };
     this.#works.set(document, work);
     await this.#tell();
     return work;
+  }
+
+  /** Cancel the command at work on a document, as if it had not begun. */
+  giveWay(document: TextDocument): void {
+    const work = this.#works.get(document);
+    if (work) {
+      work.cancel.cancel();
+      this.drop(document);
+      this.#select(work);
+    }
   }
 
   /** A command has ended. */
@@ -186,18 +198,22 @@ export class Previews implements Disposable {
     Disposable.from(...this.#disposables).dispose();
   }
 
-  /** A selection lies over what is painted, and makes it hard to read. */
+  /** A selection lies over what is painted, and makes it hard to read. One that comes later is the user's business. */
   #unselect(work: Work): void {
     const editor = window.activeTextEditor;
-    if (editor?.document === work.document && !editor.selection.isEmpty) {
-      work.selected ??= editor.selection;
+    const first = !work.seen;
+    work.seen = true;
+    if (first && editor?.document === work.document && !editor.selection.isEmpty) {
+      work.selected = editor.selection;
       editor.selection = new Selection(editor.selection.start, editor.selection.start);
     }
   }
 
   /** Give it back, if nothing was written and nobody has moved. */
-  #select({ document, version, selected }: Work): void {
+  #select(work: Work): void {
+    const { document, version, selected } = work;
     const editor = window.activeTextEditor;
+    delete work.selected;
     if (selected && editor?.document === document && document.version === version && editor.selection.isEmpty) {
       if (editor.selection.active.isEqual(selected.start)) {
         editor.selection = selected;
