@@ -115,7 +115,7 @@ class Screen:
     def _open(self) -> None:
         self._playwright = sync_playwright().start()
         self._browser = self._playwright.chromium.launch(
-            executable_path=self._executable, chromium_sandbox=os.geteuid() != 0, args=["--disable-gpu"]
+            executable_path=self._executable, chromium_sandbox=False, args=["--disable-gpu"]
         )
         width, height = SIZE
         self._page = self._browser.new_page(viewport={"width": width, "height": height})

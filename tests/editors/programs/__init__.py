@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -43,3 +44,14 @@ def cached(cache: Path, name: str, build: Callable[[Path], None]) -> Path:
             shutil.rmtree(being_made, ignore_errors=True)
             raise
     return done
+
+
+def apt_install(what: str, *packages: str) -> None:
+    """Install Debian packages, where that is ours to do: as root. what: is missing without them, in words."""
+    command = f"apt-get update && apt-get install --yes --no-install-recommends {' '.join(packages)}"
+    if os.geteuid() or not shutil.which("apt-get"):
+        raise Unavailable(f"{what}; on Debian: {command}")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    run = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True)
+    if run.returncode:
+        raise Unavailable(f"{what}, and `{command}` failed: {run.stderr.strip()[-300:]}")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from editors.programs import Unavailable, cached, node
+from editors.programs import Unavailable, apt_install, cached, node
 
 CODE_SERVER = "4.139.1"  # VS Code 1.139.1; it needs Node 24
-INSTALL = "apt-get update && apt-get install --yes --no-install-recommends libkrb5-dev g++ make python3"
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,10 @@ def extension(with_node: node.Node) -> Path:
     package, lock = home / "palimpsest.vsix", home / "package-lock.json"
     installed = home / "node_modules" / ".package-lock.json"
     if not installed.exists() or _changed(installed) < _changed(lock):
-        _npm(with_node, home, "ci")
+        try:
+            _npm(with_node, home, "ci")
+        except RuntimeError as error:
+            raise Unavailable(f"the extension's own packages could not be installed: {error}") from error
     sources = [path for path in home.rglob("*") if path.is_file() and not _is_built(path.relative_to(home))]
     if not package.exists() or _changed(package) < max(map(_changed, sources)):
         _npm(with_node, home, "run", "package")
@@ -61,23 +62,11 @@ def _npm(with_node: node.Node, home: Path, *arguments: str) -> None:
 def _install(with_node: node.Node, into: Path) -> None:
     missing = [name for name in ("g++", "make", "python3") if not shutil.which(name)]
     if missing or not Path("/usr/include/gssapi/gssapi.h").exists():
-        _install_tools()
+        apt_install("a compiler or the headers of Kerberos are missing", "libkrb5-dev", "g++", "make", "python3")
     (into / "package.json").write_text('{"private": true}\n', encoding="utf-8")
     environment = with_node.environment() | {"npm_config_cache": str(into / "npm-cache"), "MAKEFLAGS": "-j2"}
-    command = ["npm", "install", "--no-audit", "--no-fund", "--loglevel=error"]
-    command.append(f"code-server@{CODE_SERVER}")
-    run = subprocess.run(command, cwd=into, env=environment, capture_output=True, text=True, timeout=1800)
+    command = ["npm", "install", "--no-audit", "--no-fund", "--loglevel=error", f"code-server@{CODE_SERVER}"]
+    run = subprocess.run(command, cwd=into, env=environment, capture_output=True, text=True)
     if run.returncode:
-        raise Unavailable(
-            f"code-server@{CODE_SERVER} could not be installed: {(run.stderr or run.stdout).strip()[-600:]}"
-        )
+        raise Unavailable(f"{command[-1]} could not be installed: {(run.stderr or run.stdout).strip()[-600:]}")
     shutil.rmtree(into / "npm-cache", ignore_errors=True)
-
-
-def _install_tools() -> None:
-    if os.geteuid() or not shutil.which("apt-get"):
-        raise Unavailable(f"a compiler or the headers of Kerberos are missing; on Debian: {INSTALL}")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    run = subprocess.run(["sh", "-c", INSTALL], env=environment, capture_output=True, text=True, timeout=600)
-    if run.returncode:
-        raise Unavailable(f"{INSTALL}, as root, failed: {run.stderr.strip()[-300:]}")
