@@ -22,6 +22,8 @@ from editors.stage import Stage
 pytestmark = pytest.mark.editors
 
 INLINE = "textDocument/inlineCompletion"
+newest = pytest.mark.parametrize("started", ["0.12"], indirect=True)
+oldest = pytest.mark.parametrize("started", ["0.11"], indirect=True)
 both = pytest.mark.parametrize("staged", ["neovim", "neovim_older"], indirect=True)
 Start = Callable[..., AbstractContextManager[tuple[Neovim, Stage]]]
 
@@ -38,7 +40,7 @@ def started(request: pytest.FixtureRequest, cache: Path, installed: Path, tmp_pa
         stage.play({})
         command = stage.server if server is None else neovim.Server(server, {})
         try:
-            with neovim.start(cache, command, home, line=options.pop("line", request.param), **options) as editor:
+            with neovim.start(cache, command, home, line=request.param, **options) as editor:
                 yield editor, stage
                 assert not errors(editor)
         except Unavailable as error:
@@ -291,19 +293,6 @@ class TestRewriting:
 
 @both
 class TestCommands:
-    def test_health(self, editor: Neovim, stage: Stage) -> None:
-        editor.open("main.py", "‸\n")
-        until(lambda: editor.lua(STATUS_MODEL) == "scripted")
-        editor.keys("<Esc>")
-        report = health(editor)
-        assert f"Neovim {'.'.join(map(str, editor.version))}" in report
-        assert re.search(r"palimpsest, version \d", report)
-        assert "1 buffer, utf-8: ready" in report
-        assert "model scripted" in report
-        assert "nothing is known to get in the way" in report
-        assert "ERROR" not in report
-        assert "WARN" not in report
-
     def test_health_after_nothing_came(self, editor: Neovim, stage: Stage) -> None:
         editor.open("main.py", "x = 1  # no‸\n")
         editor.type("t")
@@ -378,6 +367,20 @@ class TestHelp:
 
 
 class TestSettingUp:
+    def test_health(self, started: Start, installed: Path) -> None:
+        with started(server=installed.parent / "palimpsest") as (editor, _):
+            editor.open("main.py", "‸\n")
+            until(lambda: editor.lua(STATUS_MODEL), "the model is loaded", seconds=60)
+            editor.keys("<Esc>")
+            report = health(editor)
+            assert f"Neovim {'.'.join(map(str, editor.version))}" in report
+            assert re.search(r"palimpsest, version \d", report)
+            assert "1 buffer, utf-8: ready" in report
+            assert "model palimpsest-py" in report
+            assert "nothing is known to get in the way" in report
+            assert "ERROR" not in report
+            assert "WARN" not in report
+
     @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-32"])
     def test_position_encodings(self, started: Start, encoding: str) -> None:
         capabilities = f"{{ general = {{ positionEncodings = {{ '{encoding}' }} }} }}"
@@ -401,7 +404,7 @@ class TestSettingUp:
 
     def test_the_server_ends_twice(self, started: Start) -> None:
         with started() as (editor, stage):
-            stage.play({"x = ": "42"})
+            stage.play({"x = ": "42", "xx": "WRONG"})
             editor.open("main.py", "‸\n")
             for times in (1, 2):
                 os.kill(until(stage.tap.pid), signal.SIGKILL)
@@ -423,9 +426,10 @@ class TestSettingUp:
             editor.keys("ccx = ")
             until(lambda: editor.ghost() == "42")
 
+    @newest
     def test_neovim_has_its_own(self, started: Start) -> None:
         """With the fault of 0.12.4: accepting after some was typed along inserts that twice."""
-        with started(line="0.12", extra="require('palimpsest').setup({ backend = 'native' })") as (editor, stage):
+        with started(extra="require('palimpsest').setup({ backend = 'native' })") as (editor, stage):
             stage.play({"first ": "+ second + third", "x = ": "a(b)\nc"})
             editor.open("main.py", "total = first‸\n")
             assert editor.lua("return vim.lsp.inline_completion.is_enabled({ bufnr = 0 })") is not None
@@ -444,8 +448,9 @@ class TestSettingUp:
             editor.keys("<Esc>cc<Tab>z")
             until(lambda: editor.text() == "    z\n")
 
+    @newest
     def test_ours_is_alone_where_neovims_is_on_for_all(self, started: Start) -> None:
-        with started(line="0.12", extra="vim.lsp.inline_completion.enable()") as (editor, stage):
+        with started(extra="vim.lsp.inline_completion.enable()") as (editor, stage):
             stage.play({"x = ": "42"})
             editor.open("main.py", "x =‸\n")
             stage.mark()
@@ -454,10 +459,11 @@ class TestSettingUp:
             editor.press("accept")
             until(lambda: editor.text() == "x = 42\n")
 
+    @oldest
     def test_without_inline_completion_of_neovims_own(self, started: Start) -> None:
         """As in 0.11, whatever the option says."""
         setup = "require('palimpsest').setup({ backend = 'native' })"
-        with started(before="vim.lsp.inline_completion = nil\n", line="0.11", extra=setup) as (editor, stage):
+        with started(extra=setup) as (editor, stage):
             stage.play({"x = ": "42"})
             editor.open("main.py", "x =‸\n")
             editor.type(" ")

@@ -12,6 +12,7 @@ local M = {}
 ---@field counters table<string, integer>
 
 local NAME = 'palimpsest'
+local PLACEHOLDER = 'palimpsest (ended)'
 local CALM_S = 300 -- a server that dies again within that time is not started a third time
 
 ---@type table<integer, palimpsest.Status>
@@ -59,7 +60,11 @@ end
 ---@param bufnr integer
 ---@return vim.lsp.Client?
 function M.client(bufnr)
-  return vim.lsp.get_clients({ name = NAME, bufnr = bufnr })[1]
+  local newest ---@type vim.lsp.Client? While restarting there are two.
+  for _, client in ipairs(vim.lsp.get_clients({ name = NAME, bufnr = bufnr })) do
+    newest = (not newest or client.id > newest.id) and client or newest
+  end
+  return newest
 end
 
 ---Neovim's own inline completion is to be used, and is there.
@@ -134,74 +139,96 @@ local function on_message(_, params)
   return vim.NIL
 end
 
+---@param config vim.lsp.ClientConfig
+---@param buffers table<integer, true>
+---@param old? integer A client that is not to be used any more.
+local function start(config, buffers, old)
+  for bufnr in pairs(buffers) do
+    if vim.api.nvim_buf_is_loaded(bufnr) then
+      vim.lsp.start(config, {
+        bufnr = bufnr,
+        reuse_client = function(client, wanted)
+          return client.id ~= old and client.name == wanted.name and client.root_dir == wanted.root_dir and not client:is_stopped()
+        end,
+      })
+    end
+  end
+end
+
+---If the text of a buffer changes while it has no client, Neovim (0.12.4) never tells a later one of any change. So there is
+---a client that does nothing, until there is a server again.
+---@param buffers table<integer, true>
+local function hold(buffers)
+  local closing = false
+  start({
+    name = PLACEHOLDER,
+    cmd = function(dispatchers)
+      local function close()
+        closing = true
+        dispatchers.on_exit(0, 0)
+      end
+      return {
+        request = function(method, _, callback)
+          callback(nil, method == 'initialize' and { capabilities = {} } or vim.NIL)
+          return true, 1
+        end,
+        notify = function(method)
+          if method == 'exit' then
+            close()
+          end
+          return true
+        end,
+        is_closing = function()
+          return closing
+        end,
+        terminate = close,
+      }
+    end,
+  }, buffers)
+end
+
 ---@param code integer
 ---@param signal integer
 ---@param client_id integer
 local function on_exit(code, signal, client_id)
+  local was = known[client_id]
+  local asked_to = code == 0 and (signal == 0 or signal == 15) or code == 143
+  statuses[client_id], known[client_id] = nil, nil
+  if not was or asked_to then
+    return
+  end
   hush_neovim()
   vim.schedule(function()
-    local was = known[client_id]
-    statuses[client_id], known[client_id] = nil, nil
-    require('palimpsest.inline').dismiss()
-    require('palimpsest.rewrite').clear_all()
-    local asked_to = code == 0 and (signal == 0 or signal == 15) or code == 143
-    if asked_to or not was or vim.v.exiting ~= vim.NIL then
+    if vim.v.exiting ~= vim.NIL then
       return
     end
     local how = signal ~= 0 and ('signal %d'):format(signal) or ('exit code %d'):format(code)
     local now = vim.uv.now() / 1000
     if last_crash and now - last_crash < CALM_S then
       ended = ('the server has ended (%s)'):format(how)
-      M.notify(
-        ('the server has ended again (%s); see :Palimpsest log'):format(how),
-        vim.log.levels.ERROR
-      )
-      return
+      hold(was.buffers)
+      M.notify(('the server has ended again (%s); see :Palimpsest log'):format(how), vim.log.levels.ERROR)
+    else
+      last_crash = now
+      start(was.config, was.buffers, client_id)
+      M.notify(('the server has ended (%s); it is started again'):format(how), vim.log.levels.WARN)
     end
-    last_crash = now
-    M.notify(('the server has ended (%s); it is started again'):format(how), vim.log.levels.WARN)
-    vim.defer_fn(function()
-      M.start(was.config, was.buffers)
-    end, 100)
+    require('palimpsest.inline').dismiss()
+    require('palimpsest.rewrite').clear_all()
+    vim.cmd.redrawstatus()
   end)
 end
 
----@param config vim.lsp.ClientConfig
----@param buffers table<integer, true>
-function M.start(config, buffers)
-  for bufnr in pairs(buffers) do
-    if vim.api.nvim_buf_is_loaded(bufnr) then
-      vim.lsp.start(config, { bufnr = bufnr })
-    end
-  end
-end
-
----Stop the servers, and start them for the same buffers; or start one for the current buffer, if none runs.
+---Start a server for the same buffers, and then stop the one there is. If none runs, start one as when a file is opened.
 function M.restart()
   last_crash, ended = nil, nil
   local clients = vim.lsp.get_clients({ name = NAME })
+  for _, client in ipairs(clients) do
+    start(client.config, client.attached_buffers, client.id)
+    client:stop()
+  end
   if #clients == 0 then
     vim.lsp.enable(NAME)
-    return
-  end
-  for _, client in ipairs(clients) do
-    local was = known[client.id] or { config = client.config, buffers = {} }
-    known[client.id] = nil
-    client:stop()
-    local tries = 0
-    local timer = assert(vim.uv.new_timer())
-    timer:start(50, 50, function()
-      tries = tries + 1
-      if client:is_stopped() or tries == 60 then
-        timer:close()
-        vim.schedule(function()
-          if tries == 60 then
-            client:stop(true)
-          end
-          M.start(was.config, was.buffers)
-        end)
-      end
-    end)
   end
 end
 
@@ -227,6 +254,9 @@ function M.attached(client, bufnr)
   ended = nil
   known[client.id] = known[client.id] or { config = client.config, buffers = {} }
   known[client.id].buffers[bufnr] = true
+  for _, placeholder in ipairs(vim.lsp.get_clients({ name = PLACEHOLDER, bufnr = bufnr })) do
+    placeholder:stop()
+  end
   if M.native() then
     require('palimpsest.native').attach(client, bufnr)
   else
