@@ -35,6 +35,8 @@ class Place {
   /** What our own next request is answered with. */
   offer: string | undefined;
   painted = 0;
+  /** The user asked for it, so there may be several to choose from in the end. */
+  byHand = false;
   /** Somebody waits for the end. */
   written: ((text: string) => void) | undefined;
 
@@ -124,6 +126,7 @@ export class Ghost {
     }
     const inList = context.selectedCompletionInfo !== undefined;
     const place = there?.inList === inList ? there : new Place(document, position, inList);
+    place.byHand = context.triggerKind === InlineCompletionTriggerKind.Invoke && !ours;
     this.#move(place);
     const items = await this.#ask(place, document, position, context, token, next);
     // The editor takes our trigger for a question by hand, and asks no second one in the same place.
@@ -248,7 +251,7 @@ export class Ghost {
       place.written = undefined;
       return;
     }
-    if (place.early || place.shown === text) {
+    if (place.early || (place.shown === text && !(place.byHand && place.painted))) {
       return; // the server's own answer is on its way, or shown
     }
     if (text) {
