@@ -136,7 +136,7 @@ class Neovim:
         self.name = f"neovim {'.'.join(map(str, version[:2]))}"
         self.screen = Screen(COLUMNS, ROWS)
         nvim.ui_attach(COLUMNS, ROWS, rgb=True, ext_linegrid=True)
-        until(lambda: nvim.vvars["vim_did_enter"] == 1, "Neovim has started")
+        until(lambda: self.lua("return vim.v.vim_did_enter") == 1, "Neovim has started")
         self._opened = 0
 
     def open(self, name: str, text: str, *, tabs: bool = False, pairs: bool = False) -> None:

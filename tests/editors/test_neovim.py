@@ -523,7 +523,7 @@ class TestSettingUp:
         alone = tmp_path / "alone"
         (alone / "lsp").mkdir(parents=True)
         shutil.copy(PLUGIN / "lsp" / "palimpsest.lua", alone / "lsp")
-        extra = f"vim.opt.runtimepath:remove('{PLUGIN}') vim.opt.runtimepath:prepend('{alone}')"
+        extra = f"vim.opt.runtimepath:remove('{PLUGIN}') vim.opt.runtimepath:prepend('{alone}') vim.o.statusline = ''"
         with started(extra=extra) as (editor, stage):
             stage.play({"def f(a):\n    ": "return a"})
             editor.open("main.py", "def f(a):\n    x = 1‸\n")

@@ -31,7 +31,7 @@ end
 ---@param bufnr integer
 function M.attach(bufnr)
   for name, lhs in pairs(require('palimpsest').options.keys) do
-    if lhs and stays(lhs) and vim.fn.maparg(lhs, 'i') == '' then
+    if lhs and (name == 'trigger' or stays(lhs)) and vim.fn.maparg(lhs, 'i') == '' then
       vim.keymap.set('i', lhs, function()
         require('palimpsest')[name]()
       end, { buffer = bufnr, desc = 'Palimpsest: ' .. name:gsub('_', ' ') })
