@@ -10,25 +10,19 @@ import json
 import os
 import re
 import shutil
-import signal
-import socket
 import subprocess
 import tempfile
-import threading
-import zipfile
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from editors.editor import CURSOR, Ability, Key, Server, until
 from editors.programs import chromium, vscode
+from editors.workbench import Probe, Screen, packed, serving
 
 HERE = Path(__file__).parent
-SIZE = (1200, 700)
-T = TypeVar("T")
 
 QUIET = {
     "breadcrumbs.enabled": False,
@@ -86,72 +80,8 @@ PRESSES = {
 }
 
 
-class Screen:
-    """The page, for any thread: Playwright has an event loop of its own, which must not meet those of other tests."""
-
-    def __init__(self, url: str, executable: Path) -> None:
-        self._thread = ThreadPoolExecutor(1, "playwright")
-        self._url, self._executable = url, executable
-        self._thread.submit(self._open).result()
-
-    def do(self, what: Callable[[Page], T]) -> T:
-        """On the page's thread."""
-        return self._thread.submit(what, self._page).result()
-
-    def evaluate(self, script: str, argument: Any = None) -> Any:
-        """JavaScript in the page."""
-        return self.do(lambda page: page.evaluate(script, argument))
-
-    def close(self) -> None:
-        """The page, the browser, the thread."""
-
-        def end() -> None:
-            self._browser.close()
-            self._playwright.stop()
-
-        self._thread.submit(end).result()
-        self._thread.shutdown()
-
-    def _open(self) -> None:
-        self._playwright = sync_playwright().start()
-        self._browser = self._playwright.chromium.launch(
-            executable_path=self._executable, chromium_sandbox=False, args=["--disable-gpu"]
-        )
-        width, height = SIZE
-        self._page = self._browser.new_page(viewport={"width": width, "height": height})
-        self._page.add_init_script(path=HERE / "page.js")
-        self._page.goto(self._url)
-        self._page.wait_for_selector(".monaco-workbench .part.editor", timeout=60_000)
-
-
-class Probe:
-    """JavaScript in the extension host."""
-
-    def __init__(self, path: Path) -> None:
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(60)
-        self._socket.connect(str(path))
-        self._lines = self._socket.makefile("rw", encoding="utf-8")
-        self._lock = threading.Lock()
-
-    def run(self, code: str, argument: Any = None) -> Any:
-        """The body of an async function of `vscode`, `kept` (an object that stays), and `argument`."""
-        with self._lock:
-            self._lines.write(json.dumps({"code": code, "argument": argument}) + "\n")
-            self._lines.flush()
-            answer = json.loads(self._lines.readline())
-        if "error" in answer:
-            raise RuntimeError(f"in the extension host: {answer['error']}")
-        return answer["value"]
-
-    def close(self) -> None:
-        """Its end of the socket."""
-        self._lines.close()
-        self._socket.close()
-
-
 class VSCode:
-    """See Editor. folder: `project` in there is the workspace. started: what `server_settings` began with."""
+    """See Editor. project: the folder that is open."""
 
     name = "vscode"
     encoding = "utf-16"
@@ -416,10 +346,10 @@ def start(cache: Path, server: Server, folder: Path) -> Iterator[VSCode]:
         code = [str(program.node.node), str(program.entry), *common]
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("VSCODE_", "CODE_SERVER"))}
         environment |= {"PALIMPSEST_PROBE": str(sockets / "probe")}
-        probe = _packed(HERE / "probe", folder / "probe.vsix")
+        probe = packed(HERE / "probe", folder / "probe.vsix")
         install = [*code, "--install-extension", str(extension), "--install-extension", str(probe)]
         subprocess.run(install, env=environment, check=True, capture_output=True, timeout=120)
-        url = stack.enter_context(_serving(code, environment, folder / "code-server.log"))
+        url = stack.enter_context(serving(code, environment, folder / "code-server.log"))
         screen = Screen(f"{url}?folder={project}", browser.executable)
         stack.callback(screen.close)
         until((sockets / "probe").exists, "the extension host is there", 60)
@@ -430,64 +360,3 @@ def start(cache: Path, server: Server, folder: Path) -> Iterator[VSCode]:
         editor.open("first.py", f"first = 1{CURSOR}\n")
         editor.wait_for_server()
         yield editor
-
-
-@contextlib.contextmanager
-def _serving(code: list[str], environment: dict[str, str], log: Path) -> Iterator[str]:
-    """The address of a server that runs meanwhile."""
-    options = ["--auth", "none", "--bind-addr", "127.0.0.1:0", "--disable-telemetry", "--disable-update-check"]
-    options += ["--disable-workspace-trust", "--disable-getting-started-override"]
-    with log.open("wb") as into:
-        process = subprocess.Popen(
-            [*code, *options],
-            env=environment,
-            stdout=into,
-            stderr=into,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-    try:
-
-        def address() -> str:
-            if process.poll() is not None:
-                raise RuntimeError(f"code-server ended: {log.read_text('utf-8')[-1000:]}")
-            found = re.search(r"listening on (http://[\d.]+:\d+/)", log.read_text("utf-8"))
-            return found[1] if found else ""
-
-        yield until(address, "code-server listens", 60)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(5)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _packed(source: Path, vsix: Path) -> Path:
-    """An extension without a build, as a package."""
-    manifest = json.loads((source / "package.json").read_text("utf-8"))
-    name, publisher, version = manifest["name"], manifest["publisher"], manifest["version"]
-    identity = f'<Identity Language="en-US" Id="{name}" Version="{version}" Publisher="{publisher}"/>'
-    with zipfile.ZipFile(vsix, "w") as package:
-        for file in source.iterdir():
-            package.write(file, f"extension/{file.name}")
-        package.writestr(
-            "extension.vsixmanifest",
-            '<?xml version="1.0" encoding="utf-8"?><PackageManifest Version="2.0.0"'
-            ' xmlns="http://schemas.microsoft.com/developer/vsx-schema/2011">'
-            f"<Metadata>{identity}<DisplayName>{name}</DisplayName><Description>{name}</Description></Metadata>"
-            '<Installation><InstallationTarget Id="Microsoft.VisualStudio.Code"/></Installation>'
-            '<Assets><Asset Type="Microsoft.VisualStudio.Code.Manifest" Path="extension/package.json"/></Assets>'
-            "</PackageManifest>",
-        )
-        package.writestr(
-            "[Content_Types].xml",
-            '<?xml version="1.0" encoding="utf-8"?>'
-            '<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types">'
-            '<Default Extension="json" ContentType="application/json"/>'
-            '<Default Extension="js" ContentType="application/javascript"/>'
-            '<Default Extension="vsixmanifest" ContentType="text/xml"/></Types>',
-        )
-    return vsix
