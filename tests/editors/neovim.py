@@ -45,12 +45,13 @@ ABILITIES: frozenset[Ability] = frozenset(
 # What a user's init.lua has, and options that make a test the same everywhere.
 INIT = """
 vim.opt.runtimepath:prepend({plugin})
-vim.opt.shortmess:append('I')
+vim.opt.runtimepath:append({library})
+vim.opt.shortmess:append('IF')
 vim.o.swapfile = false
 vim.o.laststatus = 2
 vim.o.termguicolors = true
 vim.o.background = 'dark'
-vim.o.statusline = ' %f %= %{{v:lua.require("palimpsest").status()}} '
+vim.o.statusline = ' %t %= %{{v:lua.require("palimpsest").status()}} '
 vim.lsp.config('palimpsest', {{
   cmd = {{ {command}, 'serve' }},
   filetypes = {{ 'python', 'c' }},
@@ -72,7 +73,7 @@ def start(
     init.write_text(
         before
         + INIT.format(
-            plugin=_lua(str(PLUGIN)), command=_lua(str(server.command)), settings=_lua(settings), extra=extra
+            plugin=_lua(str(PLUGIN)), library=_lua(str(program.library)), command=_lua(str(server.command)), settings=_lua(settings), extra=extra
         ),
         "utf-8",
     )

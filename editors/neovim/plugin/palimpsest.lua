@@ -5,8 +5,8 @@ if vim.g.loaded_palimpsest or vim.fn.has('nvim-0.11') == 0 then
 end
 vim.g.loaded_palimpsest = true
 
-vim.api.nvim_set_hl(0, 'PalimpsestSuggestion', { default = true, link = vim.fn.hlexists('ComplHint') == 1 and 'ComplHint' or 'NonText' })
-vim.api.nvim_set_hl(0, 'PalimpsestDraft', { default = true, link = 'Conceal' })
+vim.api.nvim_set_hl(0, 'PalimpsestSuggestion', { default = true, link = 'Comment' })
+vim.api.nvim_set_hl(0, 'PalimpsestDraft', { default = true, link = 'NonText' })
 vim.api.nvim_set_hl(0, 'PalimpsestHint', { default = true, link = 'MoreMsg' })
 
 vim.api.nvim_create_autocmd('LspAttach', {

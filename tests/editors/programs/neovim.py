@@ -22,6 +22,11 @@ class Neovim:
     runtime: Path
     version: tuple[int, ...]
 
+    @property
+    def library(self) -> Path:
+        """Where its grammars are."""
+        return self.runtime.parents[2] / "lib" / "nvim"
+
 
 def get(cache: Path, line: Literal["0.11", "0.12"] = "0.12") -> Neovim:
     """The Neovim of that line, from the cache or else downloaded."""

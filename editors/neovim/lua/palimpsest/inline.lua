@@ -31,7 +31,7 @@ local SETTLED_ENOUGH = 0.5 -- of a draft; before that it is mostly noise, and no
 ---@field over integer Bytes behind the cursor that it replaces.
 ---@field texts string[]
 ---@field index integer
----@field asked boolean By hand, so these are all there are.
+---@field asked boolean By hand, so these are all there are; and how many is of interest.
 
 ---@class palimpsest.Request
 ---@field place palimpsest.Place
@@ -117,7 +117,7 @@ local function paint()
     return
   end
   local at = here(s.bufnr)
-  local hint = #s.texts > 1 and ('%d/%d'):format(s.index, #s.texts) or nil
+  local hint = s.asked and #s.texts > 1 and ('%d/%d'):format(s.index, #s.texts) or nil
   ghost.show(s.bufnr, at.row, at.col, left, 'PalimpsestSuggestion', hint)
   drafted = nil
   if menu_has_the_keys() then
