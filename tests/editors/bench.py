@@ -3,23 +3,26 @@
 python tests/editors/bench.py [EDITOR ...]
 
 Somebody types the last characters of half a line at a steady pace, and waits. `instant` is an engine that answers at
-once: what is left is the wait for a pause in the typing, the protocol and the editor. In VS Code a browser's clock tells
-when a frame with a suggestion was painted; others are asked every 2 ms.
+once: what is left is the wait for a pause in the typing, the protocol and the editor. The editor's own clock tells when
+a screen with a suggestion was painted. The figures are written to build/bench-editors.json, too.
 """
 
 from __future__ import annotations
 
 import importlib
+import json
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Protocol
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from editors.editor import CURSOR, Editor
+from editors.neovim import Neovim
 from editors.programs import Unavailable, default_cache
 from editors.stage import Stage
 from editors.vscode import VSCode
@@ -29,6 +32,17 @@ SOURCE = Path(__file__).parents[2] / "server" / "palimpsest_server" / "pace.py"
 TYPED, INTERVAL = 6, 0.12  # characters, seconds: a good typist
 PLACES, PATIENCE = 24, 4.0
 INSTANT = {"": "instant(answer)"}
+REPORT = Path(__file__).parents[2] / "build" / "bench-editors.json"
+
+
+class Clocked(Editor, Protocol):
+    """An editor that knows when it painted."""
+
+    def forget(self) -> None:
+        """What was painted so far."""
+
+    def delay(self) -> float | None:
+        """Seconds from the last key to the first screen with a suggestion; None before there is one."""
 
 
 def places() -> Iterator[tuple[str, str]]:
@@ -44,7 +58,7 @@ def places() -> Iterator[tuple[str, str]]:
         yield "\n".join([*lines[:at], before + CURSOR, *lines[at + 1 :], ""]), typed
 
 
-def measured(editor: Editor) -> list[float | None]:
+def measured(editor: Clocked) -> list[float | None]:
     """Seconds from the last key to the first suggestion, at each place; None where there was none."""
     found = list[float | None]()
     for number, (text, typed) in enumerate(places()):
@@ -56,21 +70,19 @@ def measured(editor: Editor) -> list[float | None]:
     return found
 
 
-def _painted(editor: Editor, key: str) -> float | None:
-    if isinstance(editor, VSCode):
-        editor.forget()
+def _painted(editor: Clocked, key: str) -> float | None:
+    editor.forget()
     begun = time.monotonic()
     editor.type(key)
-    while (passed := time.monotonic() - begun) < PATIENCE:
-        seconds = editor.delay() if isinstance(editor, VSCode) else passed if editor.ghost() else None
-        if seconds is not None:
+    while time.monotonic() - begun < PATIENCE:
+        if (seconds := editor.delay()) is not None:
             return seconds
         time.sleep(0.002)
     return None
 
 
-def run(name: str, engine: str, folder: Path) -> None:
-    """One editor on one engine; prints a line."""
+def run(name: str, engine: str, folder: Path) -> dict[str, Any]:
+    """One editor on one engine: its figures, in milliseconds; prints them."""
     stage = Stage(folder, Path(sys.executable))
     stage.play(INSTANT, real=engine == "checkpoint")
     home = folder / "home"
@@ -80,27 +92,41 @@ def run(name: str, engine: str, folder: Path) -> None:
         editor.open("warm.py", f"import{CURSOR}\n")
         _painted(editor, " ")
         seconds = measured(editor)
+        figures: dict[str, Any] = {"editor": name, "engine": engine, "places": len(seconds)}
         if isinstance(editor, VSCode) and engine == "instant":
-            print(f"{name:10} the extension is active after {editor.activation()} ms")
+            figures["activation"] = editor.activation()
+            print(f"{name:10} the extension is active after {figures['activation']} ms")
+        if isinstance(editor, Neovim) and engine == "instant":
+            figures["require"] = editor.require_time()
+            print(f"{name:10} require('palimpsest') takes {figures['require']:.2f} ms")
     shown = sorted(each for each in seconds if each is not None)
     if len(shown) < 2:
         print(f"{name:10} {engine:11} nothing was suggested")
-        return
+        return figures
     p50, p95 = statistics.median(shown), statistics.quantiles(shown, n=20, method="inclusive")[-1]
     print(
         f"{name:10} {engine:11} p50 {1000 * p50:5.0f} ms   p95 {1000 * p95:5.0f} ms   {len(shown)} of {len(seconds)} places"
     )
+    return figures | {
+        "suggested": len(shown),
+        "p50": 1000 * p50,
+        "p95": 1000 * p95,
+        "all": [1000 * each for each in shown],
+    }
 
 
 def main() -> None:
     """All editors that can be had, or those that are named."""
+    report = []
     for name in sys.argv[1:] or EDITORS:
         for engine in ("instant", "checkpoint"):
             try:
-                with tempfile.TemporaryDirectory(prefix="palimpsest-bench-") as folder:
-                    run(name, engine, Path(folder))
+                with tempfile.TemporaryDirectory(prefix="palimpsest-bench-", ignore_cleanup_errors=True) as folder:
+                    report.append(run(name, engine, Path(folder)))
             except Unavailable as error:
                 print(f"{name:10} skipped, because {error}")
+    REPORT.parent.mkdir(exist_ok=True)
+    REPORT.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -64,7 +64,13 @@ vim.lsp.enable('palimpsest')
 
 @contextmanager
 def start(
-    cache: Path, server: Server, folder: Path, *, line: Literal["0.11", "0.12"] = "0.12", before: str = "", extra: str = ""
+    cache: Path,
+    server: Server,
+    folder: Path,
+    *,
+    line: Literal["0.11", "0.12"] = "0.12",
+    before: str = "",
+    extra: str = "",
 ) -> Iterator[Neovim]:
     """A Neovim with the plugin; see `Editor`. line: which version. before: Lua that runs first; extra: before the server."""
     program = neovim.get(cache, line)
@@ -73,7 +79,11 @@ def start(
     init.write_text(
         before
         + INIT.format(
-            plugin=_lua(str(PLUGIN)), library=_lua(str(program.library)), command=_lua(str(server.command)), settings=_lua(settings), extra=extra
+            plugin=_lua(str(PLUGIN)),
+            library=_lua(str(program.library)),
+            command=_lua(str(server.command)),
+            settings=_lua(settings),
+            extra=extra,
         ),
         "utf-8",
     )
@@ -186,7 +196,9 @@ class Neovim:
 
     def lua(self, code: str, *arguments: Any) -> Any:
         """Run it in there. If Neovim waits for a key, as at a prompt, that is said instead of waiting with it."""
-        until(lambda: not self.nvim.request("nvim_get_mode")["blocking"], "Neovim goes on: it waits for a key", seconds=5)
+        until(
+            lambda: not self.nvim.request("nvim_get_mode")["blocking"], "Neovim goes on: it waits for a key", seconds=5
+        )
         return self.nvim.exec_lua(code, *arguments)
 
     def mode(self) -> str:
@@ -282,11 +294,40 @@ class Neovim:
         before = self.lua("return vim.lsp.get_clients({ name = 'palimpsest' })[1].id")
         self.keys("<Esc>:Palimpsest restart<CR>")
         until(
-            lambda: self.lua("return (vim.lsp.get_clients({ name = 'palimpsest', bufnr = 0 })[1] or {}).id") not in (None, before),
+            lambda: (
+                self.lua("return (vim.lsp.get_clients({ name = 'palimpsest', bufnr = 0 })[1] or {}).id")
+                not in (None, before)
+            ),
             "another server",
         )
         until(self.attached, "the server is attached")
         self.keys("a")
+
+    def forget(self) -> None:
+        """Begin to watch for the next key and the screen after it."""
+        self.lua(CLOCK)
+
+    def delay(self) -> float | None:
+        """Seconds from the last key's arrival to the end of the first redraw with ghost text; None before that."""
+        found = self.lua("local c = package.loaded.clock return c.shown and (c.shown - c.key) / 1e9 or -1")
+        return None if found < 0 else float(found)
+
+    def require_time(self) -> float:
+        """Milliseconds that loading the plugin's module takes: the median of some."""
+        return float(
+            self.lua(
+                """local taken, before = {}, package.loaded.palimpsest
+                for number = 1, 21 do
+                  package.loaded.palimpsest = nil
+                  local begun = vim.uv.hrtime()
+                  require('palimpsest')
+                  taken[number] = (vim.uv.hrtime() - begun) / 1e6
+                end
+                package.loaded.palimpsest = before
+                table.sort(taken)
+                return taken[11]"""
+            )
+        )
 
     def draw(self) -> Screen:
         """The screen as it is now."""
@@ -304,6 +345,26 @@ class Neovim:
         """See `Editor`; SVG, whatever the path ends with."""
         path.with_suffix(".svg").write_text(self.draw().svg(), "utf-8")
 
+
+CLOCK = """
+local clock = {}
+package.loaded.clock = clock
+local namespace = vim.api.nvim_create_namespace('clock')
+vim.on_key(function(_, typed)
+  if typed ~= '' then clock.key, clock.shown = vim.uv.hrtime(), nil end
+end, namespace)
+vim.api.nvim_set_decoration_provider(namespace, {
+  on_end = function()
+    local namespaces = vim.api.nvim_get_namespaces()
+    for _, name in ipairs({ 'palimpsest.ghost', 'nvim.lsp.inline_completion' }) do
+      if clock.key and not clock.shown and namespaces[name]
+        and #vim.api.nvim_buf_get_extmarks(0, namespaces[name], 0, -1, { limit = 1 }) > 0 then
+        clock.shown = vim.uv.hrtime()
+      end
+    end
+  end,
+})
+"""
 
 HINTS = ("PalimpsestHint", "ComplHintMore")
 

@@ -51,7 +51,11 @@ def started(request: pytest.FixtureRequest, cache: Path, installed: Path, tmp_pa
 
 def errors(editor: Neovim) -> list[str]:
     """What Neovim said of faults in Lua."""
-    return [line for line in editor.messages() if re.search(r"\bE\d+:|[Ee]rror (executing|in)|stack traceback|\.lua:\d", line)]
+    return [
+        line
+        for line in editor.messages()
+        if re.search(r"\bE\d+:|[Ee]rror (executing|in)|stack traceback|\.lua:\d", line)
+    ]
 
 
 @both
@@ -386,7 +390,11 @@ class TestSettingUp:
         capabilities = f"{{ general = {{ positionEncodings = {{ '{encoding}' }} }} }}"
         config = f"vim.lsp.config('palimpsest', {{ capabilities = {capabilities} }})"
         with started(extra=config) as (editor, stage):
-            stage.play({'", ': 'volume="漢"', "def f(a):\n    ": "return a", "# ": "WRONG", "😀'; x = ": "y"}, steps=3, seconds=0.05)
+            stage.play(
+                {'", ': 'volume="漢"', "def f(a):\n    ": "return a", "# ": "WRONG", "😀'; x = ": "y"},
+                steps=3,
+                seconds=0.05,
+            )
             editor.open("main.py", 'say("😀 漢字 👩‍👩‍👧",‸) + "😀"\n')
             assert editor.lua("return vim.lsp.get_clients({ bufnr = 0 })[1].offset_encoding") == encoding
             editor.type(" ")
@@ -581,7 +589,9 @@ return status and status.state == 'ready' and status.model or ''
 def painted(editor: Neovim) -> int:
     """How many marks a rewrite has on the screen."""
     return int(
-        editor.lua("return #vim.api.nvim_buf_get_extmarks(0, vim.api.nvim_create_namespace('palimpsest.rewrite'), 0, -1, {})")
+        editor.lua(
+            "return #vim.api.nvim_buf_get_extmarks(0, vim.api.nvim_create_namespace('palimpsest.rewrite'), 0, -1, {})"
+        )
     )
 
 
