@@ -300,8 +300,16 @@ class VSCode:
                 const { document } = vscode.window.activeTextEditor;
                 const all = new vscode.Range(document.positionAt(0), document.positionAt(Infinity));
                 const ask = "vscode.executeCodeActionProvider";
-                const actions = await vscode.commands.executeCommand(ask, document.uri, all, "refactor.rewrite.palimpsest");
-                return actions.length;
+                const kind = "refactor.rewrite.palimpsest";
+                for (let tries = 50; ; tries--) {
+                  try {
+                    return (await vscode.commands.executeCommand(ask, document.uri, all, kind)).length;
+                  } catch (error) {
+                    // It is cancelled if another one registers meanwhile who can be asked.
+                    if (error.name !== "Canceled" || !tries) throw error;
+                    await new Promise((resolve) => setTimeout(resolve, 50));
+                  }
+                }
                 """
             )
         )
