@@ -190,7 +190,7 @@ class Neovim:
         return bool(
             self.lua(
                 """local client = vim.lsp.get_clients({ name = 'palimpsest', bufnr = 0 })[1]
-                return client ~= nil and client.initialized and client.attached_buffers[vim.api.nvim_get_current_buf()] ~= nil"""
+                return client ~= nil and client.initialized"""
             )
         )
 

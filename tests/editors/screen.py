@@ -48,7 +48,7 @@ class Screen:
         parts = [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide:.0f} {high}" width="{wide:.0f}" height="{high}">',
             f'<rect width="100%" height="100%" rx="8" fill="{_hex(self.colors[1])}"/>',
-            f'<g font-family="\'DejaVu Sans Mono\',\'Noto Sans Mono CJK SC\',monospace" font-size="{SIZE}" '
+            f"<g font-family=\"'DejaVu Sans Mono','Noto Sans Mono CJK SC',monospace\" font-size=\"{SIZE}\" "
             'xml:space="preserve" transform="translate(8 8)">',
         ]
         for number, row in enumerate(self.cells):
@@ -69,7 +69,7 @@ class Screen:
         if at_cursor:
             painted += f'<rect x="{x:.1f}" y="{y}" width="2" height="{HEIGHT}" fill="{_hex(self.colors[0])}"/>'
         if text.strip():
-            how = f' font-weight="bold"' * bool(look.get("bold")) + ' font-style="italic"' * bool(look.get("italic"))
+            how = ' font-weight="bold"' * bool(look.get("bold")) + ' font-style="italic"' * bool(look.get("italic"))
             painted += (
                 f'<text x="{x:.1f}" y="{y + SIZE}" textLength="{width:.1f}" lengthAdjust="spacingAndGlyphs" '
                 f'fill="{_hex(fore)}"{how}>{escape(text.replace(" ", NO_BREAK))}</text>'
@@ -116,7 +116,10 @@ def _runs(row: list[Cell], cursor: int) -> Iterable[tuple[int, str, int, int]]:
         ends = column == len(row) or (
             row[column].style != row[start].style
             or column == cursor
-            or (row[column].text != "" and any(not each.text.isascii() or not each.text for each in row[column - 1 : column + 1]))
+            or (
+                row[column].text != ""
+                and any(not each.text.isascii() or not each.text for each in row[column - 1 : column + 1])
+            )
             or start == cursor
         )
         if ends:

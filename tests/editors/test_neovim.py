@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -69,7 +70,7 @@ class TestTyping:
         asked = stage.tap.messages(INLINE, "client")
         cancelled = {each.params["id"] for each in stage.tap.messages("$/cancelRequest", "client")}
         assert len(asked) > 1
-        for before, after in zip(asked, asked[1:], strict=False):
+        for before, after in itertools.pairwise(asked):
             answer = stage.tap.answer(before)
             assert before.body["id"] in cancelled or (answer and answer.at < after.at)
         assert asked[-1].body["id"] not in cancelled
