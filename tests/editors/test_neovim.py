@@ -230,12 +230,12 @@ class TestRewriting:
     TEXT = "def f(a):\n    x = 1  # one\n    return x  # and out\n\n\nprint(f(1))‸\n"
 
     def test_drafts_in_place(self, editor: Neovim, stage: Stage, screenshots: Path) -> None:
-        stage.play({"def f(a):\n    ": "y = a * 2\n    z = y + 1\n    return z"}, steps=30, seconds=0.1)
+        stage.play({"def f(a):\n    ": "y = a * 2\n    z = y + 1\n    return z"}, steps=20, seconds=0.2)
         editor.open("main.py", self.TEXT)
         editor.select(14, 39)
         editor.run("rewrite")
         until(lambda: painted(editor), "drafts")
-        until(lambda: "return" in (lines := editor.draw().lines())[1] + lines[3])
+        until(lambda: stage.tap.messages("palimpsest/draft")[-1].params["settledShare"] > 0.6)
         lines = editor.draw().lines()
         editor.screenshot(screenshots / f"{editor.name}-rewriting.svg")
         assert lines[0] == "def f(a):"
