@@ -33,96 +33,26 @@ would add them, for a scenario needs them.
 from __future__ import annotations
 
 import contextlib
-import fnmatch
-import json
 import os
 import shlex
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from editors.editor import CURSOR, Ability, Key, Server, until
+from editors.lsp4ij_capabilities import CAPABILITIES
+from editors.lsp4ij_template import Template, expanded, section_of
 from editors.lsp4ij_wire import ResponseError, Wire
 
-TEMPLATE = Path(__file__).parents[2] / "editors" / "jetbrains"
 DEBOUNCE, AFTER_OPEN, LIGHT_BULB, COMMIT = 0.3, 0.5, 0.3, 0.01
 MOST_ACTIONS, MOST_STARTS = 20, 20
 PAIRS = {"(": ")", "[": "]", "{": "}", '"': '"', "'": "'"}
 QUIET_ERRORS = {-32800, -32801}
 METHOD_NOT_FOUND = -32601
 AUTOMATIC_INLINE, AUTOMATIC_ACTION = 2, 2
-
-
-@dataclass
-class Template:
-    """The folder that the user imports."""
-
-    description: dict[str, Any]
-    initialization: dict[str, Any]
-    settings: dict[str, Any]
-    mappings: list[tuple[str, str]] = field(default_factory=list)
-
-    @classmethod
-    def read(cls, folder: Path = TEMPLATE) -> Template:
-        """Files that are not there are empty objects, but for template.json."""
-
-        def load(name: str) -> dict[str, Any]:
-            path = folder / f"{name}.json"
-            return json.loads(path.read_text("utf-8")) if path.exists() else {}
-
-        description = json.loads((folder / "template.json").read_text("utf-8"))
-        mappings = [
-            (pattern, each["languageId"])
-            for each in description["fileTypeMappings"]
-            for pattern in each["fileType"].get("patterns", ())
-        ]
-        return cls(description, load("initializationOptions"), load("settings"), mappings)
-
-    def command(self, system: str = "unix") -> list[str]:
-        """The command of the Server tab in its words; quotes keep blanks together."""
-        arguments = self.description["programArgs"]
-        return words(arguments.get(system, arguments["default"]))
-
-    def language(self, name: str) -> str | None:
-        """The language id of a file, if the server is for it."""
-        return next((language for pattern, language in self.mappings if fnmatch.fnmatch(name, pattern)), None)
-
-
-def words(command: str) -> list[str]:
-    """A command line in its words: blanks part them, double quotes keep blanks and are dropped."""
-    found, word, quoted = [], "", False
-    for c in command:
-        if c == '"':
-            quoted = not quoted
-        elif c == " " and not quoted:
-            found.append(word)
-            word = ""
-        else:
-            word += c
-    return [each.strip() for each in [*found, word] if each.strip()]
-
-
-def expanded(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings with keys such as `palimpsest.seed` made into objects, for `expandConfiguration`."""
-    if not any("." in key for key in settings):
-        return settings
-    root: dict[str, Any] = {}
-
-    def put(path: list[str], value: Any) -> None:
-        if isinstance(value, dict):
-            for key, each in value.items():
-                put([*path, *key.split(".")], each)
-            return
-        inner = root
-        for part in path[:-1]:
-            inner = inner.setdefault(part, {})
-        inner[path[-1]] = value
-
-    put([], settings)
-    return root
 
 
 @dataclass
@@ -661,18 +591,6 @@ def shared(a: str, b: str) -> int:
     return next((at for at, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
-def section_of(settings: dict[str, Any], section: str | None) -> Any:
-    """What of the settings a request for a section gets."""
-    if not section:
-        return settings
-    found: Any = settings.get(section)
-    if found is None:
-        found = settings
-        for part in section.split("."):
-            found = found.get(part) if isinstance(found, dict) else None
-    return found
-
-
 @contextlib.contextmanager
 def start(cache: Path, server: Server, folder: Path) -> Iterator[Lsp4ij]:
     """The emulation; it needs no download."""
@@ -682,65 +600,3 @@ def start(cache: Path, server: Server, folder: Path) -> Iterator[Lsp4ij]:
         yield editor
     finally:
         editor.close()
-
-
-DYNAMIC = {"dynamicRegistration": True}
-CAPABILITIES: dict[str, Any] = {
-    "general": {"staleRequestSupport": {"cancel": True, "retryOnContentModified": []}, "positionEncodings": ["utf-16"]},
-    "workspace": {
-        "applyEdit": True,
-        "configuration": True,
-        "workspaceFolders": True,
-        "symbol": {},
-        "executeCommand": DYNAMIC,
-        "workspaceEdit": {"documentChanges": True, "resourceOperations": ["create", "delete", "rename"]},
-        "didChangeWatchedFiles": DYNAMIC,
-        "didChangeConfiguration": DYNAMIC,
-        "fileOperations": {**DYNAMIC, "didCreate": True, "didDelete": True, "willRename": True, "didRename": True},
-        "codeLens": {"refreshSupport": True},
-        "inlayHint": {"refreshSupport": True},
-        "semanticTokens": {"refreshSupport": True},
-        "diagnostics": {"refreshSupport": True},
-    },
-    "textDocument": {
-        "synchronization": {"willSave": True, "willSaveWaitUntil": True, "didSave": True},
-        "publishDiagnostics": {"dataSupport": True, "relatedInformation": True, "codeDescriptionSupport": True},
-        "diagnostic": {**DYNAMIC, "relatedDocumentSupport": True},
-        "codeAction": {
-            **DYNAMIC,
-            "dataSupport": True,
-            "resolveSupport": {"properties": ["edit"]},
-            "codeActionLiteralSupport": {
-                "codeActionKind": {
-                    "valueSet": [
-                        "quickfix",
-                        "refactor",
-                        "refactor.extract",
-                        "refactor.inline",
-                        "refactor.rewrite",
-                        "source",
-                        "source.organizeImports",
-                    ]
-                }
-            },
-        },
-        "completion": {
-            **DYNAMIC,
-            "completionItem": {
-                "snippetSupport": True,
-                "deprecatedSupport": True,
-                "labelDetailsSupport": True,
-                "documentationFormat": ["markdown", "plaintext"],
-                "insertTextModeSupport": {"valueSet": [1, 2]},
-                "resolveSupport": {"properties": ["documentation", "detail", "additionalTextEdits"]},
-            },
-            "completionList": {"itemDefaults": ["editRange"]},
-        },
-        "inlineCompletion": DYNAMIC,
-    },
-    "window": {
-        "workDoneProgress": True,
-        "showDocument": {"support": True},
-        "showMessage": {"messageActionItem": {"additionalPropertiesSupport": False}},
-    },
-}

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from editors.lsp4ij import words
+from editors.lsp4ij_template import words
 
 
 @dataclass

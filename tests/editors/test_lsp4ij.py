@@ -17,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from editors.editor import until
-from editors.lsp4ij import DEBOUNCE, TEMPLATE, Template, expanded, words
+from editors.lsp4ij import DEBOUNCE
 from editors.lsp4ij_installer import Installer
+from editors.lsp4ij_template import TEMPLATE, Template, expanded, words
 from palimpsest_server.settings import KEYS, Settings, parse, section_of
 
 pytestmark = pytest.mark.editors
