@@ -1,4 +1,4 @@
--- How Neovim starts the server; `vim.lsp.enable('palimpsest')` reads this. It works without the rest of the plugin, too.
+-- How Neovim starts the server; `vim.lsp.enable('palimpsest')` reads this. It works without the plugin, too.
 
 ---@type vim.lsp.Config
 local config = {

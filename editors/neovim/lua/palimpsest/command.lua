@@ -35,13 +35,18 @@ local function toggle(words)
   end
   local argument = { scope = words[1] or 'all', uri = vim.uri_from_bufnr(bufnr) }
   require('palimpsest').dismiss()
-  client:request('workspace/executeCommand', { command = 'palimpsest.pause', arguments = { argument } }, function(err, result)
-    if err then
-      server.notify(err.message, vim.log.levels.ERROR)
-    else
-      server.notify((result.paused and 'paused for ' or 'goes on for ') .. result.what)
-    end
-  end, bufnr)
+  client:request(
+    'workspace/executeCommand',
+    { command = 'palimpsest.pause', arguments = { argument } },
+    function(err, result)
+      if err then
+        server.notify(err.message, vim.log.levels.ERROR)
+      else
+        server.notify((result.paused and 'paused for ' or 'goes on for ') .. result.what)
+      end
+    end,
+    bufnr
+  )
 end
 
 local function status()
@@ -60,7 +65,10 @@ local function status()
       said[#said + 1] = ('model %s on %s'):format(value.model, value.device ~= '' and value.device or '?')
     end
     if value.lastEmpty and value.lastEmpty ~= vim.NIL then
-      said[#said + 1] = ('the last request (%s) got nothing: %s'):format(value.lastEmpty.request, value.lastEmpty.reason)
+      said[#said + 1] = ('the last request (%s) got nothing: %s'):format(
+        value.lastEmpty.request,
+        value.lastEmpty.reason
+      )
     end
     for _, what in ipairs(value.paused) do
       said[#said + 1] = 'paused: ' .. what
@@ -83,7 +91,10 @@ local function log()
       vim.list_extend(lines, vim.split((line:gsub('\\n', '\n'):gsub('\\t', '\t')), '\n', { trimempty = true }))
     end
   end
-  show(#lines > 0 and vim.list_slice(lines, math.max(1, #lines - 2000)) or { file .. ' has nothing about Palimpsest' }, 'log')
+  show(
+    #lines > 0 and vim.list_slice(lines, math.max(1, #lines - 2000)) or { file .. ' has nothing about Palimpsest' },
+    'log'
+  )
   vim.cmd('normal! G')
 end
 
@@ -93,17 +104,26 @@ local function doctor(words)
   local program = type(config.cmd) == 'table' and config.cmd[1] or 'palimpsest'
   local command = vim.list_extend({ program, 'doctor' }, words)
   server.notify(table.concat(command, ' ') .. ' …')
-  local started, why = pcall(vim.system, command, { text = true, env = { NO_COLOR = '1', COLUMNS = '100' } }, function(done)
-    vim.schedule(function()
-      show(vim.split(vim.trim((done.stdout or '') .. (done.stderr or '')), '\n'), 'doctor')
-    end)
-  end)
+  local started, why = pcall(
+    vim.system,
+    command,
+    { text = true, env = { NO_COLOR = '1', COLUMNS = '100' } },
+    function(done)
+      vim.schedule(function()
+        show(vim.split(vim.trim((done.stdout or '') .. (done.stderr or '')), '\n'), 'doctor')
+      end)
+    end
+  )
   if not started then
     server.notify(tostring(why), vim.log.levels.ERROR)
   end
 end
 
----@type table<string, { run: fun(words: string[], command: vim.api.keyset.create_user_command.command_args), words?: string[] }>
+---@class palimpsest.Word
+---@field run fun(words: string[], command: vim.api.keyset.create_user_command.command_args)
+---@field words? string[] What may come after it.
+
+---@type table<string, palimpsest.Word>
 local WORDS = {
   toggle = { run = toggle, words = { 'all', 'language', 'folder', 'document' } },
   status = { run = status },
@@ -147,7 +167,9 @@ end
 ---@return string[]
 function M.complete(lead, line)
   local before = vim.split(line:sub(1, #line - #lead):gsub('^.*Palimpsest!?%s*', ''), '%s+', { trimempty = true })
-  local choices = #before == 0 and vim.tbl_keys(WORDS) or #before == 1 and WORDS[before[1]] and WORDS[before[1]].words or {}
+  local choices = #before == 0 and vim.tbl_keys(WORDS)
+    or #before == 1 and WORDS[before[1]] and WORDS[before[1]].words
+    or {}
   table.sort(choices)
   return vim.tbl_filter(function(each)
     return vim.startswith(each, lead)

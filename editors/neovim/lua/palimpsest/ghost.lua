@@ -37,7 +37,13 @@ end
 ---@param text string
 function M.note(bufnr, row, text)
   M.clear(bufnr)
-  api.nvim_buf_set_extmark(bufnr, namespace, row, 0, { virt_text = { { text, 'PalimpsestHint' } }, undo_restore = false })
+  api.nvim_buf_set_extmark(
+    bufnr,
+    namespace,
+    row,
+    0,
+    { virt_text = { { text, 'PalimpsestHint' } }, undo_restore = false }
+  )
 end
 
 ---@param bufnr integer

@@ -69,10 +69,18 @@ local function check_servers()
   end
   for _, client in ipairs(clients) do
     local buffers = vim.tbl_count(client.attached_buffers)
-    local where = ('server %d, %d buffer%s, %s'):format(client.id, buffers, buffers == 1 and '' or 's', client.offset_encoding)
+    local where = ('server %d, %d buffer%s, %s'):format(
+      client.id,
+      buffers,
+      buffers == 1 and '' or 's',
+      client.offset_encoding
+    )
     local status = require('palimpsest.server').status(client.id)
     if not client.server_capabilities.inlineCompletionProvider then
-      health.error(where .. ': it offers no inline completion', { 'another `lsp/palimpsest.lua` ranks above the plugin?' })
+      health.error(
+        where .. ': it offers no inline completion',
+        { 'another `lsp/palimpsest.lua` ranks above the plugin?' }
+      )
     elseif not status then
       health.warn(where .. ': it has not told its state yet')
     else
@@ -102,7 +110,10 @@ local function check_conflicts()
   end
   local files = vim.api.nvim_get_runtime_file('lsp/palimpsest.lua', true)
   if #files > 1 then
-    conflict('there is more than one lsp/palimpsest.lua: ' .. table.concat(files, ', '), { 'delete those that you copied' })
+    conflict(
+      'there is more than one lsp/palimpsest.lua: ' .. table.concat(files, ', '),
+      { 'delete those that you copied' }
+    )
   end
   for name, lhs in pairs(require('palimpsest').options.keys) do
     if lhs then

@@ -120,7 +120,7 @@ end
 ---Ask for suggestions here, whatever the rules for automatic ones say.
 ---@return boolean # somebody was asked
 function M.trigger()
-  return require('palimpsest.inline').trigger()
+  return backend().trigger()
 end
 
 ---A suggestion is on the screen.

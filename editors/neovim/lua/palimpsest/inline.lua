@@ -1,5 +1,5 @@
--- Suggestions while typing: asked for after every change, an older request cancelled, shown as ghost text, taken by keys.
--- When to ask the model, and what is worth suggesting, is up to the server.
+-- Suggestions while typing: asked for after every change, an older request cancelled; shown as ghost text, taken by
+-- keys. Knows nothing of the model: when to ask it, and what is worth suggesting, is up to the server.
 
 local ghost = require('palimpsest.ghost')
 local keys = require('palimpsest.keys')
@@ -32,6 +32,16 @@ local SETTLED_ENOUGH = 0.5 -- of a draft; before that it is mostly noise, and no
 ---@field texts string[]
 ---@field index integer
 ---@field asked boolean By hand, so these are all there are; and how many is of interest.
+
+---@class palimpsest.Draft See docs/protocol.md.
+---@field uri string
+---@field version integer
+---@field position lsp.Position
+---@field hole? integer Of commands, with its range.
+---@field range? lsp.Range
+---@field text string
+---@field settledShare number
+---@field final boolean
 
 ---@class palimpsest.Request
 ---@field place palimpsest.Place
@@ -275,7 +285,7 @@ function M.attach(bufnr)
   end
 end
 
----@param draft { uri: string, version: integer, position: lsp.Position, text: string, settledShare: number, final: boolean }
+---@param draft palimpsest.Draft
 ---@param client_id integer
 function M.draft(draft, client_id)
   local bufnr = api.nvim_get_current_buf()
@@ -375,7 +385,9 @@ function M.trigger()
   end
   seen = here(bufnr)
   if not ask(bufnr, INVOKED) then
-    server.notify(server.client(bufnr) and 'the server offers no inline completion here' or 'no server is attached to this buffer')
+    server.notify(
+      server.client(bufnr) and 'the server offers no inline completion here' or 'no server is attached to this buffer'
+    )
     return false
   end
   return true

@@ -30,8 +30,8 @@ end
 function M.accept(what)
   return M.visible()
     and vim.lsp.inline_completion.get({
-      -- Neovim 0.12.4 inserts what was typed along the suggestion a second time. So the rest is inserted here, and nothing
-      -- by Neovim; where that is mended, this does the same.
+      -- Neovim 0.12.4 inserts what was typed along the suggestion a second time. So the rest is inserted here, and
+      -- nothing by Neovim; where that is mended, this does the same.
       on_accept = function(item)
         local row, col = item.range:to_extmark()
         local cursor = vim.api.nvim_win_get_cursor(0)
@@ -42,6 +42,12 @@ function M.accept(what)
         end
       end,
     })
+end
+
+---@return boolean
+function M.trigger()
+  require('palimpsest.server').notify("Neovim's own inline completion cannot be asked by hand")
+  return false
 end
 
 ---@param by integer

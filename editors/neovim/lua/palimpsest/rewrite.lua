@@ -76,12 +76,13 @@ local function paint(bufnr, range, text)
     end
   end
   if #below > 0 then
-    marks[#marks + 1] = api.nvim_buf_set_extmark(bufnr, namespace, last, 0, { virt_lines = below, undo_restore = false })
+    marks[#marks + 1] =
+      api.nvim_buf_set_extmark(bufnr, namespace, last, 0, { virt_lines = below, undo_restore = false })
   end
   return marks
 end
 
----@param draft { uri: string, version: integer, hole: integer, range: lsp.Range, text: string, final: boolean }
+---@param draft palimpsest.Draft
 ---@param client_id integer
 function M.draft(draft, client_id)
   local bufnr = vim.fn.bufnr(vim.uri_to_fname(draft.uri))
@@ -143,7 +144,10 @@ local function problems(range, client)
         local line = api.nvim_buf_get_lines(0, row, row + 1, false)[1] or ''
         return { line = row, character = vim.str_utfindex(line, client.offset_encoding, math.min(col, #line), false) }
       end
-      found[#found + 1] = { start = position(each.lnum, each.col), ['end'] = position(each.end_lnum or each.lnum, each.end_col or each.col) }
+      found[#found + 1] = {
+        start = position(each.lnum, each.col),
+        ['end'] = position(each.end_lnum or each.lnum, each.end_col or each.col),
+      }
     end
   end
   return found
@@ -167,15 +171,20 @@ function M.run(action, command)
     problems = action == 'repair' and problems(range, client) or nil,
   }
   local this ---@type { client: vim.lsp.Client, id: integer }
-  local sent, id = client:request('workspace/executeCommand', { command = 'palimpsest.run', arguments = { argument } }, function(err)
-    if running[bufnr] == this then
-      running[bufnr] = nil
-      clear(bufnr)
-    end
-    if err and err.code ~= -32800 then
-      server.notify(err.message, vim.log.levels.ERROR)
-    end -- why nothing was changed, the server tells by itself
-  end, bufnr)
+  local sent, id = client:request(
+    'workspace/executeCommand',
+    { command = 'palimpsest.run', arguments = { argument } },
+    function(err)
+      if running[bufnr] == this then
+        running[bufnr] = nil
+        clear(bufnr)
+      end
+      if err and err.code ~= -32800 then
+        server.notify(err.message, vim.log.levels.ERROR)
+      end -- why nothing was changed, the server tells by itself
+    end,
+    bufnr
+  )
   if sent and id then
     this = { client = client, id = id }
     running[bufnr] = this

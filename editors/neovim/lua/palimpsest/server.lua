@@ -1,4 +1,4 @@
--- The connection: what the client says it can do, what the server tells of its own accord, and what happens when it dies.
+-- The connection: what the client says it can do, what the server tells by itself, and what happens when it dies.
 
 local M = {}
 
@@ -24,8 +24,8 @@ local last_crash
 ---@type string?
 local ended
 
----A message longer than the line for it would wait for Enter, and eat what is being typed. So in insert mode the rest of
----it is found in |:messages|.
+---A message longer than the line for it would wait for Enter, and eat what is being typed. So in insert mode the
+---rest of it is found in |:messages|.
 ---@param message string
 ---@param level? integer
 function M.notify(message, level)
@@ -148,15 +148,18 @@ local function start(config, buffers, old)
       vim.lsp.start(config, {
         bufnr = bufnr,
         reuse_client = function(client, wanted)
-          return client.id ~= old and client.name == wanted.name and client.root_dir == wanted.root_dir and not client:is_stopped()
+          return client.id ~= old
+            and client.name == wanted.name
+            and client.root_dir == wanted.root_dir
+            and not client:is_stopped()
         end,
       })
     end
   end
 end
 
----If the text of a buffer changes while it has no client, Neovim (0.12.4) never tells a later one of any change. So there is
----a client that does nothing, until there is a server again.
+---If the text of a buffer changes while it has no client, Neovim (0.12.4) never tells a later one of any change.
+---So there is a client that does nothing, until there is a server again.
 ---@param buffers table<integer, true>
 local function hold(buffers)
   local closing = false
@@ -219,7 +222,7 @@ local function on_exit(code, signal, client_id)
   end)
 end
 
----Start a server for the same buffers, and then stop the one there is. If none runs, start one as when a file is opened.
+---Start a server for the same buffers, and then stop the one there is; if none runs, as when a file is opened.
 function M.restart()
   last_crash, ended = nil, nil
   local clients = vim.lsp.get_clients({ name = NAME })
