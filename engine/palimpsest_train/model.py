@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import DiffusionGemmaConfig, DiffusionGemmaForBlockDiffusion
 
+from palimpsest_engine.shapes import TOKEN_VISION
 from palimpsest_train.shape import Shape as Shape
 from palimpsest_train.tokenizer import BOS, EOS, PAD
 
@@ -46,16 +47,7 @@ def build(shape: Shape, seed: int) -> DiffusionGemmaForBlockDiffusion:
             "eos_token_id": EOS,
             "bos_token_id": BOS,
         },
-        vision_config={
-            "model_type": "gemma4_vision",
-            "hidden_size": 8,
-            "intermediate_size": 8,
-            "num_hidden_layers": 1,
-            "num_attention_heads": 1,
-            "num_key_value_heads": 1,
-            "head_dim": 8,
-            "position_embedding_size": 8,
-        },
+        vision_config=dict(TOKEN_VISION),
         canvas_length=shape.canvas,
         # The class wants image tokens; this vocabulary has none, so they name its unused entries.
         boi_token_id=6,
