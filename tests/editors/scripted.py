@@ -6,6 +6,7 @@ answers: what to write after which text; the longest key that the text before th
 answer and its alternatives. steps, seconds: how many drafts, and how long each takes. log: jobs are written there, a line
 each time one begins or ends: `{"at", "job", "document", "event": "begin" | "end", "speculative", "beside"}`. beside: an
 older job of the document was running that nobody had cancelled; there never should be one.
+error: the engine's state is an error, every fill fails, and this is why.
 real: the embedded checkpoint instead of all that; read when the server starts.
 """
 
@@ -21,7 +22,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from palimpsest_engine import Draft, DraftPiece, Fill, FillCancelled, FillRequest, Job, Verdict
+from palimpsest_engine import (
+    CheckpointMissing,
+    Draft,
+    DraftPiece,
+    EngineStatus,
+    Fill,
+    FillCancelled,
+    FillRequest,
+    Job,
+    Verdict,
+)
 from palimpsest_engine.scripted import ScriptedEngine
 from palimpsest_server.cli import main as palimpsest
 
@@ -35,6 +46,11 @@ class Table(ScriptedEngine):
         super().__init__()
         self._file = file
         self._numbers = itertools.count(1)
+
+    def status(self) -> EngineStatus:
+        """As usual, or the error of the script."""
+        error = json.loads(self._file.read_text("utf-8")).get("error")
+        return EngineStatus("error", error, exit_code=3) if error else super().status()
 
     def submit(self, request: FillRequest, on_draft: Callable[[Draft], None] | None = None) -> Job:
         """Look it up, and play it on a thread of its own."""
@@ -64,6 +80,9 @@ class Table(ScriptedEngine):
                 holes = (_draft(text, ranks, step / steps) for text, ranks in zip(texts, order, strict=True))
                 on_draft(Draft(step, tuple(holes), step / steps))
         self._note(table, job, "end")
+        if table.get("error"):
+            job.future.set_exception(CheckpointMissing(table["error"]))
+            return
         if cancelled:
             job.future.set_exception(FillCancelled("cancelled"))
             return

@@ -41,10 +41,23 @@ class Stage:
         return Server(wrapper, {})
 
     def play(
-        self, answers: Mapping[str, str | list[str]], *, steps: int = 0, seconds: float = 0.0, real: bool = False
+        self,
+        answers: Mapping[str, str | list[str]],
+        *,
+        steps: int = 0,
+        seconds: float = 0.0,
+        error: str = "",
+        real: bool = False,
     ) -> None:
         """From now on; `real` from the next start of the server on. See scripted.py."""
-        script = {"answers": answers, "steps": steps, "seconds": seconds, "log": str(self._jobs), "real": real}
+        script = {
+            "answers": answers,
+            "steps": steps,
+            "seconds": seconds,
+            "error": error,
+            "log": str(self._jobs),
+            "real": real,
+        }
         being_written = self.folder / "script.tmp"
         being_written.write_text(json.dumps(script), "utf-8")
         being_written.replace(self.folder / "script.json")

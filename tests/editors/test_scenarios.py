@@ -160,6 +160,13 @@ class Play:
         until(lambda: self.stage.tap.starts() >= expected, "the server is started again")
         assert self.stage.tap.starts() == expected
 
+    def said(self, message: str) -> None:
+        """The editor has shown that, once since its start; the server may have sent it when the script changed."""
+        until(lambda: any(message in each for each in self.editor.messages()), f"the message {message!r}")
+        self._settled()
+        shown = self.editor.messages()
+        assert sum(message in each for each in shown) == 1, shown
+
     def reason(self, part: str) -> None:
         """The editor tells why there is nothing, if it has a place for that."""
         if "status" in self.editor.abilities:
