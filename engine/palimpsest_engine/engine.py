@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 
 from palimpsest_engine.request import Draft, Fill, FillRequest
 
+Quantization = Literal["none", "int8", "fp8", "int4"]
 EngineState = Literal["starting", "loading", "ready", "busy", "error", "closed"]
 
 
@@ -24,6 +25,8 @@ class EngineSettings:
     checkpoint: a folder, a Hugging Face id already in the local cache, or None for the embedded one.
     adapter: a folder that `palimpsest tune` wrote for that checkpoint, or None.
     device: "auto", "cpu", "cuda", "cuda:N". dtype: "auto", "float32", "bfloat16". threads: CPU threads, None for auto.
+    quantization: how the weights of a mixture's experts are kept; "none" as they come.
+    fallback: when the checkpoint runs out of memory or loses its device, go on with the embedded one on the CPU.
     offline is always on: nothing is downloaded.
     """
 
@@ -32,6 +35,8 @@ class EngineSettings:
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     threads: int | None = None
     adapter: str | None = None
+    quantization: Quantization = "none"
+    fallback: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import torch
 
+from palimpsest_engine.cache import RollbackCache
 from palimpsest_engine.checkpoint import Checkpoint
 from palimpsest_engine.errors import UnsupportedCheckpoint
 from palimpsest_engine.layout import WINDOW, Tokens
@@ -18,6 +19,7 @@ from palimpsest_engine.one_canvas import OneCanvas
 from palimpsest_engine.prefix import PrefixCache
 from palimpsest_engine.renoise import Repair
 from palimpsest_engine.request import Draft, DraftPiece, Fill, FillRequest, Span
+from palimpsest_engine.shared import SharedPrefix
 
 CACHED_DOCUMENTS = 4
 
@@ -66,6 +68,10 @@ class Filler:
         while len(self._caches) > CACHED_DOCUMENTS:
             self._caches.pop(next(iter(self._caches)))
         return cache
+
+    def prefix(self, cache: PrefixCache, rows: int) -> RollbackCache | SharedPrefix:
+        """A document's encoded context, for a canvas of so many rows to read."""
+        return cache.cache.branch(rows)
 
     def fill(self, request: FillRequest, cancelled: Callable[[], bool] = lambda: False) -> Iterator[Draft | Fill]:
         """Drafts, then the `Fill`. Raises `FillCancelled` before the next decoder pass once `cancelled()` is true."""

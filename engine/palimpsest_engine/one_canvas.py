@@ -129,7 +129,7 @@ class OneCanvas:
         least certain are dropped on the way where the checkpoint says so. What is left, in the order of the canvas."""
         self.check_cancelled()
         sampling = replace(self.spec.sampling, max_steps=limit)
-        work = denoise(self.model, self.cache.cache.branch(len(spans)), canvas, sampling, self.generator, drawn)
+        work = denoise(self.model, self.filler.prefix(self.cache, len(spans)), canvas, sampling, self.generator, drawn)
         rows, alive, best = dict[int, Row](), list(range(len(spans))), (torch.inf, Draft(0, (), 0.0))
         step = next(work)
         while True:
