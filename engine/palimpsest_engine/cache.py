@@ -1,7 +1,8 @@
 """The encoder's KV cache of a context, with exact rollback. Knows the model's cache interface, nothing of text.
 
-The stock dynamic cache forgets what has left a sliding window, so it cannot be rolled back past it. These layers keep
-every token and show each caller the window it expects: the memory of a full-attention layer buys exactness.
+The stock dynamic cache forgets what has left a sliding window, so it cannot be rolled back past it. These layers keep what
+a rollback may need, and show each caller the window it expects. They write into buffers with room to grow: a token more
+does not copy those before it.
 """
 
 from __future__ import annotations
@@ -9,15 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
+LEAST = 64  # tokens that a buffer grows by
+KEPT = 2048  # tokens kept before a sliding window; so far back a rollback is exact and a long context costs no more
+
 
 class RollbackLayer(CacheLayerMixin):  # type: ignore[misc]
-    """One layer's keys and values `[B, H, N, D]`, all N of them; `window` None for full attention.
+    """One layer's keys and values `[B, H, N, D]`; `window` None for full attention.
 
     `keys` and `values` are what the decoder reads: everything, or the last `window - 1` tokens, as in the stock cache.
+    forgotten: tokens at the beginning that are not kept any more.
     """
 
     is_croppable = True
@@ -25,9 +29,22 @@ class RollbackLayer(CacheLayerMixin):  # type: ignore[misc]
     def __init__(self, window: int | None) -> None:
         self.window = window
         self.is_sliding = window is not None
-        self.all_keys: Tensor | None = None
-        self.all_values: Tensor | None = None
+        self.forgotten = 0
+        self._length = 0  # of what is kept
+        self._keys: Tensor | None = None
+        self._values: Tensor | None = None
+        self._own = False  # whether the buffers may be written to
         super().__init__()
+
+    @property
+    def kept_keys(self) -> Tensor | None:
+        """Keys of all tokens but the forgotten ones."""
+        return None if self._keys is None else self._keys[:, :, : self._length]
+
+    @property
+    def kept_values(self) -> Tensor | None:
+        """Their values."""
+        return None if self._values is None else self._values[:, :, : self._length]
 
     def _seen(self, states: Tensor | None, new: int = 0) -> Tensor | None:
         if states is None or self.window is None:
@@ -37,20 +54,20 @@ class RollbackLayer(CacheLayerMixin):  # type: ignore[misc]
     @property
     def keys(self) -> Tensor | None:
         """Keys as the decoder sees them."""
-        return self._seen(self.all_keys)
+        return self._seen(self.kept_keys)
 
     @keys.setter
     def keys(self, value: Tensor | None) -> None:
-        self.all_keys = value
+        assert value is None, "keys come through `update`"
 
     @property
     def values(self) -> Tensor | None:
         """Values as the decoder sees them."""
-        return self._seen(self.all_values)
+        return self._seen(self.kept_values)
 
     @values.setter
     def values(self, value: Tensor | None) -> None:
-        self.all_values = value
+        assert value is None, "values come through `update`"
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Nothing to allocate: the first update brings the tensors."""
@@ -58,21 +75,56 @@ class RollbackLayer(CacheLayerMixin):  # type: ignore[misc]
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Append, and return what the new positions may attend to."""
-        if self.all_keys is None or self.all_values is None:
-            self.all_keys, self.all_values = key_states, value_states
-        else:
-            self.all_keys = torch.cat((self.all_keys, key_states), dim=2)
-            self.all_values = torch.cat((self.all_values, value_states), dim=2)
-        self.is_initialized = True
         new = key_states.shape[2]
-        keys, values = self._seen(self.all_keys, new), self._seen(self.all_values, new)
+        end = self._length + new
+        if not self._own or self._keys is None or end > self._keys.shape[2]:
+            self._grow(key_states, value_states)
+            end = self._length + new
+        assert self._keys is not None
+        assert self._values is not None
+        self._keys[:, :, self._length : end] = key_states
+        self._values[:, :, self._length : end] = value_states
+        self._length = end
+        self.is_initialized = True
+        keys, values = self._seen(self.kept_keys, new), self._seen(self.kept_values, new)
         assert keys is not None
         assert values is not None
         return keys, values
 
+    def _grow(self, key_states: Tensor, value_states: Tensor) -> None:
+        """Buffers of our own, with room for these and more; what has long left the window is forgotten on the way."""
+        kept = self._length
+        if self.window is not None:
+            kept = min(kept, KEPT + self.window - 1)
+        end = kept + key_states.shape[2]
+        room = end + max(LEAST, kept // 2)
+        keys, values = (
+            states.new_empty(*states.shape[:2], room, states.shape[3]) for states in (key_states, value_states)
+        )
+        if self._keys is not None and self._values is not None:
+            keys[:, :, :kept] = self._keys[:, :, self._length - kept : self._length]
+            values[:, :, :kept] = self._values[:, :, self._length - kept : self._length]
+        self.forgotten += self._length - kept
+        self._keys, self._values, self._length, self._own = keys, values, kept, True
+
+    def shown(self, rows: int | None, batch: int | None = None, length: int | None = None) -> RollbackLayer:
+        """A layer that reads the same and writes elsewhere: the first `rows` rows, or the one row `batch` times; of it the
+        first `length` tokens."""
+        other = RollbackLayer(self.window)
+        if self._keys is None or self._values is None or length == 0:
+            return other
+        other.forgotten, other._length, other.is_initialized = self.forgotten, self._length, True
+        other._keys, other._values = self._keys[:rows], self._values[:rows]
+        if batch is not None:
+            other._keys = other._keys.expand(batch, -1, -1, -1)
+            other._values = other._values.expand(batch, -1, -1, -1)
+        if length is not None:
+            other.crop(length - self.get_seq_length())
+        return other
+
     def get_seq_length(self) -> int:
-        """Tokens kept."""
-        return 0 if self.all_keys is None else int(self.all_keys.shape[2])
+        """Tokens encoded, forgotten ones too."""
+        return self.forgotten + self._length
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         """(length, offset) of the keys that `update` will return for so many new positions."""
@@ -84,40 +136,50 @@ class RollbackLayer(CacheLayerMixin):  # type: ignore[misc]
         """No maximum for full attention; the window otherwise."""
         return -1 if self.window is None else self.window
 
+    @property
+    def earliest(self) -> int:
+        """The shortest length it can be cropped to and still show a whole window."""
+        return 0 if self.window is None or not self.forgotten else self.forgotten + self.window - 1
+
     def crop(self, tokens_to_remove: int) -> None:
         """Forget the last `-tokens_to_remove` tokens (a negative number, as in the library)."""
-        if tokens_to_remove and self.all_keys is not None and self.all_values is not None:
-            self.all_keys = self.all_keys[:, :, :tokens_to_remove]
-            self.all_values = self.all_values[:, :, :tokens_to_remove]
+        length = self.get_seq_length() + tokens_to_remove
+        assert tokens_to_remove <= 0
+        assert tokens_to_remove == 0 or length >= self.earliest, (
+            f"{length} tokens, of which {self.forgotten} are forgotten"
+        )
+        self._length += tokens_to_remove
 
 
 class RollbackCache(Cache):  # type: ignore[misc]
     """A cache of `RollbackLayer`s for a text config."""
 
-    def __init__(self, windows: Sequence[int | None]) -> None:
-        super().__init__(layers=[RollbackLayer(window) for window in windows])
+    def __init__(self, layers: Sequence[RollbackLayer]) -> None:
+        super().__init__(layers=list(layers))
 
     @classmethod
     def for_config(cls, text_config: Any) -> RollbackCache:
         """Layers as the config says: sliding or full."""
         sliding = text_config.sliding_window
-        return cls([sliding if kind == "sliding_attention" else None for kind in text_config.layer_types])
+        kinds = text_config.layer_types
+        return cls([RollbackLayer(sliding if kind == "sliding_attention" else None) for kind in kinds])
+
+    @property
+    def earliest(self) -> int:
+        """The shortest length it can be rolled back to."""
+        return max(int(layer.earliest) for layer in self.layers)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of its tokens, without the room to grow."""
+        states = [each for layer in self.layers for each in (layer.kept_keys, layer.kept_values) if each is not None]
+        return sum(each.nbytes for each in states)
 
     def branch(self, batch: int, length: int | None = None) -> RollbackCache:
-        """A cache for `batch` rows that all begin with the first `length` tokens of this one; this one stays as it is."""
-        branched = RollbackCache([layer.window for layer in self.layers])
-        for mine, theirs in zip(self.layers, branched.layers, strict=True):
-            if mine.all_keys is not None and length != 0:
-                theirs.all_keys = mine.all_keys[:, :, :length].expand(batch, -1, -1, -1)
-                theirs.all_values = mine.all_values[:, :, :length].expand(batch, -1, -1, -1)
-                theirs.is_initialized = True
-        return branched
+        """A cache for `batch` rows that all begin with the first `length` tokens of this one; this one stays as it is,
+        and must stay so while the branch is read."""
+        return RollbackCache([layer.shown(1, batch, length) for layer in self.layers])
 
     def narrowed(self, rows: int) -> RollbackCache:
         """The same for the first `rows` rows only."""
-        narrowed = RollbackCache([layer.window for layer in self.layers])
-        for mine, theirs in zip(self.layers, narrowed.layers, strict=True):
-            if mine.all_keys is not None:
-                theirs.all_keys, theirs.all_values = mine.all_keys[:rows], mine.all_values[:rows]
-                theirs.is_initialized = True
-        return narrowed
+        return RollbackCache([layer.shown(rows) for layer in self.layers])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,36 +10,49 @@ import torch
 from palimpsest_engine.cache import RollbackCache
 from palimpsest_engine.passes import encode
 
+PIECE = 2048  # tokens encoded at once: as fast as more, and attention scores of the whole context never exist together
+
 
 class PrefixCache:
     """The encoded context of one document: after an edit only the tokens from the first changed one on are encoded."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
-        self.tokens: list[int] = []
-        self.cache = RollbackCache.for_config(model.config.get_text_config())
+        self._forget()
 
-    def encode(self, tokens: Sequence[int]) -> int:
-        """Make the cache hold exactly `tokens`; the number of tokens that had to be encoded is returned."""
+    def encode(self, tokens: Sequence[int], between: Callable[[], None] = lambda: None) -> int:
+        """Make the cache hold exactly `tokens`; the number of tokens that had to be encoded is returned.
+
+        between: called before each piece; what it raises ends the encoding, and what was encoded stays.
+        """
         same = next((i for i, (a, b) in enumerate(zip(self.tokens, tokens, strict=False)) if a != b), None)
         same = min(len(self.tokens), len(tokens)) if same is None else same
         self.rollback(same)
-        new = list(tokens[same:])
-        if new:
-            device = self.model.device
+        begun = len(self.tokens)
+        for start in range(begun, len(tokens), PIECE):
+            between()
+            piece = list(tokens[start : start + PIECE])
             try:
-                encode(self.model, self.cache, torch.tensor([new], device=device))
+                encode(self.model, self.cache, torch.tensor([piece], device=self.model.device))
             except BaseException:
                 # Some layers may already hold the new tokens: nothing in here can be trusted any more.
-                self.tokens, self.cache = [], RollbackCache.for_config(self.model.config.get_text_config())
+                self._forget()
                 raise
-            self.tokens += new
-        return len(new)
+            self.tokens += piece
+        return len(tokens) - begun
 
     def rollback(self, length: int) -> None:
-        """Forget everything after the first `length` tokens."""
+        """Forget everything after the first `length` tokens; and those, too, if the cache cannot be rolled back so far."""
         surplus = len(self.tokens) - length
-        if surplus > 0:
-            for layer in self.cache.layers:
-                layer.crop(-surplus)
-            del self.tokens[length:]
+        if surplus <= 0:
+            return
+        if length < self.cache.earliest:
+            self._forget()
+            return
+        for layer in self.cache.layers:
+            layer.crop(-surplus)
+        del self.tokens[length:]
+
+    def _forget(self) -> None:
+        self.tokens: list[int] = []
+        self.cache = RollbackCache.for_config(self.model.config.get_text_config())

@@ -62,6 +62,66 @@ def test_a_branch_leaves_the_trunk_alone(model):
             torch.testing.assert_close(mine.values[row : row + 1], theirs.values, atol=2e-5, rtol=1e-4)
 
 
+@settings(max_examples=20, deadline=None)
+@given(edits=st.lists(contexts, min_size=1, max_size=5), kept=st.integers(0, 12), piece=st.integers(1, 15))
+def test_a_cache_that_forgets_is_as_good(model, edits, kept, piece):
+    """In pieces, with little kept behind the window: what a rollback lacks is encoded again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("palimpsest_engine.cache.KEPT", kept)
+        patch.setattr("palimpsest_engine.cache.LEAST", 1)
+        patch.setattr("palimpsest_engine.prefix.PIECE", piece)
+        warm = PrefixCache(model)
+        for tokens in edits:
+            warm.encode(tokens)
+            assert warm.cache.get_seq_length() == len(warm.tokens) == len(tokens)
+    cold = DynamicCache(config=model.config.text_config)
+    with torch.no_grad():
+        model.model.encoder(input_ids=torch.tensor([edits[-1]]), past_key_values=cold)
+    torch.testing.assert_close(decoder_logits(model, warm.cache), decoder_logits(model, cold), atol=2e-5, rtol=1e-4)
+
+
+def test_a_sliding_layer_does_not_keep_everything(model):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("palimpsest_engine.cache.KEPT", 10)
+        patch.setattr("palimpsest_engine.cache.LEAST", 1)
+        warm = PrefixCache(model)
+        for length in range(1, 300):
+            warm.encode([7] * length)
+        sliding, full = warm.cache.layers[:2]
+        assert (sliding.kept_keys.shape[2] < 60, full.kept_keys.shape[2]) == (True, 299)
+        assert warm.encode([7] * (warm.cache.earliest - 1)) == warm.cache.get_seq_length()  # too far back: from nothing
+
+
+def test_what_ends_an_encoding_between_pieces_leaves_what_was_encoded(model, monkeypatch):
+    monkeypatch.setattr("palimpsest_engine.prefix.PIECE", 4)
+    warm, calls = PrefixCache(model), []
+
+    def between():
+        calls.append(None)
+        if len(calls) == 3:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        warm.encode(list(range(20)), between)
+    assert warm.tokens == list(range(8))
+    assert warm.encode(list(range(20))) == 12
+
+
+def test_a_branch_and_its_trunk_do_not_write_into_each_other(model):
+    warm = PrefixCache(model)
+    warm.encode([*range(25)])
+    branch = warm.cache.branch(1, 20)
+    encode(model, branch, torch.tensor([[1, 2, 3]]))
+    alone = PrefixCache(model)
+    alone.encode([*range(20), 1, 2, 3])
+    torch.testing.assert_close(decoder_logits(model, branch), decoder_logits(model, alone.cache), atol=2e-5, rtol=1e-4)
+    assert warm.encode([*range(25), 7]) == 1
+    alone.encode([*range(25), 7])
+    torch.testing.assert_close(
+        decoder_logits(model, warm.cache), decoder_logits(model, alone.cache), atol=2e-5, rtol=1e-4
+    )
+
+
 def test_a_failed_encoding_leaves_nothing_half_done(model, monkeypatch):
     warm = PrefixCache(model)
     warm.encode([1, 2, 3, 4])
