@@ -17,9 +17,10 @@ from palimpsest_engine.errors import UnsupportedCheckpoint
 from palimpsest_engine.layout import WINDOW, Tokens
 from palimpsest_engine.one_canvas import OneCanvas
 from palimpsest_engine.prefix import PrefixCache
+from palimpsest_engine.recorded import Prefixes
 from palimpsest_engine.renoise import Repair
 from palimpsest_engine.request import Draft, DraftPiece, Fill, FillRequest, Span
-from palimpsest_engine.shared import SharedPrefix
+from palimpsest_engine.shared import Rows, SharedPrefix, make_shared
 
 CACHED_DOCUMENTS = 4
 
@@ -60,6 +61,10 @@ class Filler:
             banned[self.spec.filler] = False
         self.banned = banned.to(self.model.device)
         self._caches: dict[str, PrefixCache] = {}
+        self.prefixes: Prefixes | None = None
+        if self.model.device.type == "cuda":
+            self.prefixes = Prefixes()
+            make_shared(self.model)
 
     def prefix_cache(self, document: str) -> PrefixCache:
         """The cache of a document; those of the few used last are kept."""
@@ -70,8 +75,12 @@ class Filler:
         return cache
 
     def prefix(self, cache: PrefixCache, rows: int) -> RollbackCache | SharedPrefix:
-        """A document's encoded context, for a canvas of so many rows to read."""
-        return cache.cache.branch(rows)
+        """A document's encoded context, for the decoder to read with so many rows."""
+        return cache.cache.branch(rows) if self.prefixes is None else self.prefixes.shared(cache.cache)
+
+    def rows(self, cache: PrefixCache, rows: int, length: int) -> RollbackCache | Rows:
+        """A document's first so many tokens, encoded, for the encoder to go on from with so many rows."""
+        return cache.cache.branch(rows, length) if self.prefixes is None else Rows(cache.cache, length)
 
     def fill(self, request: FillRequest, cancelled: Callable[[], bool] = lambda: False) -> Iterator[Draft | Fill]:
         """Drafts, then the `Fill`. Raises `FillCancelled` before the next decoder pass once `cancelled()` is true."""

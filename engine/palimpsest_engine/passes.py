@@ -15,18 +15,19 @@ from torch import Tensor
 from palimpsest_engine.cache import RollbackCache, RollbackLayer
 
 if TYPE_CHECKING:
-    from palimpsest_engine.shared import SharedPrefix
+    from palimpsest_engine.shared import Rows, SharedPrefix
 
 
 @torch.inference_mode()
-def encode(model: Any, cache: RollbackCache, tokens: Tensor) -> Tensor:
+def encode(model: Any, cache: RollbackCache | Rows, tokens: Tensor) -> Tensor:
     """Append `tokens [B, T]` to the cache through the causal encoder; last hidden states `[B, T, hidden]`."""
     past = cache.get_seq_length()
     positions = torch.arange(past, past + tokens.shape[1], device=tokens.device)
     masks = {}
-    for kind, layer in zip(model.config.get_text_config().layer_types, cache.layers, strict=True):
-        if kind not in masks:
-            masks[kind] = causal_mask(positions, layer)
+    if isinstance(cache, RollbackCache):  # rows over a shared prefix see to it themselves
+        for kind, layer in zip(model.config.get_text_config().layer_types, cache.layers, strict=True):
+            if kind not in masks:
+                masks[kind] = causal_mask(positions, layer)
     encoder = model.model.encoder.language_model
     return through(encoder, encoder.embed_tokens(tokens), cache, positions.unsqueeze(0), masks)
 
@@ -66,7 +67,7 @@ def decode(
 def through(
     stack: Any,
     hidden: Tensor,
-    cache: RollbackCache | SharedPrefix,
+    cache: RollbackCache | SharedPrefix | Rows,
     positions: Tensor,
     masks: Mapping[str, Tensor | None],
 ) -> Tensor:

@@ -1,14 +1,13 @@
-"""Decoding over a prefix that all rows share: its keys are there once, however many candidates there are. For GPUs.
+"""Attention over a prefix that all rows share: its keys are there once, however many candidates there are. For GPUs.
 
-On a GPU the rows of a batch would copy the prefix in every layer of every step, and starting some thousand kernels a step
-takes longer than running them. So the decoder attends to the shared prefix and to its own canvas apart, and merges the two
-by what their softmaxes add up to; and its layers run as one recorded CUDA graph. A graph has fixed addresses and shapes, so
-prefixes are padded to a few lengths. Tests run it without the recording. It has not been run on a GPU yet, so that only
-`palimpsest bench --only steps` uses it.
+On a GPU the rows of a batch would copy the prefix in every layer of every pass. So what is theirs alone and the prefix are
+attended to apart, and the two merged by what their softmaxes add up to. For the decoder the prefix lies in buffers of fixed
+addresses (`SharedPrefix`), which `recorded.py` needs; the causal encoder reads the document's cache itself (`Rows`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import MethodType
 from typing import Any
 
@@ -16,11 +15,12 @@ import torch
 from torch import Tensor
 from transformers.models.diffusion_gemma.modeling_diffusion_gemma import apply_rotary_pos_emb
 
-from palimpsest_engine.cache import RollbackCache
+from palimpsest_engine.cache import RollbackCache, RollbackLayer
 from palimpsest_engine.passes import through
 
 BUCKET = 512  # prefixes are padded to multiples of this; and to powers of two beyond eight of them
-_KEPT = 8  # graphs of a prefix
+
+Through = Callable[["SharedPrefix", Any, Tensor, Tensor], Tensor]
 
 
 def padded(length: int) -> int:
@@ -39,15 +39,15 @@ class SharedLayer:
 
 
 class SharedPrefix:
-    """What the encoder wrote for one context, in buffers of fixed addresses, read by any number of rows.
+    """What the encoder wrote for one context, in buffers of fixed addresses, read by any number of canvases.
 
-    A cache as far as the decoder is concerned. Layers of the same window share their bias. recorded: run the layers as CUDA
-    graphs, one for each shape of canvas.
+    A cache as far as the decoder is concerned. Layers of the same window share their bias. beside: a bias `[T]` for the
+    canvas itself, if part of it is only there to fill a buffer.
     """
 
-    def __init__(self, cache: RollbackCache, *, recorded: bool = False) -> None:
-        self.recorded = recorded
-        self._graphs: dict[tuple[int, int], Recorded] = {}
+    def __init__(self, cache: RollbackCache, run: Through | None = None) -> None:
+        self._run = run
+        self.beside: Tensor | None = None
         self.capacity = padded(cache.get_seq_length())
         self.length = 0
         self.layers = list[SharedLayer]()
@@ -72,15 +72,16 @@ class SharedPrefix:
             mine.bias[seen:] = -torch.inf
 
     def through(self, stack: Any, hidden: Tensor, positions: Tensor) -> Tensor:
-        """As `passes.through` over this prefix; of what is recorded, the result is overwritten by the next pass."""
-        if not self.recorded:
-            return through(stack, hidden, self, positions, {})
-        shape = (hidden.shape[0], hidden.shape[1])
-        graph = self._graphs.pop(shape, None) or Recorded(stack, self, hidden, positions)
-        self._graphs[shape] = graph
-        while len(self._graphs) > _KEPT:
-            self._graphs.pop(next(iter(self._graphs)))
-        return graph.run(hidden, positions)
+        """As `passes.through` over this prefix; what comes out may be overwritten by the next pass."""
+        if self._run is not None:
+            return self._run(self, stack, hidden, positions)
+        return through(stack, hidden, self, positions, {})
+
+    def attended(self, index: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+        """Attention of a canvas over this prefix and itself, in the layer of that index."""
+        layer = self.layers[index]
+        prefix = layer.keys, layer.values, layer.bias
+        return shared_attention(query, (key, value, self.beside), prefix, scaling)
 
     def get_seq_length(self) -> int:
         """Tokens of the prefix."""
@@ -91,10 +92,58 @@ class SharedPrefix:
         return self
 
 
+class Rows:
+    """A cache for rows that go on from one prefix, each in its own way: theirs are only the tokens behind it.
+
+    length: of the prefix; the cache it is in must stay as it is meanwhile.
+    """
+
+    def __init__(self, cache: RollbackCache, length: int) -> None:
+        self.layers: list[RollbackLayer] = [layer.shown(1, None, length) for layer in cache.layers]
+        self.own: list[tuple[Tensor, Tensor] | None] = [None] * len(self.layers)
+        self.prefix = length
+
+    def get_seq_length(self) -> int:
+        """Tokens of the prefix and behind it."""
+        first = self.own[-1]  # the last layer is written last
+        return self.prefix + (0 if first is None else first[0].shape[2])
+
+    def attended(self, index: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+        """Append to the layer of that index; causal attention of the new tokens over the prefix and their own row."""
+        before = self.own[index]
+        if before is not None:
+            key, value = torch.cat((before[0], key), 2), torch.cat((before[1], value), 2)
+        self.own[index] = key, value
+        layer, new, seen = self.layers[index], query.shape[2], key.shape[2]
+        device = query.device
+        at = torch.arange(seen - new, seen, device=device)[:, None]  # behind the prefix
+        allowed = at >= torch.arange(seen, device=device)
+        outside = None
+        if layer.window is not None:
+            allowed &= at - torch.arange(seen, device=device) < layer.window
+        keys, values = layer.keys, layer.values
+        if keys is None or values is None:
+            rows = query.reshape(query.shape[0], key.shape[1], -1, query.shape[3])
+            return ungrouped(softmax_part(rows, key, value, bias_of(allowed, query, key), scaling)[0], query)
+        if layer.window is not None and self.prefix + seen >= layer.window:
+            there = keys.shape[2]
+            outside = at + there - torch.arange(there, device=device) < layer.window
+        prefix = keys, values, None if outside is None else bias_of(outside, query, key)
+        return shared_attention(query, (key, value, bias_of(allowed, query, key)), prefix, scaling)
+
+
+def bias_of(allowed: Tensor, query: Tensor, key: Tensor) -> Tensor:
+    """`[M, S]` in the format of the scores, 0 where `allowed [T, S]` is; M is T for each of the heads of a group."""
+    bias = torch.zeros(allowed.shape, dtype=query.dtype, device=query.device).masked_fill_(~allowed, -torch.inf)
+    return bias.repeat(query.shape[1] // key.shape[1], 1)
+
+
 def make_shared(model: Any) -> None:
-    """Let the decoder's attention read a `SharedPrefix`, too; with any other cache it is the class's."""
-    for layer in model.model.decoder.layers:
-        layer.self_attn.forward = MethodType(_attend, layer.self_attn)
+    """Let the attention of decoder and encoder read a `SharedPrefix` and `Rows`, too; with any other cache it is the
+    class's."""
+    for stack in (model.model.decoder, model.model.encoder.language_model):
+        for layer in stack.layers:
+            layer.self_attn.forward = MethodType(_attend, layer.self_attn)
 
 
 def _attend(
@@ -105,8 +154,8 @@ def _attend(
     past_key_values: Any = None,
     **others: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """The forward of the class's decoder attention, `[B, T, d]` to the same, where the prefix is shared."""
-    if not isinstance(past_key_values, SharedPrefix):
+    """The forward of the class's attention, `[B, T, d]` to the same, where the prefix is shared."""
+    if not isinstance(past_key_values, SharedPrefix | Rows):
         theirs: tuple[Tensor, Tensor | None] = type(attention).forward(
             attention, hidden_states, position_embeddings, attention_mask, past_key_values, **others
         )
@@ -123,39 +172,47 @@ def _attend(
     value = heads(attention.v_proj) if attention.v_proj is not None else key
     key = apply_rotary_pos_emb(attention.k_norm(key), cosines, sines, unsqueeze_dim=2).transpose(1, 2)
     value = attention.v_norm(value).transpose(1, 2)
-    layer = past_key_values.layers[attention.layer_idx]
-    seen = shared_attention(query.transpose(1, 2), key, value, layer.keys, layer.values, layer.bias, attention.scaling)
+    seen = past_key_values.attended(attention.layer_idx, query.transpose(1, 2), key, value, attention.scaling)
     return attention.o_proj(seen.reshape(batch, length, -1)), None
 
 
-def shared_attention(
-    query: Tensor, key: Tensor, value: Tensor, keys: Tensor, values: Tensor, bias: Tensor, scaling: float = 1.0
-) -> Tensor:
-    """Attention of `query [B, H, T, D]` over a prefix `keys, values [1, G, S, D]` that all rows share and over
-    `key, value [B, G, T, D]` of its own row; out `[B, T, H, D]`.
+Part = tuple[Tensor, Tensor, Tensor | None]
+
+
+def shared_attention(query: Tensor, own: Part, prefix: Part, scaling: float = 1.0) -> Tensor:
+    """Attention of `query [B, H, T, D]` over a prefix (keys and values `[1, G, S, D]`, bias `[S]` or `[M, S]` or None) that
+    all rows share and over what is its row's own (`[B, G, T', D]`, bias `[T']` or `[M, T']` or None); out `[B, T, H, D]`.
+    M is T for each of the H / G heads of a group.
 
     Two softmaxes merged by their log-sums, as in FlashAttention (arXiv 2205.14135, section 3.1). The queries of a group are
     one matrix against the group's keys, so that neither the keys of a group nor those of the prefix are ever repeated.
     """
-    batch, heads, length, width = query.shape
-    groups = key.shape[1]
+    batch, groups, width = query.shape[0], own[0].shape[1], query.shape[3]
     rows = query.reshape(batch, groups, -1, width)
     together = rows.transpose(0, 1).reshape(1, groups, -1, width)
-    before, before_sum = softmax_part(together, keys, values, bias, scaling)
-    beside, beside_sum = softmax_part(rows, key, value, None, scaling)
+    bias = prefix[2]
+    if bias is not None and bias.dim() == 2:
+        bias = bias.repeat(batch, 1)
+    before, before_sum = softmax_part(together, prefix[0], prefix[1], bias, scaling)
+    beside, beside_sum = softmax_part(rows, *own, scaling)
     before = before.view(groups, batch, -1, width).transpose(0, 1)
     before_sum = before_sum.view(groups, batch, -1).transpose(0, 1)
     share = torch.sigmoid(before_sum - beside_sum).unsqueeze(-1)
     merged = before.float() * share + beside.float() * (1.0 - share)
-    return merged.to(query.dtype).reshape(batch, heads, length, width).transpose(1, 2)
+    return ungrouped(merged.to(query.dtype), query)
+
+
+def ungrouped(out: Tensor, query: Tensor) -> Tensor:
+    """`[B, G, M, D]` as `[B, T, H, D]`."""
+    return out.reshape(query.shape).transpose(1, 2)
 
 
 def softmax_part(
     query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scaling: float
 ) -> tuple[Tensor, Tensor]:
     """(attention `[A, G, M, D]`, log of what its softmax was divided by `[A, G, M]`, float32) of `query [A, G, M, D]` over
-    `key, value [A, G, S, D]`; bias `[S]` is added to the scores."""
-    if query.is_cuda:
+    `key, value [A, G, S, D]`; bias `[S]` or `[M, S]` is added to the scores."""
+    if query.is_cuda and (bias is None or bias.dim() == 1):
         spread = None if bias is None else bias.expand(*query.shape[:3], -1)
         out, total, _, _ = torch.ops.aten._scaled_dot_product_efficient_attention(
             query, key, value, spread, True, scale=scaling
@@ -164,48 +221,5 @@ def softmax_part(
     scores = (query @ key.transpose(2, 3)).float() * scaling
     scores = scores if bias is None else scores + bias.float()
     total = scores.logsumexp(-1)
-    return (scores - total.unsqueeze(-1)).exp().to(value.dtype) @ value, total
-
-
-class Recorded:
-    """A stack's layers and norm over one `SharedPrefix` and one shape of canvas, as one CUDA graph."""
-
-    def __init__(self, stack: Any, prefix: SharedPrefix, hidden: Tensor, positions: Tensor) -> None:
-        self.hidden, self.positions = hidden.clone(), positions.clone()
-
-        def work() -> Tensor:
-            return through(stack, self.hidden, prefix, self.positions, {})
-
-        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
-            for _ in range(2):  # kernels are chosen and workspaces taken before anything is recorded
-                work()
-        torch.cuda.current_stream().wait_stream(aside)
-        self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
-            self.out = work()
-
-    def run(self, hidden: Tensor, positions: Tensor) -> Tensor:
-        """Last hidden states; overwritten by the next run."""
-        self.hidden.copy_(hidden)
-        self.positions.copy_(positions)
-        self.graph.replay()
-        return self.out
-
-
-class Prefixes:
-    """The buffers of a model, one for each length; recorded: with graphs of their own. None is given back."""
-
-    def __init__(self, *, recorded: bool) -> None:
-        self._recorded = recorded
-        self._prefixes: dict[int, SharedPrefix] = {}
-
-    def shared(self, cache: RollbackCache) -> SharedPrefix:
-        """The cache's context, ready to be read by any number of rows; until the next call with one of the same length."""
-        capacity = padded(cache.get_seq_length())
-        if capacity in self._prefixes:
-            self._prefixes[capacity].load(cache)
-        else:
-            self._prefixes[capacity] = SharedPrefix(cache, recorded=self._recorded)
-        return self._prefixes[capacity]
+    # Where nothing may be seen, the other part has all the weight.
+    return (scores - total.clamp_min(torch.finfo(total.dtype).min).unsqueeze(-1)).exp().to(value.dtype) @ value, total

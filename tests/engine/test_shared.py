@@ -6,14 +6,15 @@ import copy
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from palimpsest_engine.cache import RollbackCache
 from palimpsest_engine.denoise import Canvas, denoise, drawn
 from palimpsest_engine.lean import grouped_attention
 from palimpsest_engine.passes import decode, encode
-from palimpsest_engine.shared import Prefixes, SharedPrefix, make_shared, padded, shared_attention, softmax_part
+from palimpsest_engine.recorded import Prefixes, unrecorded
+from palimpsest_engine.shared import Rows, SharedPrefix, make_shared, padded, shared_attention, softmax_part
 from palimpsest_engine.spec import Sampling
 
 
@@ -43,7 +44,7 @@ def test_attention_in_two_parts_is_attention(batch, groups, repeats, length, pas
         for theirs, mine in ((keys, key), (values, value))
     ]
     expected, _ = grouped_attention(None, query, *whole, None, 0.7)
-    ours = shared_attention(query, key, value, keys, values, bias, 0.7)
+    ours = shared_attention(query, (key, value, None), (keys, values, bias), 0.7)
     torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-4)
 
 
@@ -64,7 +65,7 @@ def test_lengths_of_buffers(length, buffer):
     assert padded(length) == buffer
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def shared_model(model):
     changed = copy.deepcopy(model)
     make_shared(changed)
@@ -81,7 +82,7 @@ def contexts(model, *lengths):
 @pytest.mark.parametrize("batch", [1, 3])
 def test_the_decoder_says_the_same_over_a_shared_prefix(model, shared_model, batch):
     """Shorter than the window, longer, and again shorter in the same buffer: nothing of the longer one is left."""
-    prefixes = Prefixes(recorded=False)
+    prefixes = Prefixes(unrecorded)
     for cache in contexts(model, 5, 30, 8, 9, 600):
         tokens = torch.randint(0, 97, (batch, 6), generator=torch.Generator().manual_seed(2))
         chances = torch.rand(4, 97).softmax(-1)
@@ -109,3 +110,23 @@ def test_the_log_sum_is_that_of_the_scores():
     query, key = torch.randn(1, 2, 3, 4), torch.randn(1, 2, 5, 4)
     _, total = softmax_part(query, key, key, None, 0.5)
     torch.testing.assert_close(total, (query @ key.transpose(2, 3) * 0.5).logsumexp(-1))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    past=st.integers(2, 30),
+    kept=st.integers(0, 30),
+    batch=st.integers(1, 3),
+    pieces=st.lists(st.integers(1, 12), min_size=1, max_size=4),
+)
+def test_rows_go_on_from_a_prefix_as_from_copies_of_it(model, shared_model, past, kept, batch, pieces):
+    """Prefixes shorter and longer than the window, none at all, and tails that grow longer than it."""
+    (cache,) = contexts(model, past)
+    kept = min(kept, past)
+    copies, rows = cache.branch(batch, kept), Rows(cache, kept)
+    for seed, length in enumerate(pieces):
+        tokens = torch.randint(0, 97, (batch, length), generator=torch.Generator().manual_seed(seed))
+        expected = encode(model, copies, tokens)
+        torch.testing.assert_close(encode(shared_model, rows, tokens), expected, atol=2e-5, rtol=1e-4)
+        assert rows.get_seq_length() == copies.get_seq_length() == kept + sum(pieces[: seed + 1])
+    assert cache.get_seq_length() == past
