@@ -6,7 +6,7 @@ the same tokens. The sampler is the entropy-bound one of arXiv 2505.24857 as tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +14,12 @@ import torch
 from torch import Tensor
 
 from palimpsest_engine.cache import RollbackCache
-from palimpsest_engine.passes import decode, head
+from palimpsest_engine.passes import decode
+from palimpsest_engine.sampler import Draw, forbidden_ids, sample
 from palimpsest_engine.spec import Sampling
 
 if TYPE_CHECKING:
     from palimpsest_engine.shared import SharedPrefix
-
-Draw = Callable[[Tensor, "torch.Generator | None"], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ class Canvas:
 @dataclass(frozen=True, slots=True)
 class Step:
     """After one denoising step: the draft `tokens [B, T]` (argmax), what the sampler `accepted [B, T]`, the entropy of
-    every position in nats `[B, T]`, and which rows are `finished [B]`."""
+    every position in nats `[B, T]`, and which rows are `finished [B]`; all of it in main memory."""
 
     number: int
     tokens: Tensor
@@ -67,31 +66,36 @@ def denoise(
     drawn: `as_stock`, or `drawn`, which is as random and needs one random number a position instead of one a token.
     Logits exist for the N hole positions of all rows only; `[N, V]` below.
     """
+    if not bool(canvas.is_hole.any()):
+        return
     at = State.begin(canvas, model.config.get_text_config().vocab_size, sampling, generator)
     past, length = cache.get_seq_length(), canvas.tokens.shape[1]
     positions = torch.arange(past, past + length, dtype=torch.int32, device=canvas.tokens.device).unsqueeze(0)
-    if not bool(canvas.is_hole.any()):
-        return
     for number in range(1, sampling.max_steps + 1):
         # 1. Decode, at this step's temperature.
         remaining = sampling.max_steps - number + 1
         temperature = sampling.t_min + (sampling.t_max - sampling.t_min) * (remaining / sampling.max_steps)
         hidden = decode(model, cache, at.current, at.where, at.chances, positions)
-        logits = head(model, hidden.flatten(0, 1)[at.where]).div_(temperature)
-        logits = constrained(logits, canvas, at.where % length)
         # 2. Sample, and take the argmax for the draft.
-        chances = torch.softmax(logits, dim=-1)
-        sampled = at.on_canvas(draw(chances, generator))
-        highest, likeliest = logits.max(-1)
-        argmax = at.on_canvas(likeliest)
+        sampled = sample(
+            model.lm_head(hidden.flatten(0, 1)[at.where]),
+            cap=model.final_logit_softcapping,
+            temperature=temperature,
+            forbidden=at.forbidden,
+            which=at.which,
+            draw=draw,
+            generator=generator,
+            dtype=hidden.dtype,
+        )
+        chances, argmax = sampled.chances, at.on_canvas(sampled.argmax)
         # 3. Accept the least uncertain positions while their joint entropy stays within the bound. Pins have none.
-        entropy = at.on_canvas(entropy_of(logits, chances, highest, likeliest), torch.zeros_like(at.entropy))
+        entropy = at.on_canvas(sampled.entropy, torch.zeros_like(at.entropy))
         accepted = within_bound(entropy, sampling.entropy_bound)
         # 4. Renoise the rest; pins are imposed again.
-        following = torch.where(at.is_hole, torch.where(accepted, sampled, at.noise()), at.tokens)
+        following = torch.where(at.is_hole, torch.where(accepted, at.on_canvas(sampled.drawn), at.noise()), at.tokens)
         # 5. A finished row stays as it was.
-        done = at.finished[:, None]
-        if bool(done.any()) and at.chances is not None:
+        if at.some_finished and at.chances is not None:
+            done = at.finished[:, None]
             argmax, following = torch.where(done, at.draft, argmax), torch.where(done, at.current, following)
             chances = torch.where(at.of_holes(at.finished)[:, None], at.chances, chances)
             entropy = torch.where(done, at.entropy, entropy)
@@ -101,18 +105,33 @@ def denoise(
         at.history = torch.cat((at.history, argmax[None]))[1:] if sampling.stability else at.history
         at.finished = at.finished | (stable & confident)
         at.current, at.draft, at.chances, at.entropy = following, argmax, chances, entropy
-        keep = yield Step(number, argmax, accepted | at.finished[:, None], entropy, at.finished)
+        step = Step(number, *on_host(argmax, accepted | at.finished[:, None], entropy, at.finished))
+        keep = yield step
+        finished = step.finished
         if keep is not None:
             at.narrow(keep)
             cache = cache.narrowed(len(keep))
-        if bool(at.finished.all()):
+            finished = finished[sorted(keep)]
+        at.some_finished = bool(finished.any())
+        if bool(finished.all()):
             return
+
+
+def on_host(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """The same in main memory, brought there by one transfer: the only time that a step waits for a GPU. Ids and float32
+    pass through float64 as they are."""
+    if tensors[0].device.type == "cpu":
+        return tensors
+    together = torch.cat([each.to(torch.float64).flatten() for each in tensors]).cpu()
+    parts = together.split([each.numel() for each in tensors])
+    return tuple(part.to(each.dtype).view(each.shape) for part, each in zip(parts, tensors, strict=True))
 
 
 @dataclass(slots=True)
 class State:
     """What one step hands to the next. where `[N]`: the hole positions in the flattened canvas; history `[S, B, T]`: the
-    last S drafts; chances `[N, V]`: the last probabilities; entropy `[B, T]`: theirs."""
+    last S drafts; chances `[N, V]`: the last probabilities; entropy `[B, T]`: theirs; forbidden `[K, V]`, which `[N]`: what
+    may not be emitted, and where."""
 
     tokens: Tensor
     is_hole: Tensor
@@ -124,6 +143,9 @@ class State:
     entropy: Tensor
     vocabulary: int
     generator: torch.Generator
+    forbidden: Tensor | None
+    which: Tensor | None
+    some_finished: bool = False
     chances: Tensor | None = None
 
     @classmethod
@@ -138,7 +160,9 @@ class State:
         history = torch.full((sampling.stability, *tokens.shape), -1, device=tokens.device)
         finished = torch.zeros(tokens.shape[0], dtype=torch.bool, device=tokens.device)
         entropy = torch.zeros_like(tokens, dtype=torch.float32)
-        return cls(tokens, is_hole, where, current, current, history, finished, entropy, vocabulary, generator)
+        forbidden, which = forbidden_ids(canvas.banned, canvas.allowed, where % tokens.shape[1], vocabulary)
+        begun = current, current, history, finished, entropy, vocabulary, generator, forbidden, which
+        return cls(tokens, is_hole, where, *begun)
 
     def noise(self) -> Tensor:
         """Uniform tokens `[B, T]`."""
@@ -156,53 +180,13 @@ class State:
     def narrow(self, keep: Sequence[int]) -> None:
         """Go on with these rows alone, in ascending order."""
         rows = torch.tensor(sorted(keep), device=self.tokens.device)
-        if self.chances is not None:
-            chosen = torch.zeros_like(self.finished).index_fill(0, rows, True)
-            self.chances = self.chances[self.of_holes(chosen)]
+        chosen = self.of_holes(torch.zeros_like(self.finished).index_fill(0, rows, True))
+        self.chances = None if self.chances is None else self.chances[chosen]
+        self.which = None if self.which is None else self.which[chosen]
         self.tokens, self.is_hole, self.finished = self.tokens[rows], self.is_hole[rows], self.finished[rows]
         self.current, self.draft, self.history = self.current[rows], self.draft[rows], self.history[:, rows]
         self.entropy = self.entropy[rows]
         self.where = self.is_hole.flatten().nonzero().squeeze(1)
-
-
-def as_stock(chances: Tensor, generator: torch.Generator | None) -> Tensor:
-    """A token `[N]` for each row of probabilities `[N, V]`, with the random numbers that stock `generate()` takes."""
-    return torch.multinomial(chances, 1, generator=generator).squeeze(1)
-
-
-def drawn(chances: Tensor, generator: torch.Generator | None) -> Tensor:
-    """The same from one random number a row: the first token at which the summed probabilities exceed it.
-
-    A tenth of the time of `torch.multinomial` on a CPU, which draws a random number for every token.
-    """
-    summed = chances.cumsum(-1)
-    total = summed[:, -1:]
-    at = torch.rand(total.shape, generator=generator, device=chances.device) * total
-    # Rounded up to the total it would fall behind the last token, which may be one that is banned.
-    below = torch.nextafter(total, torch.zeros_like(total))
-    return torch.searchsorted(summed, torch.minimum(at, below), right=True).squeeze(1)
-
-
-def constrained(logits: Tensor, canvas: Canvas, position: Tensor) -> Tensor:
-    """Logits `[N, V]` of canvas positions `[N]` with bans and allowed sets applied, in place: the sampler and the
-    self-conditioning both see these. What may not be is as unlikely as a number can say, and has the probability 0."""
-    never = torch.finfo(logits.dtype).min
-    if canvas.banned is not None:
-        logits = logits.masked_fill_(canvas.banned, never)
-    for only_at, ids in canvas.allowed.items():
-        forbidden = torch.ones(logits.shape[1], dtype=torch.bool, device=logits.device)
-        forbidden[ids] = False
-        logits = logits.masked_fill_((position == only_at)[:, None] & forbidden, never)
-    return logits
-
-
-def entropy_of(logits: Tensor, chances: Tensor, highest: Tensor, likeliest: Tensor) -> Tensor:
-    """Entropy in nats `[N]` of logits `[N, V]`, from what is known of them: their softmax, maximum and argmax.
-
-    H = log Z - sum p l, and log Z = max l - log max p; no second pass over the logits for Z.
-    """
-    surest = chances.gather(-1, likeliest[:, None]).squeeze(-1)
-    return (highest - surest.log() - (chances * logits).sum(-1)).clamp_min_(0.0)
 
 
 def within_bound(entropy: Tensor, bound: float) -> Tensor:

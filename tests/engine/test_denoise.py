@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from transformers.models.diffusion_gemma.generation_diffusion_gemma import EntropyBoundSamplerConfig
 
 from palimpsest_engine.cache import RollbackCache
-from palimpsest_engine.denoise import Canvas, as_stock, denoise, drawn, entropy_of
+from palimpsest_engine.denoise import Canvas, denoise
 from palimpsest_engine.passes import decode, encode
+from palimpsest_engine.sampler import as_stock, drawn, entropy_of
 from palimpsest_engine.spec import Sampling
 
 CANVAS, VOCABULARY = 12, 97

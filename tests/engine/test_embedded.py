@@ -12,8 +12,9 @@ from transformers.models.diffusion_gemma.generation_diffusion_gemma import Entro
 from palimpsest_engine import EngineSettings
 from palimpsest_engine.cache import RollbackCache
 from palimpsest_engine.checkpoint import EMBEDDED, load
-from palimpsest_engine.denoise import Canvas, as_stock, denoise
+from palimpsest_engine.denoise import Canvas, denoise
 from palimpsest_engine.passes import encode
+from palimpsest_engine.sampler import as_stock
 from palimpsest_engine.spec import Sampling, read_spec
 from palimpsest_engine.syntax import SyntaxGate, judge
 from palimpsest_eval.held_out import SHORT_KINDS, short_holes

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from palimpsest_engine.cache import RollbackCache
-from palimpsest_engine.denoise import Canvas, denoise, drawn
+from palimpsest_engine.denoise import Canvas, denoise
 from palimpsest_engine.passes import decode, encode
 from palimpsest_engine.recorded import BATCHES, GRAPHS, PREFIXES, Prefixes, room_for, unrecorded
+from palimpsest_engine.sampler import drawn
 from palimpsest_engine.shared import make_shared
 from palimpsest_engine.spec import Sampling
 

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from palimpsest_engine.cache import RollbackCache
-from palimpsest_engine.denoise import Canvas, denoise, drawn
+from palimpsest_engine.denoise import Canvas, denoise
 from palimpsest_engine.lean import grouped_attention
 from palimpsest_engine.passes import decode, encode
 from palimpsest_engine.recorded import Prefixes, unrecorded
+from palimpsest_engine.sampler import drawn
 from palimpsest_engine.shared import Rows, SharedPrefix, make_shared, padded, shared_attention, softmax_part
 from palimpsest_engine.spec import Sampling
 

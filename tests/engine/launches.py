@@ -1,0 +1,102 @@
+"""Compiles the kernels that a call would launch, for GPUs that are not there; run as a program, without the interpreter.
+
+`python launches.py sampler` prints a JSON object: kernel and architecture to the bytes a thread keeps outside its registers.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from triton.runtime.jit import JITFunction
+
+ARCHITECTURES = (80, 86, 89, 90, 100, 120)  # from the A100 to the RTX 50s
+TYPES = {
+    torch.bfloat16: "bf16",
+    torch.float32: "fp32",
+    torch.uint8: "u8",
+    torch.int8: "i8",
+    torch.int32: "i32",
+    torch.int64: "i64",
+    torch.bool: "i1",
+    torch.float8_e4m3fn: "fp8e4nv",
+}
+OPTIONS = {"num_warps", "num_stages", "num_ctas", "maxnreg"}
+
+
+def type_of(value):
+    if isinstance(value, torch.Tensor):
+        return f"*{TYPES[value.dtype]}"
+    if isinstance(value, bool):
+        return "i1"
+    return "fp32" if isinstance(value, float) else "i32"
+
+
+def launches(work):
+    """(kernel, arguments) of every launch that the work makes, none of which takes place."""
+    seen = []
+
+    def run(self, *args, grid, warmup, **named):
+        seen.append((self, inspect.signature(self.fn).bind_partial(*args).arguments | named))
+
+    before, JITFunction.run = JITFunction.run, run
+    try:
+        work()
+    finally:
+        JITFunction.run = before
+    return seen
+
+
+def compiled(kernel, arguments, architecture):
+    constants = {parameter.name for parameter in kernel.params if parameter.is_constexpr}
+    signature = {
+        name: "constexpr" if name in constants or arguments[name] is None else type_of(arguments[name])
+        for name in kernel.arg_names
+    }
+    fixed = {
+        (kernel.arg_names.index(name),): arguments[name] for name, kind in signature.items() if kind == "constexpr"
+    }
+    options = {name: value for name, value in arguments.items() if name in OPTIONS}
+    source = ASTSource(kernel, signature, constexprs=fixed)
+    return triton.compile(source, target=GPUTarget("cuda", architecture, 32), options=options)
+
+
+def local_bytes(binary):
+    """What a thread keeps outside its registers."""
+    program = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(binary)
+        file.flush()
+        said = subprocess.run([program, "--dump-resource-usage", file.name], capture_output=True, text=True, check=True)
+    return max(sum(map(int, pair)) for pair in re.findall(r"STACK:(\d+).*?LOCAL:(\d+)", said.stdout))
+
+
+def sampler():
+    """At the shape of the 26B: a canvas of 256 over 262,144 tokens, and a prime number of them in float32."""
+    from palimpsest_engine.kernels.sampler import fused
+
+    for vocabulary, dtype in ((262_144, torch.bfloat16), (10_007, torch.float32)):
+        logits = torch.empty(1, vocabulary, dtype=dtype).expand(256, -1)  # nothing is read
+        fused(logits, logits, 30.0, 0.7, None, None, torch.empty(256))
+
+
+def main():
+    found = {}
+    for kernel, arguments in launches({"sampler": sampler}[sys.argv[1]]):
+        for architecture in ARCHITECTURES:
+            name = f"{kernel.fn.__name__} {architecture}"
+            found[name] = max(found.get(name, 0), local_bytes(compiled(kernel, arguments, architecture).asm["cubin"]))
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""Kernels compile for every architecture they are meant for, and keep what they work on in registers; no GPU is needed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
+
+
+@pytest.mark.parametrize("which", ["sampler"])
+def test_kernels_compile_and_do_not_spill(which, tmp_path):
+    surroundings = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    surroundings["TRITON_CACHE_DIR"] = str(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", Path(__file__).with_name("launches.py"), which],
+        env=surroundings,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert len(found) >= 6
+    assert {name: local for name, local in found.items() if local} == {}
