@@ -6,14 +6,15 @@ import hashlib
 import json
 import math
 import os
+import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import psutil
 
-from palimpsest_engine.engine import EngineSettings
+from palimpsest_engine.engine import EngineSettings, Quantization
 from palimpsest_engine.errors import CheckpointBroken, CheckpointMissing, OutOfMemory, UnsupportedCheckpoint
 from palimpsest_engine.spec import Spec, read_spec
 
@@ -21,6 +22,9 @@ EMBEDDED = Path(__file__).parent / "embedded"
 ARCHITECTURE = "DiffusionGemmaForBlockDiffusion"
 BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1,
          "BOOL": 1}  # fmt: skip
+Shapes = dict[str, tuple[int, ...]]
+_EXPERTS = re.compile(r"\.experts\.(gate_up_proj|down_proj)$")
+_ROOM = 1.05  # how much more than its weights a model takes, at the least
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,11 @@ def weight_files(folder: Path) -> list[Path]:
 
 def tensor_bytes(path: Path) -> int:
     """Bytes of tensor data a safetensors file holds; its header is checked against its length first."""
+    return max((tensor["data_offsets"][1] for tensor in read_header(path).values()), default=0)
+
+
+def read_header(path: Path) -> dict[str, dict[str, Any]]:
+    """What a safetensors file says of its tensors, by name (`dtype`, `shape`, `data_offsets`), checked against its length."""
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(8)
@@ -116,27 +125,27 @@ def tensor_bytes(path: Path) -> int:
             raise CheckpointBroken(f"{path} is truncated or not a safetensors file ({size} bytes).")
         try:
             header: dict[str, Any] = json.loads(file.read(length))
+            header.pop("__metadata__", None)
             total = 0
             for name, tensor in header.items():
-                if name != "__metadata__":
-                    begin, end = tensor["data_offsets"]
-                    if (
-                        end - begin != math.prod(tensor["shape"]) * BYTES.get(tensor["dtype"], 0)
-                        and tensor["dtype"] in BYTES
-                    ):
-                        raise ValueError(name)
-                    total = max(total, end)
+                begin, end = tensor["data_offsets"]
+                if (
+                    end - begin != math.prod(tensor["shape"]) * BYTES.get(tensor["dtype"], 0)
+                    and tensor["dtype"] in BYTES
+                ):
+                    raise ValueError(name)
+                total = max(total, end)
         except (ValueError, KeyError, TypeError, AttributeError):
             raise CheckpointBroken(f"{path} has a damaged safetensors header.") from None
     if size != 8 + length + total:
         raise CheckpointBroken(
             f"{path} is truncated or was added to: {size} bytes, its header promises {8 + length + total}."
         )
-    return total
+    return header
 
 
-def verify(folder: Path, spec: Spec) -> int:
-    """Check everything that can be checked before loading; bytes of the weights on disk."""
+def verify(folder: Path, spec: Spec) -> Shapes:
+    """Check everything that can be checked before loading; the shapes of all tensors, by name."""
     config = read_json(folder / "config.json")
     if ARCHITECTURE not in config.get("architectures", [ARCHITECTURE]) or config.get("model_type") != "diffusion_gemma":
         raise UnsupportedCheckpoint(
@@ -147,17 +156,18 @@ def verify(folder: Path, spec: Spec) -> int:
     if quantisation := config.get("quantization_config"):
         method = quantisation.get("quant_method", "unknown")
         raise UnsupportedCheckpoint(
-            f"{folder} is quantised ({method}); this version loads unquantised weights only (bfloat16 or float32)."
+            f"{folder} is quantised ({method}); this version loads unquantised weights only (bfloat16 or float32), whose "
+            "experts it keeps in fewer bits itself: with the setting quantization (int8, fp8 or int4)."
         )
     if not (folder / "tokenizer.json").exists():
         raise CheckpointBroken(f"The checkpoint lacks tokenizer.json (looked in {folder}).")
     files = weight_files(folder)
-    total = sum(tensor_bytes(path) for path in files)
+    shapes = {name: tuple(tensor["shape"]) for path in files for name, tensor in read_header(path).items()}
     for path in files:
         wanted = spec.sha256.get(path.name)
         if wanted and hashlib.sha256(path.read_bytes()).hexdigest() != wanted:
             raise CheckpointBroken(f"{path} is not the file that was published: its SHA-256 differs. Reinstall it.")
-    return total
+    return shapes
 
 
 def gib(size: float) -> str:
@@ -183,20 +193,50 @@ def choose(settings: EngineSettings) -> tuple[str, str]:
     return device, dtype
 
 
-def check_memory(stored: int, stored_dtype: str, device: str, dtype: str) -> None:
-    """Raise `OutOfMemory` if the weights do not fit, with what they need, what is free, and what to do."""
+def needed(shapes: Shapes, dtype: str, quantization: Quantization) -> float:
+    """Bytes for a checkpoint's tensors on the device, and the room that loading and a fill take beside them."""
+    width, total = {"float32": 4, "bfloat16": 2}[dtype], 0
+    for name, shape in shapes.items():
+        if quantization != "none" and _EXPERTS.search(name) and len(shape) == 3:
+            from palimpsest_engine.quantise import stored_bytes
+
+            total += shape[0] * stored_bytes(shape[1], shape[2], quantization)
+        else:
+            total += width * math.prod(shape)
+    return _ROOM * total
+
+
+def room_on(device: str, quantization: Quantization) -> list[tuple[str, float]]:
+    """(where, bytes free) for each place that must hold all the weights."""
     import torch
 
-    needed = 1.1 * stored * {"float32": 4, "bfloat16": 2}[dtype] / {"float32": 4}.get(stored_dtype, 2)
-    places = [("of main memory", float(psutil.virtual_memory().available))]  # on the way to a GPU, too
+    places = []
     if device.startswith("cuda"):
         places.append((f"on {device}", float(torch.cuda.mem_get_info(device)[0])))
-    for place, free in places:
-        if needed > free:
-            raise OutOfMemory(
-                f"The checkpoint needs {gib(needed)} in {dtype} and {gib(free)} {place} is free; "
-                "close something, choose another device, or use the embedded checkpoint (set checkpoint to null)."
-            )
+    if device == "cpu" or quantization == "none":  # on the way to a GPU, too, unless it is a tensor at a time
+        places.append(("of main memory", float(psutil.virtual_memory().available)))
+    return places
+
+
+def that_fit(shapes: Shapes, device: str, dtype: str) -> dict[Quantization, float]:
+    """Ways to keep the experts with which the checkpoint fits, and the bytes that it needs; the most exact first."""
+    found: dict[Quantization, float] = {each: needed(shapes, dtype, each) for each in get_args(Quantization)}
+    return {each: size for each, size in found.items() if all(size <= free for _, free in room_on(device, each))}
+
+
+def check_memory(shapes: Shapes, device: str, dtype: str, quantization: Quantization = "none") -> None:
+    """Raise `OutOfMemory` if the weights do not fit, with what they need, what is free, and what to do."""
+    wanted = needed(shapes, dtype, quantization)
+    for place, free in room_on(device, quantization):
+        if wanted <= free:
+            continue
+        fitting = [f"{each} would need {gib(size)}" for each, size in that_fit(shapes, device, dtype).items()]
+        advice = f"set quantization ({', '.join(fitting)})" if fitting else "choose another device"
+        kept = "" if quantization == "none" else f" with its experts in {quantization}"
+        raise OutOfMemory(
+            f"The checkpoint needs {gib(wanted)} in {dtype}{kept} and {gib(free)} {place} is free; "
+            f"close something, {advice}, or use the embedded checkpoint (set checkpoint to null)."
+        )
 
 
 def cpu_threads(wanted: int | None, parameters: int) -> int:
@@ -216,6 +256,46 @@ def read_tokenizer(folder: Path) -> Any:
         raise CheckpointBroken(f"The checkpoint in {folder} cannot be loaded: {error}") from error
 
 
+def read_model(folder: Path, device: str, dtype: str, quantization: Quantization) -> Any:
+    """The model on the device, every tensor from the files; quantised, its experts never were in memory whole otherwise."""
+    import torch
+    from transformers import DiffusionGemmaConfig, DiffusionGemmaForBlockDiffusion
+
+    info: dict[str, Any] = {}
+    try:
+        if quantization != "none":
+            from palimpsest_engine.hollow import Files, give_room, hollow, read
+
+            model = hollow(DiffusionGemmaConfig.from_pretrained(folder, local_files_only=True), getattr(torch, dtype))
+            give_room(model, device, quantization)
+            read(model, Files(folder, weight_files(folder)))
+        else:
+            # The dtype goes to from_pretrained: casting a built model would also cast its rotary frequencies.
+            model, info = DiffusionGemmaForBlockDiffusion.from_pretrained(
+                folder,
+                dtype=getattr(torch, dtype),
+                local_files_only=True,
+                use_safetensors=True,
+                output_loading_info=True,
+                experts_implementation="eager" if device == "cpu" else None,
+            )
+    except (CheckpointBroken, torch.OutOfMemoryError):
+        raise  # the second is a RuntimeError, too
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise CheckpointBroken(
+            f"The checkpoint in {folder} cannot be loaded: {(str(error) or type(error).__name__).splitlines()[0]}"
+        ) from error
+    except Exception as error:
+        # safetensors raises bare exception types of its own.
+        raise CheckpointBroken(f"The checkpoint in {folder} cannot be loaded: {error}") from error
+    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if keys := sorted(map(str, info.get(kind) or [])):
+            raise CheckpointBroken(
+                f"The weights in {folder} do not fit its config: {len(keys)} {kind.replace('_', ' ')}, first {keys[0]}."
+            )
+    return model.eval().to(device)
+
+
 def load(settings: EngineSettings, *, trainable: bool = False) -> Checkpoint:
     """Verify and load; every tensor of the model must have come from the files. An adapter is added to the weights.
 
@@ -225,15 +305,16 @@ def load(settings: EngineSettings, *, trainable: bool = False) -> Checkpoint:
 
     folder = locate(settings.checkpoint)
     spec = read_spec(folder)
-    stored = verify(folder, spec)
+    shapes = verify(folder, spec)
     adapter = None
     if settings.adapter is not None:
         adapter = read_adapter(settings.adapter, folder, spec, weight_files(folder))
     device, dtype = choose(settings)
-    check_memory(stored, str(read_json(folder / "config.json").get("dtype", "bfloat16")), device, dtype)
+    if trainable and settings.quantization != "none":
+        raise UnsupportedCheckpoint("Quantised experts cannot be trained; set quantization to none.")
+    check_memory(shapes, device, dtype, settings.quantization)
 
     import torch
-    from transformers import DiffusionGemmaForBlockDiffusion
     from transformers.utils import logging
 
     from palimpsest_engine.lean import make_lean
@@ -241,27 +322,10 @@ def load(settings: EngineSettings, *, trainable: bool = False) -> Checkpoint:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        # The dtype goes to from_pretrained: casting a built model would also cast its rotary frequencies.
-        model, info = DiffusionGemmaForBlockDiffusion.from_pretrained(
-            folder,
-            dtype=getattr(torch, dtype),
-            local_files_only=True,
-            use_safetensors=True,
-            output_loading_info=True,
-            experts_implementation="eager" if device == "cpu" else None,
-        )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise CheckpointBroken(f"The checkpoint in {folder} cannot be loaded: {str(error).splitlines()[0]}") from error
-    except Exception as error:
-        # safetensors raises bare exception types of its own.
-        raise CheckpointBroken(f"The checkpoint in {folder} cannot be loaded: {error}") from error
-    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        if keys := sorted(map(str, info.get(kind) or [])):
-            raise CheckpointBroken(
-                f"The weights in {folder} do not fit its config: {len(keys)} {kind.replace('_', ' ')}, first {keys[0]}."
-            )
+        model = read_model(folder, device, dtype, settings.quantization)
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemory(f"{device} ran out of memory while the checkpoint was loaded: {error}") from error
     tokenizer = read_tokenizer(folder)
-    model = model.eval().to(device)
     if adapter is not None:
         merge(model, adapter)
     if device == "cpu":

@@ -54,10 +54,18 @@ class QuantisedExperts(nn.Module):
         codes, scales = self.get_buffer(f"{name}_codes"), self.get_buffer(f"{name}_scales")
         return Quantised(self.format, codes[which], scales[which], self.widths[name])
 
+    def shape(self, name: Matrix) -> tuple[int, ...]:
+        """That of the weight which the class has in its place."""
+        return (*self.get_buffer(f"{name}_codes").shape[:2], self.widths[name])
+
+    def like(self, name: Matrix) -> Tensor:
+        """Room for one expert's weight in float32, on the same device; what is in it is undefined."""
+        return torch.empty(self.shape(name)[1:], dtype=torch.float32, device=self.get_buffer(f"{name}_codes").device)
+
     def put(self, name: Matrix, expert: int, weight: Tensor) -> None:
         """Quantise a weight of one expert, `[outputs, inputs]`, into its place."""
         place = self.weights(name, expert)
-        made = quantise(weight, self.format)
+        made = quantise(weight.to(place.codes.device), self.format)
         place.codes.copy_(made.codes)
         place.scales.copy_(made.scales)
 

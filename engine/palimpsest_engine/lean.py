@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import AttentionInterface
 
+from palimpsest_engine.experts import quantised_experts
+
 GROUPED = "palimpsest_grouped"
 
 
@@ -46,14 +48,15 @@ def grouped_attention(
 
 
 def make_lean(model: Any, *, trainable: bool = False) -> None:
-    """Switch a loaded model's attention; where there is one expert, skip the routing, and run layers by `lean_layer`.
+    """Switch a loaded model's attention; where there is one expert, skip the routing, and run layers by
+    `lean_layer`; quantised experts stay as they are.
 
     trainable: leave the layers to the class, so that there may be gradients, and modules exchanged. Otherwise their weights
     are joined in place: changing one afterwards changes the model, replacing one does not.
     """
     AttentionInterface.register(GROUPED, grouped_attention)
     model.set_attn_implementation(GROUPED)
-    if model.config.get_text_config().num_experts != 1:
+    if model.config.get_text_config().num_experts != 1 or quantised_experts(model):
         return
     encoder, decoder = model.model.encoder.language_model, model.model.decoder
     for stack in (encoder, decoder):

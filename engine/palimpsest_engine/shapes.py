@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args
 
+from palimpsest_engine.engine import Quantization
 from palimpsest_engine.errors import OutOfMemory
 
 Shape = Literal["26b", "26b-narrow"]
@@ -26,7 +27,7 @@ _TEXT_26B = {
     "max_position_embeddings": 262_144,
 }
 # The same, so thin that a laptop can try what will be run on the real one.
-_NARROW = {"vocab_size": 1024, "hidden_size": 64, "intermediate_size": 48, "num_hidden_layers": 6, "head_dim": 16}
+_NARROW = {"vocab_size": 4096, "hidden_size": 64, "intermediate_size": 48, "num_hidden_layers": 6, "head_dim": 16}
 _NARROW |= {
     "global_head_dim": 32,
     "num_experts": 8,
@@ -69,32 +70,42 @@ def parameters(config: Any) -> int:
     return total
 
 
-def random_model(shape: Shape, device: str, dtype: str = "bfloat16") -> Any:
-    """A model of that shape, its weights drawn straight on the device. Raises OutOfMemory if they do not fit there.
+def bytes_of(config: Any, dtype: str, quantization: Quantization = "none") -> int:
+    """What the text stack takes, its experts in that format."""
+    width, text = {"float32": 4, "bfloat16": 2}[dtype], config.get_text_config()
+    if quantization == "none":
+        return width * parameters(config)
+    from palimpsest_engine.quantise import stored_bytes
 
-    The class draws those of encoder and decoder and then ties them, so that twice the memory is needed until then.
-    """
+    hidden, middle = text.hidden_size, text.moe_intermediate_size
+    layers = text.num_hidden_layers * text.num_experts
+    experts = stored_bytes(2 * middle, hidden, quantization) + stored_bytes(hidden, middle, quantization)
+    total: int = layers * experts + width * (parameters(config) - layers * 3 * hidden * middle)
+    return total
+
+
+def random_model(shape: Shape, device: str, dtype: str = "bfloat16", quantization: Quantization = "none") -> Any:
+    """A model of that shape, its weights drawn straight on the device, each once; quantised, an expert at a time. Raises
+    OutOfMemory if they do not fit there."""
     import torch
-    from transformers import DiffusionGemmaForBlockDiffusion
+
+    from palimpsest_engine.hollow import draw, give_room, hollow
 
     config = config_of(shape)
-    needed = parameters(config) * torch.finfo(getattr(torch, dtype)).bits // 8
+    size = bytes_of(config, dtype, quantization)
     if device.startswith("cuda"):
         free = torch.cuda.mem_get_info(device)[0]
     else:
         import psutil
 
         free = psutil.virtual_memory().available
-    if 2.05 * needed > free:
+    if 1.02 * size > free:
+        kept = "" if quantization == "none" else f" with its experts in {quantization}"
         raise OutOfMemory(
-            f"A model of the shape {shape} takes {needed / 2**30:.1f} GiB in {dtype}, and twice that while it is drawn; "
+            f"A model of the shape {shape} takes {size / 2**30:.1f} GiB in {dtype}{kept}; "
             f"{free / 2**30:.1f} GiB is free on {device}."
         )
-    usual = torch.get_default_dtype()
-    torch.set_default_dtype(getattr(torch, dtype))
-    try:
-        with torch.device(device):
-            model: Any = DiffusionGemmaForBlockDiffusion(config)
-    finally:
-        torch.set_default_dtype(usual)
-    return model.eval()
+    model = hollow(config, getattr(torch, dtype))
+    give_room(model, device, None if quantization == "none" else quantization)
+    draw(model)
+    return model

@@ -18,7 +18,10 @@ from palimpsest_engine import (
     OutOfMemory,
     UnsupportedCheckpoint,
 )
-from palimpsest_engine.checkpoint import load
+from palimpsest_engine.checkpoint import check_memory, load, that_fit
+from palimpsest_engine.experts import MATRICES, QuantisedExperts, quantised_experts
+from palimpsest_engine.hollow import Files
+from palimpsest_engine.quantise import FORMATS, dequantised, quantise
 
 
 @pytest.fixture
@@ -75,6 +78,19 @@ def tensor_too_many(folder):
         folder / "model.safetensors",
         metadata={"format": "pt"},
     )
+
+
+def experts_missing(folder):
+    tensors = load_file(folder / "model.safetensors")
+    tensors.pop(next(name for name in sorted(tensors) if "down_proj" in name and "experts" in name))
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def experts_transposed(folder):
+    tensors = load_file(folder / "model.safetensors")
+    name = next(name for name in sorted(tensors) if "down_proj" in name and "experts" in name)
+    tensors[name] = tensors[name].transpose(1, 2).contiguous()
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 
 def weights_gone(folder):
@@ -140,6 +156,8 @@ DAMAGE = [
     (tensor_missing, CheckpointBroken, "missing"),
     (tensor_of_another_shape, CheckpointBroken, "do not fit|cannot be loaded"),
     (tensor_too_many, CheckpointBroken, "unexpected"),
+    (experts_missing, CheckpointBroken, "missing|cannot be loaded"),
+    (experts_transposed, CheckpointBroken, "do not fit|cannot be loaded"),
     (weights_gone, CheckpointMissing, "no weights"),
     (shard_gone, CheckpointBroken, "lacks 1 of its 1"),
     (pickle_beside, UnsupportedCheckpoint, "pickle"),
@@ -149,18 +167,19 @@ DAMAGE = [
     (config_garbled, CheckpointBroken, "not valid JSON"),
     (other_architecture, UnsupportedCheckpoint, "llama"),
     (own_code, UnsupportedCheckpoint, "never done"),
-    (quantised, UnsupportedCheckpoint, "nvfp4"),
+    (quantised, UnsupportedCheckpoint, r"nvfp4.*with the setting quantization \(int8, fp8 or int4\)"),
     (tokenizer_gone, CheckpointBroken, "lacks tokenizer.json"),
     (tokenizer_garbled, CheckpointBroken, "cannot be loaded"),
     (description_from_the_future, CheckpointBroken, "wings"),
 ]
 
 
+@pytest.mark.parametrize("quantization", ["none", "int8"])
 @pytest.mark.parametrize(("damage", "error", "says"), DAMAGE, ids=[row[0].__name__ for row in DAMAGE])
-def test_a_damaged_checkpoint_is_refused_in_a_sentence(folder, damage, error, says):
+def test_a_damaged_checkpoint_is_refused_in_a_sentence(folder, damage, error, says, quantization):
     damage(folder)
     with pytest.raises(error, match=says) as caught:
-        load(EngineSettings(str(folder), device="cpu", dtype="float32"))
+        load(EngineSettings(str(folder), device="cpu", dtype="float32", quantization=quantization))
     message = str(caught.value)
     assert "\n" not in message
     assert "Traceback" not in message
@@ -198,3 +217,140 @@ def test_a_good_one_loads_with_its_rotary_frequencies_in_float32(folder):
     assert loaded.spec.name == "tiny"
     assert loaded.model.lm_head.weight.dtype == torch.bfloat16
     assert loaded.model.model.decoder.rotary_emb.full_attention_inv_freq.dtype == torch.float32
+
+
+def same(one, other):
+    return one.dtype == other.dtype and torch.equal(
+        *(each.detach().flatten().view(torch.uint8) for each in (one, other))
+    )
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_quantised_all_but_the_experts_is_as_it_was_and_they_are_what_the_format_makes_of_them(
+    checkpoint_folder, checkpoint, format
+):
+    found = load(EngineSettings(str(checkpoint_folder), device="cpu", dtype="float32", quantization=format)).model
+    theirs = dict(checkpoint.model.state_dict())
+    for name, tensor in found.state_dict().items():
+        if not name.endswith(("_codes", "_scales")):
+            assert same(tensor, theirs[name]), name
+    for name, buffer in checkpoint.model.named_buffers():
+        assert same(found.get_buffer(name), buffer), name
+    for index, experts in enumerate(quantised_experts(found)):
+        for matrix in MATRICES:
+            wanted = quantise(theirs[f"model.decoder.layers.{index}.experts.{matrix}"], format)
+            assert same(experts.weights(matrix).codes, wanted.codes)
+            assert same(experts.weights(matrix).scales, wanted.scales)
+    assert index == 3
+    assert found.model.encoder.language_model.layers[1].experts is found.model.decoder.layers[1].experts
+    assert not any(parameter.is_meta for parameter in found.parameters())
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_quantised_it_says_what_the_class_says_of_the_weights_brought_back(checkpoint_folder, folder, format):
+    found = load(EngineSettings(str(checkpoint_folder), device="cpu", dtype="float32", quantization=format)).model
+    tensors = load_file(folder / "model.safetensors")
+    for name in tensors:
+        if name.endswith(MATRICES):
+            tensors[name] = dequantised(quantise(tensors[name], format)).contiguous()
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    wanted = load(EngineSettings(str(folder), device="cpu", dtype="float32")).model
+    tokens = torch.arange(1, 40).view(1, -1)
+    with torch.inference_mode():
+        one, other = (each(input_ids=tokens, decoder_input_ids=tokens[:, :24]).logits for each in (found, wanted))
+    torch.testing.assert_close(one, other)
+
+
+def test_quantised_no_layers_experts_are_ever_in_memory_whole(checkpoint_folder, monkeypatch):
+    asked = []
+    whole, part = Files.whole, Files.part
+    monkeypatch.setattr(Files, "whole", lambda self, name: asked.append(name) or whole(self, name))
+    monkeypatch.setattr(Files, "part", lambda self, name, index: asked.append((name, index)) or part(self, name, index))
+    load(EngineSettings(str(checkpoint_folder), device="cpu", dtype="float32", quantization="int4"))
+    assert not any("experts" in name for name in asked if isinstance(name, str))
+    parts = [name for name in asked if not isinstance(name, str)]
+    assert len(set(parts)) == 4 * 2 * 4  # layers, matrices, experts
+    assert len(parts) == len(set(parts)) + 4 * 2  # each layer's are looked at once more
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_experts_that_are_not_what_was_read_are_found(checkpoint_folder, monkeypatch, format):
+    put = QuantisedExperts.put
+    monkeypatch.setattr(
+        QuantisedExperts, "put", lambda self, name, index, weight: put(self, name, index, weight.flip(0))
+    )
+    with pytest.raises(CheckpointBroken, match=r"Expert \d of .*experts.* is not what was read"):
+        load(EngineSettings(str(checkpoint_folder), device="cpu", dtype="float32", quantization=format))
+
+
+def test_experts_in_another_order_are_found(checkpoint_folder, monkeypatch):
+    put = QuantisedExperts.put
+    monkeypatch.setattr(QuantisedExperts, "put", lambda self, name, index, weight: put(self, name, 3 - index, weight))
+    with pytest.raises(CheckpointBroken, match="is not what was read"):
+        load(EngineSettings(str(checkpoint_folder), device="cpu", dtype="float32", quantization="int4"))
+
+
+def test_a_tied_weight_may_be_there_twice_if_it_is_the_same(folder):
+    tensors = load_file(folder / "model.safetensors")
+    tensors["lm_head.weight"] = tensors["model.decoder.embed_tokens.weight"].clone()
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    settings = EngineSettings(str(folder), device="cpu", dtype="float32", quantization="int8")
+    assert same(load(settings).model.lm_head.weight.detach(), tensors["lm_head.weight"])
+    tensors["lm_head.weight"][5, 5] += 1
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CheckpointBroken, match="differ in"):
+        load(settings)
+
+
+def test_experts_that_are_not_numbers_are_refused(folder):
+    tensors = load_file(folder / "model.safetensors")
+    tensors[next(name for name in tensors if name.endswith("experts.down_proj"))][2, 1, 1] = torch.nan
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CheckpointBroken, match=r"experts.down_proj.*cannot be quantised.*not finite"):
+        load(EngineSettings(str(folder), device="cpu", dtype="float32", quantization="fp8"))
+
+
+def test_what_is_quantised_is_not_trained(folder):
+    with pytest.raises(UnsupportedCheckpoint, match="set quantization to none"):
+        load(EngineSettings(str(folder), device="cpu", quantization="int8"), trainable=True)
+
+
+SHAPES_26B = {
+    f"model.decoder.layers.{layer}.experts.{name}": shape
+    for layer in range(30)
+    for name, shape in (("gate_up_proj", (128, 1408, 2816)), ("down_proj", (128, 2816, 704)))
+} | {"all.the.rest": (2_430_000_000,)}
+CARDS = [(64, "none"), (32, "int8"), (24, "int4"), (18, "int4"), (12, None)]
+
+
+@pytest.mark.parametrize(("gigabytes", "first"), CARDS)
+def test_too_little_memory_says_which_format_would_fit(monkeypatch, gigabytes, first):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (gigabytes * 10**9, gigabytes * 10**9))
+
+    class Main:
+        available = 10**12
+
+    monkeypatch.setattr(psutil, "virtual_memory", Main)
+    assert next(iter(that_fit(SHAPES_26B, "cuda", "bfloat16")), None) == first
+    if first == "none":
+        check_memory(SHAPES_26B, "cuda", "bfloat16")
+        return
+    advice = rf"set quantization \({first} would need \d\d\.\d GiB" if first else "choose another device"
+    with pytest.raises(
+        OutOfMemory, match=rf"needs \d\d\.\d GiB in bfloat16 and \d\d\.\d GiB on cuda is free; .*{advice}"
+    ):
+        check_memory(SHAPES_26B, "cuda", "bfloat16")
+
+
+def test_on_the_way_to_a_gpu_only_what_is_not_quantised_needs_main_memory(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**12, 10**12))
+
+    class Main:
+        available = 10**9
+
+    monkeypatch.setattr(psutil, "virtual_memory", Main)
+    check_memory(SHAPES_26B, "cuda", "bfloat16", "int4")
+    with pytest.raises(
+        OutOfMemory, match=r"of main memory is free; close something, set quantization \(int8 would need"
+    ):
+        check_memory(SHAPES_26B, "cuda", "bfloat16")

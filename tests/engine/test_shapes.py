@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
+from transformers import DiffusionGemmaForBlockDiffusion
 
 from palimpsest_engine import OutOfMemory
-from palimpsest_engine.measure import slopes, steps
-from palimpsest_engine.shapes import config_of, parameters, random_model
+from palimpsest_engine.engine import Quantization
+from palimpsest_engine.experts import quantised_experts
+from palimpsest_engine.quantise import FORMATS, dequantised
+from palimpsest_engine.shapes import bytes_of, config_of, parameters, random_model
 
 
 def test_the_large_shape_has_the_published_number_of_parameters():
@@ -38,28 +43,76 @@ def test_a_model_that_does_not_fit_is_an_error_that_says_how_much_is_missing(mon
         available = 2**30
 
     monkeypatch.setattr("psutil.virtual_memory", Memory)
-    with pytest.raises(OutOfMemory, match=r"26b takes 47\.0 GiB in bfloat16, .* 1\.0 GiB is free on cpu"):
+    with pytest.raises(OutOfMemory, match=r"26b takes 47\.0 GiB in bfloat16; 1\.0 GiB is free on cpu"):
         random_model("26b", "cpu")
 
 
-def test_steps_are_measured_for_every_combination_and_against_the_library_for_a_whole_canvas():
-    found = steps(random_model("26b-narrow", "cpu", "float32"), [32, 8], [1, 2], [5, 130], runs=1)
-    rows = found["steps"]
-    assert {(row["canvas"], row["batch"], row["context"]) for row in rows} == {
-        (canvas, batch, context) for canvas in (32, 8) for batch in (1, 2) for context in (5, 130)
-    }
-    against = [row for row in rows if "generate_step_ms" in row]
-    assert [(row["canvas"], row["batch"]) for row in against] == [(32, 1)] * 2
-    assert set(found["prefill_ms"]) == {"5", "130"}
-    assert found["ratio_over_generate"] > 0
-    assert "memory_gib" not in found
+def as_usual(dtype):
+    """A model built as the class builds it, without the detour over the meta device."""
+    torch.set_default_dtype(dtype)
+    try:
+        return DiffusionGemmaForBlockDiffusion(config_of("26b-narrow")).eval()
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
-def test_a_slope_leaves_out_what_is_done_once(monkeypatch):
-    clock = [0.0]
-    monkeypatch.setattr("palimpsest_engine.measure.time.perf_counter", lambda: clock[0])
+def tied(model):
+    """Which names of the weights are the same one."""
+    groups = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        groups.setdefault(id(tensor), []).append(name)
+    return sorted(groups.values())
 
-    def work(count):
-        clock[0] += 100 + 0.002 * count
 
-    assert slopes({"a": work}, torch.device("cpu"), 3)["a"] == pytest.approx(2.0)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_is_drawn_straight_on_the_device_is_a_model_as_the_class_builds_it(dtype):
+    theirs, ours = as_usual(dtype), random_model("26b-narrow", "cpu", str(dtype).removeprefix("torch."))
+    assert tied(ours) == tied(theirs)
+    mine = dict(ours.named_buffers())
+    for name, buffer in theirs.named_buffers():
+        assert mine.pop(name).dtype == buffer.dtype
+        assert torch.equal(ours.get_buffer(name), buffer), name
+    assert not mine
+    for name, parameter in theirs.named_parameters():
+        parameter, other = parameter.detach(), ours.get_parameter(name).detach()
+        assert (other.shape, other.dtype, other.device) == (parameter.shape, parameter.dtype, parameter.device)
+        if parameter.numel() >= 512:
+            assert float(other.float().mean()) == pytest.approx(float(parameter.float().mean()), abs=0.01), name
+            assert float(other.float().std()) == pytest.approx(float(parameter.float().std()), rel=0.2, abs=1e-9), name
+    ours.load_state_dict(theirs.state_dict())
+    tokens = torch.arange(40).view(1, -1)
+    with torch.no_grad():
+        found, wanted = (each(input_ids=tokens, decoder_input_ids=tokens[:, :32]).logits for each in (ours, theirs))
+    assert torch.equal(found, wanted)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_quantised_one_has_experts_like_those_of_the_class(format):
+    model = random_model("26b-narrow", "cpu", "float32", format)
+    layers = quantised_experts(model)
+    assert len(layers) == 6
+    assert all(
+        layer.experts is mine for layer, mine in zip(model.model.encoder.language_model.layers, layers, strict=True)
+    )
+    for experts in layers:
+        for name in ("gate_up_proj", "down_proj"):
+            spread = dequantised(experts.weights(name)).std()
+            assert float(spread) == pytest.approx(0.02, rel=0.1)
+    tokens = torch.arange(40).view(1, -1)
+    with torch.no_grad():
+        assert model(input_ids=tokens, decoder_input_ids=tokens[:, :32]).logits.isfinite().all()
+
+
+@pytest.mark.parametrize(("quantization", "most"), [("none", 64), ("int8", 32), ("fp8", 32), ("int4", 18)])
+def test_the_large_shape_fits_the_cards_that_it_is_said_to_fit(quantization: Quantization, most: int):
+    """GB of 10^9 bytes, scales included, with 5 % left for what a fill takes."""
+    assert 1.05 * bytes_of(config_of("26b"), "bfloat16", quantization) < most * 1e9
+
+
+def test_the_bytes_foretold_are_those_that_are_taken():
+    for quantization in get_args(Quantization):
+        model = random_model("26b-narrow", "cpu", "bfloat16", quantization)
+        held = {id(tensor): tensor for tensor in model.state_dict(keep_vars=True).values()}
+        named = {id(t): n for n, t in model.state_dict(keep_vars=True).items()}
+        held = {i: t for i, t in held.items() if "vision" not in named[i] and (t.dim() > 1 or "experts" in named[i])}
+        assert sum(tensor.nbytes for tensor in held.values()) == bytes_of(model.config, "bfloat16", quantization)
