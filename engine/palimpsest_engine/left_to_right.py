@@ -1,19 +1,19 @@
-"""Writes a hole left to right with the causal encoder: one token a pass. Knows no canvas and no policy.
+"""Writes a hole left to right with the causal encoder: a pass a token, or fewer with guesses. Knows no canvas, no policy.
 
 For candidates that a checkpoint may put beside those of diffusion, and for the evaluation's control.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from palimpsest_engine.cache import RollbackCache
-from palimpsest_engine.denoise import drawn
 from palimpsest_engine.passes import encode, head
+from palimpsest_engine.sampler import drawn_at
 
 TEMPERATURE = 0.5
 ENOUGH = 12  # code points of the suffix, written again, that leave no doubt where the middle ended
@@ -30,30 +30,58 @@ def write(
     ended: Callable[[list[int]], bool] = lambda written: False,
     rows: int = 1,
     generator: torch.Generator | None = None,
+    draft: Callable[[list[int]], Sequence[int]] = lambda written: (),
+    passing: Callable[[], None] = lambda: None,
 ) -> list[list[int]]:
     """At most so many tokens in each of so many rows, after a context of which the cache (with that batch) lacks only the
-    token `last`.
+    token `last`. What the cache holds afterwards is of no use.
 
     The first row takes the most likely token each time; those after it sample, at `TEMPERATURE`. banned `[V]`: ids never
     written. opening: the only ids that may come first. ended: told what a row has after each of its tokens, says whether
-    that was its last.
+    that was its last. draft: told the same before a pass, guesses what follows. The pass checks all of a guess, and the
+    beginning that would have been written anyway is; so guesses save passes, and change nothing. passing: called before
+    each pass; may raise to end it all.
     """
     first = banned if opening is None else torch.ones_like(banned).index_fill(0, opening, False)
-    written = [list[int]() for _ in range(rows)]
-    going, following = [True] * rows, torch.full((rows, 1), last, device=model.device)
-    for number in range(most):
-        logits = head(model, encode(model, cache, following)[:, -1])
-        logits = logits.masked_fill(banned if number else first, -torch.inf)
-        following = logits.argmax(-1, keepdim=True)
+    luck = torch.rand((most, rows - 1), generator=generator, device=model.device)  # as many numbers without guesses
+    written, going = [list[int]() for _ in range(rows)], list(range(rows)) if most else []
+    context = cache.get_seq_length()
+    while going:
+        passing()
+        guesses = [list(draft(written[row]))[: most - len(written[row]) - 1] for row in going]
+        held = cache.get_seq_length() - context  # the cache has so many of `last` and what was written, in every row
+        fed = [[last, *written[row], *guess][held:] for row, guess in zip(going, guesses, strict=True)]
+        width = max(map(len, fed))
+        tokens = torch.tensor([ids + [last] * (width - len(ids)) for ids in fed], device=model.device)
+        asked = [
+            (line, row, number)
+            for line, (row, guess) in enumerate(zip(going, guesses, strict=True))
+            for number in range(len(written[row]), len(written[row]) + len(guess) + 1)
+        ]
+        line, row_of, number = torch.tensor(asked, device=model.device).T
+        logits = head(model, encode(model, cache, tokens)[line, number - held])
+        logits = logits.masked_fill(torch.where((number == 0)[:, None], first, banned), -torch.inf)
+        likeliest, by_chance = logits.argmax(-1), row_of > 0
         if rows > 1:
-            chances = torch.softmax(logits[1:] / TEMPERATURE, dim=-1)
-            following[1:, 0] = drawn(chances, generator)
-        for row, token in enumerate(following.flatten().tolist()):
-            if going[row]:
+            chances = torch.softmax(logits[by_chance] / TEMPERATURE, dim=-1)
+            likeliest[by_chance] = drawn_at(chances, luck[number[by_chance], row_of[by_chance] - 1])
+        answers, over = iter(likeliest.tolist()), set[int]()
+        for row, guess in zip(going, guesses, strict=True):
+            answer = [next(answers) for _ in range(len(guess) + 1)]
+            for token, guessed in zip(answer, [*guess, None], strict=True):
                 written[row].append(token)
-                going[row] = not ended(written[row])
-        if not any(going):
-            break
+                if ended(written[row]) or len(written[row]) == most:
+                    over.add(row)
+                if row in over or token != guessed:
+                    break
+        left, least = [row for row in going if row not in over], context
+        if len(left) < len(going):
+            cache = cache.narrowed(len(left))  # all rows have the same context; what comes after it is fed again
+        elif left:
+            least += min(len(written[row]) for row in left)
+        for layer in cache.layers:
+            layer.crop(least - layer.get_seq_length())
+        going = left
     return written
 
 

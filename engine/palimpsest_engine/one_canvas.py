@@ -18,14 +18,16 @@ import torch
 from torch import Tensor
 
 from palimpsest_engine.canvas import pieces
-from palimpsest_engine.denoise import Canvas, denoise, drawn
+from palimpsest_engine.denoise import Canvas, denoise
 from palimpsest_engine.errors import FillCancelled
 from palimpsest_engine.layout import Layout, lay_out
 from palimpsest_engine.left_to_right import middle_of, write
-from palimpsest_engine.passes import encode, head
+from palimpsest_engine.lookup import Lookup
+from palimpsest_engine.ranking import likelihoods
 from palimpsest_engine.read_out import PINNING, ReadOut, Row
 from palimpsest_engine.renoise import chosen, under_the_parser
 from palimpsest_engine.request import Draft, Fill, FillRequest, Verdict
+from palimpsest_engine.sampler import drawn
 from palimpsest_engine.syntax import SyntaxGate, language_of
 
 if TYPE_CHECKING:
@@ -131,10 +133,11 @@ class OneCanvas:
         sampling = replace(self.spec.sampling, max_steps=limit)
         work = denoise(self.model, self.filler.prefix(self.cache, len(spans)), canvas, sampling, self.generator, drawn)
         rows, alive, best = dict[int, Row](), list(range(len(spans))), (torch.inf, Draft(0, (), 0.0))
+        holes = canvas.is_hole.sum(-1).cpu()
         step = next(work)
         while True:
             self.nfe += 1
-            uncertainty = (step.entropy.sum(-1) / canvas.is_hole[alive].sum(-1)).tolist()
+            uncertainty = (step.entropy.sum(-1) / holes[alive]).tolist()
             order = sorted(range(len(alive)), key=uncertainty.__getitem__)
             now = uncertainty[order[0]], self.read.draft(self.nfe, step, order[0], spans[alive[order[0]]])
             yield replace(min(best, now, key=itemgetter(0))[1], step=self.nfe)
@@ -180,7 +183,7 @@ class OneCanvas:
         rows = yield from self.denoised(layout, sizes)
         alone = len(self.request.holes) == 1 and self.request.strength == 1.0 and not self.read.opening
         if self.spec.causal_candidates and alone and not self.request.sizes:
-            rows += self.written(layout, self.spec.causal_candidates, lines=1)
+            rows += self.written(layout, self.spec.causal_candidates, lines=1, others=rows)
         return rows
 
     def denoised(self, layout: Layout, sizes: Sequence[int]) -> Generator[Draft, None, list[Row]]:
@@ -208,34 +211,22 @@ class OneCanvas:
             return replace(canvas, start=start, start_known=known)
         return replace(canvas, tokens=torch.where(known, start, canvas.tokens), is_hole=canvas.is_hole & ~known)
 
-    @torch.inference_mode()
     def ranked(self, layout: Layout, rows: list[Row]) -> list[Row]:
-        """Rows by the causal encoder's log-likelihood of hole and following text, best first; the same pass scores all.
-
-        A summed likelihood leans to the shortest hole, so it is divided by (tokens)^`length_power`.
-        """
+        """Rows by the causal encoder's likelihood of hole and following text, best first; each text once."""
         written = {texts: row for row in reversed(rows) if any(texts := self.read.texts(row))}
         rows = list(reversed(written.values())) or rows[:1]
         if len(rows) == 1:
             return rows
         sequences = [self.scored(layout, row) for row in rows]
-        longest = max(map(len, sequences))
-        last = layout.context[-1]
-        ids = torch.tensor(
-            [[last, *seq, *[layout.end] * (longest - len(seq))] for seq in sequences],
-            device=self.model.device,
-        )
-        branch = self.cache.cache.branch(len(rows), len(layout.context) - 1)
-        logprobs = torch.log_softmax(head(self.model, encode(self.model, branch, ids[:, :-1])), dim=-1)
-        each = torch.gather(logprobs, 2, ids[:, 1:, None]).squeeze(2)
-        scores = [float(each[i, : len(s)].sum()) / len(s) ** self.spec.length_power for i, s in enumerate(sequences)]
+        cache = self.filler.rows(self.cache, len(rows), len(layout.context) - 1)
+        scores = likelihoods(self.model, cache, layout.context[-1], sequences, self.spec.length_power)
         return [row for _, row in sorted(zip(scores, rows, strict=True), key=lambda pair: -pair[0])]
 
     def scored(self, layout: Layout, row: Row) -> list[int]:
         """The tokens a candidate is scored by: its holes without filler, what is pinned between, and a little suffix."""
         out = list[int]()
-        for span, kept in zip(row.spans, (*layout.between, layout.right[:SCORED_SUFFIX]), strict=True):
-            out += [*self.read.until_filler(row.tokens[list(span)].tolist()), *kept]
+        for ids, kept in zip(self.read.ids(row), (*layout.between, layout.right[:SCORED_SUFFIX]), strict=True):
+            out += [*ids, *kept]
         return out or [layout.end]
 
     def judged(self, layout: Layout, ranked: list[Row], sizes: Sequence[int]) -> Generator[Draft, None, Fill]:
@@ -288,20 +279,28 @@ class OneCanvas:
         """Noise where the strategy says so, the rest of the row as a start; a few steps more."""
         canvas, _ = self.canvas(layout, [len(row.spans[0])])
         noised = chosen(self.filler.repair, under_the_parser(self.read, row, verdict), row, self.read, self.generator)
-        known = canvas.is_hole & ~noised[: canvas.tokens.shape[1]]
-        canvas = replace(canvas, start=row.tokens[: canvas.tokens.shape[1]].unsqueeze(0), start_known=known)
+        known = canvas.is_hole & ~noised[: canvas.tokens.shape[1]].to(canvas.tokens.device)
+        start = row.tokens[: canvas.tokens.shape[1]].unsqueeze(0).to(canvas.tokens.device)
+        canvas = replace(canvas, start=start, start_known=known)
         return (yield from self.steps(canvas, [row.spans], REPAIR_STEPS))
 
-    def written(self, layout: Layout, count: int = 1, lines: int | None = None) -> list[Row]:
+    def written(
+        self, layout: Layout, count: int = 1, lines: int | None = None, others: Sequence[Row] = ()
+    ) -> list[Row]:
         """The one hole written left to right, the second row and those after it by chance: up to the filler, or to where
-        the suffix begins, or to a limit of lines; as many tokens as were asked for, if one size was."""
+        the suffix begins, or to a limit of lines; as many tokens as were asked for, if one size was.
+
+        others: what was denoised; it and the context make guesses, of which a pass checks several."""
         request, healed = self.request, layout.healed
         after = request.text[request.holes[-1].end :][:FAR].replace("\r\n", "\n")
         fixed = len(set(request.sizes or ())) == 1
         marked = self.spec.left_to_right and not fixed
 
-        def ended(ids: list[int]) -> bool:
+        def passing() -> None:
             self.check_cancelled()
+            self.nfe += 1
+
+        def ended(ids: list[int]) -> bool:
             if fixed:
                 return False
             text = self.tokens.decode(ids)[len(healed) :]
@@ -312,8 +311,8 @@ class OneCanvas:
         branch = self.cache.cache.branch(count, len(layout.context) - 1)
         banned, opening = self.filler.banned if marked else self.filler.all_banned, self.healing(layout).get(0)
         last, generator = layout.context[-1], self.generator
-        texts = write(self.model, branch, last, most, banned, opening, ended, count, generator)
-        self.nfe += max(map(len, texts))
+        guess = Lookup(layout.context, [self.read.ids(row)[0] for row in others])
+        texts = write(self.model, branch, last, most, banned, opening, ended, count, generator, guess, passing)
         out = []
         for ids in texts:
             if not fixed and not marked:

@@ -78,6 +78,10 @@ class ReadOut:
             return [token for token in ids if token != self.filler]
         return ids[: ids.index(self.filler)] if self.filler in ids else ids
 
+    def ids(self, row: Row) -> list[list[int]]:
+        """The tokens in each hole, without filler."""
+        return [self.until_filler(row.tokens[list(span)].tolist()) for span in row.spans]
+
     def written(self, row: Row) -> list[int]:
         """Hole positions up to each hole's first filler, that included."""
         ids = row.tokens.tolist()
@@ -88,8 +92,7 @@ class ReadOut:
         """What a row writes into each hole: up to the filler, without the healed beginning, in the document's newlines,
         within the request's limit of lines."""
         out = []
-        for index, span in enumerate(row.spans):
-            ids = self.until_filler(row.tokens[list(span)].tolist())
+        for index, ids in enumerate(self.ids(row)):
             healed = self.healed if index == 0 else ""
             ids = self.opening + ids if index == 0 else ids
             text = self.tokens.decode_all(ids) if self.request.strength <= PINNING else self.tokens.decode(ids)
