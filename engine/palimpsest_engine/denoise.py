@@ -123,7 +123,7 @@ def on_host(*tensors: Tensor) -> tuple[Tensor, ...]:
     if tensors[0].device.type == "cpu":
         return tensors
     together = torch.cat([each.to(torch.float64).flatten() for each in tensors]).cpu()
-    parts = together.split([each.numel() for each in tensors])
+    parts = torch.split(together, [each.numel() for each in tensors])
     return tuple(part.to(each.dtype).view(each.shape) for part, each in zip(parts, tensors, strict=True))
 
 

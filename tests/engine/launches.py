@@ -1,6 +1,7 @@
 """Compiles the kernels that a call would launch, for GPUs that are not there; run as a program, without the interpreter.
 
-`python launches.py sampler` prints a JSON object: kernel and architecture to the bytes a thread keeps outside its registers.
+`python launches.py sampler|layer` prints a JSON object: kernel and architecture to the bytes that a thread keeps outside
+its registers.
 """
 
 from __future__ import annotations
@@ -89,9 +90,30 @@ def sampler():
         fused(logits, logits, 30.0, 0.7, None, None, torch.empty(256))
 
 
+def layer():
+    """One of each kind of layer of the 26B, over a canvas of 256."""
+    from palimpsest_engine.kernels.layer import activate, between, end, heads, merge, norm, route
+
+    width, rows, scalar = 2816, 256, torch.ones(1)
+    hidden, scale = torch.empty(rows, width, dtype=torch.bfloat16), torch.empty(width, dtype=torch.bfloat16)
+    norm(hidden, scale, 1e-6)
+    for groups, head, keys_are_values in ((8, 256, False), (2, 512, True)):
+        stored = 16 + groups * (1 if keys_are_values else 2)
+        turns = torch.empty(1, rows, head, dtype=torch.bfloat16)
+        of_head = torch.empty(head, dtype=torch.bfloat16)
+        projected = torch.empty(rows, stored * head, dtype=torch.bfloat16)
+        query = heads(projected, (turns, turns), (of_head, of_head), 1, groups, keys_are_values, 1e-6)[0]
+        part, total = query.flatten(2, 3).transpose(0, 1), torch.empty(1, groups, 16 // groups * rows)
+        merge(part, total, part, total, rows)
+    between(hidden, hidden, (scale,) * 4, 0.02, 1e-6)
+    route(torch.empty(rows, 128, dtype=torch.bfloat16), torch.empty(128, dtype=torch.bfloat16), 8, torch.float32)
+    activate(torch.empty(rows, 4224, dtype=torch.bfloat16))
+    end(hidden, hidden, hidden, (scale,) * 3, scalar, 1e-6)
+
+
 def main():
     found = {}
-    for kernel, arguments in launches({"sampler": sampler}[sys.argv[1]]):
+    for kernel, arguments in launches({"sampler": sampler, "layer": layer}[sys.argv[1]]):
         for architecture in ARCHITECTURES:
             name = f"{kernel.fn.__name__} {architecture}"
             found[name] = max(found.get(name, 0), local_bytes(compiled(kernel, arguments, architecture).asm["cubin"]))

@@ -14,7 +14,7 @@ import pytest
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
 
 
-@pytest.mark.parametrize("which", ["sampler"])
+@pytest.mark.parametrize("which", ["sampler", "layer"])
 def test_kernels_compile_and_do_not_spill(which, tmp_path):
     surroundings = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     surroundings["TRITON_CACHE_DIR"] = str(tmp_path)

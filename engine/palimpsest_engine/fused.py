@@ -1,0 +1,136 @@
+"""The decoder's layers on a GPU, with few kernels between the matrix products; over a shared prefix.
+
+What is computed is the class's, rounded where the class rounds; `kernels/layer.py` has the kernels. Weights that meet the
+same input are joined in place. A model is only left with these layers if they say on its own weights what the class's say.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from palimpsest_engine import kernels
+from palimpsest_engine.cache import RollbackCache
+from palimpsest_engine.lean import join
+from palimpsest_engine.passes import encode
+from palimpsest_engine.shared import SharedPrefix, softmax_part
+
+log = logging.getLogger(__name__)
+
+_GELU = "gelu_pytorch_tanh"  # the activation that the kernels have
+_CLOSE = {torch.bfloat16: 0.05, torch.float32: 1e-3}  # relative error of a layer's output at a position
+
+
+class Fused:
+    """What a layer of the decoder is made of, as `fused_layer` wants it."""
+
+    def __init__(self, layer: Any) -> None:
+        attention, router = layer.self_attn, layer.router
+        self.groups: int = attention.k_proj.weight.shape[0] // attention.head_dim
+        self.keys_are_values: bool = attention.v_proj is None
+        inputs = (attention.q_proj, attention.k_proj, attention.v_proj)
+        self.qkv = join([linear for linear in inputs if linear is not None])
+        self.gate_up = join([layer.mlp.gate_proj, layer.mlp.up_proj])
+        self.head_scales = attention.q_norm.weight, attention.k_norm.weight
+        self.eps: float = layer.input_layernorm.eps
+        self.between = (
+            layer.post_attention_layernorm.weight,
+            layer.pre_feedforward_layernorm.weight,
+            layer.pre_feedforward_layernorm_2.weight,
+            router.scale,
+        )
+        self.end = (
+            layer.post_feedforward_layernorm_1.weight,
+            layer.post_feedforward_layernorm_2.weight,
+            layer.post_feedforward_layernorm.weight,
+        )
+        self.router_root: float = router.scalar_root_size
+        self.most: int = router.config.top_k_experts
+
+
+def fused_layer(
+    layer: Any,
+    hidden: Tensor,
+    position_embeddings: tuple[Tensor, Tensor],
+    attention_mask: Tensor | None = None,
+    position_ids: Tensor | None = None,
+    past_key_values: Any = None,
+    **others: Any,
+) -> Tensor:
+    """A layer of the decoder, `hidden [B, T, d]` to the same; the class's own over anything but a `SharedPrefix`."""
+    if not isinstance(past_key_values, SharedPrefix):
+        theirs: Tensor = type(layer).forward(
+            layer, hidden, position_embeddings, attention_mask, position_ids, past_key_values, **others
+        )
+        return theirs
+    from palimpsest_engine.kernels.layer import activate, between, end, heads, merge, norm, route
+
+    w: Fused = layer.fused
+    batch, length, width = hidden.shape
+    rows = hidden.reshape(-1, width)
+    projected = F.linear(norm(rows, layer.input_layernorm.weight, w.eps), w.qkv)
+    query, key, value = heads(projected, position_embeddings, w.head_scales, batch, w.groups, w.keys_are_values, w.eps)
+    seen = past_key_values.layers[layer.layer_idx]
+    scaling: float = layer.self_attn.scaling
+    together, apart = query.flatten(1, 3).unsqueeze(0), query.flatten(2, 3).transpose(0, 1)
+    before = softmax_part(together, seen.keys, seen.values, seen.bias, scaling)
+    beside = softmax_part(apart, key, value, past_key_values.beside, scaling)
+    attended = F.linear(merge(*before, *beside, length).flatten(0, 1), layer.self_attn.o_proj.weight)
+    sums, for_mlp, for_experts, for_router = between(attended, rows, w.between, w.router_root, w.eps)
+    dense = F.linear(activate(F.linear(for_mlp, w.gate_up)), layer.mlp.down_proj.weight)
+    scores = F.linear(for_router, layer.router.proj.weight)
+    index, weights = route(scores, layer.router.per_expert_scale, w.most, torch.float32)
+    mixed = layer.experts(for_experts, index, weights)
+    return end(dense, mixed, sums, w.end, layer.layer_scalar, w.eps).view(batch, length, width)
+
+
+def make_fused(model: Any) -> bool:
+    """Switch the decoder's layers, if there is a use for it here: whether that was done. After `make_shared`.
+
+    One layer of each kind is tried against the class's. What does not compile there, or says something else, is logged, and
+    leaves the layers to the class.
+    """
+    decoder = model.model.decoder
+    if not kernels.usable(model.device) or model.config.get_text_config().hidden_activation != _GELU:
+        return False
+    for layer in decoder.layers:
+        layer.fused = Fused(layer)
+    try:
+        errors = tried(model, {layer.self_attn.layer_type: layer for layer in decoder.layers}.values())
+        if (error := max(errors)) > _CLOSE[model.dtype]:
+            raise ArithmeticError(f"its results are off by {error:.2g}")
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # whatever a compiler raises for a GPU that nobody has seen
+        log.warning("the decoder's layers are left to the class and will be slower: %s", error)
+        return False
+    for layer in decoder.layers:
+        layer.forward = MethodType(fused_layer, layer)
+    return True
+
+
+@torch.inference_mode()
+def tried(model: Any, layers: Iterable[Any]) -> list[float]:
+    """The relative error of each fused layer against the class's, on random states: of the median position, for two experts
+    that are equally likely may change places."""
+    decoder, errors = model.model.decoder, list[float]()
+    generator = torch.Generator(model.device).manual_seed(0)
+    cache = RollbackCache.for_config(model.config.get_text_config())
+    encode(model, cache, torch.arange(1, 6, device=model.device).unsqueeze(0))
+    prefix = SharedPrefix(cache)
+    shape = 2, 3, decoder.embed_tokens.weight.shape[1]
+    hidden = torch.randn(shape, generator=generator, device=model.device, dtype=model.dtype)
+    positions = torch.arange(5, 8, device=model.device).unsqueeze(0)
+    for layer in layers:
+        rope = decoder.rotary_emb(hidden, positions, layer.self_attn.layer_type)
+        theirs = type(layer).forward(layer, hidden.clone(), rope, None, positions, prefix)
+        ours = fused_layer(layer, hidden.clone(), rope, past_key_values=prefix)
+        each = (ours - theirs).float().norm(dim=-1) / theirs.float().norm(dim=-1)
+        errors.append(float(each.median()) if bool(each.isfinite().all()) else torch.inf)
+    return errors

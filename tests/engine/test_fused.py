@@ -1,0 +1,86 @@
+"""The decoder's layers with few kernels: what the class's layers say, through Triton's interpreter."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+
+import pytest
+import torch
+
+from palimpsest_engine.cache import RollbackCache
+from palimpsest_engine.denoise import Canvas, denoise
+from palimpsest_engine.fused import make_fused, tried
+from palimpsest_engine.passes import decode, encode
+from palimpsest_engine.sampler import drawn
+from palimpsest_engine.shared import SharedPrefix, make_shared
+from palimpsest_engine.spec import Sampling
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
+
+
+@pytest.fixture(scope="module")
+def fused_model(model):
+    changed = copy.deepcopy(model)
+    make_shared(changed)
+    assert make_fused(changed)
+    return changed
+
+
+def context(model, length):
+    cache = RollbackCache.for_config(model.config.text_config)
+    encode(model, cache, torch.randint(0, 97, (1, length), generator=torch.Generator().manual_seed(length)))
+    return cache
+
+
+@pytest.mark.parametrize(("batch", "length", "past"), [(1, 1, 3), (2, 3, 30)])
+def test_the_decoder_says_the_same(model, fused_model, batch, length, past):
+    cache = context(model, past)
+    tokens = torch.randint(0, 97, (batch, length), generator=torch.Generator().manual_seed(2))
+    where, chances = torch.tensor([0]), torch.rand(1, 97).softmax(-1)
+    expected = decode(model, cache.branch(batch), tokens, where, chances)
+    ours = decode(fused_model, SharedPrefix(cache), tokens, where, chances)
+    torch.testing.assert_close(ours, expected, atol=5e-5, rtol=1e-4)
+    own = decode(fused_model, cache.branch(batch), tokens, where, chances)  # any other cache: the class's layers
+    torch.testing.assert_close(own, expected, atol=1e-6, rtol=1e-5)
+
+
+def test_denoising_ends_in_the_same_tokens(model, fused_model):
+    sampling = Sampling(max_steps=2, t_min=0.02, t_max=0.06, entropy_bound=3.0, stability=0, confidence=0.2)
+    canvas = Canvas(torch.zeros(2, 3, dtype=torch.long), torch.ones(2, 3, dtype=torch.bool))
+    cache = context(model, 12)
+    runs = []
+    for each, prefix in ((model, cache.branch(2)), (fused_model, SharedPrefix(cache))):
+        generator = torch.Generator().manual_seed(5)
+        runs.append([step.tokens for step in denoise(each, prefix, canvas, sampling, generator, drawn)])
+    assert all(torch.equal(a, b) for a, b in zip(*runs, strict=True))
+
+
+def test_in_bfloat16_it_is_nearly_the_same(model):
+    """The interpreter cuts numbers off where a GPU rounds them, so that here they are further off than there."""
+    changed = copy.deepcopy(model)
+    for parameter in changed.parameters():
+        parameter.data = parameter.data.to(torch.bfloat16)
+    make_shared(changed)
+    assert make_fused(changed)
+    assert max(tried(changed, changed.model.decoder.layers)) < 0.02
+
+
+def test_layers_that_say_something_else_are_left_to_the_class(model, caplog, monkeypatch):
+    changed = copy.deepcopy(model)
+    make_shared(changed)
+    monkeypatch.setattr("palimpsest_engine.fused.fused_layer", lambda layer, hidden, rope, past_key_values: hidden * 2)
+    assert not make_fused(changed)
+    assert "left to the class" in caplog.text
+    assert "forward" not in vars(changed.model.decoder.layers[0])
+
+
+def test_so_are_those_that_do_not_compile(model, caplog, monkeypatch):
+    def broken(*args, **kwargs):
+        raise RuntimeError("PassManager::run failed")
+
+    changed = copy.deepcopy(model)
+    make_shared(changed)
+    monkeypatch.setattr("palimpsest_engine.kernels.layer.norm", broken)
+    assert not make_fused(changed)
+    assert "PassManager::run failed" in caplog.text
