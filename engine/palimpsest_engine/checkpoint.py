@@ -31,7 +31,7 @@ _ROOM = 1.05  # how much more than its weights a model takes, at the least
 class Checkpoint:
     """A loaded checkpoint: the model in evaluation mode, its tokenizer, and what it says of itself.
 
-    adapter: the name of the one that was added to its weights, or "".
+    adapter: the name of the one that was added to its weights, or "". quantization: how the experts are kept.
     """
 
     folder: Path
@@ -41,6 +41,12 @@ class Checkpoint:
     device: str
     dtype: str
     adapter: str = ""
+    quantization: Quantization = "none"
+
+    @property
+    def number_format(self) -> str:
+        """In which format the weights are, for people."""
+        return self.dtype if self.quantization == "none" else f"{self.dtype}, experts in {self.quantization}"
 
     @property
     def name(self) -> str:
@@ -336,4 +342,5 @@ def load(settings: EngineSettings, *, trainable: bool = False) -> Checkpoint:
         raise CheckpointBroken(
             f"The tokenizer in {folder} has {tokenizer.get_vocab_size()} entries, the model {vocabulary}."
         )
-    return Checkpoint(folder, spec, model, tokenizer, device, dtype, adapter.name if adapter is not None else "")
+    merged = adapter.name if adapter is not None else ""
+    return Checkpoint(folder, spec, model, tokenizer, device, dtype, merged, settings.quantization)

@@ -214,7 +214,7 @@ def described(checkpoint: Checkpoint, adapter: str | None = None) -> dict[str, A
         "sha256": digest(*sorted(checkpoint.folder.glob("*.safetensors"))),
         "adapter_sha256": adapter and digest(*sorted(Path(adapter).expanduser().glob("*.safetensors"))),
         "parameters": int(checkpoint.model.num_parameters()),
-        "dtype": checkpoint.dtype,
+        "dtype": checkpoint.number_format,
         "device": checkpoint.device,
         "spec": json.loads(json.dumps(spec)),  # tuples as a file has them
     }

@@ -27,6 +27,8 @@ class Settings:
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     threads: int | None = None
+    quantization: Literal["none", "int8", "fp8", "int4"] = "none"
+    fallback: bool = False
     answer_within_ms: int = 250  # leaves the event loop and the wire their share of 300
     debounce_ms: int | None = None
     deadline_ms: int = 30_000
@@ -49,7 +51,9 @@ class Settings:
     @property
     def engine(self) -> EngineSettings:
         """The part that only a new engine can take up."""
-        return EngineSettings(self.checkpoint, self.device, self.dtype, self.threads, self.adapter)
+        return EngineSettings(
+            self.checkpoint, self.device, self.dtype, self.threads, self.adapter, self.quantization, self.fallback
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,10 @@ KEYS: Mapping[str, _Key] = {
     ),
     "dtype": _Key("dtype", '"auto", "float32" or "bfloat16"', _one_of("auto", "float32", "bfloat16"), own=True),
     "threads": _Key("threads", "a whole number from 1 to 1024, or null", _whole(1, 1024), own=True),
+    "quantization": _Key(
+        "quantization", '"none", "int8", "fp8" or "int4"', _one_of("none", "int8", "fp8", "int4"), own=True
+    ),
+    "fallback": _Key("fallback", _SWITCH, _switch, own=True),
     "answerWithinMs": _Key("answer_within_ms", "a whole number from 0 to 60000", _whole(0, 60_000)),
     "debounceMs": _Key("debounce_ms", "a whole number from 0 to 2000, or null", _whole(0, 2000)),
     "deadlineMs": _Key("deadline_ms", "a whole number from 1000 to 600000", _whole(1000, 600_000)),

@@ -111,6 +111,8 @@ FOREIGN = {
     "device": "cuda",
     "dtype": "bfloat16",
     "threads": 3,
+    "quantization": "int4",
+    "fallback": True,
     "logText": True,
     "trustWorkspace": True,
 }
@@ -132,6 +134,7 @@ def test_a_workspace_chooses_no_checkpoint_without_trust(trusts, way):
         until(lambda: client.said("window/showMessage") or '"threads": 3' in client.offered())
         used = json.loads(client.offered())
         own = {"checkpoint": None, "adapter": None, "device": "auto", "dtype": "auto", "threads": None}
+        own |= {"quantization": "none", "fallback": False}
         assert used == ({key: FOREIGN[key] for key in own} if trusts else own)
         assert bool(client.said("window/showMessage")) is not trusts
         assert client.end() == 0

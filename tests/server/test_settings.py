@@ -18,6 +18,8 @@ GOOD = {
     "device": ("cuda:1", "device", "cuda:1"),
     "dtype": ("bfloat16", "dtype", "bfloat16"),
     "threads": (4.0, "threads", 4),
+    "quantization": ("int4", "quantization", "int4"),
+    "fallback": (True, "fallback", True),
     "answerWithinMs": (0, "answer_within_ms", 0),
     "debounceMs": (0, "debounce_ms", 0),
     "deadlineMs": (1000, "deadline_ms", 1000),
@@ -45,6 +47,9 @@ BAD = [
     ("dtype", "int4"),
     ("dtype", []),
     ("threads", 0),
+    ("quantization", "int2"),
+    ("quantization", 4),
+    ("fallback", "cpu"),
     ("threads", True),
     ("answerWithinMs", -1),
     ("answerWithinMs", 1.5),
@@ -125,7 +130,17 @@ COMMON = [name for name, key in KEYS.items() if not key.folder]
 
 
 def test_what_is_the_users_own_to_choose():
-    assert OWN == ["checkpoint", "adapter", "device", "dtype", "threads", "logText", "trustWorkspace"]
+    assert OWN == [
+        "checkpoint",
+        "adapter",
+        "device",
+        "dtype",
+        "threads",
+        "quantization",
+        "fallback",
+        "logText",
+        "trustWorkspace",
+    ]
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -229,8 +244,9 @@ def test_initialization_options_have_one_key(options, section, strange):
 
 
 def test_what_only_a_new_engine_can_take_up():
-    settings, _ = parse({"checkpoint": "x", "device": "cpu", "dtype": "float32", "threads": 2, "adapter": "y"})
-    assert settings.engine == EngineSettings("x", "cpu", "float32", 2, "y")
+    own = {"checkpoint": "x", "device": "cpu", "dtype": "float32", "threads": 2, "adapter": "y"}
+    settings, _ = parse({**own, "quantization": "fp8", "fallback": True})
+    assert settings.engine == EngineSettings("x", "cpu", "float32", 2, "y", "fp8", True)
 
 
 def test_every_setting_has_a_key_and_a_row_in_the_documentation():

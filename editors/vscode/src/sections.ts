@@ -1,7 +1,17 @@
 // Which settings go to the server, and by which way; knows nothing of the editor.
 
 /** Keys that the server takes from the user's own set-up only, so that a folder that is opened cannot choose them. */
-export const OWN = ["checkpoint", "adapter", "device", "dtype", "threads", "logText", "trustWorkspace"] as const;
+export const OWN = [
+  "checkpoint",
+  "adapter",
+  "device",
+  "dtype",
+  "threads",
+  "quantization",
+  "fallback",
+  "logText",
+  "trustWorkspace",
+] as const;
 
 /** Keys that mean something to the extension alone. */
 const OURS = ["server", "ui"] as const;

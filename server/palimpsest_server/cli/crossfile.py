@@ -20,6 +20,7 @@ from lsprotocol import types
 
 from palimpsest_engine import Engine, EngineSettings, FillRequest, Span, open_engine
 from palimpsest_engine.checkpoint import locate
+from palimpsest_engine.engine import Quantization
 from palimpsest_engine.errors import DataError
 from palimpsest_engine.grammars import language_of
 from palimpsest_engine.spec import read_spec
@@ -229,7 +230,14 @@ def _fill(engine: Engine, case: Case, chosen: context.Chosen, seed: int) -> str:
 @engines.seed_option
 @engines.engine_options
 def main(
-    folder: Path, as_json: bool, verbose: bool, tokens: int | None, seed: int, checkpoint: str | None, device: str
+    folder: Path,
+    as_json: bool,
+    verbose: bool,
+    tokens: int | None,
+    seed: int,
+    checkpoint: str | None,
+    device: str,
+    quantization: Quantization,
 ) -> None:
     """Fill the cases in FOLDER without and with each source of context; a table of exact matches."""
     spec = read_spec(locate(checkpoint))
@@ -238,7 +246,7 @@ def main(
     if skipped := len(found) - len(known):
         click.echo(f"{skipped} of {len(found)} cases are in languages that {spec.name} was not trained on", err=True)
     budget = tokens or spec.elsewhere
-    with engines.opened(open_engine, EngineSettings(checkpoint, device)) as engine:
+    with engines.opened(open_engine, EngineSettings(checkpoint, device, quantization=quantization)) as engine:
         tallies = evaluated(engine, known, budget, seed, lambda said: click.echo(said, err=True) if verbose else None)
     if as_json:
         click.echo(

@@ -15,6 +15,7 @@ import click
 
 from palimpsest_engine import EngineSettings, __version__
 from palimpsest_engine.doctor import Check, examine
+from palimpsest_engine.engine import Quantization
 from palimpsest_server import live
 from palimpsest_server.cli import engines
 from palimpsest_server.paths import path_of
@@ -30,18 +31,28 @@ _NOBODY = "no server is running for this user"
 @engines.adapter_option
 @click.pass_context
 def command(
-    ctx: click.Context, as_json: bool, running: bool, checkpoint: str | None, device: str, adapter: str | None
+    ctx: click.Context,
+    as_json: bool,
+    running: bool,
+    checkpoint: str | None,
+    device: str,
+    quantization: Quantization,
+    adapter: str | None,
 ) -> None:
     """Check everything a fill needs, and time one; with --live, look at the running servers instead.
 
     The exit code is 0 if all is well, else 1.
     """
     if running:
-        if (checkpoint, adapter) != (None, None) or device != "auto":
-            raise click.UsageError("--live opens no checkpoint: leave --checkpoint, --adapter and --device out")
+        if (checkpoint, adapter, device, quantization) != (None, None, "auto", "none"):
+            raise click.UsageError(
+                "--live opens no checkpoint: leave --checkpoint, --adapter, --device and --quantization out"
+            )
         ctx.exit(_show_servers(as_json))
     checks: list[Check] = []
-    with engines.opened(ctx.obj, EngineSettings(checkpoint, device, adapter=adapter)) as engine:
+    with engines.opened(
+        ctx.obj, EngineSettings(checkpoint, device, adapter=adapter, quantization=quantization)
+    ) as engine:
         for check in examine(engine, device):
             checks.append(check)
             if not as_json:

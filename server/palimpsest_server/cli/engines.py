@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
 from palimpsest_engine import Draft, Engine, EngineSettings, Fill, FillRequest
+from palimpsest_engine.engine import Quantization
 
 EngineFactory = Callable[[EngineSettings], Engine]
 
@@ -26,7 +27,20 @@ def _device(ctx: click.Context, param: click.Parameter, value: str) -> str:
 
 
 def engine_options(command: _Command) -> _Command:
-    """The options of every command that opens an engine: `checkpoint` and `device`."""
+    """The options of every command that opens an engine: `checkpoint`, `device` and `quantization`."""
+    return checkpoint_options(
+        click.option(
+            "--quantization",
+            type=click.Choice(get_args(Quantization)),
+            default="none",
+            show_default=True,
+            help="In how many bits the experts of a mixture are kept.",
+        )(command)
+    )
+
+
+def checkpoint_options(command: _Command) -> _Command:
+    """The options of a command that loads a checkpoint as it comes: `checkpoint` and `device`."""
     command = click.option(
         "--device", default="auto", show_default=True, callback=_device, help="auto, cpu, cuda or cuda:N."
     )(command)

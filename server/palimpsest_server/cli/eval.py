@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from palimpsest_engine import EngineSettings
+from palimpsest_engine.engine import Quantization
 from palimpsest_engine.errors import DataError, DocumentMissing
 from palimpsest_server.cli import engines
 
@@ -38,12 +39,21 @@ class Options:
     adapter: str | None
     device: str
     threads: int | None
+    quantization: Quantization
 
     def load(self) -> Checkpoint:
         """The checkpoint."""
         from palimpsest_engine.checkpoint import load
 
-        return load(EngineSettings(self.checkpoint, self.device, threads=self.threads, adapter=self.adapter))
+        return load(
+            EngineSettings(
+                self.checkpoint,
+                self.device,
+                threads=self.threads,
+                adapter=self.adapter,
+                quantization=self.quantization,
+            )
+        )
 
 
 def _options(command: Callable[..., None]) -> Callable[..., None]:
@@ -58,11 +68,12 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
         adapter: str | None,
         device: str,
         threads: int | None,
+        quantization: Quantization,
         **own: Any,
     ) -> None:
         if not out.parent.is_dir():
             raise DocumentMissing(f"there is no folder {out.parent}")
-        command(Options(out, seed, checkpoint, adapter, device, threads), **own)
+        command(Options(out, seed, checkpoint, adapter, device, threads, quantization), **own)
 
     decorated: Callable[..., None] = gathered
     for option in (

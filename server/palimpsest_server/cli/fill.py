@@ -7,6 +7,7 @@ from dataclasses import replace
 import click
 
 from palimpsest_engine import EngineSettings, Fill, FillRequest, Span, Verdict
+from palimpsest_engine.engine import Quantization
 from palimpsest_engine.grammars import language_of, load
 from palimpsest_server import edit
 from palimpsest_server.cli import engines, files, places, report
@@ -51,6 +52,7 @@ def command(
     language: str | None,
     checkpoint: str | None,
     device: str,
+    quantization: Quantization,
     adapter: str | None,
 ) -> None:
     """Fill holes of FILE and show the change as a unified diff.
@@ -78,7 +80,9 @@ def command(
             sizes=sizes,
             max_steps=steps,
         )
-        with engines.opened(ctx.obj, EngineSettings(checkpoint, device, adapter=adapter)) as engine:
+        with engines.opened(
+            ctx.obj, EngineSettings(checkpoint, device, adapter=adapter, quantization=quantization)
+        ) as engine:
             if watch:
                 from palimpsest_server.cli.watch import watched  # draws; nobody else pays for that
 

@@ -14,6 +14,7 @@ from typing import Any, cast
 import click
 
 from palimpsest_engine import EngineSettings, FillRequest, Span
+from palimpsest_engine.engine import Quantization
 from palimpsest_engine.errors import DataError, DocumentMissing
 from palimpsest_server import edit
 from palimpsest_server.cli import engines
@@ -51,6 +52,7 @@ def command(
     sizes: tuple[int, ...] | None,
     checkpoint: str | None,
     device: str,
+    quantization: Quantization,
     adapter: str | None,
 ) -> None:
     """Complete every row of a data file.
@@ -66,7 +68,9 @@ def command(
     left = [task for task in tasks if task.task_id not in done]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (
-        engines.opened(ctx.obj, EngineSettings(checkpoint, device, adapter=adapter)) as engine,
+        engines.opened(
+            ctx.obj, EngineSettings(checkpoint, device, adapter=adapter, quantization=quantization)
+        ) as engine,
         open(out, "ab") as file,
         Progress(*columns, console=Console(stderr=True)) as progress,
     ):

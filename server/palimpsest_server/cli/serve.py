@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import click
 
 from palimpsest_engine import Engine, EngineSettings
+from palimpsest_engine.engine import Quantization
 from palimpsest_server.cli import engines
 from palimpsest_server.cli.engines import EngineFactory
 from palimpsest_server.settings import KEYS, LOG_LEVELS, LogLevel
@@ -21,6 +23,11 @@ from palimpsest_server.settings import KEYS, LOG_LEVELS, LogLevel
 @click.option("--checkpoint", metavar="NAME", help="A folder, or the name of a downloaded checkpoint.")
 @engines.adapter_option
 @click.option("--device", help="auto, cpu, cuda or cuda:N.")
+@click.option(
+    "--quantization",
+    type=click.Choice(get_args(Quantization)),
+    help="In how many bits the experts of a mixture are kept.",
+)
 @click.option("--log-level", type=click.Choice(LOG_LEVELS), help="What to log. [default: the setting logLevel]")
 @click.option(
     "--log-file",
@@ -36,6 +43,7 @@ def command(
     checkpoint: str | None,
     adapter: str | None,
     device: str | None,
+    quantization: Quantization | None,
     log_level: LogLevel | None,
     log_file: Path | None,
 ) -> None:
@@ -51,10 +59,16 @@ def command(
     from palimpsest_server.app import serve
 
     log.set_up(log_level, log_file)
-    ctx.exit(serve(choosing(ctx.obj, checkpoint, adapter, device), tcp_port=port))
+    ctx.exit(serve(choosing(ctx.obj, checkpoint, adapter, device, quantization), tcp_port=port))
 
 
-def choosing(factory: EngineFactory, checkpoint: str | None, adapter: str | None, device: str | None) -> EngineFactory:
+def choosing(
+    factory: EngineFactory,
+    checkpoint: str | None,
+    adapter: str | None,
+    device: str | None,
+    quantization: Quantization | None = None,
+) -> EngineFactory:
     """The same way to open engines, with what was chosen on the command line in place of what the settings say."""
 
     def open_chosen(settings: EngineSettings) -> Engine:
@@ -62,6 +76,8 @@ def choosing(factory: EngineFactory, checkpoint: str | None, adapter: str | None
             settings = replace(settings, checkpoint=checkpoint)
         if adapter is not None:
             settings = replace(settings, adapter=adapter)
+        if quantization is not None:
+            settings = replace(settings, quantization=quantization)
         return factory(replace(settings, device=device) if device is not None else settings)
 
     return open_chosen

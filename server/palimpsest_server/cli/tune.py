@@ -66,7 +66,7 @@ def _languages(ctx: click.Context, param: click.Parameter, value: tuple[str, ...
 @click.option("--language", "languages", multiple=True, callback=_languages, metavar="ID", help="Only files in these.")
 @click.option("--keep-anyway", is_flag=True, help="Write the adapter even if it did not help.")
 @click.option("--threads", type=click.IntRange(1, 1024), metavar="N", help="CPU threads. [default: all]")
-@engines.engine_options
+@engines.checkpoint_options
 @click.pass_context
 def command(
     ctx: click.Context,
