@@ -4,6 +4,8 @@ Importing this package imports neither torch nor transformers; the engine's own 
 """
 
 import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 # Before torch is loaded, whoever loads it: OpenMP threads that wait must sleep. By default they spin, and on a machine
 # that is busy with anything else (a compiler, a test run) one denoising step then takes seconds instead of 20 ms.
@@ -22,10 +24,12 @@ from palimpsest_engine.errors import (
     PalimpsestError,
     UnsupportedCheckpoint,
 )
-from palimpsest_engine.outline import Definition, Outline
 from palimpsest_engine.request import Draft, DraftPiece, Excerpt, Fill, FillRequest, Span, Verdict
-from palimpsest_engine.syntax import judge
 from palimpsest_engine.tidy import tidy
+
+if TYPE_CHECKING:
+    from palimpsest_engine.outline import Definition, Outline
+    from palimpsest_engine.syntax import judge
 
 __all__ = [
     "CheckpointBroken",
@@ -52,3 +56,13 @@ __all__ = [
     "tidy",
 ]
 __version__ = "0.1.0"
+
+_LATER = {"Definition": "outline", "Outline": "outline", "judge": "syntax"}
+
+
+def __getattr__(name: str) -> Any:
+    """What reads grammars is imported when it is first asked for: a server answers `initialize` without."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    globals()[name] = value = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    return value

@@ -1,6 +1,36 @@
-"""`python -m palimpsest_server`: the command line."""
+"""The command line, as `palimpsest` and as `python -m palimpsest_server`; the way to what an editor starts is short."""
 
-from palimpsest_server.cli import main
+import gc
+import sys
+
+
+def main() -> None:
+    """Run the command that the process was started with."""
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["serve"]:
+        gc.disable()  # until the first message: see `garbage`
+    if arguments in (["serve"], ["serve", "--stdio"]):
+        # Nothing to parse: the answer to `initialize` is spared all that `cli` imports.
+        sys.exit(_serve())
+    from palimpsest_server.cli import main as command
+
+    command()
+
+
+def _serve() -> int:
+    from palimpsest_engine import open_engine
+    from palimpsest_server import app, log
+
+    try:
+        log.set_up()
+        return app.serve(open_engine)
+    except (Exception, KeyboardInterrupt) as error:
+        from palimpsest_server.cli import verdict_on
+
+        sentence, code = verdict_on(error)
+        print(f"palimpsest: {sentence}", file=sys.stderr)
+        return code
+
 
 if __name__ == "__main__":
     main()

@@ -14,15 +14,13 @@ from lsprotocol import types
 
 from palimpsest_engine import Span
 from palimpsest_engine.outline import Outline
-from palimpsest_server import edit, inline, wire
+from palimpsest_server import edit, inline, names, wire
 from palimpsest_server.documents import Snapshot
+from palimpsest_server.names import REWRITE, RUN
 from palimpsest_server.recent import Standing
 from palimpsest_server.session import Session
 
-RUN = "palimpsest.run"
-FILL_SELECTION = "palimpsest.fillSelection"
 ALTERNATIVE = "alternative"
-ALTERNATIVE_KIND = "refactor.rewrite.palimpsest.alternative"
 
 TOO_LARGE = "the file is too large to be looked through"
 TOO_FAR = f"more than {2 * inline.STRIDE} characters of a large file are selected"
@@ -158,7 +156,6 @@ class Action:
         return self.title.format(holes="1 hole" if count == 1 else f"{count} holes")
 
 
-_REWRITE = "refactor.rewrite.palimpsest"
 _SELECT = "select some code first"
 
 ACTIONS = {
@@ -167,25 +164,25 @@ ACTIONS = {
         Action(
             "fill",
             "Palimpsest: fill the selection",
-            f"{_REWRITE}.fill",
+            f"{REWRITE}.fill",
             selected_or_blank,
             "select something first, or go to a blank line",
         ),
         Action(
             "complete",
             "Palimpsest: complete this function or class",
-            f"{_REWRITE}.complete",
+            f"{REWRITE}.complete",
             body,
             "the cursor is not in a function or class",
             parses=True,
         ),
-        Action("touchUp", "Palimpsest: touch up", f"{_REWRITE}.touchUp", selected_code, _SELECT, 0.3),
-        Action("rework", "Palimpsest: rework", f"{_REWRITE}.rework", selected_code, _SELECT, 0.6),
-        Action("rewrite", "Palimpsest: rewrite", f"{_REWRITE}.rewrite", selected_code, _SELECT),
+        Action("touchUp", "Palimpsest: touch up", f"{REWRITE}.touchUp", selected_code, _SELECT, 0.3),
+        Action("rework", "Palimpsest: rework", f"{REWRITE}.rework", selected_code, _SELECT, 0.6),
+        Action("rewrite", "Palimpsest: rewrite", f"{REWRITE}.rewrite", selected_code, _SELECT),
         Action(
             "repair",
             "Palimpsest: repair",
-            "quickfix.palimpsest",
+            names.REPAIR,
             broken,
             "nothing here is known to be broken",
             parses=True,
@@ -193,14 +190,13 @@ ACTIONS = {
         Action(
             "fillHoles",
             "Palimpsest: fill {holes}",
-            "source.palimpsest.fillHoles",
+            names.FILL_HOLES,
             placeholders,
             "there are no holes in this file",
             parses=True,
         ),
     )
 }
-KINDS = (*dict.fromkeys(action.kind for action in ACTIONS.values()), ALTERNATIVE_KIND)
 
 
 def wanted(kind: str, only: Sequence[str] | None) -> bool:
@@ -273,7 +269,7 @@ async def offered(
                 argument["problems"] = [plain(problem) for problem in problems]
             command = types.Command(action.titled(len(holes[action.id])), RUN, arguments=[argument])
             found.append(literal(action.kind, command, can, missing) if literals(can) else command)
-    if wanted(ALTERNATIVE_KIND, only) and (standing := last_fill(session, document, chosen)):
+    if wanted(names.ALTERNATIVE, only) and (standing := last_fill(session, document, chosen)):
         found += alternatives(document, standing, can, encoding)
     return found if session.documents.current(document) else []
 
@@ -377,7 +373,7 @@ def alternatives(
             if not resolves(can):
                 change = alternative(document, standing, number)
                 quick = {"edit": versioned(document, [change] if change else [], can, encoding, "alternative")}
-            found.append(literal(ALTERNATIVE_KIND, command, can, **quick))
+            found.append(literal(names.ALTERNATIVE, command, can, **quick))
         elif can_apply(can):
             found.append(command)
     return found

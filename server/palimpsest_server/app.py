@@ -2,7 +2,8 @@
 
 A handler unpacks the params, takes its snapshot before the first `await`, calls one function, and packs the
 answer. All of them are coroutines: pygls starts those in the order in which the messages came, and can
-cancel them. Code actions and commands are bound in `commands.py`.
+cancel them. Code actions and commands are bound in `code_actions.py`. What is not needed to answer `initialize` is
+imported by the handlers that need it.
 """
 
 from __future__ import annotations
@@ -10,21 +11,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lsprotocol import types
 from pygls.exceptions import JsonRpcInvalidParams
 
-from palimpsest_server import commands, completion, configuration, inline, status, transport, wire
-from palimpsest_server.documents import Snapshot
-from palimpsest_server.notebooks import CellNews
+from palimpsest_server import code_actions, completion, configuration, settings, transport, wire
+from palimpsest_server.names import DRAFT, PAUSE, STATUS
 from palimpsest_server.paths import path_of
 from palimpsest_server.server import Server
-from palimpsest_server.session import EngineFactory
+
+if TYPE_CHECKING:
+    from palimpsest_server import inline
+    from palimpsest_server.documents import Snapshot
+    from palimpsest_server.notebooks import CellNews
+    from palimpsest_server.session import EngineFactory, Session
 
 logger = logging.getLogger(__name__)
-
-_DRAFT = "palimpsest/draft"
 
 
 def serve(engine: EngineFactory, *, tcp_port: int | None = None) -> int:
@@ -35,111 +38,122 @@ def serve(engine: EngineFactory, *, tcp_port: int | None = None) -> int:
     except KeyboardInterrupt:
         code = 130
     finally:
-        server.session.close()
+        server.close()
     return transport.leave(code)
 
 
 def create_server(engine_factory: EngineFactory) -> Server:
     """A server that has yet to be given a transport. Imports no tensors and opens no engine."""
     server = Server(engine_factory)
-    session = server.session
-    documents = session.documents
 
     # Life cycle and settings
 
     @server.feature(types.INITIALIZE)
     async def initialize(params: types.InitializeParams) -> None:
-        documents.encoding = wire.Encoding(server.workspace.position_encoding)
-        session.live.client = params.client_info.name if params.client_info else ""
-        session.work_in(folders_of(params))
-        session.initialize(params.initialization_options)
-        if completion.wanted(session.settings, params.capabilities):
+        def begin(session: Session) -> None:
+            session.documents.encoding = wire.Encoding(server.workspace.position_encoding)
+            session.live.client = params.client_info.name if params.client_info else ""
+            session.work_in(folders_of(params))
+            session.initialize(params.initialization_options)
+
+        server.on_session(begin)
+        chosen, _ = settings.parse(settings.section_of(params.initialization_options)[0])
+        if completion.wanted(chosen, params.capabilities):
             server.feature(types.TEXT_DOCUMENT_COMPLETION, completion.OPTIONS)(complete)
             server.feature(types.COMPLETION_ITEM_RESOLVE)(resolve_completion)
 
     @server.feature(types.INITIALIZED)
     async def initialized(params: types.InitializedParams) -> None:
         # The client has our answer to `initialize` when it sends this: loading cannot delay that any more.
-        session.open()
-        session.live.open()
+        server.session.open()
+        server.session.live.open()
         server.tell_of_log()
         configuration.subscribe(server)
         await configuration.pull(server)
-        session.warm()
+        server.session.warm()
 
     @server.feature(types.WORKSPACE_DID_CHANGE_CONFIGURATION)
     async def did_change_configuration(params: types.DidChangeConfigurationParams) -> None:
         if isinstance(params.settings, dict) and "palimpsest" in params.settings:
-            session.configure(params.settings["palimpsest"])
+            server.session.configure(params.settings["palimpsest"])
         else:
             await configuration.pull(server)
 
     @server.feature(types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS)
     async def did_change_folders(params: types.DidChangeWorkspaceFoldersParams) -> None:
         gone = {folder.uri for folder in params.event.removed}
-        kept = {uri: path for uri, path in session.folders.items() if uri not in gone}
-        session.work_in(kept | paths_of(params.event.added))
+        kept = {uri: path for uri, path in server.session.folders.items() if uri not in gone}
+        server.session.work_in(kept | paths_of(params.event.added))
         await configuration.pull(server)
 
     @server.feature(types.SHUTDOWN)
     async def shutdown(params: None) -> None:
-        session.close()
+        server.session.close()
         server.hush()
 
     # Documents
 
     @server.feature(types.TEXT_DOCUMENT_DID_OPEN)
     async def did_open(params: types.DidOpenTextDocumentParams) -> None:
-        documents.open(params.text_document)
-        inline.moved_on(session, params.text_document.uri)
+        server.session.documents.open(params.text_document)
+        moved_on(params.text_document.uri)
 
     @server.feature(types.TEXT_DOCUMENT_DID_CHANGE)
     async def did_change(params: types.DidChangeTextDocumentParams) -> None:
         document = params.text_document
-        documents.change(document.uri, document.version, params.content_changes)
-        inline.moved_on(session, document.uri)
+        server.session.documents.change(document.uri, document.version, params.content_changes)
+        moved_on(document.uri)
 
     @server.feature(types.TEXT_DOCUMENT_DID_CLOSE)
     async def did_close(params: types.DidCloseTextDocumentParams) -> None:
-        session.closed(params.text_document.uri)
-        documents.close(params.text_document.uri)
+        server.session.closed(params.text_document.uri)
+        server.session.documents.close(params.text_document.uri)
 
     @server.feature(types.NOTEBOOK_DOCUMENT_DID_OPEN)
     async def did_open_notebook(params: types.DidOpenNotebookDocumentParams) -> None:
-        take(documents.open_notebook(params))
+        take(server.session.documents.open_notebook(params))
 
     @server.feature(types.NOTEBOOK_DOCUMENT_DID_CHANGE)
     async def did_change_notebook(params: types.DidChangeNotebookDocumentParams) -> None:
-        take(documents.change_notebook(params))
+        take(server.session.documents.change_notebook(params))
 
     @server.feature(types.NOTEBOOK_DOCUMENT_DID_CLOSE)
     async def did_close_notebook(params: types.DidCloseNotebookDocumentParams) -> None:
-        take(documents.close_notebook(params))
+        take(server.session.documents.close_notebook(params))
 
     def take(news: CellNews) -> None:
         for uri in news.changed:
-            inline.moved_on(session, uri)
+            moved_on(uri)
         for uri in news.closed:
-            session.closed(uri)
+            server.session.closed(uri)
+
+    def moved_on(uri: str) -> None:
+        from palimpsest_server import inline
+
+        inline.moved_on(server.session, uri)
 
     # Fills
 
     async def ask(method: str, params: Any, *, automatic: bool) -> tuple[inline.Answer, inline.Ask | None, types.Range]:
         """Ask about a position, and take down what came of it."""
-        with session.requests.under_way(method):
-            document = documents.snapshot(params.text_document.uri)
+        from palimpsest_server import inline
+
+        with server.session.requests.under_way(method):
+            document = server.session.documents.snapshot(params.text_document.uri)
             if document is None:
-                answer = inline.Answer(reason=session.refusal(None))
-                session.answered(method, answer.reason)
+                answer = inline.Answer(reason=server.session.refusal(None))
+                server.session.answered(method, answer.reason)
                 return answer, None, types.Range(params.position, params.position)
             chosen = getattr(params.context, "selected_completion_info", None)
-            asked, replaced = ask_of(document, params.position, chosen, documents.encoding, automatic=automatic)
+            asked, replaced = ask_of(
+                document, params.position, chosen, server.session.documents.encoding, automatic=automatic
+            )
 
             def show(news: inline.DraftNews) -> None:
-                server.notify(_DRAFT, draft_params(news, params.position))
+                server.notify(DRAFT, draft_params(news, params.position))
 
-            answer = await inline.complete(session, asked, show)
-            session.answered(method, answer.reason, answer.source, "".join(answer.texts[:1]))
+            answer = await inline.complete(server.session, asked, show)
+            server.session.answered(method, answer.reason, answer.source, "".join(answer.texts[:1]))
             return answer, asked, replaced
 
     @server.feature(types.TEXT_DOCUMENT_INLINE_COMPLETION, types.InlineCompletionOptions())
@@ -153,34 +167,38 @@ def create_server(engine_factory: EngineFactory) -> Server:
         return [types.InlineCompletionItem(ahead + text, range=replaced) for text in answer.texts] or None
 
     async def complete(params: types.CompletionParams) -> types.CompletionList | None:
-        if session.settings.completion == "off":
-            session.answered(types.TEXT_DOCUMENT_COMPLETION, 'the setting palimpsest.completion is "off"')
+        if server.session.settings.completion == "off":
+            server.session.answered(types.TEXT_DOCUMENT_COMPLETION, 'the setting palimpsest.completion is "off"')
             return None
         answer, asked, _ = await ask(types.TEXT_DOCUMENT_COMPLETION, params, automatic=True)
         if asked is None:
             return None
-        return completion.items(asked, answer, params.position, documents.encoding)
+        return completion.items(asked, answer, params.position, server.session.documents.encoding)
 
     async def resolve_completion(params: types.CompletionItem) -> types.CompletionItem:
-        return completion.resolved(params, session.board.status()["model"])
+        return completion.resolved(params, server.session.board.status()["model"])
 
-    commands.register(server)
+    code_actions.register(server)
 
-    @server.command(status.PAUSE)
+    @server.command(PAUSE)
     async def pause(params: types.ExecuteCommandParams) -> dict[str, Any]:
+        from palimpsest_server import status
+
         try:
             wanted = status.pause_of(params.arguments)
-            document = documents.snapshot(wanted.uri)
-            paused, what = session.pauses.change(wanted, document.language if document else "", session.folders)
+            document = server.session.documents.snapshot(wanted.uri)
+            paused, what = server.session.pauses.change(
+                wanted, document.language if document else "", server.session.folders
+            )
         except ValueError as error:
             raise JsonRpcInvalidParams(str(error)) from error
-        session.end_refused()
-        session.publish()
+        server.session.end_refused()
+        server.session.publish()
         return {"paused": paused, "what": what}
 
-    @server.feature(status.METHOD)
+    @server.feature(STATUS)
     async def read_status(params: Any) -> dict[str, Any]:
-        return session.board.status()
+        return server.session.board.status()
 
     return server
 
@@ -198,6 +216,8 @@ def ask_of(
     While a completion is selected in the editor's list, a suggestion goes on from that completion, and shows
     only if it begins with it.
     """
+    from palimpsest_server import inline
+
     if chosen is None:
         offset = document.content.offset_at(position, encoding)
         text, base = inline.window(document, offset, offset)

@@ -1,6 +1,7 @@
-"""Code actions and commands bound to the wire: what a command is given, the fill it asks for, the one edit that comes of it.
+"""The path of a command: what it is given, the fill it asks for, the one edit that comes of it.
 
-What the actions are is in `actions`. Nothing is ever applied to a document that has moved on.
+What the actions are is in `actions`, and `code_actions` binds them to the wire. Nothing is ever applied to a document that
+has moved on.
 """
 
 from __future__ import annotations
@@ -17,60 +18,19 @@ from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
 from palimpsest_engine import Draft, FillRequest, Span
 from palimpsest_engine.outline import Outline
 from palimpsest_server import actions, edit, jobs
-from palimpsest_server.actions import ACTIONS, ALTERNATIVE, FILL_SELECTION, RUN, Action
+from palimpsest_server.actions import ACTIONS, ALTERNATIVE, Action
 from palimpsest_server.documents import Snapshot
+from palimpsest_server.names import DRAFT, FILL_SELECTION
 from palimpsest_server.paths import path_of
 from palimpsest_server.progress import Progress
 from palimpsest_server.server import Server
 from palimpsest_server.session import Session
 
-_DRAFT = "palimpsest/draft"
 _DRAFT_SECONDS = 0.1
 _PATIENCE_SECONDS = 600.0  # somebody may want to read the edit first
 _SAME = "the fill is what is there already"
 _UNSAID = "the client did not say whether it applied the edit"
 _UNMENDED = "the repair did not mend the syntax"
-
-
-def register(server: Server) -> None:
-    """Bind code actions and the commands that run them."""
-    session = server.session
-    options = types.CodeActionOptions(code_action_kinds=list(actions.KINDS), resolve_provider=True)
-
-    @server.feature(types.TEXT_DOCUMENT_CODE_ACTION, options)
-    async def code_action(params: types.CodeActionParams) -> list[types.CodeAction | types.Command]:
-        document = session.documents.snapshot(params.text_document.uri)
-        if document is None or session.refusal(document):
-            return []
-        session.around.diagnostics[document.uri] = tuple(params.context.diagnostics)
-        return await actions.offered(session, document, params, server.client_capabilities)
-
-    @server.feature(types.CODE_ACTION_RESOLVE)
-    async def resolve(action: types.CodeAction) -> types.CodeAction:
-        if action.data is None:
-            return action
-        target = target_of(types.CODE_ACTION_RESOLVE, action.data)
-        with session.requests.under_way(types.CODE_ACTION_RESOLVE):
-            try:
-                document, changes = alternative(session, target)
-            except jobs.Refused as refused:
-                session.answered(types.CODE_ACTION_RESOLVE, str(refused))
-                raise JsonRpcException(str(refused), types.LSPErrorCodes.ContentModified) from refused
-            action.edit = actions.versioned(
-                document, changes, server.client_capabilities, session.documents.encoding, ALTERNATIVE
-            )
-            session.answered(types.CODE_ACTION_RESOLVE, source="cache")
-        return action
-
-    @server.command(RUN)
-    async def run_action(params: types.ExecuteCommandParams) -> dict[str, Any]:
-        return await run(server, RUN, target_of(RUN, *params.arguments or ()), params.work_done_token)
-
-    @server.command(FILL_SELECTION)
-    async def fill_selection(params: types.ExecuteCommandParams) -> dict[str, Any]:
-        return await run(
-            server, FILL_SELECTION, target_of(FILL_SELECTION, *params.arguments or ()), params.work_done_token
-        )
 
 
 # What a command is given
@@ -205,6 +165,23 @@ async def switch(server: Server, target: Target, token: types.ProgressToken | No
     change = actions.versioned(document, changes, server.client_capabilities, encoding, ALTERNATIVE)
     reason = await apply(server, change, "Palimpsest: alternative")
     return Done(reason, 1, int(not reason), "cache")
+
+
+def resolved(server: Server, action: types.CodeAction) -> types.CodeAction:
+    """An alternative that was offered, with its edit. Raises JsonRpcException if the last fill is not there any more."""
+    session = server.session
+    target = target_of(types.CODE_ACTION_RESOLVE, action.data)
+    with session.requests.under_way(types.CODE_ACTION_RESOLVE):
+        try:
+            document, changes = alternative(session, target)
+        except jobs.Refused as refused:
+            session.answered(types.CODE_ACTION_RESOLVE, str(refused))
+            raise JsonRpcException(str(refused), types.LSPErrorCodes.ContentModified) from refused
+        action.edit = actions.versioned(
+            document, changes, server.client_capabilities, session.documents.encoding, ALTERNATIVE
+        )
+        session.answered(types.CODE_ACTION_RESOLVE, source="cache")
+    return action
 
 
 def alternative(session: Session, target: Target) -> tuple[Snapshot, list[edit.Edit]]:
@@ -402,7 +379,7 @@ class Drafts:
             "step": draft.step,
             "final": final,
         }
-        self._session.client.notify(_DRAFT, news)
+        self._session.client.notify(DRAFT, news)
 
 
 # What the client is asked

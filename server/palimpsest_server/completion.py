@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
 from palimpsest_server import wire
-from palimpsest_server.inline import Answer, Ask
 from palimpsest_server.settings import Settings
+
+if TYPE_CHECKING:
+    from palimpsest_server.inline import Answer, Ask
 
 OPTIONS = types.CompletionOptions(resolve_provider=True)
 

@@ -20,11 +20,13 @@ _NEVER = 1_000_000
 async def collect(heard: Callable[[], float]) -> None:
     """Go through the objects when there is quiet, for ever. heard: when the last message came, by the monotonic clock.
 
+    Until then it may have been off altogether: nothing dies while modules are imported, and looking takes a tenth as long.
     If that takes long, what is left is not looked at again: it is what was imported, and stays.
     """
     young, middle, _ = gc.get_threshold()
     gc.set_threshold(young, middle, _NEVER)
     gc.freeze()
+    gc.enable()
     last = monotonic()
     while True:
         await asyncio.sleep(_QUIET_SECONDS)

@@ -12,7 +12,6 @@ import logging
 import os
 import stat
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
@@ -127,6 +126,8 @@ def _keep(news: SimpleQueue[dict[str, Any] | None]) -> None:
 
 def _write(file: Path, text: str) -> None:
     """Put a new file in the place of the old one, readable by the user alone."""
+    import tempfile  # brings random numbers and three compressions along
+
     descriptor, name = tempfile.mkstemp(prefix=f"{file.stem}.", suffix=".new", dir=file.parent)
     new = Path(name)
     try:

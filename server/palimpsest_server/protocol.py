@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from lsprotocol import types
@@ -38,11 +38,13 @@ class Protocol(LanguageServerProtocol):
     """pygls' protocol with a strict life cycle.
 
     on_lost: told of the document or notebook, None for one that cannot be made out, whose text is not the client's any more
-    because a message about it could not be read.
+    because a message about it could not be read. get_ready: to be awaited once `initialize` is answered, before any other
+    message.
     """
 
     def __init__(self, *args: Any) -> None:
         self.on_lost: Callable[[str | None], object] = lambda uri: None
+        self.get_ready: Callable[[], Awaitable[None]] | None = None
         self.initialized = False
         self.stopping = threading.Event()
         super().__init__(*args)

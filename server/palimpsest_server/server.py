@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from lsprotocol import types
 from pygls.exceptions import FeatureNotificationError
 from pygls.lsp.server import LanguageServer
 
 from palimpsest_engine import __version__
-from palimpsest_server.log import ClientLog
 from palimpsest_server.protocol import Protocol
-from palimpsest_server.session import EngineFactory, Session
+
+if TYPE_CHECKING:
+    from palimpsest_server.log import ClientLog
+    from palimpsest_server.session import EngineFactory, Session
 
 logger = logging.getLogger(__name__)
 
 NOTEBOOKS = types.NotebookDocumentSyncOptions(
     notebook_selector=[types.NotebookDocumentFilterWithNotebook(notebook="*")]
 )
+
+# What a session and its first request need, in the order of who needs whom.
+_REST = ("jobs", "documents", "live", "session", "context", "surroundings", "inline", "actions", "commands")
 
 
 class Server(LanguageServer):
@@ -30,9 +36,40 @@ class Server(LanguageServer):
         super().__init__("palimpsest", __version__, protocol_cls=Protocol, notebook_document_sync=NOTEBOOKS)
         assert isinstance(self.protocol, Protocol)
         self.protocol.on_lost = self.lose_track
-        self.session = Session(engine_factory, self)
+        self.protocol.get_ready = self.get_ready
+        self._engine_factory = engine_factory
+        self._session: Session | None = None
+        self._begin: Callable[[Session], None] = lambda session: None
         self._log: ClientLog | None = None
         self._background: set[asyncio.Task[None]] = set()
+
+    @property
+    def session(self) -> Session:
+        """The state of the connection, made when it is first asked for. `initialize` is answered without: importing all of it
+        takes a third as long as importing the protocol."""
+        if self._session is None:
+            from palimpsest_server.session import Session
+
+            self._session = Session(self._engine_factory, self)
+            self._begin(self._session)
+        return self._session
+
+    def on_session(self, begin: Callable[[Session], None]) -> None:
+        """Tell the session what the client has said of itself, as soon as there is one."""
+        self._begin = begin
+        if self._session is not None:
+            begin(self._session)
+
+    async def get_ready(self) -> None:
+        """Import what `initialize` was answered without, a part at a time: the event loop has more to do."""
+        for name in _REST:
+            import_module(f"palimpsest_server.{name}")
+            await asyncio.sleep(0)
+
+    def close(self) -> None:
+        """End the session, if there is one."""
+        if self._session is not None:
+            self._session.close()
 
     def background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Begin with something that nobody has to wait for."""
@@ -60,6 +97,8 @@ class Server(LanguageServer):
             self.window_log_message(types.LogMessageParams(types.MessageType(kind), message))
 
         if self._log is None:
+            from palimpsest_server.log import ClientLog
+
             self._log = ClientLog(send, asyncio.get_running_loop().call_soon_threadsafe)
 
     def hush(self) -> None:

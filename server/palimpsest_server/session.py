@@ -19,6 +19,7 @@ from palimpsest_server.cache import Suggestions
 from palimpsest_server.documents import Documents, Snapshot
 from palimpsest_server.live import Live
 from palimpsest_server.log import Requests
+from palimpsest_server.names import STATUS
 from palimpsest_server.pace import Pace
 from palimpsest_server.paths import path_of
 from palimpsest_server.recent import Fills
@@ -314,7 +315,7 @@ class Session:
     def _tell(self) -> str:
         now = self.board.status()
         if self.board.news() is not None:
-            self.client.notify(status.METHOD, now)
+            self.client.notify(STATUS, now)
             self._told = monotonic()
             self.live.changed()
         if now["state"] == "error" and now["reason"] not in self._said:

@@ -9,10 +9,8 @@ from typing import Any, Literal
 from palimpsest_engine import EngineStatus
 from palimpsest_server.folders import innermost
 from palimpsest_server.log import Requests
+from palimpsest_server.names import PAUSE
 from palimpsest_server.paths import path_of
-
-METHOD = "palimpsest/status"
-PAUSE = "palimpsest.pause"
 
 Scope = Literal["all", "language", "folder", "document"]
 _SCOPES: tuple[Scope, ...] = ("all", "language", "folder", "document")

@@ -229,6 +229,10 @@ async def _converse(server: JsonRPCServer, reader: asyncio.StreamReader, writer:
     try:
         while not protocol.stopping.is_set() and (body := await _body(reader)) is not None:
             heard = monotonic()
+            if protocol.initialized and protocol.get_ready is not None:
+                # The client sends this because it has our answer to `initialize`: nothing can delay that any more.
+                await protocol.get_ready()
+                protocol.get_ready = None
             await _take(protocol, body)
             await asyncio.sleep(0)  # of a thousand messages each has its turn, and so has all else
         await protocol.last_words()

@@ -54,6 +54,27 @@ main()
     assert run("serve", "--stdio", code=code).stdout == "None\n"  # many clients add it
 
 
+def test_what_editors_start_takes_the_short_way() -> None:
+    code = """
+import gc, sys
+from palimpsest_server import app
+from palimpsest_server.__main__ import main
+def serve(factory, *, tcp_port=None):
+    print("click" in sys.modules, gc.isenabled())
+    if tcp_port == 1:
+        return 3
+    raise ZeroDivisionError
+app.serve = serve
+main()
+"""
+    for arguments in ([], ["--stdio"]):
+        short = run("serve", *arguments, code=code)
+        assert (short.stdout, short.returncode) == ("False False\n", 70)
+        assert "this is a bug in palimpsest (ZeroDivisionError" in short.stderr
+    long = run("serve", "--tcp", "1", code=code)
+    assert (long.stdout, long.returncode) == ("True False\n", 3)
+
+
 def test_the_exit_code_of_the_server_is_that_of_the_command() -> None:
     code = """
 from palimpsest_server import app

@@ -3,7 +3,8 @@
 import pytest
 from lsprotocol import types
 
-from palimpsest_server import actions
+from palimpsest_server import names
+from palimpsest_server.actions import ACTIONS
 
 KINDS = types.PositionEncodingKind
 
@@ -16,7 +17,8 @@ async def test_what_is_advertised(connect):
     assert can.completion_provider is None  # this client has inline completion
     assert can.workspace.workspace_folders.supported
     assert can.code_action_provider.resolve_provider
-    assert list(can.code_action_provider.code_action_kinds) == list(actions.KINDS)
+    assert list(can.code_action_provider.code_action_kinds) == list(names.KINDS)
+    assert (*dict.fromkeys(action.kind for action in ACTIONS.values()), names.ALTERNATIVE) == names.KINDS
     assert set(can.execute_command_provider.commands) == {
         "palimpsest.run",
         "palimpsest.fillSelection",
@@ -55,13 +57,13 @@ async def test_the_client_s_first_known_encoding_is_chosen(connect, capabilities
 
 async def test_strange_settings_are_named_and_the_rest_is_taken_up(connect):
     editor = await connect({"script": ["x"]}, {"zap": 1, "seed": "one", "disabledLanguages": ["python"]})
+    editor.open("")
+    assert await editor.ask(0, 0) is None
+    assert await editor.reason() == "palimpsest.disabledLanguages has python"
     shown = [message.message for message in editor.client.messages]
     assert len(shown) == 2
     assert "palimpsest.zap: no such setting" in shown[0]
     assert "palimpsest.seed: expected a whole number" in shown[1]
-    editor.open("")
-    assert await editor.ask(0, 0) is None
-    assert await editor.reason() == "palimpsest.disabledLanguages has python"
 
 
 async def test_a_client_that_can_do_nothing_is_served(connect):

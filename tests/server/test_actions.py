@@ -10,8 +10,9 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
 
 from palimpsest_engine import Draft, DraftPiece, Fill, Span, Verdict
-from palimpsest_server import actions, commands, inline, jobs
-from palimpsest_server.actions import ACTIONS, ALTERNATIVE, ALTERNATIVE_KIND, RUN
+from palimpsest_server import actions, code_actions, commands, inline, jobs, names
+from palimpsest_server.actions import ACTIONS, ALTERNATIVE
+from palimpsest_server.names import RUN
 from palimpsest_server.recent import Fills
 from palimpsest_server.text import Text
 
@@ -136,7 +137,7 @@ async def answer(engine, *choices, reason=""):
 
 
 def ids(found):
-    return [each.command.arguments[0]["action"] for each in found if each.command and each.kind != ALTERNATIVE_KIND]
+    return [each.command.arguments[0]["action"] for each in found if each.command and each.kind != names.ALTERNATIVE]
 
 
 # Where they are offered
@@ -162,7 +163,7 @@ def ids(found):
         ("source.palimpsest.fillHoles", ["source"], True),
         ("source.palimpsest.fillHoles", [types.CodeActionKind.SourceFixAll], False),
         ("source.palimpsest.fillHoles", ["source.organizeImports"], False),
-        (ALTERNATIVE_KIND, ["refactor"], True),
+        (names.ALTERNATIVE, ["refactor"], True),
     ],
 )
 def test_only_names_a_kind_or_one_above_it(kind, only, through):
@@ -171,7 +172,7 @@ def test_only_names_a_kind_or_one_above_it(kind, only, through):
 
 def test_no_kind_is_one_that_editors_run_by_themselves():
     automatic = [types.CodeActionKind.SourceFixAll, types.CodeActionKind.SourceOrganizeImports]
-    assert not any(actions.wanted(kind, [each]) for kind in actions.KINDS for each in automatic)
+    assert not any(actions.wanted(kind, [each]) for kind in names.KINDS for each in automatic)
 
 
 SELECTION = ["fill", "touchUp", "rework", "rewrite"]
@@ -743,7 +744,7 @@ async def filled(editor, engine, *choices, text="a = «1»\nb = 2\n"):
 
 
 def alternatives(found):
-    return [each for each in found if getattr(each, "kind", None) == ALTERNATIVE_KIND]
+    return [each for each in found if getattr(each, "kind", None) == names.ALTERNATIVE]
 
 
 async def test_the_other_candidates_can_be_had_until_the_text_is_touched(editor, engine):
@@ -829,7 +830,7 @@ async def test_resolving_gives_a_versioned_edit_or_says_that_the_document_change
     where = await filled(editor, engine, "10", "20")
     (found,) = alternatives(await editor.offered(where))
     server = Registered(editor)
-    commands.register(server)
+    code_actions.register(server)
     resolve = server.handlers[types.CODE_ACTION_RESOLVE]
     resolved = await resolve(types.CodeAction(found.title, data=found.data))
     (change,) = resolved.edit.document_changes

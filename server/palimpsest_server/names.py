@@ -1,0 +1,19 @@
+"""What our own methods, commands and kinds of code actions are called; knows the words, and nothing of what they do."""
+
+STATUS = "palimpsest/status"
+DRAFT = "palimpsest/draft"
+
+RUN = "palimpsest.run"
+FILL_SELECTION = "palimpsest.fillSelection"
+PAUSE = "palimpsest.pause"
+
+REWRITE = "refactor.rewrite.palimpsest"
+REPAIR = "quickfix.palimpsest"
+FILL_HOLES = "source.palimpsest.fillHoles"
+ALTERNATIVE = f"{REWRITE}.alternative"
+KINDS = (
+    *(f"{REWRITE}.{name}" for name in ("fill", "complete", "touchUp", "rework", "rewrite")),
+    REPAIR,
+    FILL_HOLES,
+    ALTERNATIVE,
+)
