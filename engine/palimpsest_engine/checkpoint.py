@@ -199,6 +199,17 @@ def choose(settings: EngineSettings) -> tuple[str, str]:
     return device, dtype
 
 
+def shapes_of(settings: EngineSettings) -> Shapes:
+    """The shapes of all tensors of the checkpoint that the settings choose, by the headers of its files alone."""
+    files = weight_files(locate(settings.checkpoint))
+    return {name: tuple(tensor["shape"]) for path in files for name, tensor in read_header(path).items()}
+
+
+def has_mixture(shapes: Shapes) -> bool:
+    """More than one expert a layer."""
+    return any(shape[0] > 1 for name, shape in shapes.items() if _EXPERTS.search(name))
+
+
 def needed(shapes: Shapes, dtype: str, quantization: Quantization) -> float:
     """Bytes for a checkpoint's tensors on the device, and the room that loading and a fill take beside them."""
     width, total = {"float32": 4, "bfloat16": 2}[dtype], 0

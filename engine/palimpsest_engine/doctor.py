@@ -12,9 +12,9 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-from palimpsest_engine.engine import Engine
+from palimpsest_engine.engine import Engine, EngineSettings, Quantization
 from palimpsest_engine.errors import GrammarMissing, PalimpsestError
 from palimpsest_engine.grammars import languages, load
 from palimpsest_engine.request import FillRequest, Span
@@ -36,13 +36,14 @@ class Check:
     advice: str = ""
 
 
-def examine(engine: Engine, device: str) -> Iterator[Check]:
-    """Every check, as soon as it is made. device: as in `EngineSettings`. Raises nothing a user can cause."""
+def examine(engine: Engine, settings: EngineSettings) -> Iterator[Check]:
+    """Every check, as soon as it is made. settings: those of the engine. Raises nothing a user can cause."""
     yield check_python()
     yield from check_packages()
     yield check_memory()
-    yield check_device(device)
+    yield check_device(settings.device)
     yield check_grammars()
+    yield from check_room(settings)
     checkpoint = check_checkpoint(engine)
     yield checkpoint
     if checkpoint.status == "ok":
@@ -117,6 +118,30 @@ def check_grammars() -> Check:
         return Check("grammars", "ok", f"{len(languages())} languages")
     advice = "fills in these languages are not checked; install palimpsest-ls again"
     return Check("grammars", "error", f"cannot load {', '.join(missing)}", advice)
+
+
+def check_room(settings: EngineSettings) -> Iterator[Check]:
+    """Of a checkpoint with a mixture of experts: what it takes in each format, and which of them fit."""
+    from palimpsest_engine.checkpoint import choose, gib, has_mixture, needed, shapes_of, that_fit
+
+    try:
+        shapes = shapes_of(settings)
+        device, dtype = choose(settings)
+        if not has_mixture(shapes):
+            return
+        fitting = that_fit(shapes, device, dtype)
+    except (PalimpsestError, ImportError, OSError, RuntimeError):
+        return  # the device and the checkpoint have checks of their own
+    takes = ", ".join(f"{each} {gib(needed(shapes, dtype, each))}" for each in get_args(Quantization))
+    found = (
+        f"the checkpoint takes, by quantization: {takes}; on {device} {', '.join(fitting) or 'none of them'} would fit"
+    )
+    if settings.quantization in fitting:
+        yield Check("room", "ok", found)
+    elif fitting:
+        yield Check("room", "error", found, f"use --quantization {next(iter(fitting))}")
+    else:
+        yield Check("room", "error", found, "close something, choose another device, or use the embedded checkpoint")
 
 
 def check_checkpoint(engine: Engine) -> Check:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from palimpsest_engine import CheckpointMissing, EngineStatus, doctor
+from palimpsest_engine import CheckpointMissing, EngineSettings, EngineStatus, doctor
+from palimpsest_engine.engine import Quantization
 from palimpsest_engine.scripted import ScriptedEngine
 from palimpsest_server import live
 from palimpsest_server.cli import doctor as cli_doctor
@@ -74,6 +75,40 @@ def test_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(psutil, "virtual_memory", Memory)
     check = doctor.check_memory()
     assert (check.status, check.found) == ("warning", "0.1 of 4.0 GiB free")
+
+
+MIXTURE = {"model.decoder.layers.0.experts.gate_up_proj": (128, 1408, 2816), "the.rest": (10_000, 1000)}
+
+
+@pytest.mark.parametrize(
+    ("gib", "quantization", "status", "advice"),
+    [
+        (2, "none", "ok", ""),
+        (0.6, "none", "error", "use --quantization int8"),
+        (0.6, "fp8", "ok", ""),
+        (0.4, "fp8", "error", "use --quantization int4"),
+        (0.1, "int4", "error", "close something, choose another device, or use the embedded checkpoint"),
+    ],
+)
+def test_what_of_a_mixture_would_fit(
+    monkeypatch: pytest.MonkeyPatch, gib: float, quantization: Quantization, status: str, advice: str
+) -> None:
+    import psutil
+
+    class Memory:
+        available = gib * 2**30
+
+    monkeypatch.setattr(psutil, "virtual_memory", Memory)
+    monkeypatch.setattr("palimpsest_engine.checkpoint.shapes_of", lambda settings: MIXTURE)
+    settings = EngineSettings("x", "cpu", "bfloat16", quantization=quantization)
+    (check,) = doctor.check_room(settings)
+    assert (check.name, check.status, check.advice) == ("room", status, advice)
+    assert "none 1.0 GiB, int8 5" in check.found
+
+
+def test_without_a_mixture_or_a_checkpoint_there_is_nothing_to_say_of_room() -> None:
+    assert list(doctor.check_room(EngineSettings(None, "cpu"))) == []
+    assert list(doctor.check_room(EngineSettings("/no/such", "cpu"))) == []
 
 
 def test_the_device_line_claims_no_threads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,10 +50,9 @@ def command(
             )
         ctx.exit(_show_servers(as_json))
     checks: list[Check] = []
-    with engines.opened(
-        ctx.obj, EngineSettings(checkpoint, device, adapter=adapter, quantization=quantization)
-    ) as engine:
-        for check in examine(engine, device):
+    settings = EngineSettings(checkpoint, device, adapter=adapter, quantization=quantization)
+    with engines.opened(ctx.obj, settings) as engine:
+        for check in examine(engine, settings):
             checks.append(check)
             if not as_json:
                 _show(check)
