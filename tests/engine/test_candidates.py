@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 
-from palimpsest_engine import Draft, Fill, FillRequest, Span, denoise, one_canvas
+from palimpsest_engine import (
+    Draft,
+    Fill,
+    FillRequest,
+    Span,
+    denoise,
+    left_to_right,
+    one_canvas,
+    prefix,
+    ranking,
+)
 from palimpsest_engine.checkpoint import Checkpoint
 from palimpsest_engine.fill import Filler
 from palimpsest_engine.spec import Sampling
@@ -94,3 +105,28 @@ def test_lines_written_left_to_right_stand_beside_the_others(checkpoint, monkeyp
         ranked.clear()
         run(filler, request)
         assert all(row.entropy is not None for row in ranked[0])
+
+
+def test_the_context_is_encoded_once_for_all_that_is_made_of_it(checkpoint, monkeypatch):
+    """Denoising, writing left to right, ranking and drawing anew: but for its last token, whose answer is asked for each
+    time, no token of the context goes through the encoder twice, and none at all in the next fill at that place."""
+    passes, encode = [], prefix.encode
+
+    def counted(model, cache, tokens):
+        passes.append((cache.get_seq_length(), tokens.shape[1]))
+        return encode(model, cache, tokens)
+
+    for module in (prefix, left_to_right, ranking):
+        monkeypatch.setattr(module, "encode", counted)
+    filler = filler_of(checkpoint, causal_candidates=2, tries=2)
+    request = FillRequest("def f(x):\n    return \n" * 5, (Span(20, 20),), language="python", document="a")
+    context = len(one_canvas.OneCanvas(filler, request, lambda: False).layout.context)
+    fill = run(filler, request)[1]
+    assert fill.encoded == fill.context == context
+    once = Counter(at for begun, count in passes for at in range(begun, min(begun + count, context - 1)))
+    assert once == Counter(range(context - 1))
+    assert len(passes) > 3
+    passes.clear()
+    assert run(filler, request)[1].encoded == 0
+    assert passes
+    assert all(begun >= context - 1 for begun, _ in passes)
