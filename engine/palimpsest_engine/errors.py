@@ -14,6 +14,8 @@
     │   ├── CheckpointBroken        21   truncated, tampered with, or not what its config says
     │   └── UnsupportedCheckpoint   22   a pickle, another model class, an unknown quantisation
     ├── OutOfMemory                 30   says how much is needed and how much is free
+    ├── DeviceLost                  32   the GPU failed in the middle of something, and can be used after a restart
+    ├── DeviceUnsupported           33   this torch has no code for this GPU, or the driver is too old for it
     ├── GrammarMissing              31   asked to check a language that has no grammar
     ├── DataError                   40   a row of a data file is not what it should be
     └── FillCancelled               130  somebody changed their mind
@@ -88,6 +90,18 @@ class OutOfMemory(PalimpsestError):
     """The checkpoint does not fit; the message says what it needs and what is free."""
 
     exit_code = 30
+
+
+class DeviceLost(PalimpsestError):
+    """The GPU failed, and this process cannot use it any more."""
+
+    exit_code = 32
+
+
+class DeviceUnsupported(PalimpsestError):
+    """The installed torch or driver does not support the GPU."""
+
+    exit_code = 33
 
 
 class GrammarMissing(PalimpsestError):

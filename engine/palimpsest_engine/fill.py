@@ -14,8 +14,10 @@ import torch
 from palimpsest_engine.cache import RollbackCache
 from palimpsest_engine.checkpoint import Checkpoint
 from palimpsest_engine.errors import UnsupportedCheckpoint
+from palimpsest_engine.fused import make_fused
 from palimpsest_engine.layout import WINDOW, Tokens
 from palimpsest_engine.one_canvas import OneCanvas
+from palimpsest_engine.outages import give_back_memory
 from palimpsest_engine.prefix import PrefixCache
 from palimpsest_engine.recorded import Prefixes
 from palimpsest_engine.renoise import Repair
@@ -65,6 +67,7 @@ class Filler:
         if self.model.device.type == "cuda":
             self.prefixes = Prefixes()
             make_shared(self.model)
+            make_fused(self.model)
 
     def prefix_cache(self, document: str) -> PrefixCache:
         """The cache of a document; those of the few used last are kept."""
@@ -73,6 +76,16 @@ class Filler:
         while len(self._caches) > CACHED_DOCUMENTS:
             self._caches.pop(next(iter(self._caches)))
         return cache
+
+    def forget(self, document: str | None = None) -> None:
+        """Let go of what is kept of a document; without one, of all that can be made again, and of the memory it took."""
+        if document is not None:
+            self._caches.pop(document, None)
+            return
+        self._caches.clear()
+        if self.prefixes is not None:
+            self.prefixes.forget()
+        give_back_memory()
 
     def prefix(self, cache: PrefixCache, rows: int) -> RollbackCache | SharedPrefix:
         """A document's encoded context, for the decoder to read with so many rows."""

@@ -11,14 +11,11 @@ import queue
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from palimpsest_engine.engine import EngineSettings, EngineStatus, Job
-from palimpsest_engine.errors import FillCancelled, OutOfMemory, PalimpsestError
+from palimpsest_engine.errors import FillCancelled, PalimpsestError
 from palimpsest_engine.request import Draft, Fill, FillRequest
-
-if TYPE_CHECKING:
-    from palimpsest_engine.fill import Filler
+from palimpsest_engine.standby import Standby
 
 log = logging.getLogger("palimpsest.engine")
 OnDraft = Callable[[Draft], None]
@@ -79,27 +76,14 @@ class LocalEngine:
             self._queue.put((-1, next(self._count), None, None))
 
     def _own_the_model(self) -> None:
-        """The thread: load, then serve the queue. A failed load answers every request with its sentence."""
-        filler: Filler | None = None
-        failure: PalimpsestError | None = None
-        try:
-            from palimpsest_engine.checkpoint import load
-            from palimpsest_engine.fill import Filler
-
-            checkpoint = load(self.settings)
-            filler = Filler(checkpoint)
-            spec, device = checkpoint.spec, f"{checkpoint.device}, {checkpoint.dtype}"
-            ready = EngineStatus(
-                "ready", "", checkpoint.name, device, 0, spec.languages, spec.sources, elsewhere=spec.elsewhere
-            )
-        except PalimpsestError as error:
-            failure = error
-        except Exception as error:
-            log.exception("loading failed")
-            failure = PalimpsestError(f"The engine could not start: {error}")
-        if failure is not None:
-            ready = EngineStatus("error", str(failure), exit_code=failure.exit_code)
-        self._become(ready)
+        """The thread: load, warm up if nobody waits, then serve the queue. A failed load answers every request with its
+        sentence."""
+        standby = Standby(self.settings)
+        standby.open()
+        self._become(standby.status)
+        if self._queue.empty() and standby.status.state == "ready":
+            standby.rehearse(lambda: not self._queue.empty())
+            self._become(standby.status)
         while True:
             with self._lock:
                 self._running = None
@@ -110,27 +94,24 @@ class LocalEngine:
                     if (late := self._queue.get()[2]) is not None:
                         late.future.set_exception(FillCancelled("The engine is closed."))
                 return
-            if filler is None or failure is not None:
-                assert failure is not None
-                job.future.set_exception(failure)
-                continue
             with self._lock:
                 self._running = job
-            self._become(replace(ready, state="busy", reason="Denoising."))
-            self._answer(filler, job, on_draft)
-            self._become(ready)
+            if (now := standby.status).state == "ready":
+                self._become(replace(now, state="busy", reason=now.reason or "Denoising."))
+            self._answer(standby, job, on_draft)
+            self._become(standby.status)
 
     def _become(self, status: EngineStatus) -> None:
         with self._lock:
             if self._status.state != "closed":
                 self._status = status
 
-    def _answer(self, filler: Filler, job: Job, on_draft: OnDraft | None) -> None:
+    def _answer(self, standby: Standby, job: Job, on_draft: OnDraft | None) -> None:
         """Exactly one result for the job: a fill, or the error that ended it."""
         try:
             if job.cancelled.is_set():
                 raise FillCancelled("The fill was cancelled.")
-            for event in filler.fill(job.request, job.cancelled.is_set):
+            for event in standby.fill(job.request, job.cancelled.is_set):
                 if isinstance(event, Fill):
                     job.future.set_result(event)
                 elif on_draft is not None:
@@ -138,9 +119,6 @@ class LocalEngine:
         except PalimpsestError as error:
             job.future.set_exception(error)
         except Exception as error:
-            if type(error).__name__ == "OutOfMemoryError":
-                job.future.set_exception(OutOfMemory(f"The device ran out of memory during a fill: {error}"))
-                return
             log.exception("a fill failed")
             job.future.set_exception(PalimpsestError(f"The fill failed: {error}"))
         finally:
