@@ -1,7 +1,7 @@
 """Compiles the kernels that a call would launch, for GPUs that are not there; run as a program, without the interpreter.
 
-`python launches.py sampler|layer` prints a JSON object: kernel and architecture to the bytes that a thread keeps outside
-its registers.
+`python launches.py sampler|layer|experts` prints a JSON object: kernel and architecture to the bytes that a thread keeps
+outside its registers, and to those that a program shares.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from pathlib import Path
 
 import torch
 import triton
+import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
 
-ARCHITECTURES = (80, 86, 89, 90, 100, 120)  # from the A100 to the RTX 50s
+ARCHITECTURES = (80, 89, 90, 120)  # from the A100 to the RTX 50s
 TYPES = {
     torch.bfloat16: "bf16",
     torch.float32: "fp32",
@@ -67,7 +68,13 @@ def compiled(kernel, arguments, architecture):
         (kernel.arg_names.index(name),): arguments[name] for name, kind in signature.items() if kind == "constexpr"
     }
     options = {name: value for name, value in arguments.items() if name in OPTIONS}
-    source = ASTSource(kernel, signature, constexprs=fixed)
+    # As at a launch: memory is aligned, and so are some of the numbers.
+    aligned = {
+        (place,): [["tt.divisibility", 16]]
+        for place, name in enumerate(kernel.arg_names)
+        if signature[name].startswith("*") or (signature[name] == "i32" and arguments[name] % 16 == 0)
+    }
+    source = ASTSource(kernel, signature, constexprs=fixed, attrs=aligned)
     return triton.compile(source, target=GPUTarget("cuda", architecture, 32), options=options)
 
 
@@ -111,12 +118,29 @@ def layer():
     end(hidden, hidden, hidden, (scale,) * 3, scalar, 1e-6)
 
 
+def experts():
+    """A canvas of 256 through the 26B's experts, in every format; and four canvases in four bits."""
+    from palimpsest_engine.kernels.experts import grouped_experts
+    from palimpsest_engine.quantise import empty
+
+    for format, rows in (("int8", 256), ("fp8", 256), ("int4", 256), ("int4", 1024)):
+        gate_up, down = empty((128, 1408, 2816), format, "meta"), empty((128, 2816, 704), format, "meta")
+        hidden = torch.empty(rows, 2816, dtype=torch.bfloat16, device="meta")
+        index = torch.empty(rows, 8, dtype=torch.int64, device="meta")
+        grouped_experts(hidden, index, torch.empty(rows, 8, device="meta"), gate_up, down)
+
+
 def main():
     found = {}
-    for kernel, arguments in launches({"sampler": sampler, "layer": layer}[sys.argv[1]]):
+    for kernel, arguments in launches({"sampler": sampler, "layer": layer, "experts": experts}[sys.argv[1]]):
+        if "DOT" in arguments:
+            arguments["DOT"] = tl.bfloat16  # what a GPU gets
         for architecture in ARCHITECTURES:
             name = f"{kernel.fn.__name__} {architecture}"
-            found[name] = max(found.get(name, 0), local_bytes(compiled(kernel, arguments, architecture).asm["cubin"]))
+            made = compiled(kernel, arguments, architecture)
+            before = found.get(name, {"local": 0, "shared": 0})
+            now = {"local": local_bytes(made.asm["cubin"]), "shared": made.metadata.shared}
+            found[name] = {key: max(before[key], now[key]) for key in now}
     print(json.dumps(found))
 
 
