@@ -94,9 +94,11 @@ def make_fused(model: Any) -> bool:
     """Switch the decoder's layers, if there is a use for it here: whether that was done. After `make_shared`.
 
     One layer of each kind is tried against the class's. What does not compile there, or says something else, is logged, and
-    leaves the layers to the class.
+    leaves the layers to the class. Once for a model: its weights stay where they are then, as a recorded graph wants it.
     """
     decoder = model.model.decoder
+    if hasattr(decoder.layers[0], "fused"):
+        return "forward" in vars(decoder.layers[0])
     if not kernels.usable(model.device) or model.config.get_text_config().hidden_activation != _GELU:
         return False
     for layer in decoder.layers:

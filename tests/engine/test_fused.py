@@ -33,6 +33,13 @@ def context(model, length):
     return cache
 
 
+def test_a_second_time_nothing_moves(fused_model):
+    layer = fused_model.model.decoder.layers[0]
+    before = layer.fused.qkv.data_ptr()
+    assert make_fused(fused_model)
+    assert layer.fused.qkv.data_ptr() == before == layer.self_attn.q_proj.weight.data_ptr()
+
+
 @pytest.mark.parametrize(("batch", "length", "past"), [(1, 1, 3), (2, 3, 30)])
 def test_the_decoder_says_the_same(model, fused_model, batch, length, past):
     cache = context(model, past)
