@@ -11,6 +11,7 @@ from palimpsest_engine.cache import RollbackCache
 from palimpsest_engine.passes import encode
 
 PIECE = 2048  # tokens encoded at once: as fast as more, and attention scores of the whole context never exist together
+PIECE_ON_CPU = 512  # scores that stay in the caches: 2,048 tokens in less than half the time
 
 
 class PrefixCache:
@@ -29,9 +30,10 @@ class PrefixCache:
         same = min(len(self.tokens), len(tokens)) if same is None else same
         self.rollback(same)
         begun = len(self.tokens)
-        for start in range(begun, len(tokens), PIECE):
+        size = PIECE if self.model.device.type == "cuda" else min(PIECE, PIECE_ON_CPU)
+        for start in range(begun, len(tokens), size):
             between()
-            piece = list(tokens[start : start + PIECE])
+            piece = list(tokens[start : start + size])
             try:
                 encode(self.model, self.cache, torch.tensor([piece], device=self.model.device))
             except BaseException:

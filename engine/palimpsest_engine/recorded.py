@@ -137,6 +137,11 @@ class Prefixes:
             self._static.pop(next(iter(self._static)))
         return static.run(hidden, positions)
 
+    @property
+    def recording(self) -> bool:
+        """Nothing has failed to be recorded so far."""
+        return self._record is not None
+
     def forget(self) -> None:
         """Give the memory back."""
         self._prefixes.clear()

@@ -3,21 +3,35 @@ from __future__ import annotations
 import ast
 import importlib.resources
 import json
+import re
 import statistics
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from palimpsest_engine import EngineSettings, PalimpsestError
-from palimpsest_server.cli import bench, figures, measure, replay, stand_ins
+from palimpsest_engine import PalimpsestError
+from palimpsest_server.cli import (
+    bench,
+    bench_parts,
+    bench_plots,
+    bench_tables,
+    figures,
+    measure,
+    real,
+    replay,
+    stand_ins,
+)
 from palimpsest_server.cli.editor import Editor, Place
 
 from .conftest import Palimpsest
 
+PAGE = (Path(__file__).parents[2] / "docs" / "json.md").read_text("utf-8")
+SCHEMA = json.loads(re.findall(r"```json\n(.*?)```", PAGE.split("## `palimpsest bench --json`")[1], re.S)[-1])
+EVERYTHING = json.loads((Path(__file__).parent / "bench_everything.json").read_text("utf-8"))
 DOCUMENT = importlib.resources.files("palimpsest_server.cli").joinpath("bench_document.txt").read_text("utf-8")
 
 
@@ -52,7 +66,7 @@ def test_percentiles_are_in_order(values: list[float]) -> None:
 
 
 def test_a_real_server_is_measured() -> None:
-    seen = measure.observe(bench._SCRIPTED_SERVER, {}, DOCUMENT, 3)
+    seen = measure.observe(bench_parts.SCRIPTED_SERVER, {}, DOCUMENT, 3)
     assert (seen.model, len(seen.keystrokes)) == ("scripted", 3)
     assert all(0 < each.first_answer_ms <= each.settled_ms for each in seen.keystrokes)
     assert 0 < seen.initialize_ms <= seen.ready_ms
@@ -98,32 +112,251 @@ def test_a_server_whose_engine_fails_is_an_error() -> None:
 
 
 def test_the_report_has_every_figure(palimpsest: Palimpsest, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[EngineSettings] = []
-    engine = SimpleNamespace(
-        reencoding=lambda settings, text, at: (asked.append(settings), {"fraction": 0.1})[1],
-        left_to_right=lambda settings, text, cursors: {"ratio": 2.5, "more": len(cursors)},
-    )
-    monkeypatch.setitem(sys.modules, "palimpsest_engine.measure", engine)
-    monkeypatch.setattr("palimpsest_engine.measure", engine, raising=False)
-    monkeypatch.setattr(bench, "_SERVER", bench._SCRIPTED_SERVER)
-    only = [each for part in ("keystroke", "overhead", "engine") for each in ("--only", part)]
+    monkeypatch.setattr(bench_parts, "SERVER", bench_parts.SCRIPTED_SERVER)
+    only = [each for part in ("keystroke", "overhead", "files", "session") for each in ("--only", part)]
+    short = {name: replay.sessions()[name][:25] for name in ("widget", "module")}
+    monkeypatch.setattr(replay, "sessions", lambda: short)
+    monkeypatch.setattr(real, "SIZES", (1000, 20_000))
+    monkeypatch.setattr(real.files, "__defaults__", ((1000, 20_000),))
     result = palimpsest("bench", "--quick", "--json", "--device", "cpu", *only)
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
-    for name in ("keystroke_ms", "first_answer_ms", "server_overhead"):
-        assert {"p50", "p95", "p25", "p75", "samples"} == set(report[name])
+    assert report["errors"] == {}
+    jsonschema.validate(report, SCHEMA)
+    assert {"p50", "p95", "p25", "p75", "samples"} == set(report["keystroke_ms"])
     assert report["server_overhead_ms"] == report["server_overhead"]["p50"]
-    assert (report["reencode_fraction"], report["ratio_over_left_to_right"]) == (0.1, 2.5)
     assert report["memory_mb"] > 1
-    assert asked == [EngineSettings(None, "cpu")]
+    assert [row["characters"] for row in report["files"]["overhead_ms"]] == [1000, 20_000]
+    assert report["session"]["sessions"] == ["module"]  # the embedded checkpoint knows Python alone
+    assert report["session"]["left_out"] == ["widget"]
+    assert report["session"]["keystrokes"] == 24
+
+
+def test_the_engine_is_measured_without_a_server(palimpsest: Palimpsest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The very command for a large model, on a narrow one."""
+    monkeypatch.setattr("palimpsest_engine.measure.contexts.LENGTHS", (16, 32, 8192))
+    monkeypatch.setattr("palimpsest_engine.measure.peers.shutil.which", lambda name: None)
+    monkeypatch.setattr(bench_parts.Plan, "lengths", [16, 64])
+    monkeypatch.setattr(bench_parts, "_STEPS_SECONDS", 0.0)
+    result = palimpsest("bench", "--quick", "--json", "--shape", "26b-narrow", "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert report["errors"] == {}
+    jsonschema.validate(report, SCHEMA)
+    assert set(bench_parts.WITHOUT_A_CHECKPOINT) == set(report["took_s"])
+    for name in ("step_ms", "ratio_over_generate", "tokens_per_second", "fill_64_ms", "hardware", "floor"):
+        assert report[name], name
+    assert report["ratio_over_generate_static"] is None
+    assert [point["tokens"] for point in report["contexts"]] == [16, 32]
+    assert report["shape"] == "26b-narrow"
+    (row,) = report["steps"]
+    assert (row["context"], row["canvas"], row["batch"], report["steps_left_out"]) == (64, 32, 1, 11)
+    assert report["ratio_over_generate"] == pytest.approx(row["generate_step_ms"] / row["step_ms"])
+
+
+def test_ratios_come_from_a_checkpoint(palimpsest: Palimpsest) -> None:
+    report = json.loads(palimpsest("bench", "--quick", "--json", "--only", "engine", "--device", "cpu").stdout)
+    assert report["reencode_fraction"] == report["reencoding"]["fraction"]
+    assert report["ratio_over_left_to_right"] == report["left_to_right"]["ratio"]
+    jsonschema.validate(report, SCHEMA)
+
+
+def parts(monkeypatch: pytest.MonkeyPatch, **replaced: bench_parts.Part) -> None:
+    """Parts that say their name alone, but for those that are given."""
+    quick = {name: replaced.get(name, lambda plan, name=name: {name: plan.quick}) for name in bench.PARTS}
+    monkeypatch.setattr(bench, "PARTS", quick)
+    monkeypatch.setattr("palimpsest_server.cli.bench_tables.tables", lambda figures: [])
 
 
 def test_without_a_choice_every_part_is_measured(palimpsest: Palimpsest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "PARTS", {name: lambda plan, name=name: {name: plan.quick} for name in bench.PARTS})
+    parts(monkeypatch)
     report = json.loads(palimpsest("bench", "--quick", "--json").stdout)
     assert {name: report.pop(name) for name in bench.PARTS} == dict.fromkeys(bench.PARTS, True)
-    assert set(report) == {"format", "version", "machine"}
+    assert set(report) == {"format", "version", "machine", "errors", "took_s"}
     assert set(json.loads(palimpsest("bench", "--only", "typing", "--json").stdout)) == {*report, "typing"}
+
+
+def broken(plan: bench_parts.Plan) -> dict[str, object]:
+    raise RuntimeError("CUDA error: the GPU is gone\nand more")
+
+
+def refused(plan: bench_parts.Plan) -> dict[str, object]:
+    raise PalimpsestError("there is no room for it")
+
+
+def interrupted(plan: bench_parts.Plan) -> dict[str, object]:
+    raise KeyboardInterrupt
+
+
+def test_a_part_that_fails_does_not_cost_the_others(
+    palimpsest: Palimpsest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    parts(monkeypatch, typing=broken, steps=refused)
+    kept = tmp_path / "bench.json"
+    result = palimpsest("bench", "--json", "--output", kept)
+    report = json.loads(result.stdout)
+    assert result.exit_code == 0
+    assert report["errors"] == {
+        "typing": "RuntimeError: CUDA error: the GPU is gone",
+        "steps": "there is no room for it",
+    }
+    assert set(bench.PARTS) - set(report) == {"typing", "steps"}
+    assert set(report["took_s"]) == set(bench.PARTS)
+    assert json.loads(kept.read_text()) == report
+    assert [each.name for each in tmp_path.iterdir()] == ["bench.json"]
+
+
+def test_nothing_measured_at_all_is_an_error(palimpsest: Palimpsest, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts(monkeypatch, typing=broken)
+    result = palimpsest("bench", "--json", "--only", "typing")
+    assert result.exit_code == 1
+    assert "typing" in json.loads(result.stdout)["errors"]
+
+
+def test_a_checkpoint_that_is_not_there_is_said_before_anything_is_measured(palimpsest: Palimpsest) -> None:
+    result = palimpsest("bench", "--checkpoint", "./no-such-folder")
+    assert result.exit_code == 20
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("stopped", [interrupted])
+def test_what_was_measured_before_an_interrupt_is_there(
+    palimpsest: Palimpsest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stopped: bench_parts.Part
+) -> None:
+    parts(monkeypatch, along=stopped)
+    result = palimpsest("bench", "--json", "--output", tmp_path / "kept.json")
+    report = json.loads(result.stdout)
+    assert result.exit_code == 130
+    assert report["errors"] == {"along": "interrupted"}
+    assert "typing" in report
+    assert "share" not in report
+    assert json.loads((tmp_path / "kept.json").read_text()) == report
+
+
+def test_when_the_time_is_up_the_other_parts_say_so(palimpsest: Palimpsest, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(plan: bench_parts.Plan) -> dict[str, object]:
+        monkeypatch.setattr(bench.time, "monotonic", lambda: plan.until + 1)
+        return {"keystroke": 1}
+
+    parts(monkeypatch, keystroke=slow)
+    report = json.loads(palimpsest("bench", "--json", "--minutes", "5").stdout)
+    assert set(report["errors"]) == set(bench.PARTS) - {"keystroke"}
+    assert set(report["errors"].values()) == {"the time was up"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--shape", "26b-narrow", "--only", "keystroke"], "not with keystroke"),
+        (["--from", "a.json", "--quick"], "measures nothing"),
+        (["--minutes", "0"], "--minutes"),
+    ],
+)
+def test_what_does_not_go_together_is_said(palimpsest: Palimpsest, arguments: list[str], said: str) -> None:
+    result = palimpsest("bench", *arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [(None, 10), ("{", 40), ("[]", 40), ('{"format": 1}', 40), ('{"format": 2, "machine": ""}', 40)],
+)
+def test_a_file_that_is_not_ours_is_refused(
+    palimpsest: Palimpsest, tmp_path: Path, content: str | None, code: int
+) -> None:
+    path = tmp_path / "figures.json"
+    if content is not None:
+        path.write_text(content)
+    assert palimpsest("bench", "--from", path).exit_code == code
+
+
+def test_an_output_that_cannot_be_written_is_said_at_once(palimpsest: Palimpsest, tmp_path: Path) -> None:
+    result = palimpsest("bench", "--only", "overhead", "--output", tmp_path / "no" / "folder.json")
+    assert result.exit_code == 1
+    assert "cannot be written" in result.stderr
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    """All there can be, as a file."""
+    path = tmp_path / "kept.json"
+    path.write_text(json.dumps(EVERYTHING))
+    return path
+
+
+def test_everything_is_what_the_page_says() -> None:
+    jsonschema.validate(EVERYTHING, SCHEMA)
+    assert set(SCHEMA["properties"]) == set(EVERYTHING)
+
+
+def test_tables_come_from_a_file(palimpsest: Palimpsest, kept: Path) -> None:
+    shown = palimpsest("bench", "--from", kept).stdout
+    assert "One of One" in shown
+    markdown = palimpsest("bench", "--from", kept, "--table").stdout
+    assert markdown.startswith("<!-- bench -->\n| figure |")
+    assert markdown.count("<!-- /bench -->") == 1
+    for line in markdown.splitlines():
+        assert not line.startswith("|") or line.endswith("|")
+    for said in ("| 65,536 | it would", "no room", "2.5 times", "| `generate()` |", "12.3 / 45.6 ms"):
+        assert said in markdown
+    assert json.loads(palimpsest("bench", "--from", kept, "--json").stdout) == EVERYTHING
+
+
+def test_of_little_there_are_small_tables() -> None:
+    little = {"format": 1, "version": "0", "machine": "Here", "errors": {}, "took_s": {}, "step_ms": 5.0}
+    little |= {"step_over_floor": 2.0}
+    assert [table.title for table in bench_tables.tables(little)] == [bench_tables.MAIN]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.9123, "0.912 ms"), (12.34, "12.3 ms"), (431.6, "432 ms"), (9999.0, "9999 ms"), (61_000, "61 s")],
+)
+def test_milliseconds_are_for_people(value: float, shown: str) -> None:
+    assert bench_tables.ms(value) == shown
+
+
+def test_curves_are_drawn_from_a_file_and_are_the_same_each_time(
+    palimpsest: Palimpsest, kept: Path, tmp_path: Path
+) -> None:
+    for folder in ("a", "b"):
+        assert palimpsest("bench", "--from", kept, "--plots", tmp_path / folder).exit_code == 0
+    names = ["bench-contexts.svg", "bench-files.svg", "bench-peers.svg", "bench-steps.svg"]
+    assert sorted(each.name for each in (tmp_path / "a").iterdir()) == names
+    for name in names:
+        drawn = (tmp_path / "a" / name).read_text()
+        assert drawn == (tmp_path / "b" / name).read_text()
+        assert len(drawn) < 100_000
+        assert str(tmp_path) not in drawn
+
+
+def test_of_nothing_nothing_is_drawn(tmp_path: Path) -> None:
+    assert bench_plots.draw({"machine": "Here"}, tmp_path) == []
+
+
+def test_without_matplotlib_it_is_said_before_anything_is_measured(
+    palimpsest: Palimpsest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(bench_plots.importlib.util, "find_spec", lambda name: None)
+    result = palimpsest("bench", "--only", "overhead", "--plots", tmp_path)
+    assert result.exit_code == 1
+    assert "palimpsest-ls[bench]" in result.stderr
+    assert "measuring" not in result.stderr
+
+
+def test_a_sized_file_is_python_around_its_middle() -> None:
+    for size in (1000, 10_000, 100_000):
+        text, lines = real.sized(DOCUMENT, size)
+        assert 0.9 * size < len(text) <= size
+        assert measure.typing(text, 8, lines)
+        assert all(0 <= line < text.count("\n") for line, _ in measure.typing(text, 8, lines))
+    assert real.sized(DOCUMENT, 100_000)[1].start > 0
+
+
+def test_sessions_in_no_language_of_the_checkpoint_are_an_error() -> None:
+    with pytest.raises(PalimpsestError, match="cobol"):
+        real.sessions(bench_parts.SCRIPTED_SERVER, {}, ["cobol"], 5)
 
 
 def test_no_other_part_can_be_chosen(palimpsest: Palimpsest) -> None:
@@ -132,7 +365,7 @@ def test_no_other_part_can_be_chosen(palimpsest: Palimpsest) -> None:
 
 @pytest.mark.parametrize("part", bench.PARTS)
 def test_every_part_is_on_the_page(part: str) -> None:
-    assert f"| `{part}` |" in (Path(__file__).parents[2] / "docs" / "json.md").read_text()
+    assert f"| `{part}` |" in PAGE
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=2, max_size=300))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import sys
 from pathlib import Path
@@ -107,6 +108,37 @@ async def test_a_session_goes_through_a_real_server(name: str) -> None:
         going.close()
     assert going.text == replay.final_text(session)
     assert going.notes.along > 0
+
+
+@pytest.mark.parametrize("name", SESSIONS)
+@pytest.mark.parametrize("count", [1, 7, 10_000])
+def test_the_middle_of_a_session_types_what_the_session_does(name: str, count: int) -> None:
+    session = SESSIONS[name]
+    middle = replay.middle_keystrokes(session, count)
+    typed = [event for event in session if isinstance(event.what, replay.Change)]
+    mine = [event for event in middle if isinstance(event.what, replay.Change)]
+    assert len(mine) == min(count, len(typed))
+    first = typed.index(mine[0])
+    assert mine == typed[first : first + count]
+    before = session[: session.index(mine[0])]
+    assert replay.opened(middle).text == replay.final_text(before)
+    assert replay.final_text(middle) == replay.final_text(session[: session.index(mine[-1]) + 1])
+
+
+async def test_the_last_change_of_what_is_suggested_is_timed() -> None:
+    command = stand_ins.command("scripted", script=["xyz"], steps=3, step_seconds=0.05)
+    async with connected(command, {"debounceMs": 0, "answerWithinMs": 0, "drafts": True}) as editor:
+        going = replay.Replay(editor, replay.parse(LINES)[:2], "file:///a.py")
+        while not going.over:
+            going.step()
+            await going.answered()
+        while not going.notes.nfe:  # the final draft is still to come
+            await asyncio.sleep(0.01)
+        await going.answered()
+        going.end()
+    assert going.notes.nfe == [3]
+    assert len(going.notes.final_ms) == 1
+    assert going.notes.final_ms[0] > going.notes.answer_ms[0]
 
 
 @pytest.mark.parametrize(("status", "expected"), [({"counters": {"model": 3}}, 3), ({}, None), ({"counters": 1}, None)])

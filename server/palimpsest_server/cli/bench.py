@@ -1,207 +1,208 @@
-"""`palimpsest bench`: what a keystroke costs on this machine; percentiles, and ratios."""
+"""`palimpsest bench`: what a keystroke and a denoising step cost on this machine, beside what else there is.
+
+What is measured is in `bench_parts.py`; here is what becomes of it: one document of figures, kept as it grows.
+"""
 
 from __future__ import annotations
 
 import importlib.resources
 import json
+import os
 import platform
-import sys
+import tempfile
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import click
 
-from palimpsest_engine import EngineSettings, __version__
+from palimpsest_engine import EngineSettings, PalimpsestError, __version__
+from palimpsest_engine.engine import Quantization
+from palimpsest_engine.errors import DataError, DocumentMissing
 from palimpsest_engine.shapes import SHAPES, Shape
-from palimpsest_server.cli import engines, stand_ins
+from palimpsest_server.cli import engines
+from palimpsest_server.cli.bench_parts import PARTS, WITHOUT_A_CHECKPOINT, Plan
 
-_SERVER = (sys.executable, "-m", "palimpsest_server", "serve")
-_SCRIPTED_SERVER = stand_ins.command("scripted", script=["value"])
-_BIG = 10_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What to measure with: the checkpoint, the document to type into, and whether a first impression will do.
-
-    shape: in `steps`, random weights of that shape in the checkpoint's place.
-    """
-
-    settings: EngineSettings
-    document: str
-    quick: bool
-    shape: Shape | None = None
-
-
-def keystroke(plan: Plan) -> dict[str, Any]:
-    """With the checkpoint: from a keystroke to what the user sees."""
-    from palimpsest_server.cli import measure
-
-    section = {
-        "checkpoint": plan.settings.checkpoint,
-        "adapter": plan.settings.adapter,
-        "device": plan.settings.device,
-    }
-    real = measure.observe(_SERVER, section, plan.document, 6 if plan.quick else 40)
-    return {
-        "model": real.model,
-        "device": real.device,
-        "initialize_ms": round(real.initialize_ms, 1),
-        "ready_ms": round(real.ready_ms, 1),
-        "first_answer_ms": measure.percentiles([each.first_answer_ms for each in real.keystrokes]),
-        "keystroke_ms": measure.percentiles([each.settled_ms for each in real.keystrokes]),
-        "foretold_keystrokes": real.foretold,
-        "memory_mb": round(real.memory_mb, 1),
-    }
-
-
-def overhead(plan: Plan) -> dict[str, Any]:
-    """The same with an engine that takes no time."""
-    from palimpsest_server.cli import measure
-
-    scripted = measure.observe(_SCRIPTED_SERVER, {}, plan.document, 20 if plan.quick else 40)
-    figures = measure.percentiles([each.settled_ms for each in scripted.keystrokes])
-    return {"server_overhead_ms": figures["p50"], "server_overhead": figures}
-
-
-def typing(plan: Plan) -> dict[str, Any]:
-    """Typing, every keystroke a request that reaches an engine that takes no time."""
-    from palimpsest_server.cli import figures
-
-    return {"overhead_typing_ms": figures.typing(plan.document, 1000 if plan.quick else 10_000)}
-
-
-def along(plan: Plan) -> dict[str, Any]:
-    """Typing along a suggestion."""
-    from palimpsest_server.cli import figures
-
-    return {"along_ms": figures.along(plan.document, 300 if plan.quick else 2000)}
-
-
-def share(plan: Plan) -> dict[str, Any]:
-    """The sessions at their own pace."""
-    from palimpsest_server.cli import figures
-
-    return {"model_share": figures.model_share(100 if plan.quick else None)}
-
-
-def superseded(plan: Plan) -> dict[str, Any]:
-    """Jobs that a keystroke ends."""
-    from palimpsest_server.cli import figures
-
-    return {"superseded_steps": figures.superseded_steps(plan.document, 50 if plan.quick else 300)}
-
-
-def memory(plan: Plan) -> dict[str, Any]:
-    """An hour's events."""
-    from palimpsest_server.cli import figures
-
-    return {"memory_growth": figures.memory_growth(0.2 if plan.quick else 1.0)}
-
-
-def big(plan: Plan) -> dict[str, Any]:
-    """A file of ten million characters."""
-    from palimpsest_server.cli import figures
-
-    return {"big_file_ms": figures.big_file(plan.document, _BIG, 50 if plan.quick else 500)}
-
-
-def engine(plan: Plan) -> dict[str, Any]:
-    """Ratios inside the engine; last, because this brings torch into the process."""
-    from palimpsest_engine import measure as inside
-    from palimpsest_server.cli import measure
-
-    cursors = measure.cursors(plan.document, 3 if plan.quick else 6)
-    reencoding = inside.reencoding(plan.settings, plan.document, cursors[len(cursors) // 2])
-    left_to_right = inside.left_to_right(plan.settings, plan.document, cursors)
-    return {
-        "reencode_fraction": reencoding["fraction"],
-        "reencoding": reencoding,
-        "ratio_over_left_to_right": left_to_right["ratio"],
-        "left_to_right": left_to_right,
-    }
-
-
-def steps(plan: Plan) -> dict[str, Any]:
-    """A denoising step by canvas, batch and context, and stock `generate()` beside it."""
-    from palimpsest_engine import measure as inside
-    from palimpsest_engine.checkpoint import choose, load
-    from palimpsest_engine.shapes import random_model
-
-    device, dtype = choose(plan.settings)
-    model = random_model(plan.shape, device, dtype) if plan.shape else load(plan.settings).model
-    whole, window = model.config.canvas_length, model.config.get_text_config().sliding_window
-    contexts = [window // 4, window] if plan.quick else [window // 8, window // 2, window, 2 * window]
-    contexts = [
-        length for length in contexts if length + whole <= model.config.get_text_config().max_position_embeddings
-    ]
-    found = inside.steps(model, [whole, whole // 2, whole // 4], [1, 4], contexts, 2 if plan.quick else 7)
-    return {"shape": plan.shape, "device": device, "dtype": dtype} | found
-
-
-PARTS: dict[str, Callable[[Plan], dict[str, Any]]] = {
-    part.__name__: part for part in (keystroke, overhead, typing, along, share, superseded, memory, big, engine, steps)
-}
+_INTERRUPTED = 130
+# What `steps` and `peers` both find: that of `steps`, over all contexts, stays.
+_KEPT = ("ratio_over_generate",)
 
 
 @click.command("bench", short_help="Measure what a keystroke costs.")
-@click.option("--quick", is_flag=True, help="Fewer keystrokes: a first impression in a minute or two.")
+@click.option("--quick", is_flag=True, help="Less of everything: a first impression in some minutes.")
 @click.option(
     "--only", multiple=True, type=click.Choice(list(PARTS)), help="Only this part; may be given several times."
 )
 @click.option(
     "--shape",
     type=click.Choice(SHAPES),
-    help="With --only steps: random weights of this shape, drawn on the device, in place of a checkpoint.",
+    help="Random weights of this shape, drawn on the device, in place of a checkpoint; only parts without a server.",
 )
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Begin nothing more after so many minutes.")
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@click.option("--output", metavar="FILE", help="Keep the JSON in this file, too; it grows with each part.")
+@click.option("--from", "source", metavar="FILE", help="Measure nothing: show what --output or --json once said.")
+@click.option("--table", is_flag=True, help="Answer in Markdown.")
+@click.option("--plots", metavar="FOLDER", help="Draw curves there, as SVG. Needs matplotlib.")
 @engines.engine_options
 @engines.adapter_option
 def command(
     quick: bool,
     only: tuple[str, ...],
     shape: Shape | None,
+    minutes: float | None,
     as_json: bool,
+    output: str | None,
+    source: str | None,
+    table: bool,
+    plots: str | None,
     checkpoint: str | None,
     device: str,
     adapter: str | None,
+    quantization: Quantization = "none",
 ) -> None:
-    """Type into documents, with a real server process, and say what it took."""
-    if shape and only != ("steps",):
-        raise click.UsageError(
-            "--shape goes with --only steps: a model of random weights has nothing to say to an editor"
-        )
-    click.echo("palimpsest: measuring; this takes minutes, and other work on this machine spoils it", err=True)
-    figures = measured(EngineSettings(checkpoint, device, adapter=adapter), quick, only or tuple(PARTS), shape)
+    """Type into documents, with a real server process, look into the engine, and say what it took."""
+    if plots:
+        from palimpsest_server.cli import bench_plots
+
+        bench_plots.check()
+    if source:
+        if quick or only or shape or minutes or output:
+            raise click.UsageError(
+                "--from measures nothing: leave --quick, --only, --shape, --minutes and --output out"
+            )
+        figures = read(source)
+    else:
+        settings = EngineSettings(checkpoint, device, adapter=adapter, quantization=quantization)
+        figures = _measured(settings, quick, _chosen(only, shape), shape, minutes, output)
+    if plots:
+        for path in bench_plots.draw(figures, Path(plots)):
+            click.echo(f"palimpsest: {path}", err=True)
     if as_json:
         click.echo(json.dumps(figures))
-        return
-    for name, value in figures.items():
-        click.echo(f"{name:26}{_shown(value)}")
+    else:
+        from palimpsest_server.cli import bench_tables
+
+        bench_tables.show(figures, markdown=table)
+    _end(figures)
 
 
-def measured(settings: EngineSettings, quick: bool, only: Sequence[str], shape: Shape | None = None) -> dict[str, Any]:
-    """The figures of these parts, as in `docs/json.md`. Raises PalimpsestError if something cannot be measured."""
+def _chosen(only: Sequence[str], shape: Shape | None) -> Sequence[str]:
+    if shape is None:
+        return only or tuple(PARTS)
+    if others := [part for part in only if part not in WITHOUT_A_CHECKPOINT]:
+        raise click.UsageError(
+            f"--shape goes with {', '.join(WITHOUT_A_CHECKPOINT)}, not with {others[0]}: "
+            "a model of random weights has nothing to say to an editor"
+        )
+    return only or WITHOUT_A_CHECKPOINT
+
+
+def _measured(
+    settings: EngineSettings,
+    quick: bool,
+    only: Sequence[str],
+    shape: Shape | None,
+    minutes: float | None,
+    output: str | None,
+) -> dict[str, Any]:
+    if shape is None:
+        from palimpsest_engine.checkpoint import locate
+
+        locate(settings.checkpoint)  # nobody wants to hear of this after some minutes
+    click.echo("palimpsest: measuring; this takes minutes, and other work on this machine spoils it", err=True)
+    if output:
+        _write(Path(output), "{}")
+    until = float("inf") if minutes is None else time.monotonic() + 60 * minutes
+
+    def keep(figures: dict[str, Any]) -> None:
+        if output:
+            _write(Path(output), json.dumps(figures))
+
+    return measured(settings, quick, only, shape, until, keep)
+
+
+def measured(
+    settings: EngineSettings,
+    quick: bool,
+    only: Sequence[str],
+    shape: Shape | None = None,
+    until: float = float("inf"),
+    keep: Callable[[dict[str, Any]], None] = lambda figures: None,
+) -> dict[str, Any]:
+    """The figures of these parts, as in `docs/json.md`; `keep` gets them after each part. What cannot be measured, and what
+    is left out because it is later than `until`, is under `errors`, by the part, in a sentence."""
     document = importlib.resources.files(__package__).joinpath("bench_document.txt").read_text("utf-8")
-    plan = Plan(settings, document, quick, shape)
+    plan = Plan(settings, document, quick, shape, until)
+    errors, took = dict[str, str](), dict[str, float]()
     figures: dict[str, Any] = {
         "format": 1,
         "version": __version__,
         "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "errors": errors,
+        "took_s": took,
     }
-    for name, part in PARTS.items():
-        if name in only:
-            figures |= part(plan)
+    for name in (name for name in PARTS if name in only):
+        if time.monotonic() > until:
+            errors[name] = "the time was up"
+            continue
+        begun = time.monotonic()
+        try:
+            found = PARTS[name](plan)
+        except KeyboardInterrupt:
+            errors[name] = "interrupted"
+            break
+        except Exception as error:  # one part must not cost the others
+            errors[name] = _sentence(error)
+        else:
+            figures |= {key: value for key, value in found.items() if key not in _KEPT or key not in figures}
+        took[name] = round(time.monotonic() - begun, 1)
+        click.echo(f"palimpsest: {name}: {errors.get(name) or 'done'} ({took[name]:.0f} s)", err=True)
+        keep(figures)
+    keep(figures)
     return figures
 
 
-def _shown(value: object) -> str:
-    match value:
-        case dict():
-            return ", ".join(f"{key} {_shown(each)}" for key, each in value.items())
-        case list():
-            return "; ".join(map(_shown, value))
-        case float():
-            return f"{value:.4g}"
-    return str(value)
+def _sentence(error: Exception) -> str:
+    if isinstance(error, PalimpsestError):
+        return str(error)
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _end(figures: dict[str, Any]) -> None:
+    """Leave with an error if nothing was measured."""
+    errors = figures.get("errors", {})
+    if "interrupted" in errors.values():
+        raise SystemExit(_INTERRUPTED)
+    if errors and not set(figures.get("took_s", {})) - set(errors):
+        raise SystemExit(PalimpsestError.exit_code)
+
+
+def read(source: str) -> dict[str, Any]:
+    """Figures that were kept. Raises DocumentMissing, or DataError if that is not what the file holds."""
+    try:
+        figures = json.loads(Path(source).read_text("utf-8"))
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise DocumentMissing(f"there is no file {source}") from error
+    except ValueError as error:
+        raise DataError(f"{source} is not JSON: {error}") from error
+    if not isinstance(figures, dict) or figures.get("format") != 1 or "machine" not in figures:
+        raise DataError(f"{source} is not what `palimpsest bench --json` writes")
+    return figures
+
+
+def _write(path: Path, text: str) -> None:
+    """Put a text in the place of a file, at once or not at all."""
+    name = ""
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+            out.write(text + "\n")
+        os.replace(name, path)
+    except OSError as error:
+        with suppress(FileNotFoundError):
+            os.unlink(name)
+        raise PalimpsestError(f"{path} cannot be written: {error.strerror}") from error

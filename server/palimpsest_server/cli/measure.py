@@ -55,13 +55,13 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
     return {name: round(value, 3) for name, value in shown.items()} | {"samples": len(values)}
 
 
-def typing(text: str, keystrokes: int) -> list[tuple[int, str]]:
-    """Where to type and what: pairs of a line from 0 and what stands on it after the keystroke.
+def typing(text: str, keystrokes: int, lines: range | None = None) -> list[tuple[int, str]]:
+    """Where to type and what, on these lines or all: pairs of a line from 0 and what stands on it after the keystroke.
 
     The lines are spread over the file, and each is cut off inside its code; none has a string or a comment, where
     nothing is offered to those who type.
     """
-    numbered = enumerate(text.split("\n"))
+    numbered = ((at, row) for at, row in enumerate(text.split("\n")) if lines is None or at in lines)
     rows = [(number, row) for number, row in numbered if len(row.strip()) >= _LONG_ENOUGH and not {*'"#'} & {*row}]
     plan = []
     for turn in range(keystrokes):
@@ -88,38 +88,28 @@ async def _observe(command: Sequence[str], section: dict[str, Any], text: str, k
     begun = time.perf_counter()
     async with connected(command, section | {"drafts": True, "debounceMs": 0}) as editor:
         initialized = time.perf_counter()
-        typist = _Typist(editor)
+        typist = Typist(editor)
         status = await typist.until_ready()
         ready = time.perf_counter()
-        notes, foretold = list[Keystroke](), 0
-        plan = typing(text, 4 * keystrokes + 4)
-        # Three times as many again, for those that are foretold.
-        for line, so_far in (each for turn in range(4) for each in plan[turn::4]):
-            if len(notes) > keystrokes:
-                break
-            note = await typist.type_at(text, line, so_far)
-            if note is None:
-                foretold += 1
-            else:
-                notes.append(note)
+        notes, foretold = await typist.type_all(text, keystrokes)
         memory = editor.resident_mb
-    # The first one pays for what is done once (kernels chosen, grammars loaded).
     return Session(
         model=status["model"],
         device=status["device"],
         initialize_ms=(initialized - begun) * 1000,
         ready_ms=(ready - begun) * 1000,
-        keystrokes=tuple(notes[1:]),
+        keystrokes=tuple(notes),
         foretold=foretold,
         memory_mb=memory,
     )
 
 
-class _Typist:
+class Typist:
     """Types into one document."""
 
-    def __init__(self, editor: Editor) -> None:
+    def __init__(self, editor: Editor, uri: str = _URI) -> None:
         self._editor = editor
+        self._uri = uri
         self._version = 0
         self._final = asyncio.Event()
 
@@ -127,7 +117,7 @@ class _Typist:
             if draft["version"] == self._version:
                 self._final.set()
 
-        editor.finals[_URI] = drafted
+        editor.finals[uri] = drafted
 
     async def until_ready(self) -> dict[str, Any]:
         """Wait for the checkpoint; the status then. Raises PalimpsestError if it cannot be loaded."""
@@ -137,6 +127,22 @@ class _Typist:
                     raise PalimpsestError(status["reason"])
                 await asyncio.sleep(_LOOK_SECONDS)
         return status
+
+    async def type_all(self, text: str, keystrokes: int, lines: range | None = None) -> tuple[list[Keystroke], int]:
+        """So many keystrokes spread over a text, and how many were foretold beside them."""
+        notes, foretold = list[Keystroke](), 0
+        plan = typing(text, 4 * keystrokes + 4, lines)
+        # Three times as many again, for those that are foretold.
+        for line, so_far in (each for turn in range(4) for each in plan[turn::4]):
+            if len(notes) > keystrokes:
+                break
+            note = await self.type_at(text, line, so_far)
+            if note is None:
+                foretold += 1
+            else:
+                notes.append(note)
+        # The first one pays for what is done once (kernels chosen, grammars loaded).
+        return notes[1:], foretold
 
     async def type_at(self, text: str, line: int, so_far: str) -> Keystroke | None:
         """Type the last character of `so_far` where it belongs, and wait for all that comes of it; None if what was
@@ -150,14 +156,14 @@ class _Typist:
             return None
         self._version += 1
         begun = time.perf_counter()
-        self._editor.change(_URI, self._version, at, at, so_far[-1])
+        self._editor.change(self._uri, self._version, at, at, so_far[-1])
         first, _ = await self._settled(after)
         return Keystroke((first - begun) * 1000, (time.perf_counter() - begun) * 1000)
 
     async def _settled(self, cursor: Place) -> tuple[float, str]:
         """Ask, and ask again when the final draft has come: when the first answer was there, and the text."""
         self._final.clear()
-        text = await self._editor.suggested(_URI, cursor)
+        text = await self._editor.suggested(self._uri, cursor)
         first = time.perf_counter()
         async with asyncio.timeout(_PATIENCE_SECONDS):
             # Where nothing is under way, the empty answer was the last word.
@@ -165,15 +171,15 @@ class _Typist:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._final.wait(), _LOOK_SECONDS)
         if not text and self._final.is_set():
-            text = await self._editor.suggested(_URI, cursor)
+            text = await self._editor.suggested(self._uri, cursor)
         return first, text
 
     def _replace(self, text: str) -> None:
         self._version += 1
         if self._version == 1:
-            self._editor.open(_URI, "python", text)
+            self._editor.open(self._uri, "python", text)
         else:
-            self._editor.replace(_URI, self._version, text)
+            self._editor.replace(self._uri, self._version, text)
 
     async def _status(self) -> dict[str, Any]:
         status: dict[str, Any] = await self._editor.request("palimpsest/status", None)

@@ -123,15 +123,31 @@ def first_keystrokes(session: Session, count: int | None) -> Session:
     return session if count is None or count >= len(typed) else session[: typed[count]]
 
 
+def middle_keystrokes(session: Session, count: int) -> Session:
+    """So many keystrokes out of the middle of a session, in the document as it is by then."""
+    typed = [at for at, event in enumerate(session) if isinstance(event.what, Change)]
+    if count >= len(typed):
+        return session
+    first = (len(typed) - count) // 2
+    begin, end = typed[first], typed[first + count]
+    before = opened(session)
+    document = Open(before.name, before.language, final_text(session[:begin]))
+    return (Event(session[begin - 1].at, document), *session[begin:end])
+
+
 @dataclass(slots=True)
 class Notes:
     """What a replay was like. answer_ms: from a keystroke to its answer, for those that were not cancelled.
 
-    along: keystrokes that the suggestion on screen had foretold. saved: keystrokes that accepting made unnecessary.
+    final_ms: from a keystroke to the last change of what was suggested, for those after which something new was. nfe: the
+    denoising steps of the fills whose final draft came. along: keystrokes that the suggestion on screen had foretold.
+    saved: keystrokes that accepting made unnecessary.
     """
 
     keystrokes: int = 0
     answer_ms: list[float] = field(default_factory=list)
+    final_ms: list[float] = field(default_factory=list)
+    nfe: list[int] = field(default_factory=list)
     shown: int = 0
     along: int = 0
     accepted: int = 0
@@ -151,6 +167,8 @@ class Replay:
         self._at = 1  # the next event
         self._suggested = ""
         self._asked: tuple[int, asyncio.Future[Any]] | None = None
+        self._pressed: float | None = None  # when the last key was, if it was not foretold
+        self._final_ms: float | None = None  # from then to the last change of what is suggested
         document = opened(session)
         self.text = document.text
         editor.finals[uri] = self._final
@@ -170,12 +188,14 @@ class Replay:
             await asyncio.sleep(max(0.0, due - loop.time()))
             self.step()
         await self.answered()
+        self.end()
         return self.notes
 
     def step(self) -> None:
         """Do what comes next, whenever that was."""
         what = self._session[self._at].what
         self._at += 1
+        self.end()
         match what:
             case Change():
                 self.notes.keystrokes += 1
@@ -208,7 +228,7 @@ class Replay:
             self.notes.along += 1
             self._suggested = self._suggested[len(change.text) :]
         else:
-            self._suggested = ""
+            self._suggested, self._pressed = "", begun
         self._version += 1
         self._cancel()
         self._editor.change(self._uri, self._version, change.start, change.end, change.text)
@@ -228,9 +248,17 @@ class Replay:
                 self.notes.answer_ms.append((time.perf_counter() - begun) * 1000)
             if text := text_of(done.result()):
                 self.notes.shown += not self._suggested
+                if self._pressed is not None and text != self._suggested:
+                    self._final_ms = (time.perf_counter() - self._pressed) * 1000
                 self._suggested = text
 
         answer.add_done_callback(take)
+
+    def end(self) -> None:
+        """Nothing more comes of what was typed last: something else happens, or all is over."""
+        if self._final_ms is not None:
+            self.notes.final_ms.append(self._final_ms)
+        self._pressed = self._final_ms = None
 
     def _cancel(self) -> None:
         if self._asked is not None and not self._asked[1].done():
@@ -240,6 +268,8 @@ class Replay:
     def _final(self, draft: dict[str, Any]) -> None:
         waiting = self._asked is not None and not self._asked[1].done()
         here = draft["version"] == self._version and draft["position"] == position_of(self._cursor)
+        if draft["step"]:  # of what was refused there is none
+            self.notes.nfe.append(draft["step"])
         if here and draft["text"] and not waiting:
             self._ask()
 

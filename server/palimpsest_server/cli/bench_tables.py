@@ -1,0 +1,250 @@
+"""Figures of `palimpsest bench` as tables: in the terminal, or in Markdown. Measures nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+MARKS = ("<!-- bench -->", "<!-- /bench -->")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A title, the heads of the columns, and the cells."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def show(figures: dict[str, Any], *, markdown: bool) -> None:
+    """Print all tables."""
+    if markdown:
+        click.echo("\n\n".join(as_markdown(table) for table in tables(figures)))
+        return
+    from rich.console import Console
+    from rich.table import Table as Drawn
+
+    console = Console()
+    for table in tables(figures):
+        drawn = Drawn(title=table.title, title_justify="left")
+        for at, name in enumerate(table.head):
+            drawn.add_column(name, justify="right" if at else "left")
+        for row in table.rows:
+            drawn.add_row(*row)
+        console.print(drawn)
+
+
+def as_markdown(table: Table) -> str:
+    """One table; the first of them, without a title, between the marks of the README."""
+    lines = [
+        f"| {' | '.join(table.head)} |",
+        "|---" * len(table.head) + "|",
+        *(f"| {' | '.join(row)} |" for row in table.rows),
+    ]
+    if table.title == MAIN:
+        return "\n".join([MARKS[0], *lines, MARKS[1]])
+    return "\n".join([f"**{table.title}**", "", *lines])
+
+
+MAIN = "What it takes"
+
+
+def tables(figures: dict[str, Any]) -> Iterator[Table]:
+    """The tables there is something for."""
+    made = (each(figures) for each in (main, steps, contexts, files, peers, quantised, failed))
+    return (table for table in made if table.rows)
+
+
+def main(figures: dict[str, Any]) -> Table:
+    """The figures, one a row, with what they were measured on at the head."""
+    return Table(MAIN, ("figure", subject(figures)), tuple(main_rows(figures)))
+
+
+def subject(figures: dict[str, Any]) -> str:
+    """What was measured, on what."""
+    hardware = figures.get("hardware", {})
+    name = hardware.get("model") or figures.get("model") or "the checkpoint"
+    if not hardware:
+        return f"{name}, {figures['machine']}"
+    cpu, gpu = hardware["cpu"], hardware["gpu"]
+    cores = "1 core" if cpu["cores"] == 1 else f"{cpu['cores']} cores"
+    kept = "" if hardware.get("quantization", "none") == "none" else f", {hardware['quantization']}"
+    where = gpu["name"] if gpu else f"{cpu['name']}, {cores}"
+    return f"{name}, {where}, {hardware['dtype']}{kept}"
+
+
+def main_rows(f: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The figures that are there."""
+    if "start" in f:
+        yield "start of the server to the answer to `initialize`, over a bare pygls server", times(f["start"]["ratio"])
+    if "initialize_ms" in f:
+        yield "start of the server to the answer to `initialize`", ms(f["initialize_ms"])
+        yield "start of the server until the checkpoint is loaded", ms(f["ready_ms"])
+        yield "keystroke to the final answer, no pause before asking: median / 95 %", spread(f["keystroke_ms"])
+        yield "resident memory of the server", f"{f['memory_mb']:.0f} MB"
+    if session := f.get("session"):
+        if session["final_ms"]:
+            name = "typing at its own pace, last keystroke to the final suggestion: median / 95 / 99 %"
+            yield name, spread(session["final_ms"])
+        if session["answer_ms"]:
+            yield "request to its answer meanwhile: median / 95 / 99 %", spread(session["answer_ms"])
+        yield "keystrokes answered before the next one", share(session["answered"])
+        if session["nfe"]:
+            yield (
+                "denoising steps of a fill: median / 95 %",
+                f"{session['nfe']['p50']:.0f} / {session['nfe']['p95']:.0f}",
+            )
+    if "overhead_typing_ms" in f:
+        name = "the server's own share, with an engine that takes no time: median / 95 / 99 %"
+        yield name, spread(f["overhead_typing_ms"])
+    if "model_share" in f:
+        yield "keystrokes that reach the model", share(f["model_share"]["all"])
+    if "reencode_fraction" in f:
+        tokens = f["reencoding"]["warm_tokens"] / f["reencoding"]["cold_tokens"]
+        name = "encoding after one typed character, over encoding from nothing"
+        yield name, f"{share(f['reencode_fraction'])} of the time, {share(tokens)} of the tokens"
+    if "left_to_right" in f:
+        sizes = f["left_to_right"]["sizes"]
+        tokens = " / ".join(str(row["hole_tokens"]) for row in sizes)
+        ratios = " / ".join(f"{row['ratio']:.1f}" for row in sizes)
+        yield f"diffusion over left to right, same weights, holes of {tokens} tokens", f"{ratios} times"
+    if "step_ms" in f:
+        yield "a denoising step, whole canvas, batch 1", ms(f["step_ms"])
+        yield "that over the least this machine could take", times(f["step_over_floor"])
+    if "ratio_over_generate" in f:
+        yield "a step of the library's `generate()` over ours", times(f["ratio_over_generate"])
+    if f.get("ratio_over_generate_static"):
+        yield "the same with its static cache, compiled", times(f["ratio_over_generate_static"])
+    if "fill_64_ms" in f:
+        context = f["fill_64"]["context"]
+        name = f"a hole of 64 tokens, four sizes, ten steps, {context:,} tokens of context"
+        yield name, ms(f["fill_64_ms"])
+    if f.get("memory_gib"):
+        yield "memory of the GPU: loaded / at most", f"{f['memory_loaded_gib']:.1f} / {f['memory_gib']:.1f} GiB"
+
+
+def steps(f: dict[str, Any]) -> Table:
+    """Milliseconds of a step."""
+    ways = {
+        "step_ms": "ours",
+        "shared_step_ms": "not recorded",
+        "plain_step_ms": "prefix copied",
+        "generate_step_ms": "generate()",
+    }
+    rows = f.get("steps", [])
+    present = [way for way in ways if any(way in row for row in rows)]
+    head = ("context", "canvas", "batch", *(ways[way] for way in present))
+    cells = (
+        (
+            f"{row['context']:,}",
+            str(row["canvas"]),
+            str(row["batch"]),
+            *(ms(row[w]) if w in row else "" for w in present),
+        )
+        for row in rows
+    )
+    return Table("A denoising step, by tokens of context and canvas, and by batch", head, tuple(cells))
+
+
+def contexts(f: dict[str, Any]) -> Table:
+    """The curve by context."""
+    rows = [
+        (
+            f"{point['tokens']:,}",
+            ms(point["cold_ms"]),
+            ms(point["warm_ms"]),
+            share(point["warm_ms"] / point["cold_ms"]),
+            ms(point["step_ms"]),
+            f"{point['cache_mib']:.1f} MiB",
+        )
+        for point in f.get("contexts", [])
+    ]
+    rows += [(f"{int(tokens):,}", why, "", "", "", "") for tokens, why in f.get("contexts_left_out", {}).items()]
+    head = ("tokens", "encoded from nothing", "after one character", "share", "a step", "keys and values")
+    return Table("A context, by its length", head, tuple(rows))
+
+
+def files(f: dict[str, Any]) -> Table:
+    """The curve by the size of the file."""
+    found = f.get("files", {"overhead_ms": [], "keystroke_ms": []})
+    real = {row["characters"]: row for row in found["keystroke_ms"]}
+    rows = tuple(
+        (
+            f"{row['characters']:,}",
+            f"{row['p50']:.2f} / {row['p95']:.2f} ms",
+            spread(real[row["characters"]]) if row["characters"] in real else "",
+        )
+        for row in found["overhead_ms"]
+    )
+    head = ("characters", "engine that takes no time: median / 95 %", "the checkpoint: median / 95 %")
+    return Table("A keystroke to the final answer, by the size of the file", head, rows)
+
+
+def peers(f: dict[str, Any]) -> Table:
+    """What else there is, on the same weights."""
+    found = f.get("peers")
+    if not found:
+        return Table("", (), ())
+    names = {
+        "ours": "Palimpsest",
+        "generate": "`generate()`",
+        "static": "`generate()`, static cache, compiled",
+        "left_to_right": "left to right",
+    }
+    rate = f["tokens_per_second"]
+    rows = [
+        (shown, "a token" if name == "left_to_right" else "a step", ms(found[name]), f"{rate[name]:,.0f}")
+        for name, shown in names.items()
+        if found[name] is not None
+    ]
+    if found["static"] is None:
+        rows.append((names["static"], found["static_reason"], "", ""))
+    title = (
+        f"The same weights, a canvas of {found['canvas']} tokens in 16 steps, {found['context']:,} tokens of context"
+    )
+    return Table(title, ("decoder", "", "takes", "tokens a second"), tuple(rows))
+
+
+def quantised(f: dict[str, Any]) -> Table:
+    """What other formats of the experts change."""
+    found = f.get("quantization_error", {"layers": [], "logits": {}})
+    rows = []
+    for name, end in found["logits"].items():
+        errors = [row[name] for row in found["layers"]]
+        shown = (f"{100 * each:.2f} %" for each in (sum(errors) / len(errors), max(errors), end["relative_error"]))
+        rows.append((name, *shown, f"{end['kl']:.2g}", share(end["same_argmax"])))
+    head = ("format", "error of a layer, mean", "most", "of the logits", "KL, nats", "same token")
+    return Table("Experts in other formats, against these", head, tuple(rows))
+
+
+def failed(f: dict[str, Any]) -> Table:
+    """What is not there, and why."""
+    missing = f.get("errors", {}) | f.get("steps_failed", {})
+    return Table("Not measured", ("part", "why"), tuple(missing.items()))
+
+
+def ms(value: float) -> str:
+    """Milliseconds for people."""
+    if value >= 10_000:
+        return f"{value / 1000:.0f} s"
+    return f"{value:.0f} ms" if value >= 100 else f"{value:.3g} ms"
+
+
+def spread(percentiles: dict[str, float]) -> str:
+    """Those of 50, 95 and 99 that are there."""
+    shown: Sequence[str] = [f"{percentiles[p]:.3g}" for p in ("p50", "p95", "p99") if p in percentiles]
+    return f"{' / '.join(shown)} ms"
+
+
+def share(value: float) -> str:
+    """A share in percent."""
+    return f"{100 * value:.2g} %" if value < 0.1 else f"{100 * value:.0f} %"
+
+
+def times(value: float) -> str:
+    """A ratio."""
+    return f"{value:.2f} times" if value < 2 else f"{value:.1f} times"
