@@ -12,6 +12,7 @@ from palimpsest_engine.passes import encode
 
 PIECE = 2048  # tokens encoded at once: as fast as more, and attention scores of the whole context never exist together
 PIECE_ON_CPU = 512  # scores that stay in the caches: 2,048 tokens in less than half the time
+_BLOCK = 1024
 
 
 class PrefixCache:
@@ -26,14 +27,13 @@ class PrefixCache:
 
         between: called before each piece; what it raises ends the encoding, and what was encoded stays.
         """
-        same = next((i for i, (a, b) in enumerate(zip(self.tokens, tokens, strict=False)) if a != b), None)
-        same = min(len(self.tokens), len(tokens)) if same is None else same
-        self.rollback(same)
+        tokens = list(tokens)
+        self.rollback(common(self.tokens, tokens))
         begun = len(self.tokens)
         size = PIECE if self.model.device.type == "cuda" else min(PIECE, PIECE_ON_CPU)
         for start in range(begun, len(tokens), size):
             between()
-            piece = list(tokens[start : start + size])
+            piece = tokens[start : start + size]
             try:
                 encode(self.model, self.cache, torch.tensor([piece], device=self.model.device))
             except BaseException:
@@ -58,3 +58,11 @@ class PrefixCache:
     def _forget(self) -> None:
         self.tokens: list[int] = []
         self.cache = RollbackCache.for_config(self.model.config.get_text_config())
+
+
+def common(a: list[int], b: list[int]) -> int:
+    """How many tokens are the same at the beginning of both; a block of them at a time, for there may be 64,000."""
+    end, at = min(len(a), len(b)), 0
+    while at < end and a[at : at + _BLOCK] == b[at : at + _BLOCK]:
+        at += _BLOCK
+    return next((i for i in range(at, end) if a[i] != b[i]), end)

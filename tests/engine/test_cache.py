@@ -10,7 +10,7 @@ from transformers import DynamicCache
 
 from palimpsest_engine.cache import RollbackCache
 from palimpsest_engine.passes import encode
-from palimpsest_engine.prefix import PrefixCache
+from palimpsest_engine.prefix import PrefixCache, common
 
 contexts = st.lists(st.integers(0, 96), min_size=1, max_size=40)
 
@@ -135,3 +135,9 @@ def test_a_failed_encoding_leaves_nothing_half_done(model, monkeypatch):
     monkeypatch.undo()
     assert warm.tokens == []
     assert warm.encode([1, 2, 9]) == 3
+
+
+@given(st.lists(st.integers(0, 1), max_size=12), st.lists(st.integers(0, 1), max_size=12), st.integers(0, 3000))
+def test_the_common_beginning_is_found_however_long(a, b, before):
+    expected = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    assert common([7] * before + a, [7] * before + b) == before + expected
