@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 SERVER = (sys.executable, "-m", "palimpsest_server", "serve")
 SCRIPTED_SERVER = stand_ins.command("scripted", script=["value"])
 _BIG = 10_000_000
-# At most so many seconds for what could go on for long; of the quick form a quarter.
-_STEPS_SECONDS, _CONTEXTS_SECONDS, _PEERS_SECONDS = 150.0, 150.0, 240.0
+# At most so many seconds for what could go on for long, and so much of the time that is left; of the quick form a quarter.
+_STEPS_SECONDS, _CONTEXTS_SECONDS, _PEERS_SECONDS = 150.0, 240.0, 300.0
+_SHARE = 0.4
 
 
 @dataclass
@@ -55,9 +56,10 @@ class Plan:
             named["quantization"] = self.settings.quantization
         return named
 
-    def no_later_than(self, seconds: float) -> float:
-        """So many seconds from now, or the end of all."""
-        return min(self.until, time.monotonic() + (seconds / 4 if self.quick else seconds))
+    def no_later_than(self, seconds: float, share: float = _SHARE) -> float:
+        """So many seconds from now, or when a share of what is left of all is over."""
+        now = time.monotonic()
+        return now + min(seconds / 4 if self.quick else seconds, share * max(0.0, self.until - now))
 
     @property
     def lengths(self) -> list[int]:
@@ -237,7 +239,7 @@ def peers(plan: Plan) -> dict[str, Any]:
     from palimpsest_engine.measure.peers import peers as measured
     from palimpsest_engine.measure.steps import middle
 
-    return measured(plan.subject, middle(plan.lengths), 3 if plan.quick else 7, plan.no_later_than(_PEERS_SECONDS))
+    return measured(plan.subject, middle(plan.lengths), 3 if plan.quick else 7, plan.no_later_than(_PEERS_SECONDS, 1.0))
 
 
 def quantization(plan: Plan) -> dict[str, Any]:

@@ -21,8 +21,8 @@ def sessions(
     command: Sequence[str], section: dict[str, Any], languages: Sequence[str], keystrokes: int
 ) -> dict[str, Any]:
     """The typing sessions in these languages (all, if there is none), one after the other on one server, at their own pace:
-    so many keystrokes out of the middle of each, longer pauses cut. Raises PalimpsestError if there is none, or the checkpoint
-    cannot be loaded."""
+    so many keystrokes out of the middle of each, longer pauses cut. Raises PalimpsestError if there is none, or no
+    checkpoint can be loaded."""
     known = {
         name: replay.middle_keystrokes(each, keystrokes)
         for name, each in replay.sessions().items()
