@@ -15,7 +15,13 @@ from typing import Any, get_args
 import psutil
 
 from palimpsest_engine.engine import EngineSettings, Quantization
-from palimpsest_engine.errors import CheckpointBroken, CheckpointMissing, OutOfMemory, UnsupportedCheckpoint
+from palimpsest_engine.errors import (
+    CheckpointBroken,
+    CheckpointMissing,
+    DeviceUnsupported,
+    OutOfMemory,
+    UnsupportedCheckpoint,
+)
 from palimpsest_engine.spec import Spec, read_spec
 
 EMBEDDED = Path(__file__).parent / "embedded"
@@ -189,7 +195,7 @@ def choose(settings: EngineSettings) -> tuple[str, str]:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UnsupportedCheckpoint(
+        raise DeviceUnsupported(
             f"The setting device is {device}, but torch sees no CUDA device; set it to auto or cpu."
         )
     dtype: str = settings.dtype

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from palimpsest_engine import (
     CheckpointBroken,
     CheckpointMissing,
+    DeviceUnsupported,
     EngineSettings,
     OutOfMemory,
     UnsupportedCheckpoint,
@@ -208,7 +209,7 @@ def test_too_little_memory_says_what_is_needed_and_what_is_free(folder, monkeypa
 def test_a_device_that_is_not_there(folder):
     if torch.cuda.is_available():
         pytest.skip("this machine has the device")
-    with pytest.raises(UnsupportedCheckpoint, match="cuda"):
+    with pytest.raises(DeviceUnsupported, match="cuda"):
         load(EngineSettings(str(folder), device="cuda"))
 
 

@@ -222,6 +222,17 @@ def test_a_checkpoint_that_cannot_be_loaded_for_such_a_reason(checkpoint_folder,
     fill(allowed)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_can_be_bridged_too(checkpoint_folder):
+    asked = Standby(EngineSettings(str(checkpoint_folder), device="cuda"))
+    asked.open()
+    assert (asked.status.state, asked.status.exit_code) == ("error", DeviceUnsupported.exit_code)
+    allowed = Standby(EngineSettings(str(checkpoint_folder), device="cuda", fallback=True))
+    allowed.open()
+    assert (allowed.status.state, allowed.status.model) == ("ready", "palimpsest-py-6m")
+    assert "torch sees no CUDA device" in allowed.status.reason
+
+
 def test_other_failures_to_load_are_nobodys_to_bridge(tmp_path):
     standby = Standby(EngineSettings(str(tmp_path / "nowhere"), fallback=True))
     standby.open()
