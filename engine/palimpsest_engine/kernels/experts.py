@@ -61,7 +61,8 @@ def _product(
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     """`[BLOCK_M, BLOCK_N]` in float32: lines of WIDTH inputs from `inputs + at` on, where real, by some outputs of one
-    expert's weight, where valid. DOT: the format in which the two meet."""
+    expert's weight, where valid. DOT: the format in which the two meet; a GPU multiplies float32 with the eleven leading bits
+    of each (tf32), which is all that a code has."""
     sums = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
     if FORMAT == "int4":
         half: tl.constexpr = GROUP // 2
@@ -81,8 +82,8 @@ def _product(
             # By way of float32, which has every code exactly; Triton's interpreter has no other way to bfloat16.
             w_low = ((both & 15).to(tl.int32) - 8).to(tl.float32).to(DOT)
             w_high = ((both >> 4).to(tl.int32) - 8).to(tl.float32).to(DOT)
-            part = tl.dot(x_low.to(DOT), w_low, input_precision="ieee")
-            part = tl.dot(x_high.to(DOT), w_high, part, input_precision="ieee")
+            part = tl.dot(x_low.to(DOT), w_low, input_precision="tf32")
+            part = tl.dot(x_high.to(DOT), w_high, part, input_precision="tf32")
             scale = tl.load(scales + outputs * groups + group, mask=valid, other=0.0).to(tl.float32)
             sums += part * scale[None, :]
     else:
@@ -102,7 +103,7 @@ def _product(
                 level = bits.to(tl.float32, bitcast=True) * 1329227995784915872903807060280344576.0  # 2^120
             else:
                 level = code.to(tl.float32)
-            sums = tl.dot(x.to(DOT), level.to(DOT), sums, input_precision="ieee")
+            sums = tl.dot(x.to(DOT), level.to(DOT), sums, input_precision="tf32")
         sums *= tl.load(scales + outputs, mask=valid, other=0.0)[None, :]
     return sums
 
@@ -224,7 +225,7 @@ def grouped_experts(
         "BLOCK_N": columns,
         "BLOCK_K": 128 if block_m <= 32 else 64,
         "num_warps": 4,
-        "num_stages": 3,
+        "num_stages": 4 if gate_up.format == "int4" and block_m <= 32 else 3,
     }
     with torch.cuda.device_of(hidden):  # type: ignore[no-untyped-call]  # kernels start on the current device
         _gate_up[(triton.cdiv(2 * middle, columns), blocks)](
