@@ -30,7 +30,7 @@ def draw(figures: dict[str, Any], folder: Path) -> list[Path]:
     import matplotlib
 
     matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "palimpsest"
+    matplotlib.rcParams |= {"svg.hashsalt": "palimpsest", "svg.fonttype": "none"}
     folder.mkdir(parents=True, exist_ok=True)
     made = []
     plots: dict[str, Callable[[Any, dict[str, Any]], bool]] = {
@@ -61,6 +61,7 @@ def _line(axes: Any, x: list[float], y: list[float], label: str, colour: int, st
 
 def _ticks(axes: Any, x: list[float]) -> None:
     axes.set_xticks(x, [f"{int(each):,}" for each in x], rotation=30, fontsize=8)
+    axes.yaxis.set_major_formatter("{x:,g}")
     axes.minorticks_off()
 
 
@@ -124,7 +125,7 @@ def _files(axes: Any, figures: dict[str, Any]) -> bool:
     axes.set_yscale("log")
     _ticks(axes, x)
     axes.set_xlabel("characters of the file")
-    axes.set_ylabel("milliseconds from a keystroke to the final answer")
+    axes.set_ylabel("milliseconds from key to final answer")
     axes.legend(fontsize=8, frameon=False)
     return True
 
@@ -137,5 +138,5 @@ def _peers(axes: Any, figures: dict[str, Any]) -> bool:
     colours = [_COLOURS[0] if name == "ours" else "#999999" for name in present]
     bars = axes.bar([_PEERS[name] for name in present], [rates[name] for name in present], color=colours)
     axes.bar_label(bars, fmt="{:,.0f}", fontsize=8)
-    axes.set_ylabel("tokens a second: a whole canvas in 16 steps, batch 1")
+    axes.set_ylabel("tokens a second, a canvas in 16 steps")
     return True
