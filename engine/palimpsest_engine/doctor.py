@@ -46,7 +46,7 @@ def examine(engine: Engine, settings: EngineSettings) -> Iterator[Check]:
     yield from check_room(settings)
     checkpoint = check_checkpoint(engine)
     yield checkpoint
-    if checkpoint.status == "ok":
+    if checkpoint.status != "error":
         yield check_fill(engine)
 
 
@@ -152,8 +152,12 @@ def check_checkpoint(engine: Engine) -> Check:
         time.sleep(0.02)
     if status.state == "error":
         return Check("checkpoint", "error", status.reason, "choose another with --checkpoint, or install it again")
-    seconds = time.perf_counter() - begun
-    return Check("checkpoint", "ok", f"{status.model} on {status.device}, loaded in {seconds:.1f} s")
+    found = f"{status.model} on {status.device}, loaded in {time.perf_counter() - begun:.1f} s"
+    if status.state == "ready" and status.reason:  # another one stands in for it
+        return Check(
+            "checkpoint", "warning", f"{found}. {status.reason}", "choose another with --checkpoint or --device"
+        )
+    return Check("checkpoint", "ok", found)
 
 
 def check_fill(engine: Engine) -> Check:

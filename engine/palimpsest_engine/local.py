@@ -93,6 +93,7 @@ class LocalEngine:
                 while not self._queue.empty():
                     if (late := self._queue.get()[2]) is not None:
                         late.future.set_exception(FillCancelled("The engine is closed."))
+                standby.close()
                 return
             with self._lock:
                 self._running = job

@@ -112,6 +112,13 @@ class Standby:
             if each is not None:
                 each.filler.forget(_REHEARSED)
 
+    def close(self) -> None:
+        """Let go of the checkpoints: the next engine of this process may need the memory of a GPU."""
+        on_gpu = self._own is not None and self._own.place != "cpu"
+        self._own = self._embedded = None
+        if on_gpu and self._failure is None:  # a lost one is asked for nothing
+            give_back_memory()
+
     def _came_short(self, why: Outage) -> PalimpsestError:
         """A fill failed for want of memory, or of the device. What is told to whom nothing answers."""
         assert self._own is not None

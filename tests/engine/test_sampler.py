@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -23,6 +19,23 @@ needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, re
 
 def raw_logits(rows, vocabulary, seed, scale=20.0, dtype=torch.float32):
     return (torch.randn(rows, vocabulary, generator=torch.Generator().manual_seed(seed)) * scale).to(dtype)
+
+
+def fused(logits, chances, cap, temperature, forbidden, which, uniform, chunk=8192):
+    """As the fused form, on the GPU if there is one: Triton's interpreter takes what lies in main memory."""
+    from palimpsest_engine.kernels import sampler
+
+    if not torch.cuda.is_available():
+        return sampler.fused(logits, chances, cap, temperature, forbidden, which, uniform, chunk)
+    there = [
+        each.cuda() if isinstance(each, torch.Tensor) else each for each in (temperature, forbidden, which, uniform)
+    ]
+    # Rows lie as far apart there.
+    target = torch.empty_strided(chances.shape, chances.stride(), dtype=chances.dtype, device="cuda")
+    source = torch.empty_strided(logits.shape, logits.stride(), dtype=logits.dtype, device="cuda").copy_(logits)
+    found = sampler.fused(source, target, cap, *there, chunk)
+    chances.copy_(target)
+    return tuple(each.cpu() for each in found)
 
 
 def reference(logits, temperature, forbidden, which):
@@ -107,8 +120,6 @@ def cases(draw):
 @settings(max_examples=40)
 @given(case=cases(), dtype=st.sampled_from([torch.float32, torch.bfloat16]), chunk=st.sampled_from([32, 1024]))
 def test_the_fused_form_is_the_plain_one_but_for_rounding(case, dtype, chunk):
-    from palimpsest_engine.kernels.sampler import fused
-
     logits, forbidden, which, temperature, uniform = case
     if logits.shape[1] == 1000:
         chunk = max(chunk, 256)  # the interpreter is slow
@@ -139,8 +150,6 @@ def test_the_fused_form_is_the_plain_one_but_for_rounding(case, dtype, chunk):
 @given(seed=st.integers(0, 2**31), temperature=st.floats(0.4, 1.0))
 def test_both_forms_draw_the_same_from_the_same_number(seed, temperature):
     """Except within rounding of a boundary, and so in almost every row."""
-    from palimpsest_engine.kernels.sampler import fused
-
     logits = raw_logits(16, 97, seed, scale=6.0)
     uniform = torch.rand(16, generator=torch.Generator().manual_seed(seed))
     _, ours, _ = fused(logits, torch.empty_like(logits), CAP, temperature, None, None, uniform, 64)
@@ -158,8 +167,6 @@ def test_both_forms_draw_the_same_from_the_same_number(seed, temperature):
 @settings(max_examples=10)
 def test_of_the_likeliest_the_first(alike, among):
     """Within a chunk and across chunks; also where the cap has made two different numbers one."""
-    from palimpsest_engine.kernels.sampler import fused
-
     logits = torch.full((1, among), -1.0)
     logits[0, alike] = 2.5
     logits = torch.cat((logits, torch.where(logits > 0, 1e5 * (1 + torch.arange(among)), logits)))
@@ -170,8 +177,6 @@ def test_of_the_likeliest_the_first(alike, among):
 
 @needs_triton
 def test_rows_may_lie_apart_and_there_may_be_none():
-    from palimpsest_engine.kernels.sampler import fused
-
     wide, target = raw_logits(3, 50, 4), torch.zeros(3, 60)
     uniform = torch.tensor([0.1, 0.5, 0.9])
     ours = fused(wide[:, :33], target[:, :33], CAP, torch.tensor(0.5), None, None, uniform, 16)
@@ -187,8 +192,6 @@ def test_rows_may_lie_apart_and_there_may_be_none():
 @pytest.mark.filterwarnings("ignore:All-NaN:RuntimeWarning")
 def test_a_model_gone_mad_draws_no_id_that_there_is_not():
     """Not a number at all: on a GPU an id out of range would take the whole process' device away."""
-    from palimpsest_engine.kernels.sampler import fused
-
     logits = torch.full((2, 21), torch.nan)
     logits[1, :5] = 1.0
     with np.errstate(invalid="ignore"):
@@ -196,40 +199,33 @@ def test_a_model_gone_mad_draws_no_id_that_there_is_not():
     assert all(0 <= token < 21 for token in [*argmax.tolist(), *tokens.tolist()])
 
 
-COMPILE = """
-import json, sys
-import triton
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
-from palimpsest_engine.kernels import sampler
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_on_a_gpu_the_fused_form_runs_and_can_be_recorded():
+    """With another temperature and other numbers at each replay, into the same buffers."""
+    logits = raw_logits(5, 5003, 6, scale=6.0, dtype=torch.bfloat16).cuda()
+    temperature, uniform = torch.tensor(0.7, device="cuda"), torch.empty(5, device="cuda")
+    out = torch.empty(5, 5003, dtype=torch.bfloat16, device="cuda")
 
-types = {name: "*fp32" for name in "temperature highest mass below uniform peak total entropy".split()}
-types |= {name: "*i64" for name in "which argmax drawn".split()} | {"logits": "*bf16", "chances": "*bf16"}
-types |= {"forbidden": "*u8", "likeliest": "*i32", "cap": "fp32"}
-types |= {name: "i32" for name in "vocabulary stride out_stride chunks".split()}
-sizes = {"size": sampler.CHUNK, "many": 32}
-for capability in map(int, sys.argv[1:]):
-    for kernel in (sampler._survey, sampler._settle, sampler._spread):
-        signature = {name: types.get(name, "constexpr") for name in kernel.arg_names}
-        constants = {name: value for name, value in sizes.items() if name in kernel.arg_names}
-        source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
-        made = triton.compile(source, target=GPUTarget("cuda", capability, 32), options={"num_warps": 8})
-        print(json.dumps([len(made.asm["cubin"]), made.metadata.shared]))
-"""
+    def work():
+        return sample(logits, cap=CAP, temperature=temperature, draw=uniform, out=out)
 
-
-@needs_triton
-@pytest.mark.skipif(sys.platform != "linux", reason="Triton's compiler for NVIDIA GPUs is Linux's")
-def test_the_kernels_compile_for_gpus_that_are_not_here(tmp_path):
-    """All the way to machine code; no more shared memory than the smallest of them has."""
-    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    environment |= {"TRITON_CACHE_DIR": str(tmp_path), "TRITON_DEFAULT_FP_FUSION": "1"}
-    command = [sys.executable, "-c", COMPILE, "80", "120"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
-    kernels = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(kernels) == 6
-    assert all(size > 1000 and shared <= 48 * 1024 for size, shared in kernels)
+    uniform.uniform_()
+    work()  # compiles
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        recorded = work()
+    for degrees in (0.4, 1.0):
+        temperature.fill_(degrees)
+        uniform.uniform_()
+        graph.replay()
+        again = sample(logits, cap=CAP, temperature=degrees, draw=uniform)
+        assert torch.equal(recorded.drawn, again.drawn)
+        assert torch.equal(recorded.argmax, again.argmax)
+        torch.testing.assert_close(out.float(), again.chances, atol=1e-6, rtol=2**-7)
+        chances, summed, _ = reference(logits.cpu(), degrees, None, None)
+        theirs = drawn_at(chances.float(), uniform.cpu())
+        sure = (summed - uniform.cpu().double()[:, None]).abs().amin(-1) > 1e-5
+        assert torch.equal(recorded.drawn.cpu()[sure], theirs[sure])
 
 
 @needs_triton

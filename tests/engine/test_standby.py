@@ -16,6 +16,7 @@ import torch
 
 from palimpsest_engine import EngineSettings, Fill, FillCancelled, FillRequest, Span, open_engine
 from palimpsest_engine import denoise as loop
+from palimpsest_engine import doctor
 from palimpsest_engine.errors import DeviceLost, DeviceUnsupported, OutOfMemory, PalimpsestError
 from palimpsest_engine.outages import outage
 from palimpsest_engine.standby import SHORTAGES, Standby
@@ -231,6 +232,11 @@ def test_a_gpu_that_is_not_there_can_be_bridged_too(checkpoint_folder):
     allowed.open()
     assert (allowed.status.state, allowed.status.model) == ("ready", "palimpsest-py-6m")
     assert "torch sees no CUDA device" in allowed.status.reason
+    engine = open_engine(allowed.settings)
+    check = doctor.check_checkpoint(engine)
+    assert (check.status, "palimpsest-py-6m" in check.found) == ("warning", True)
+    assert allowed.status.reason in check.found
+    engine.close()
 
 
 def test_other_failures_to_load_are_nobodys_to_bridge(tmp_path):
