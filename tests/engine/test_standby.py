@@ -14,9 +14,8 @@ from collections import Counter
 import pytest
 import torch
 
-from palimpsest_engine import EngineSettings, Fill, FillCancelled, FillRequest, Span, open_engine
+from palimpsest_engine import EngineSettings, Fill, FillCancelled, FillRequest, Span, doctor, open_engine
 from palimpsest_engine import denoise as loop
-from palimpsest_engine import doctor
 from palimpsest_engine.errors import DeviceLost, DeviceUnsupported, OutOfMemory, PalimpsestError
 from palimpsest_engine.outages import outage
 from palimpsest_engine.standby import SHORTAGES, Standby
