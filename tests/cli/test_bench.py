@@ -206,6 +206,20 @@ def test_a_part_that_fails_does_not_cost_the_others(
     assert [each.name for each in tmp_path.iterdir()] == ["bench.json"]
 
 
+def test_what_cannot_be_loaded_is_tried_once(palimpsest: Palimpsest, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[object] = []
+
+    def fail(*given: object) -> None:
+        tried.append(given)
+        raise PalimpsestError("it is too large")
+
+    monkeypatch.setattr("palimpsest_engine.measure.subject.open_subject", fail)
+    result = palimpsest("bench", "--json", "--shape", "26b")
+    assert result.exit_code == 1
+    assert set(json.loads(result.stdout)["errors"].values()) == {"it is too large"}
+    assert len(tried) == 1
+
+
 def test_nothing_measured_at_all_is_an_error(palimpsest: Palimpsest, monkeypatch: pytest.MonkeyPatch) -> None:
     parts(monkeypatch, typing=broken)
     result = palimpsest("bench", "--json", "--only", "typing")

@@ -89,7 +89,10 @@ def open_subject(settings: EngineSettings, shape: Shape | None = None) -> Subjec
     """Load the checkpoint, or draw random weights of a shape. Raises what either raises."""
     checkpoint = load(settings) if shape is None else drawn(settings, shape)
     device = checkpoint.model.device
-    loaded = torch.cuda.memory_allocated(device) / 2**30 if device.type == "cuda" else None
+    loaded = None
+    if device.type == "cuda":
+        loaded = torch.cuda.memory_allocated(device) / 2**30
+        torch.cuda.reset_peak_memory_stats(device)
     return Subject(checkpoint, shape, Filler(checkpoint), loaded)
 
 

@@ -37,12 +37,22 @@ class Plan:
     shape: Shape | None = None
     until: float = float("inf")
 
-    @cached_property
+    @property
     def subject(self) -> Subject:
-        """The model in this process, loaded once for all parts; brings torch along."""
+        """The model in this process, loaded once for all parts; brings torch along. What went wrong then, goes wrong again
+        at once."""
+        if isinstance(self._opened, Exception):
+            raise self._opened
+        return self._opened
+
+    @cached_property
+    def _opened(self) -> Subject | Exception:
         from palimpsest_engine.measure.subject import open_subject
 
-        return open_subject(self.settings, self.shape)
+        try:
+            return open_subject(self.settings, self.shape)
+        except Exception as error:
+            return error
 
     @property
     def section(self) -> dict[str, Any]:

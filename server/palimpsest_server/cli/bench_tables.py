@@ -95,7 +95,7 @@ def main_rows(f: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "keystrokes answered before the next one", share(session["answered"])
         if session["nfe"]:
             yield (
-                "denoising steps of a fill: median / 95 %",
+                "passes of the model in a fill: median / 95 %",
                 f"{session['nfe']['p50']:.0f} / {session['nfe']['p95']:.0f}",
             )
     if "overhead_typing_ms" in f:

@@ -140,7 +140,7 @@ class Notes:
     """What a replay was like. answer_ms: from a keystroke to its answer, for those that were not cancelled.
 
     final_ms: from a keystroke to the last change of what was suggested, for those after which something new was. nfe: the
-    denoising steps of the fills whose final draft came. along: keystrokes that the suggestion on screen had foretold.
+    passes of the model in the fills whose final draft came. along: keystrokes that the suggestion on screen had foretold.
     saved: keystrokes that accepting made unnecessary.
     """
 
