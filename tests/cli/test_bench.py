@@ -345,6 +345,12 @@ def test_curves_are_drawn_from_a_file_and_are_the_same_each_time(
         assert str(tmp_path) not in drawn
 
 
+def test_a_folder_that_cannot_be_made_is_said(palimpsest: Palimpsest, kept: Path) -> None:
+    result = palimpsest("bench", "--from", kept, "--plots", kept / "folder")
+    assert result.exit_code == 1
+    assert "cannot be written" in result.stderr
+
+
 def test_of_nothing_nothing_is_drawn(tmp_path: Path) -> None:
     assert bench_plots.draw({"machine": "Here"}, tmp_path) == []
 

@@ -31,7 +31,10 @@ def draw(figures: dict[str, Any], folder: Path) -> list[Path]:
 
     matplotlib.use("svg")
     matplotlib.rcParams |= {"svg.hashsalt": "palimpsest", "svg.fonttype": "none"}
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PalimpsestError(f"{folder} cannot be written: {error.strerror}") from error
     made = []
     plots: dict[str, Callable[[Any, dict[str, Any]], bool]] = {
         "contexts": _contexts,
