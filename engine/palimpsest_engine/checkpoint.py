@@ -292,6 +292,11 @@ def read_model(folder: Path, device: str, dtype: str, quantization: Quantization
             model = hollow(DiffusionGemmaConfig.from_pretrained(folder, local_files_only=True), getattr(torch, dtype))
             give_room(model, device, quantization)
             read(model, Files(folder, weight_files(folder)))
+            if (
+                folder / "generation_config.json"
+            ).exists():  # as from_pretrained does; for the library's own generate()
+                kind = type(model).generation_config_class
+                model.generation_config = kind.from_pretrained(folder, local_files_only=True)
         else:
             # The dtype goes to from_pretrained: casting a built model would also cast its rotary frequencies.
             model, info = DiffusionGemmaForBlockDiffusion.from_pretrained(

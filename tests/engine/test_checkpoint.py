@@ -243,6 +243,7 @@ def test_quantised_all_but_the_experts_is_as_it_was_and_they_are_what_the_format
             assert same(experts.weights(matrix).codes, wanted.codes)
             assert same(experts.weights(matrix).scales, wanted.scales)
     assert index == 3
+    assert found.generation_config.to_diff_dict() == checkpoint.model.generation_config.to_diff_dict()
     assert found.model.encoder.language_model.layers[1].experts is found.model.decoder.layers[1].experts
     assert not any(parameter.is_meta for parameter in found.parameters())
 
@@ -355,3 +356,19 @@ def test_on_the_way_to_a_gpu_only_what_is_not_quantised_needs_main_memory(monkey
         OutOfMemory, match=r"of main memory is free; close something, set quantization \(int8 would need"
     ):
         check_memory(SHAPES_26B, "cuda", "bfloat16")
+
+
+def test_the_one_expert_of_the_embedded_checkpoint_can_be_quantised_too():
+    exact = load(EngineSettings(device="cpu", dtype="float32"))
+    tokens = torch.arange(10, 50).view(1, -1)
+    off = {}
+    for format in FORMATS:
+        found = load(EngineSettings(device="cpu", dtype="float32", quantization=format))
+        assert len(quantised_experts(found.model)) == 6
+        assert found.number_format == f"float32, experts in {format}"
+        with torch.inference_mode():
+            one, other = (
+                each.model(input_ids=tokens, decoder_input_ids=tokens).logits.log_softmax(-1) for each in (exact, found)
+            )
+        off[format] = float((one - other).norm() / one.norm())
+    assert 0 < off["int8"] < off["fp8"] < off["int4"] < 0.05
