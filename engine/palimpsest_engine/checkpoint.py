@@ -349,6 +349,8 @@ def load(settings: EngineSettings, *, trainable: bool = False) -> Checkpoint:
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    if ":" in device:
+        torch.cuda.set_device(device)  # kernels and recorded graphs are for the current device of a thread
     try:
         model = read_model(folder, device, dtype, settings.quantization)
     except torch.OutOfMemoryError as error:

@@ -202,8 +202,9 @@ def fused(
         "size": size,
         "num_warps": 8 if size >= 4096 else 4,
     }
-    _survey[(rows * chunks,)](*reads, *parts, **shape)
     outs = (peak, total, argmax, drawn, entropy)
-    _settle[(rows,)](*reads, *parts, uniform.contiguous(), *outs, many=triton.next_power_of_2(chunks), **shape)
-    _spread[(rows * chunks,)](*reads, peak, total, chances, out_stride=chances.stride(0), **shape)
+    with torch.cuda.device_of(logits):  # type: ignore[no-untyped-call]  # kernels start on the current device
+        _survey[(rows * chunks,)](*reads, *parts, **shape)
+        _settle[(rows,)](*reads, *parts, uniform.contiguous(), *outs, many=triton.next_power_of_2(chunks), **shape)
+        _spread[(rows * chunks,)](*reads, peak, total, chances, out_stride=chances.stride(0), **shape)
     return argmax, drawn, entropy

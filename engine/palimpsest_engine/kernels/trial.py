@@ -18,5 +18,6 @@ def _double(numbers, size: tl.constexpr):
 def runs(device: torch.device) -> bool:
     """Whether a kernel can be compiled and run there, and computes what it should. Waits for the device."""
     numbers = torch.ones(16, device=device)
-    _double[(1,)](numbers, size=16)
+    with torch.cuda.device_of(numbers):  # type: ignore[no-untyped-call]  # kernels start on the current device
+        _double[(1,)](numbers, size=16)
     return bool((numbers == 2.0).all())
