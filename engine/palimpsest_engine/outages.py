@@ -21,7 +21,8 @@ _MEMORY = re.compile(
 _UNSUPPORTED = re.compile(
     r"no kernel image is available|device kernel image is invalid|unsupported toolchain"
     r"|not compatible with the current PyTorch|driver version is insufficient"
-    r"|driver on your system is too old|forward compatibility was attempted",
+    r"|driver on your system is too old|forward compatibility was attempted"
+    r"|invalid device ordinal|no CUDA-capable device",
     re.IGNORECASE,
 )
 _DEVICE = re.compile(r"\b(CUDA|HIP)\b.*\berror\b|Triton Error|\bCU(BLAS|DNN)_STATUS_|cudaError|NVML", re.IGNORECASE)

@@ -88,6 +88,10 @@ def fill(standby, asked=None):
         (RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm(...)`"), DeviceLost),
         (RuntimeError("Triton Error [CUDA]: an illegal memory access was encountered"), DeviceLost),
         (TOO_OLD, DeviceUnsupported),
+        (
+            torch.AcceleratorError("CUDA error: invalid device ordinal\nGPU device may be out of range"),
+            DeviceUnsupported,
+        ),
         (RuntimeError("The NVIDIA driver on your system is too old (found version 11040)."), DeviceUnsupported),
         (RuntimeError("CUDA error: the provided PTX was compiled with an unsupported toolchain."), DeviceUnsupported),
         (RuntimeError("The size of tensor a (3) must match the size of tensor b (4)"), None),
