@@ -6,7 +6,9 @@ expert at a time. On a GPU `kernels/experts.py` computes the same without ever w
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Literal
 
 import torch
@@ -18,6 +20,8 @@ from palimpsest_engine.quantise import Format, Quantised, dequantised, empty, ha
 
 Matrix = Literal["gate_up_proj", "down_proj"]
 MATRICES: tuple[Matrix, ...] = ("gate_up_proj", "down_proj")
+log = logging.getLogger("palimpsest.engine")
+_TRIAL = 0.02  # four times what bfloat16 makes of it
 _GELU = "gelu_pytorch_tanh"  # the activation that the kernel has
 Grouped = Callable[[Tensor, Tensor, Tensor, Quantised, Quantised], Tensor]
 
@@ -38,16 +42,8 @@ class QuantisedExperts(nn.Module):
             self.widths[name] = room.width
             self.register_buffer(f"{name}_codes", room.codes)
             self.register_buffer(f"{name}_scales", room.scales)
-        self.activation: str = experts.config.hidden_activation
-        self.grouped = self._grouped(torch.device(device))
-
-    def _grouped(self, device: torch.device) -> Grouped | None:
-        """What computes it on this device, if there is more than the plain form."""
-        if device.type != "cuda" or not kernels.usable(device) or self.activation != _GELU:
-            return None
-        from palimpsest_engine.kernels.experts import grouped_experts
-
-        return grouped_experts
+        there = torch.device(device)
+        self.grouped = by_kernels(there, format) if experts.config.hidden_activation == _GELU else None
 
     def weights(self, name: Matrix, which: slice | int = slice(None)) -> Quantised:
         """One of the two, of the experts asked for."""
@@ -79,14 +75,60 @@ class QuantisedExperts(nn.Module):
         `weights [T, K]`; out `[T, hidden]`."""
         if self.grouped is not None:
             return self.grouped(hidden, index, weights, self.weights("gate_up_proj"), self.weights("down_proj"))
-        out = torch.zeros_like(hidden)
-        for expert in torch.unique(index).tolist():
-            token, place = torch.where(index == expert)
-            gate_up = dequantised(self.weights("gate_up_proj", expert), hidden.dtype)
-            gate, up = F.linear(hidden[token], gate_up).chunk(2, dim=-1)
-            down = F.linear(self.act_fn(gate) * up, dequantised(self.weights("down_proj", expert), hidden.dtype))
-            out.index_add_(0, token, (down * weights[token, place, None]).to(out.dtype))
-        return out
+        return plain(hidden, index, weights, self.weights("gate_up_proj"), self.weights("down_proj"), self.act_fn)
+
+
+def plain(
+    hidden: Tensor,
+    index: Tensor,
+    weights: Tensor,
+    gate_up: Quantised,
+    down: Quantised,
+    act_fn: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """What `QuantisedExperts.forward` says, an expert at a time."""
+    out = torch.zeros_like(hidden)
+    for expert in torch.unique(index).tolist():
+        token, place = torch.where(index == expert)
+        gate, upper = F.linear(hidden[token], dequantised(gate_up.part(expert), hidden.dtype)).chunk(2, dim=-1)
+        said = F.linear(act_fn(gate) * upper, dequantised(down.part(expert), hidden.dtype))
+        out.index_add_(0, token, (said * weights[token, place, None]).to(out.dtype))
+    return out
+
+
+@cache
+def by_kernels(device: torch.device, format: Format) -> Grouped | None:
+    """The kernels, if they can be compiled for this device and say what the plain form says on a trial. Waits for the
+    device; the first call takes seconds."""
+    if device.type != "cuda" or not kernels.usable(device):
+        return None
+    try:
+        from palimpsest_engine.kernels.experts import grouped_experts
+
+        off = trial(device, format, grouped_experts)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # whatever it is, there is a plain form
+        log.warning("Kernels for %s cannot be used on %s: %s", format, device, str(error).strip().split("\n")[0])
+        return None
+    if not off < _TRIAL:  # NaN, too
+        log.warning("Kernels for %s on %s are off by %.3f and not used; fills take longer.", format, device, off)
+        return None
+    return grouped_experts
+
+
+def trial(device: torch.device, format: Format, grouped: Grouped) -> float:
+    """‖difference‖ / ‖exact‖ in bfloat16, of random experts with all codes that there are, against the plain form in
+    float32."""
+    generator = torch.Generator().manual_seed(0)
+    sizes = {"gate_up": (3, 256, 192), "down": (3, 192, 128), "hidden": (40, 192), "scores": (40, 3)}
+    drawn = {name: torch.randn(size, generator=generator).to(device) for name, size in sizes.items()}
+    gate_up, down = quantise(drawn["gate_up"] * 0.1, format), quantise(drawn["down"], format)
+    counts, index = drawn["scores"].softmax(-1).topk(2, dim=-1)
+    hidden = drawn["hidden"].to(torch.bfloat16)
+    exact = plain(hidden.float(), index, counts, gate_up, down, lambda gate: F.gelu(gate, approximate="tanh"))
+    found = grouped(hidden, index, counts, gate_up, down)
+    return float((found.float() - exact).norm() / exact.norm())
 
 
 def quantised_experts(model: Any) -> list[QuantisedExperts]:

@@ -42,6 +42,10 @@ class Quantised:
     scales: Tensor
     width: int
 
+    def part(self, index: int) -> Quantised:
+        """One along the first dimension."""
+        return Quantised(self.format, self.codes[index], self.scales[index], self.width)
+
     @property
     def nbytes(self) -> int:
         """Bytes of codes and scales."""

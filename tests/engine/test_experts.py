@@ -9,7 +9,8 @@ import pytest
 import torch
 from transformers.models.diffusion_gemma.modeling_diffusion_gemma import DiffusionGemmaTextExperts
 
-from palimpsest_engine.experts import MATRICES, QuantisedExperts
+from palimpsest_engine.experts import MATRICES, QuantisedExperts, plain, trial
+from palimpsest_engine.experts import by_kernels as by_kernels_for
 from palimpsest_engine.quantise import FORMATS, dequantised
 
 needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
@@ -169,10 +170,96 @@ def test_each_row_is_in_one_block_of_its_expert(routing, block_m):
 
 
 def test_another_activation_is_left_to_the_plain_form(monkeypatch):
-    monkeypatch.setattr("palimpsest_engine.kernels.usable", lambda device: True)
+    monkeypatch.setattr("palimpsest_engine.experts.by_kernels", lambda device, format: "kernels")
+    assert QuantisedExperts(of_the_class(), "int8", "meta").grouped == "kernels"
     module = of_the_class()
-    quantised, _ = quantised_of(module, "int8")
-    assert quantised.grouped is None
-    assert quantised._grouped(torch.device("cuda")) is not None
-    quantised.activation = "silu"
-    assert quantised._grouped(torch.device("cuda")) is None
+    module.config.hidden_activation = "silu"
+    assert QuantisedExperts(module, "int8", "meta").grouped is None
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@needs_triton
+def test_a_trial_passes_what_is_right(format):
+    from palimpsest_engine.kernels.experts import grouped_experts
+
+    assert trial(DEVICE, format, grouped_experts) < 0.02
+
+
+def wrong(*inputs):
+    return plain(*inputs, lambda gate: gate)
+
+
+def failing(*inputs):
+    raise RuntimeError("no such instruction\nand more")
+
+
+@pytest.mark.parametrize(("kernels", "says"), [(wrong, "are off by"), (failing, "no such instruction")])
+@needs_triton
+def test_kernels_that_are_wrong_or_fail_are_not_used(monkeypatch, caplog, kernels, says):
+    monkeypatch.setattr("palimpsest_engine.kernels.usable", lambda device: True)
+    monkeypatch.setattr("palimpsest_engine.kernels.experts.grouped_experts", kernels)
+    monkeypatch.setattr(
+        "palimpsest_engine.experts.trial", lambda device, format, grouped: trial(torch.device("cpu"), format, grouped)
+    )
+    by_kernels_of = by_kernels_for.__wrapped__
+    assert by_kernels_of(torch.device("cuda"), "int4") is None
+    assert says in caplog.text
+    assert "and more" not in caplog.text
+
+
+def emulated(program, inputs, outputs):
+    """What a few instructions of PTX do to words: inputs and outputs by the numbers of their operands."""
+    words = {f"${number}": value for number, value in inputs.items()}
+
+    def value(operand):
+        return words[operand] if operand in words else torch.tensor(int(operand, 0))
+
+    def halves(word):
+        parts = torch.stack((word & 0xFFFF, word >> 16), -1)
+        return (parts - (parts >= 1 << 15).long() * (1 << 16)).to(torch.int16).view(torch.bfloat16)
+
+    for line in program.split(";"):
+        name, _, rest = line.replace("{", "").replace("}", "").strip().partition(" ")
+        to, *operands = [operand.strip() for operand in rest.split(",")]
+        given = [value(operand) for operand in operands] if name and name != ".reg" else []
+        if name == "mov.b32":
+            words[to] = given[0]
+        elif name in ("and.b32", "or.b32"):
+            words[to] = given[0] & given[1] if name == "and.b32" else given[0] | given[1]
+        elif name == "shr.u32":
+            words[to] = given[0] >> given[1]
+        elif name == "prmt.b32":
+            eight, chosen = given[0] | given[1] << 32, int(given[2])
+            words[to] = sum(((eight >> 8 * (chosen >> 4 * i & 7)) & 0xFF) << 8 * i for i in range(4))
+        elif name == "fma.rn.bf16x2":
+            one, two, three = (halves(each).double() for each in given)
+            parts = (one * two + three).to(torch.bfloat16).view(torch.int16).long() & 0xFFFF
+            words[to] = parts[..., 0] | parts[..., 1] << 16
+        else:
+            assert name in ("", ".reg"), name
+    return [halves(words[f"${number}"]) for number in outputs]
+
+
+@needs_triton
+def test_the_instructions_for_four_bits_make_every_byte_what_it_stands_for():
+    from palimpsest_engine.kernels.experts import FROM_INT4
+
+    numbers = torch.arange(256).view(64, 4)
+    words = (numbers << torch.tensor([0, 8, 16, 24])).sum(-1)
+    made = emulated(FROM_INT4.value, {4: words}, range(4))
+    low, high = torch.cat(made[:2], -1), torch.cat(made[2:], -1)
+    assert torch.equal(low.long(), (numbers & 15) - 8)
+    assert torch.equal(high.long(), (numbers >> 4) - 8)
+
+
+@needs_triton
+def test_the_instructions_for_fp8_make_every_byte_what_it_stands_for():
+    from palimpsest_engine.kernels.experts import FROM_FP8
+
+    numbers = torch.arange(256).view(64, 4)
+    words = (numbers << torch.tensor([0, 8, 16, 24])).sum(-1)
+    made = torch.cat(emulated(FROM_FP8.value, {2: words}, range(2)), -1)
+    wanted = numbers.to(torch.uint8).view(torch.float8_e4m3fn).to(torch.bfloat16)
+    finite = wanted.isfinite()
+    assert finite.sum() == 254
+    assert torch.equal(made[finite], wanted[finite])
