@@ -114,6 +114,24 @@ def test_what_was_put_over_a_class_is_back_after_the_library_ran(narrow):
         del layer.forward
 
 
+@pytest.mark.parametrize(("times", "threads"), [({1: 5.0, 2: 9.0}, 1), ({1: 9.0, 2: 5.0}, 2)])
+def test_the_library_gets_the_threads_that_suit_it(narrow, monkeypatch, times, threads):
+    ours = torch.get_num_threads()
+    used = []
+    monkeypatch.setattr(narrow, "library_threads", None)
+    monkeypatch.setattr(narrow, "torch_threads", 2)
+    monkeypatch.setattr(narrow.stock, "generate", lambda *given, **more: used.append(torch.get_num_threads()))
+    monkeypatch.setattr(steps, "slopes", lambda ways, device, runs: {name: times[int(name)] for name in ways})
+    torch.set_num_threads(1)
+    try:
+        steps.generate(narrow, [1, 2], 2)
+        steps.generate(narrow, [1, 2], 2)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(ours)
+    assert used == [threads] * 2
+
+
 def test_what_the_library_compiled_is_given_back(narrow):
     stock = narrow.stock
     stock._cache, stock._compiled_encoder = object(), torch.nn.Identity()

@@ -63,6 +63,7 @@ def peers(subject: Subject, context: int, runs: int = 5, until: float = float("i
     found: dict[str, Any] = {
         "context": context,
         "canvas": subject.whole,
+        "library_threads": subject.library_threads,
         **took,
         "static": took.get("static"),
         "static_reason": reason,

@@ -139,15 +139,31 @@ def other_ways(ours: Ours, step_ms: float, runs: int, failed: dict[str, str]) ->
 
 
 def generate(subject: Subject, ids: Sequence[int], count: int, **more: Any) -> None:
-    """The library's own loop over one canvas, so many steps and no fewer, as it runs the model."""
-    stock = subject.stock
-    with as_the_class_has_it(stock) if stock is subject.model else nullcontext():
-        stock.generate(
-            torch.tensor([ids], device=subject.device),
-            max_new_tokens=subject.whole,
-            eos_token_id=None,
-            pad_token_id=None,
-            max_denoising_steps=count,
-            confidence_threshold=NEVER,
-            **more,
-        )
+    """The library's own loop over one canvas, so many steps and no fewer, as it runs the model; with as many threads as we
+    take, or as torch takes by itself, whichever is quicker."""
+    if subject.library_threads is None:
+        numbers = {subject.torch_threads, torch.get_num_threads()}
+        ways: dict[str, Callable[[int], object]] = {
+            str(each): partial(_generate, subject, ids, threads=each) for each in numbers
+        }
+        took = slopes(ways, subject.device, 3) if len(numbers) > 1 and not subject.on_gpu else {}
+        subject.library_threads = int(min(took, key=took.__getitem__)) if took else torch.get_num_threads()
+    _generate(subject, ids, count, subject.library_threads, **more)
+
+
+def _generate(subject: Subject, ids: Sequence[int], count: int, threads: int, **more: Any) -> None:
+    stock, before = subject.stock, torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with as_the_class_has_it(stock) if stock is subject.model else nullcontext():
+            stock.generate(
+                torch.tensor([ids], device=subject.device),
+                max_new_tokens=subject.whole,
+                eos_token_id=None,
+                pad_token_id=None,
+                max_denoising_steps=count,
+                confidence_threshold=NEVER,
+                **more,
+            )
+    finally:
+        torch.set_num_threads(before)

@@ -22,12 +22,15 @@ NEVER = 1e-30  # nats: too certain for any canvas to be done early
 
 @dataclass
 class Subject:
-    """A loaded checkpoint and the filler that the engine would have for it. loaded_gib: what a GPU holds after that."""
+    """A loaded checkpoint and the filler that the engine would have for it. loaded_gib: what a GPU holds after that.
+    torch_threads: those that torch takes if it is not told how many. library_threads: those the library gets here."""
 
     checkpoint: Checkpoint
     shape: Shape | None
     filler: Filler
     loaded_gib: float | None
+    torch_threads: int
+    library_threads: int | None = None
 
     @property
     def model(self) -> Any:
@@ -87,13 +90,14 @@ class Subject:
 
 def open_subject(settings: EngineSettings, shape: Shape | None = None) -> Subject:
     """Load the checkpoint, or draw random weights of a shape. Raises what either raises."""
+    threads = torch.get_num_threads()
     checkpoint = load(settings) if shape is None else drawn(settings, shape)
     device = checkpoint.model.device
     loaded = None
     if device.type == "cuda":
         loaded = torch.cuda.memory_allocated(device) / 2**30
         torch.cuda.reset_peak_memory_stats(device)
-    return Subject(checkpoint, shape, Filler(checkpoint), loaded)
+    return Subject(checkpoint, shape, Filler(checkpoint), loaded, threads)
 
 
 def drawn(settings: EngineSettings, shape: Shape) -> Checkpoint:
