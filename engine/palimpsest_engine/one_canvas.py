@@ -25,7 +25,7 @@ from palimpsest_engine.left_to_right import middle_of, write
 from palimpsest_engine.lookup import Lookup
 from palimpsest_engine.ranking import likelihoods
 from palimpsest_engine.read_out import PINNING, ReadOut, Row
-from palimpsest_engine.renoise import chosen, under_the_parser
+from palimpsest_engine.renoise import chosen, seeded, under_the_parser
 from palimpsest_engine.request import Draft, Fill, FillRequest, Verdict
 from palimpsest_engine.sampler import drawn
 from palimpsest_engine.syntax import SyntaxGate, language_of
@@ -187,29 +187,13 @@ class OneCanvas:
         return rows
 
     def denoised(self, layout: Layout, sizes: Sequence[int]) -> Generator[Draft, None, list[Row]]:
-        """All sizes as one batch over the shared prefix."""
+        """All sizes as one batch over the shared prefix; where that is asked for, from what stands in the hole."""
         canvas, spans = self.canvas(layout, sizes)
         if self.request.strength < 1.0 and len(self.request.holes) == 1 and not self.read.opening:
-            canvas = self.seeded(canvas, spans, layout)
+            hole = self.request.holes[0]
+            present = layout.healed + self.request.text[hole.start : hole.end].replace("\r\n", "\n")
+            canvas = seeded(canvas, spans, self.tokens.encode(present), self.request.strength, self.generator)
         return (yield from self.steps(canvas, spans, self.limit))
-
-    def seeded(self, canvas: Canvas, spans: list[tuple[range, ...]], layout: Layout) -> Canvas:
-        """Begin with the present tokens of the one hole, all but about `strength` of them; the rest is noise.
-
-        Up to a strength of a half those that are kept are pinned: a sampler left free would rewrite everything.
-        """
-        hole = self.request.holes[0]
-        present = self.tokens.encode(layout.healed + self.request.text[hole.start : hole.end].replace("\r\n", "\n"))
-        start, known = canvas.tokens.clone(), torch.zeros_like(canvas.is_hole)
-        for row, (span,) in enumerate(spans):
-            ids = present[: len(span)]
-            start[row, span.start : span.start + len(ids)] = torch.tensor(ids, device=start.device)
-            known[row, span.start : span.start + len(ids)] = True
-        draw = torch.rand(known.shape, generator=self.generator, device=known.device)
-        known &= draw >= self.request.strength
-        if self.request.strength > PINNING:
-            return replace(canvas, start=start, start_known=known)
-        return replace(canvas, tokens=torch.where(known, start, canvas.tokens), is_hole=canvas.is_hole & ~known)
 
     def ranked(self, layout: Layout, rows: list[Row]) -> list[Row]:
         """Rows by the causal encoder's likelihood of hole and following text, best first; each text once."""

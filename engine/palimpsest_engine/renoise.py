@@ -1,17 +1,21 @@
-"""Which positions of a broken candidate are noised again. Knows rows and spans; denoising them is its caller's.
+"""Which positions begin as noise where something stands already: in a hole, or in a broken candidate. Knows rows and
+spans; denoising them is its caller's.
 
-None of these ways was better than to draw anew (`resample`), which is what the engine does unless told otherwise
-(docs/evaluation.md, docs/adr/0021).
+None of the ways to repair a candidate was better than to draw anew (`resample`), which is what the engine does unless told
+otherwise (docs/evaluation.md, docs/adr/0021).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from palimpsest_engine.read_out import ReadOut, Row
+from palimpsest_engine.denoise import Canvas
+from palimpsest_engine.read_out import PINNING, ReadOut, Row
 from palimpsest_engine.request import Verdict
 
 Repair = Literal["parser", "confidence", "random", "resample", "none"]
@@ -41,3 +45,26 @@ def chosen(repair: Repair, broken: Tensor, row: Row, read: ReadOut, generator: t
         first = int(torch.randint(len(written) - count + 1, (1,), generator=generator, device=generator.device))
         picked = written[first : first + count]
     return torch.zeros_like(broken).index_fill(0, picked, True)
+
+
+def seeded(
+    canvas: Canvas,
+    spans: Sequence[tuple[range, ...]],
+    present: Sequence[int],
+    strength: float,
+    generator: torch.Generator,
+) -> Canvas:
+    """The canvas of one hole, to begin with the tokens that stand there, all but about `strength` of them; the rest is noise.
+
+    Up to a strength of a half those that are kept are pinned: a sampler left free would rewrite everything.
+    """
+    start, known = canvas.tokens.clone(), torch.zeros_like(canvas.is_hole)
+    for row, (span,) in enumerate(spans):
+        ids = present[: len(span)]
+        start[row, span.start : span.start + len(ids)] = torch.tensor(ids, device=start.device)
+        known[row, span.start : span.start + len(ids)] = True
+    draw = torch.rand(known.shape, generator=generator, device=known.device)
+    known &= draw >= strength
+    if strength > PINNING:
+        return replace(canvas, start=start, start_known=known)
+    return replace(canvas, tokens=torch.where(known, start, canvas.tokens), is_hole=canvas.is_hole & ~known)
