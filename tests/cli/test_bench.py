@@ -7,6 +7,7 @@ import re
 import statistics
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jsonschema
 import pytest
@@ -71,6 +72,32 @@ def test_a_real_server_is_measured() -> None:
     assert all(0 < each.first_answer_ms <= each.settled_ms for each in seen.keystrokes)
     assert 0 < seen.initialize_ms <= seen.ready_ms
     assert seen.memory_mb > 1
+
+
+def test_the_typist_cuts_one_line_at_a_time() -> None:
+    documents: list[str] = []
+
+    def change(uri: str, version: int, start: Place, end: Place, text: str) -> None:
+        rows = documents[-1].split("\n")
+        row = rows[start[0]]
+        assert start[0] == end[0]
+        rows[start[0]] = row[: start[1]] + text + row[min(end[1], len(row)) :]
+        documents.append("\n".join(rows))
+
+    def put(uri: str, version: int | str, text: str) -> None:
+        documents.append(text)
+
+    editor = SimpleNamespace(
+        finals={}, change=change, replace=put, open=lambda uri, language, text: documents.append(text)
+    )
+    typist = measure.Typist(editor)  # type: ignore[arg-type]
+    for text in ("first\nsecond\nthird", "first\nsecond\nthird", "other\ntext"):
+        for line, so_far in ((0, "fi"), (1, "sec"), (1, "s"), (0, "")):
+            typist._cut(text, line, so_far)
+            rows = text.split("\n")
+            rows[line] = so_far
+            assert documents[-1] == "\n".join(rows)
+            typist._editor.change("", 0, (line, len(so_far)), (line, len(so_far)), "x")
 
 
 def test_a_late_answer_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,6 +111,9 @@ class Typist:
         self._editor = editor
         self._uri = uri
         self._version = 0
+        self._text = ""
+        self._rows: list[str] = []
+        self._whole: tuple[int, str] | None = None  # the line that is cut off now, and what it was
         self._final = asyncio.Event()
 
         def drafted(draft: dict[str, Any]) -> None:
@@ -147,9 +150,7 @@ class Typist:
     async def type_at(self, text: str, line: int, so_far: str) -> Keystroke | None:
         """Type the last character of `so_far` where it belongs, and wait for all that comes of it; None if what was
         suggested before it begins with it."""
-        rows = text.split("\n")
-        rows[line] = so_far[:-1]
-        self._replace("\n".join(rows))
+        self._cut(text, line, so_far[:-1])
         at, after = (line, len(so_far) - 1), (line, len(so_far))
         _, suggested = await self._settled(at)
         if suggested.startswith(so_far[-1]):
@@ -174,12 +175,25 @@ class Typist:
             text = await self._editor.suggested(self._uri, cursor)
         return first, text
 
-    def _replace(self, text: str) -> None:
+    def _cut(self, text: str, line: int, so_far: str) -> None:
+        """Let the document read this, with one line cut off; one that was cut before is made whole again."""
+        if text != self._text:
+            self._text, self._rows, self._whole = text, text.split("\n"), None
+            self._version += 1
+            if self._version == 1:
+                self._editor.open(self._uri, "python", text)
+            else:
+                self._editor.replace(self._uri, self._version, text)
+        if self._whole is not None:
+            self._write(*self._whole)
+        self._whole = line, self._rows[line]
+        self._write(line, so_far)
+
+    def _write(self, line: int, row: str) -> None:
+        """Put a row in the place of a line, which ends no later than the document's own."""
         self._version += 1
-        if self._version == 1:
-            self._editor.open(self._uri, "python", text)
-        else:
-            self._editor.replace(self._uri, self._version, text)
+        end = (line, len(self._rows[line]))
+        self._editor.change(self._uri, self._version, (line, 0), end, row)
 
     async def _status(self) -> dict[str, Any]:
         status: dict[str, Any] = await self._editor.request("palimpsest/status", None)
