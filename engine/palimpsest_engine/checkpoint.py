@@ -229,37 +229,33 @@ def needed(shapes: Shapes, dtype: str, quantization: Quantization) -> float:
     return _ROOM * total
 
 
-def room_on(device: str, quantization: Quantization) -> list[tuple[str, float]]:
-    """(where, bytes free) for each place that must hold all the weights."""
+def room_on(device: str) -> tuple[str, float]:
+    """(where, bytes free) for the place that must hold all the weights; on the way to a GPU nothing else does."""
     import torch
 
-    places = []
     if device.startswith("cuda"):
-        places.append((f"on {device}", float(torch.cuda.mem_get_info(device)[0])))
-    if device == "cpu" or quantization == "none":  # on the way to a GPU, too, unless it is a tensor at a time
-        places.append(("of main memory", float(psutil.virtual_memory().available)))
-    return places
+        return f"on {device}", float(torch.cuda.mem_get_info(device)[0])
+    return "of main memory", float(psutil.virtual_memory().available)
 
 
 def that_fit(shapes: Shapes, device: str, dtype: str) -> dict[Quantization, float]:
     """Ways to keep the experts with which the checkpoint fits, and the bytes that it needs; the most exact first."""
     found: dict[Quantization, float] = {each: needed(shapes, dtype, each) for each in get_args(Quantization)}
-    return {each: size for each, size in found.items() if all(size <= free for _, free in room_on(device, each))}
+    return {each: size for each, size in found.items() if size <= room_on(device)[1]}
 
 
 def check_memory(shapes: Shapes, device: str, dtype: str, quantization: Quantization = "none") -> None:
     """Raise `OutOfMemory` if the weights do not fit, with what they need, what is free, and what to do."""
-    wanted = needed(shapes, dtype, quantization)
-    for place, free in room_on(device, quantization):
-        if wanted <= free:
-            continue
-        fitting = [f"{each} would need {gib(size)}" for each, size in that_fit(shapes, device, dtype).items()]
-        advice = f"set quantization ({', '.join(fitting)})" if fitting else "choose another device"
-        kept = "" if quantization == "none" else f" with its experts in {quantization}"
-        raise OutOfMemory(
-            f"The checkpoint needs {gib(wanted)} in {dtype}{kept} and {gib(free)} {place} is free; "
-            f"close something, {advice}, or use the embedded checkpoint (set checkpoint to null)."
-        )
+    wanted, (place, free) = needed(shapes, dtype, quantization), room_on(device)
+    if wanted <= free:
+        return
+    fitting = [f"{each} would need {gib(size)}" for each, size in that_fit(shapes, device, dtype).items()]
+    advice = f"set quantization ({', '.join(fitting)})" if fitting else "choose another device"
+    kept = "" if quantization == "none" else f" with its experts in {quantization}"
+    raise OutOfMemory(
+        f"The checkpoint needs {gib(wanted)} in {dtype}{kept} and {gib(free)} {place} is free; "
+        f"close something, {advice}, or use the embedded checkpoint (set checkpoint to null)."
+    )
 
 
 def cpu_threads(wanted: int | None, parameters: int) -> int:
@@ -280,23 +276,14 @@ def read_tokenizer(folder: Path) -> Any:
 
 
 def read_model(folder: Path, device: str, dtype: str, quantization: Quantization) -> Any:
-    """The model on the device, every tensor from the files; quantised, its experts never were in memory whole otherwise."""
+    """The model on the device, every tensor from the files. But for a model on the CPU as it comes, a tensor at a time."""
     import torch
-    from transformers import DiffusionGemmaConfig, DiffusionGemmaForBlockDiffusion
+    from transformers import DiffusionGemmaForBlockDiffusion
 
     info: dict[str, Any] = {}
     try:
-        if quantization != "none":
-            from palimpsest_engine.hollow import Files, give_room, hollow, read
-
-            model = hollow(DiffusionGemmaConfig.from_pretrained(folder, local_files_only=True), getattr(torch, dtype))
-            give_room(model, device, quantization)
-            read(model, Files(folder, weight_files(folder)))
-            if (
-                folder / "generation_config.json"
-            ).exists():  # as from_pretrained does; for the library's own generate()
-                kind = type(model).generation_config_class
-                model.generation_config = kind.from_pretrained(folder, local_files_only=True)
+        if device != "cpu" or quantization != "none":
+            model = read_onto(device, folder, dtype, quantization)
         else:
             # The dtype goes to from_pretrained: casting a built model would also cast its rotary frequencies.
             model, info = DiffusionGemmaForBlockDiffusion.from_pretrained(
@@ -322,6 +309,21 @@ def read_model(folder: Path, device: str, dtype: str, quantization: Quantization
                 f"The weights in {folder} do not fit its config: {len(keys)} {kind.replace('_', ' ')}, first {keys[0]}."
             )
     return model.eval().to(device)
+
+
+def read_onto(device: str, folder: Path, dtype: str, quantization: Quantization) -> Any:
+    """The model, read from the files straight onto the device: main memory holds a tensor at most."""
+    import torch
+    from transformers import DiffusionGemmaConfig
+
+    from palimpsest_engine.hollow import Files, give_room, hollow, read
+
+    model = hollow(DiffusionGemmaConfig.from_pretrained(folder, local_files_only=True), getattr(torch, dtype))
+    give_room(model, device, None if quantization == "none" else quantization)
+    read(model, Files(folder, weight_files(folder)))
+    if (folder / "generation_config.json").exists():  # as from_pretrained does; for the library's own generate()
+        model.generation_config = type(model).generation_config_class.from_pretrained(folder, local_files_only=True)
+    return model
 
 
 def load(settings: EngineSettings, *, trainable: bool = False) -> Checkpoint:
