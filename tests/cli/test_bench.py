@@ -165,6 +165,8 @@ def test_the_engine_is_measured_without_a_server(palimpsest: Palimpsest, monkeyp
     monkeypatch.setattr("palimpsest_engine.measure.peers.shutil.which", lambda name: None)
     monkeypatch.setattr(bench_parts.Plan, "lengths", [16, 64])
     monkeypatch.setattr(bench_parts, "_STEPS_SECONDS", 0.0)
+    monkeypatch.setattr("palimpsest_engine.measure.fills.HOLE_CONTEXT", 128)
+    monkeypatch.setattr("palimpsest_engine.measure.fills.HOLE_STEPS", 2)
     result = palimpsest("bench", "--quick", "--json", "--shape", "26b-narrow", "--device", "cpu")
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)

@@ -158,6 +158,7 @@ def measured(
             errors[name] = _sentence(error)
         else:
             figures |= {key: value for key, value in found.items() if key not in _KEPT or key not in figures}
+        plan.give_back()
         took[name] = round(time.monotonic() - begun, 1)
         click.echo(f"palimpsest: {name}: {errors.get(name) or 'done'} ({took[name]:.0f} s)", err=True)
         keep(figures)

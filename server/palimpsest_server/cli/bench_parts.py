@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -52,7 +54,15 @@ class Plan:
         try:
             return open_subject(self.settings, self.shape)
         except Exception as error:
-            return error
+            return error.with_traceback(None)  # which would keep what was half loaded
+
+    def give_back(self) -> None:
+        """What the part before left in a GPU's memory is there for the next one."""
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_initialized():
+            gc.collect()
+            with suppress(RuntimeError):  # the GPU may be lost; that was said already
+                torch.cuda.empty_cache()
 
     @property
     def section(self) -> dict[str, Any]:
