@@ -8,10 +8,12 @@ import pytest
 import torch
 from transformers import DynamicCache
 
+from palimpsest_engine import lean as shortcuts
 from palimpsest_engine.cache import RollbackCache
-from palimpsest_engine.checkpoint import cpu_threads
-from palimpsest_engine.lean import GROUPED, make_lean
-from palimpsest_engine.passes import encode
+from palimpsest_engine.checkpoint import cpu_threads, load, multiplies_in_int8
+from palimpsest_engine.engine import EngineSettings
+from palimpsest_engine.lean import GROUPED, InEightBits, make_lean
+from palimpsest_engine.passes import decode, encode
 from palimpsest_train.model import Shape, build
 
 
@@ -45,6 +47,73 @@ def test_encoder_and_decoder_are_those_of_the_class(model, experts, past, new):
         ours = lean(decoder_input_ids=canvas, past_key_values=cache).logits
         reference = stock(decoder_input_ids=canvas, past_key_values=theirs).logits
         torch.testing.assert_close(ours, reference, atol=5e-5, rtol=1e-4)
+
+
+def test_one_copy_of_the_joined_weights_serves_encoder_and_decoder():
+    model = one_expert()
+    make_lean(model)
+    for writer, reader in zip(model.model.encoder.language_model.layers, model.model.decoder.layers, strict=True):
+        assert writer.joined is reader.joined
+        assert (writer.writes, reader.writes) == (True, False)
+        assert writer.self_attn.q_proj.weight.data_ptr() == writer.joined.qkv.keywords["weight"].data_ptr()
+
+
+@pytest.fixture(params=[True, False], ids=["exact", "would overflow"])
+def exact(request, monkeypatch):
+    """Processors of both kinds."""
+    if request.param and not shortcuts.exact_in_eight_bits():
+        pytest.skip("this processor multiplies eight bits with overflow")
+    monkeypatch.setattr(shortcuts, "exact_in_eight_bits", lambda: request.param)
+    return request.param
+
+
+def test_a_product_in_eight_bits_is_the_product_but_for_the_rounding(exact):
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(48, 32, generator=generator) * torch.logspace(-3, 2, 48).unsqueeze(1)
+    hidden = torch.randn(2, 9, 32, generator=generator) * torch.logspace(-4, 4, 18).view(2, 9, 1)
+    hidden[0, 3] = 0
+    product = InEightBits(weight)
+    most = 127 if exact else 63
+    assert product.weight.abs().max() == most
+    assert exact or 2 * 255 * most < 2**15  # what such processors add up in 16 bits
+    # Each factor is off by half a step at most, and nothing else is lost.
+    heights, widths = hidden.abs().amax(-1, keepdim=True) / 127, weight.abs().amax(1) / most
+    bound = (hidden.abs().sum(-1, keepdim=True) + 32 * heights) * widths / 2
+    bound = 1.001 * (bound + heights * weight.abs().sum(1) / 2)
+    assert ((product(hidden) - hidden @ weight.T).abs() <= bound).all()
+    for row in range(9):  # what is beside it does not matter: a prefix encoded in pieces is the same
+        assert torch.equal(product(hidden)[:, row], product(hidden[:, row : row + 1])[:, 0])
+
+
+def test_a_model_in_eight_bits_is_close_to_the_class(exact):
+    stock = one_expert()
+    lean = copy.deepcopy(stock)
+    assert make_lean(lean, int8=True)
+    tokens = torch.randint(0, 97, (2, 20), generator=torch.Generator().manual_seed(2))
+    cache, theirs = (RollbackCache.for_config(stock.config.text_config) for _ in range(2))
+    make_lean(stock)
+    with torch.inference_mode():
+        hidden = (encode(lean, cache, tokens), encode(stock, theirs, tokens))
+        canvas = (decode(lean, cache, tokens, None, None), decode(stock, theirs, tokens, None, None))
+    for ours, reference in (hidden, canvas):
+        assert 0.98 < torch.cosine_similarity(ours.flatten(), reference.flatten(), 0) < 1
+
+
+def test_eight_bits_are_for_who_leaves_the_choice_and_has_nothing_better(monkeypatch, model):
+    def chosen(dtype, wanted, capability):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+        return multiplies_in_int8(EngineSettings(dtype=wanted), dtype)
+
+    if torch.backends.mkldnn.is_available():
+        assert chosen("float32", "auto", "AVX2")
+    assert not chosen("float32", "float32", "AVX2")
+    assert not chosen("bfloat16", "auto", "AVX512")
+    assert not chosen("float32", "auto", "DEFAULT")
+    assert not make_lean(copy.deepcopy(model), int8=True)  # a mixture stays as it is
+
+
+def test_who_asks_for_float32_gets_it():
+    assert load(EngineSettings(dtype="float32", device="cpu")).number_format == "float32"
 
 
 def test_a_small_model_takes_one_thread_unless_told_otherwise():
