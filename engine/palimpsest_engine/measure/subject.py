@@ -114,7 +114,7 @@ def drawn(settings: EngineSettings, shape: Shape) -> Checkpoint:
         sampling=Sampling(),
         sha256={},
     )
-    return Checkpoint(EMBEDDED, spec, model, read_tokenizer(EMBEDDED), device, dtype)
+    return Checkpoint(EMBEDDED, spec, model, read_tokenizer(EMBEDDED), device, dtype, "", settings.quantization)
 
 
 @contextmanager

@@ -200,6 +200,7 @@ def hardware(plan: Plan) -> dict[str, Any]:
             "model": subject.checkpoint.name,
             "device": subject.checkpoint.device,
             "dtype": subject.checkpoint.dtype,
+            "number_format": subject.checkpoint.number_format,
             "quantization": plan.settings.quantization,
             "matmul_tflops": rates.flops / 1e12,
             "copy_gb_per_second": rates.bandwidth / 1e9,

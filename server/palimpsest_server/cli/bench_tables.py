@@ -72,9 +72,8 @@ def subject(figures: dict[str, Any]) -> str:
         return f"{name}, {figures['machine']}"
     cpu, gpu = hardware["cpu"], hardware["gpu"]
     cores = "1 core" if cpu["cores"] == 1 else f"{cpu['cores']} cores"
-    kept = "" if hardware.get("quantization", "none") == "none" else f", {hardware['quantization']}"
     where = gpu["name"] if gpu else f"{cpu['name']}, {cores}"
-    return f"{name}, {where}, {hardware['dtype']}{kept}"
+    return f"{name}, {where}, {hardware['number_format']}"
 
 
 def main_rows(f: dict[str, Any]) -> Iterator[tuple[str, str]]:
