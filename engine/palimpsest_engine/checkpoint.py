@@ -375,9 +375,10 @@ def load(settings: EngineSettings, *, trainable: bool = False) -> Checkpoint:
     tokenizer = read_tokenizer(folder)
     if adapter is not None:
         merge(model, adapter)
+    parameters = model.num_parameters() if device == "cpu" else 0  # on a GPU what is left to do here is small
+    torch.set_num_threads(cpu_threads(settings.threads, parameters))
     int8 = False
     if device == "cpu":
-        torch.set_num_threads(cpu_threads(settings.threads, model.num_parameters()))
         int8 = make_lean(model, trainable=trainable, int8=multiplies_in_int8(settings, dtype))
     vocabulary = model.config.get_text_config().vocab_size
     if tokenizer.get_vocab_size() > vocabulary:

@@ -117,6 +117,6 @@ def test_who_asks_for_float32_gets_it():
 
 
 def test_a_small_model_takes_one_thread_unless_told_otherwise():
-    assert cpu_threads(None, 6_000_000) == 1
+    assert cpu_threads(None, 6_000_000) == cpu_threads(None, 0) == 1
     assert cpu_threads(3, 6_000_000) == 3
     assert 1 <= cpu_threads(None, 25_000_000) <= 8
