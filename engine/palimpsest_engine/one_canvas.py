@@ -55,7 +55,7 @@ class OneCanvas:
     def run(self) -> Iterator[Draft | Fill]:
         """Drafts, then this group's `Fill`."""
         self.check_cancelled()
-        encoded = self.cache.encode(self.layout.context)
+        encoded = self.cache.encode(self.layout.context, self.check_cancelled)
         sizes, blocks = self.sizes()
         more = self.request.candidates - 1
         tries = self.spec.tries if self.request.strength == 1.0 else 1

@@ -51,13 +51,13 @@ class SharedPrefix:
         self.capacity = padded(cache.get_seq_length())
         self.length = 0
         self.layers = list[SharedLayer]()
-        biases = dict[int | None, Tensor]()
+        self._biases = dict[int | None, Tensor]()  # one for all layers of a window
         for layer in cache.layers:
             room = self.capacity if layer.window is None else min(self.capacity, padded(layer.window - 1))
             like = layer.keys
-            if layer.window not in biases:
-                biases[layer.window] = torch.full((room,), -torch.inf, dtype=like.dtype, device=like.device)
-            self.layers.append(SharedLayer(like, room, biases[layer.window]))
+            if layer.window not in self._biases:
+                self._biases[layer.window] = torch.full((room,), -torch.inf, dtype=like.dtype, device=like.device)
+            self.layers.append(SharedLayer(like, room, self._biases[layer.window]))
         self.load(cache)
 
     def load(self, cache: RollbackCache) -> None:
@@ -68,8 +68,10 @@ class SharedPrefix:
             seen = theirs.keys.shape[2]
             mine.keys[:, :, :seen].copy_(theirs.keys[:1])
             mine.values[:, :, :seen].copy_(theirs.values[:1])
-            mine.bias[:seen] = 0.0
-            mine.bias[seen:] = -torch.inf
+        for window, bias in self._biases.items():
+            seen = self.length if window is None else min(self.length, window - 1)
+            bias[:seen] = 0.0
+            bias[seen:] = -torch.inf
 
     def through(self, stack: Any, hidden: Tensor, positions: Tensor) -> Tensor:
         """As `passes.through` over this prefix; what comes out may be overwritten by the next pass."""

@@ -115,10 +115,28 @@ def test_a_cancelled_fill_takes_no_further_step(filler):
     run(filler, request)  # and the filler is as good as before
 
 
+def test_a_fill_cancelled_while_its_context_is_encoded_keeps_what_was(filler, monkeypatch):
+    monkeypatch.setattr("palimpsest_engine.prefix.PIECE", 8)
+    text, asked = "total = 1\n" * 12, []
+
+    def cancelled():
+        asked.append(None)
+        return len(asked) > 3  # before anything is done, and before each of two pieces, it was not
+
+    request = FillRequest(text, (Span(len(text), len(text)),), document="long")
+    with pytest.raises(FillCancelled):
+        list(filler.fill(request, cancelled))
+    assert len(filler.prefix_cache("long").tokens) == 16
+    _, fill = run(filler, request)
+    assert fill.encoded == fill.context - 16
+
+
 def test_a_hole_larger_than_a_canvas_is_written_block_after_block(filler, monkeypatch):
     text, committed = "x = [\n]\n", []
     encode = PrefixCache.encode
-    monkeypatch.setattr(PrefixCache, "encode", lambda self, ids: (committed.append(len(ids)), encode(self, ids))[1])
+    monkeypatch.setattr(
+        PrefixCache, "encode", lambda self, ids, *more: (committed.append(len(ids)), encode(self, ids, *more))[1]
+    )
     _, fill = run(filler, FillRequest(text, (Span(6, 6),), sizes=(60,), language=None))
     canvas, steps = filler.spec.canvas, filler.spec.sampling.max_steps
     blocks = -(-(60 - max(filler.spec.hole_sizes)) // canvas)
