@@ -17,7 +17,6 @@ from transformers.models.diffusion_gemma.generation_diffusion_gemma import Diffu
 
 from palimpsest_engine.checkpoint import Checkpoint, load
 from palimpsest_engine.engine import EngineSettings
-from palimpsest_engine.shapes import TOKEN_VISION
 from palimpsest_train.tokenizer import BOS, EOS, FILLER, PAD, PREFIX, SUFFIX, new_tokenizer
 
 torch.set_num_threads(1)  # tiny tensors: a second thread only waits
@@ -48,7 +47,16 @@ def tiny(vocabulary: int = 97, canvas: int = 12, seed: int = 1) -> DiffusionGemm
             "eos_token_id": EOS,
             "bos_token_id": BOS,
         },
-        vision_config=dict(TOKEN_VISION),
+        vision_config={
+            "model_type": "gemma4_vision",
+            "hidden_size": 8,
+            "intermediate_size": 8,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 1,
+            "num_key_value_heads": 1,
+            "head_dim": 8,
+            "position_embedding_size": 8,
+        },
         canvas_length=canvas,
         boi_token_id=vocabulary + 1,
         eoi_token_id=vocabulary + 2,
