@@ -435,6 +435,32 @@ class TestSettingUp:
             editor.keys("ccx = ")
             until(lambda: editor.ghost() == "42")
 
+    def test_a_key_while_the_server_ends(self, started: Start) -> None:
+        """Between Neovim's taking the client from the buffer and our hearing of the end, for as long as that can take."""
+        late = """local schedule = vim.schedule
+        vim.schedule = function(call)
+          local ours = debug.getinfo(call, 'S').source:find('palimpsest/server.lua', 1, true)
+          schedule(ours and function() vim.defer_fn(call, 500) end or call)
+        end
+        """
+        with started(before=late) as (editor, stage):
+            stage.play({"x = ": "42"})
+            editor.open("main.py", "‸\n")
+            for times in (1, 2):
+                os.kill(until(stage.tap.pid), signal.SIGKILL)
+                until(lambda: not editor.attached())
+                editor.type("x")
+                until(lambda times=times: len([m for m in editor.messages() if "the server has ended" in m]) == times)
+                if times == 1:
+                    until(lambda: stage.tap.starts() == 2)
+                    until(editor.attached)
+            editor.keys("<Esc>:Palimpsest restart<CR>")
+            until(lambda: stage.tap.starts() == 3)
+            until(editor.attached)
+            assert editor.lua("return #vim.lsp.get_clients()") == 1
+            editor.keys("ccx = ")
+            until(lambda: editor.ghost() == "42")
+
     @newest
     def test_neovim_has_its_own(self, started: Start) -> None:
         """With the fault of 0.12.4: accepting after some was typed along inserts that twice."""

@@ -9,13 +9,15 @@ vim.api.nvim_set_hl(0, 'PalimpsestSuggestion', { default = true, link = 'Comment
 vim.api.nvim_set_hl(0, 'PalimpsestDraft', { default = true, link = 'NonText' })
 vim.api.nvim_set_hl(0, 'PalimpsestHint', { default = true, link = 'MoreMsg' })
 
-vim.api.nvim_create_autocmd('LspAttach', {
+vim.api.nvim_create_autocmd({ 'LspAttach', 'LspDetach' }, {
   group = vim.api.nvim_create_augroup('palimpsest', {}),
   desc = 'Palimpsest: suggestions in this buffer',
   callback = function(event)
     local client = vim.lsp.get_client_by_id(event.data.client_id)
     if client and client.name == 'palimpsest' then
-      require('palimpsest.server').attached(client, event.buf)
+      local server = require('palimpsest.server')
+      local told = event.event == 'LspAttach' and server.attached or server.detached
+      told(client, event.buf)
     end
   end,
 })

@@ -19,6 +19,8 @@ local CALM_S = 300 -- a server that dies again within that time is not started a
 local statuses = {}
 ---@type table<integer, { config: vim.lsp.ClientConfig, buffers: table<integer, true> }>
 local known = {}
+---@type table<integer, true> Clients whose server has died.
+local crashed = {}
 ---@type number?
 local last_crash
 ---@type string?
@@ -200,6 +202,7 @@ local function on_exit(code, signal, client_id)
   if not was or asked_to then
     return
   end
+  crashed[client_id] = true
   hush_neovim()
   vim.schedule(function()
     if vim.v.exiting ~= vim.NIL then
@@ -220,6 +223,15 @@ local function on_exit(code, signal, client_id)
     require('palimpsest.rewrite').clear_all()
     vim.cmd.redrawstatus()
   end)
+end
+
+---A key may be typed after Neovim (0.12) has taken the client from the buffer and before `on_exit` is through.
+---@param client vim.lsp.Client
+---@param bufnr integer
+function M.detached(client, bufnr)
+  if crashed[client.id] then
+    hold({ [bufnr] = true })
+  end
 end
 
 ---Start a server for the same buffers, and then stop the one there is; if none runs, as when a file is opened.
