@@ -154,7 +154,7 @@ class Standby:
             return why
         embedded = self.settings.checkpoint is None
         if not self.settings.fallback and not (embedded and self.settings.device == "auto"):
-            return type(why)(f"{why} With the setting fallback the embedded checkpoint would answer, on the CPU.")
+            return type(why)(f"{why} With fallback the embedded checkpoint would answer, on the CPU.")
         try:
             self._embedded = Loaded.of(settings)
         except Exception as error:

@@ -6,11 +6,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
+from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
 from palimpsest_engine import OutOfMemory, Span
-from palimpsest_server.cli import fill, report
+from palimpsest_server.cli import fill, main, report
 
 from .conftest import Palimpsest
 
@@ -241,6 +243,19 @@ def test_an_error_of_the_engine_ends_with_its_code(palimpsest: Palimpsest, file:
     result = palimpsest("fill", file, "--holes", "--write")
     assert (result.exit_code, result.stderr) == (30, "palimpsest: it needs 9 GiB and 2 GiB are free\n")
     assert file.read_bytes() == CODE
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_the_embedded_checkpoint_answers_if_that_is_wanted(file: Path) -> None:
+    def run(*options: str) -> Result:
+        return CliRunner().invoke(main, ["fill", str(file), "--holes", "--device", "cuda", *options])
+
+    refused, answered = run(), run("--fallback", "--json")
+    assert (refused.exit_code, refused.stdout) == (33, "")
+    assert "fallback" in refused.stderr
+    assert answered.exit_code == 0
+    assert json.loads(answered.stdout)["model"] == "palimpsest-py-6m"
+    assert answered.stderr.startswith("palimpsest: The embedded checkpoint answers. ")
 
 
 def test_a_bug_is_one_sentence_and_a_traceback_on_demand(palimpsest: Palimpsest, file: Path) -> None:

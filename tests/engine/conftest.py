@@ -17,6 +17,7 @@ from transformers.models.diffusion_gemma.generation_diffusion_gemma import Diffu
 
 from palimpsest_engine.checkpoint import Checkpoint, load
 from palimpsest_engine.engine import EngineSettings
+from palimpsest_engine.shapes import TOKEN_VISION
 from palimpsest_train.tokenizer import BOS, EOS, FILLER, PAD, PREFIX, SUFFIX, new_tokenizer
 
 torch.set_num_threads(1)  # tiny tensors: a second thread only waits
@@ -47,16 +48,7 @@ def tiny(vocabulary: int = 97, canvas: int = 12, seed: int = 1) -> DiffusionGemm
             "eos_token_id": EOS,
             "bos_token_id": BOS,
         },
-        vision_config={
-            "model_type": "gemma4_vision",
-            "hidden_size": 8,
-            "intermediate_size": 8,
-            "num_hidden_layers": 1,
-            "num_attention_heads": 1,
-            "num_key_value_heads": 1,
-            "head_dim": 8,
-            "position_embedding_size": 8,
-        },
+        vision_config=dict(TOKEN_VISION),
         canvas_length=canvas,
         boi_token_id=vocabulary + 1,
         eoi_token_id=vocabulary + 2,
@@ -76,12 +68,12 @@ def model() -> DiffusionGemmaForBlockDiffusion:
     return tiny()
 
 
-SAMPLE = Path(__file__).read_text("utf-8")
+SAMPLES = sorted(Path(__file__).parents[2].joinpath("fixtures", "demo").glob("*.py"))
 
 
 def write_checkpoint(folder: Path) -> Path:
     """A loadable checkpoint folder with a byte-level tokenizer of 400 entries and random weights."""
-    tokenizer = new_tokenizer([SAMPLE], 400)
+    tokenizer = new_tokenizer([path.read_text("utf-8") for path in SAMPLES], 400)
     tiny(vocabulary=tokenizer.get_vocab_size(), canvas=24).save_pretrained(folder)
     tokenizer.save(str(folder / "tokenizer.json"))
     spec = {

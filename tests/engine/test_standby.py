@@ -131,7 +131,7 @@ def test_out_of_memory_is_one_answer_and_the_next_fill_is_as_ever(checkpoint_fol
     standby = opened(checkpoint_folder)
     expected = fill(standby).texts
     device.fault = FULL
-    with pytest.raises(OutOfMemory, match=r"2\.00 GiB.* With the setting fallback the embedded") as caught:
+    with pytest.raises(OutOfMemory, match=r"2\.00 GiB.* With fallback the embedded") as caught:
         fill(standby, request(document="a"))
     assert caught.value.exit_code == 30
     assert not standby._own.filler._caches  # let go of
@@ -150,7 +150,7 @@ def test_a_lost_device_stays_lost_and_says_so(checkpoint_folder, device, fault, 
     standby = opened(checkpoint_folder)
     device.fault = fault
     for _ in range(3):
-        with pytest.raises(kind, match="With the setting fallback the embedded checkpoint would answer"):
+        with pytest.raises(kind, match="With fallback the embedded checkpoint would answer"):
             fill(standby)
     assert device.passes[device.tiny] == 1  # it is asked no more
     assert (standby.status.state, standby.status.exit_code) == ("error", kind.exit_code)
@@ -217,7 +217,7 @@ def test_a_checkpoint_that_cannot_be_loaded_for_such_a_reason(checkpoint_folder,
     standby = Standby(settings)
     standby.open()
     assert (standby.status.state, standby.status.exit_code) == ("error", kind.exit_code)
-    with pytest.raises(kind, match="With the setting fallback"):
+    with pytest.raises(kind, match="With fallback"):
         fill(standby)
     allowed = Standby(EngineSettings(str(checkpoint_folder), device="cpu", dtype="float32", fallback=True))
     allowed.open()

@@ -140,7 +140,7 @@ def test_a_mixture_of_experts_learns_through_the_class(tmp_path):
     tuning = Tuning(
         checkpoint,
         prepared(SOURCES, checkpoint.tokenizer, 0, "here"),
-        replace(RECIPE, steps=12, lines=0, held_out_rows=8),
+        replace(RECIPE, lines=0, held_out_rows=8),
     )
     before = tuning.measure()
     out = tmp_path / "adapter"

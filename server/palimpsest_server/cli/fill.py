@@ -35,6 +35,9 @@ from palimpsest_server.cli.holes import holes_in, without_markers
 @click.option("--language", metavar="ID", help="The language to check. [default: judged by the file name]")
 @engines.engine_options
 @engines.adapter_option
+@click.option(
+    "--fallback", is_flag=True, help="If the checkpoint has no room or no device, let the embedded one answer."
+)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -54,6 +57,7 @@ def command(
     device: str,
     quantization: Quantization,
     adapter: str | None,
+    fallback: bool,
 ) -> None:
     """Fill holes of FILE and show the change as a unified diff.
 
@@ -80,16 +84,18 @@ def command(
             sizes=sizes,
             max_steps=steps,
         )
-        with engines.opened(
-            ctx.obj, EngineSettings(checkpoint, device, adapter=adapter, quantization=quantization)
-        ) as engine:
+        settings = EngineSettings(checkpoint, device, adapter=adapter, quantization=quantization, fallback=fallback)
+        with engines.opened(ctx.obj, settings) as engine:
             if watch:
                 from palimpsest_server.cli.watch import watched  # draws; nobody else pays for that
 
                 fill = watched(engine, request)
             else:
                 fill = engines.ask(engine, request)
-            model = engine.status().model
+            told = engine.status()
+            model = told.model
+        if told.reason:  # such as that another checkpoint answered
+            click.echo(f"palimpsest: {told.reason}", err=True)
         fill = replace(fill, texts=tuple(edit.with_line_ends_of(file.text, text) for text in fill.texts))
 
     after = file.text if fill.empty else FillRequest(file.text, spans).splice(fill.texts)
