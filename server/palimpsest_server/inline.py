@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Literal
@@ -105,6 +106,8 @@ async def complete(session: Session, ask: Ask, show: Show) -> Answer:
         running = start(session, ask, question, show)
         outcome = await running.wait(patience)
     if outcome is None:
+        if running.purpose == "speculation":  # begun for nobody, it tells nobody of its end
+            running.outcome.add_done_callback(lambda done: announce(session, ask, running, done.result(), show))
         text = await stable(session, ask, running)
         return Answer((text,), "", "draft") if text else Answer(reason=session.waiting_for())
     if not session.documents.current(ask.document):
@@ -165,7 +168,7 @@ def start(session: Session, ask: Ask, question: Question, show: Show, purpose: j
         ask.document.uri,
         question,
         purpose,
-        lambda: request_for(session, ask, question, speculative=purpose == "speculation"),
+        lambda: request_for(session, ask, question, running.asked if purpose == "speculation" else None),
         drafted,
         ended,
         session.settings.deadline_ms / 1000,
@@ -174,11 +177,28 @@ def start(session: Session, ask: Ask, question: Question, show: Show, purpose: j
     return running
 
 
-async def request_for(session: Session, ask: Ask, question: Question, *, speculative: bool) -> FillRequest:
-    """An insertion at the cursor, as far as it may reach, once the typing pauses. Raises Refused if none is due here."""
+def announce(session: Session, ask: Ask, running: jobs.Running, outcome: jobs.Outcome, show: Show) -> None:
+    """Tell a client that watches of a result which its request could not wait for; and who looks, why there is none."""
+    if not session.documents.current(ask.document):
+        return
+    texts, reason = running.offer or offered(ask, outcome)
+    if session.settings.drafts:
+        session.announced = (ask.document.uri, ask.document.version)
+        show(DraftNews(ask, "".join(texts[:1]), 1.0 if texts else 0.0, 0, final=True))
+    if not texts:
+        session.came_to_nothing(reason)
+        session.publish()
+
+
+async def request_for(session: Session, ask: Ask, question: Question, asked: asyncio.Event | None) -> FillRequest:
+    """An insertion at the cursor, as far as it may reach, once the typing pauses. Raises Refused if none is due here.
+
+    asked: of what is made ahead: somebody has come to ask for it."""
     document, settings = ask.document, session.settings_for(ask.document)
-    delay = _BEFORE_SPECULATION if speculative else session.pause_before_asking(document) if ask.automatic else 0.0
-    if delay:
+    if asked is not None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(asked.wait(), _BEFORE_SPECULATION)
+    elif ask.automatic and (delay := session.pause_before_asking(document)):
         await asyncio.sleep(delay)
     reason = await session.look(document, ask.text, ask.offset, automatic=ask.automatic)
     if reason:
@@ -193,7 +213,7 @@ async def request_for(session: Session, ask: Ask, question: Question, *, specula
         max_lines=settings.max_lines if blank_line(ask.text, ask.offset) else 1,
         context=await session.context(document, ask.place),
         candidates=settings.candidates if question.wide else 1,
-        speculative=speculative,
+        speculative=asked is not None and not asked.is_set(),
         tidy=True,
     )
 

@@ -53,13 +53,26 @@ Prepare = Callable[[], Awaitable[FillRequest]]
 
 
 class Running:
-    """A job under way. `outcome` ends exactly once, never with an exception; `waiting` counts who waits.
+    """A job under way. `outcome` ends exactly once, never with an exception; `waiting` counts who waits; `asked` is set once
+    anybody has.
 
     key: the question, to find out whether another one is the same. draft: the last one there was. stable: the one before
     it read the same, and all of it is settled. offer: what its maker made of the outcome, for all who wait.
     """
 
-    __slots__ = ("draft", "job", "key", "offer", "outcome", "preparing", "purpose", "request", "stable", "waiting")
+    __slots__ = (
+        "asked",
+        "draft",
+        "job",
+        "key",
+        "offer",
+        "outcome",
+        "preparing",
+        "purpose",
+        "request",
+        "stable",
+        "waiting",
+    )
 
     def __init__(self, key: Hashable, purpose: Purpose) -> None:
         self.key = key
@@ -72,6 +85,7 @@ class Running:
         self.offer: tuple[tuple[str, ...], str] | None = None
         self.stable = False
         self.waiting = 0
+        self.asked = asyncio.Event()
 
     async def wait(self, seconds: float | None = None) -> Outcome | None:
         """The outcome, or None if it takes longer than that; the job goes on then.
@@ -79,6 +93,7 @@ class Running:
         A waiter that is cancelled takes the job along, unless somebody else waits for it too.
         """
         self.waiting += 1
+        self.asked.set()
         try:
             await asyncio.wait((self.outcome,), timeout=seconds)
         except asyncio.CancelledError:

@@ -288,6 +288,49 @@ async def test_the_next_position_is_prepared_while_a_suggestion_is_shown(session
     assert await answered(session, ask(after, 21, automatic=True)) == ((" + 1",), "", "cache")
 
 
+async def test_who_accepts_at_once_does_not_wait_for_the_pause_before_what_is_prepared(
+    session, document, engine, monkeypatch
+):
+    monkeypatch.setattr(inline, "_BEFORE_SPECULATION", 3600.0)
+    answer = await begun(session, engine, ask(document))
+    engine.finish("return 1")
+    await answer
+    after = await accepted(session, document, "return 1")
+    assert len(engine.jobs) == 1
+    following = await begun(session, engine, ask(after, 21))
+    assert not engine.jobs[1].request.speculative
+    engine.finish(" + 1")
+    assert (await following).texts == (" + 1",)
+
+
+async def test_who_could_not_wait_for_what_is_prepared_is_told_when_it_is_there(session, document, engine):
+    answer = await begun(session, engine, ask(document))
+    engine.finish("return 1")
+    await answer
+    await until(lambda: len(engine.jobs) == 2)
+    following, shown = ask(await accepted(session, document, "return 1"), 21, automatic=True), []
+    assert (await inline.complete(session, following, shown.append)).reason == "still denoising"
+    engine.finish(" + 1")
+    await until(lambda: shown)
+    (news,) = shown
+    assert (news.ask, news.text, news.final) == (following, " + 1", True)
+    assert await answered(session, following) == ((" + 1",), "", "cache")
+
+
+async def test_what_is_prepared_and_comes_to_nothing_says_why_to_who_could_not_wait(session, document, engine):
+    answer = await begun(session, engine, ask(document))
+    engine.finish("return 1")
+    await answer
+    await until(lambda: len(engine.jobs) == 2)
+    following, shown = ask(await accepted(session, document, "return 1"), 21, automatic=True), []
+    waiting = await inline.complete(session, following, shown.append)
+    session.answered("textDocument/inlineCompletion", waiting.reason)
+    engine.jobs[1].future.set_result(Fill(("",), Verdict("worse"), "every candidate was worse"))
+    await until(lambda: shown)
+    assert (shown[0].text, shown[0].final) == ("", True)
+    assert session.board.status()["lastEmpty"]["reason"] == "every candidate was worse"
+
+
 async def test_what_else_could_have_been_accepted_is_an_alternative(session, document, engine):
     answer = await begun(session, engine, ask(document))
     engine.jobs[0].future.set_result(Fill(("return 1",), Verdict("valid"), alternatives=(("return 2",),)))
