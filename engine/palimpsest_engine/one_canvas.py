@@ -125,15 +125,18 @@ class OneCanvas:
         return {0: torch.tensor(ids, device=self.model.device)}
 
     def steps(
-        self, canvas: Canvas, spans: Sequence[tuple[range, ...]], limit: int
+        self, canvas: Canvas, spans: Sequence[tuple[range, ...]], limit: int | None = None
     ) -> Generator[Draft, None, list[Row]]:
         """Denoise, showing the most certain row after each step; a row that has finished costs no further pass, and the
-        least certain are dropped on the way where the checkpoint says so. What is left, in the order of the canvas."""
+        least certain are dropped on the way where the checkpoint says so. What is left, in the order of the canvas.
+
+        limit: steps at most, for what is neither the request's nor the checkpoint's to say."""
         self.check_cancelled()
+        holes = canvas.is_hole.sum(-1).cpu()
+        limit = limit or self.request.max_steps or self.spec.steps(int(holes.min()))
         sampling = replace(self.spec.sampling, max_steps=limit)
         work = denoise(self.model, self.filler.prefix(self.cache, len(spans)), canvas, sampling, self.generator, drawn)
         rows, alive, best = dict[int, Row](), list(range(len(spans))), (torch.inf, Draft(0, (), 0.0))
-        holes = canvas.is_hole.sum(-1).cpu()
         step = next(work)
         while True:
             self.nfe += 1
@@ -164,17 +167,12 @@ class OneCanvas:
         size = self.spec.canvas
         ids = torch.full((1, size), layout.end, device=self.model.device)
         canvas = Canvas(ids, torch.ones_like(ids, dtype=torch.bool), self.filler.all_banned, self.healing(layout))
-        (row,) = yield from self.steps(canvas, [(range(size),)], self.limit)
+        (row,) = yield from self.steps(canvas, [(range(size),)])
         written = row.tokens.tolist()
         self.read.opening += written
         committed = (*layout.context, *written)
         self.cache.encode(committed)
         return replace(layout, context=committed, healed="")
-
-    @property
-    def limit(self) -> int:
-        """Denoising steps a canvas at most."""
-        return self.request.max_steps or self.spec.sampling.max_steps
 
     def candidates(self, layout: Layout, sizes: Sequence[int]) -> Generator[Draft, None, list[Row]]:
         """What is ranked: denoised, and written left to right where the checkpoint wants that, or nothing else is asked."""
@@ -193,7 +191,7 @@ class OneCanvas:
             hole = self.request.holes[0]
             present = layout.healed + self.request.text[hole.start : hole.end].replace("\r\n", "\n")
             canvas = seeded(canvas, spans, self.tokens.encode(present), self.request.strength, self.generator)
-        return (yield from self.steps(canvas, spans, self.limit))
+        return (yield from self.steps(canvas, spans))
 
     def ranked(self, layout: Layout, rows: list[Row]) -> list[Row]:
         """Rows by the causal encoder's likelihood of hole and following text, best first; each text once."""

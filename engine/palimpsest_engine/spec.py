@@ -35,6 +35,8 @@ class Spec:
     suffix_id, prefix_id, bos_id: the `fim` dialect's control tokens. context, suffix: token budgets of the encoder.
     canvas: most canvas positions. pins: right pins wanted in a canvas. hole_sizes: tried as one batch.
     line_sizes: those for a fill within a line (empty: the same). tries: rows of each size, each with noise of its own.
+    steps_by_size: pairs (tokens, steps), ascending: a canvas whose shortest row has at most so many hole tokens takes at
+    most so many steps; a longer one `sampling.max_steps`.
     prune: pairs (step, rows): after that denoising step only so many of the most certain sizes go on.
     languages: what it was trained on; empty for everything. length_power: exponent of the length normalisation in ranking.
     causal_candidates: so many lines, written left to right by the causal encoder, stand beside what is denoised, and the
@@ -59,6 +61,7 @@ class Spec:
     hole_sizes: tuple[int, ...] = (8, 16, 32, 64)
     line_sizes: tuple[int, ...] = ()
     tries: int = 1
+    steps_by_size: tuple[tuple[int, int], ...] = ()
     prune: tuple[tuple[int, int], ...] = ()
     length_power: float = 1.0
     causal_candidates: int = 0
@@ -70,6 +73,10 @@ class Spec:
     def elsewhere(self) -> int:
         """Tokens that excerpts may take: the document itself keeps three quarters of the context."""
         return min(self.excerpts, self.context // 4)
+
+    def steps(self, tokens: int) -> int:
+        """Denoising steps at most, of a canvas whose shortest row has so many hole tokens."""
+        return next((steps for size, steps in self.steps_by_size if tokens <= size), self.sampling.max_steps)
 
 
 def read_spec(folder: Path) -> Spec:
@@ -85,7 +92,8 @@ def read_spec(folder: Path) -> Spec:
         raw["sampling"] = Sampling(**raw.get("sampling", {}))
         raw["languages"] = tuple(raw.get("languages", ()))
         raw["sources"] = tuple(raw.get("sources", ()))
-        raw["prune"] = tuple((int(step), int(rows)) for step, rows in raw.get("prune", ()))
+        for key in ("steps_by_size", "prune"):
+            raw[key] = tuple((int(one), int(other)) for one, other in raw.get(key, ()))
         for key in {"hole_sizes", "line_sizes"} & set(raw):
             raw[key] = tuple(raw[key])
         return Spec(**raw)

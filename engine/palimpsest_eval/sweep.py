@@ -16,7 +16,8 @@ from palimpsest_eval.systems import Filled, System
 SAMPLING = tuple(field.name for field in fields(Sampling))
 NUMBERS = ("pins", "suffix", "tries", "length_power", "causal_candidates")
 SIZES = ("hole_sizes", "line_sizes")
-KEYS = (*SAMPLING, *NUMBERS, *SIZES, "prune", "candidates")
+PAIRS = ("steps_by_size", "prune")
+KEYS = (*SAMPLING, *NUMBERS, *SIZES, *PAIRS, "candidates")
 
 
 def grid(changes: Sequence[str]) -> list[dict[str, str]]:
@@ -40,6 +41,8 @@ def varied(checkpoint: Checkpoint, point: dict[str, str]) -> System:
             elif key in SAMPLING:
                 number = _positive(value) if key == "max_steps" else type(getattr(spec.sampling, key))(value)
                 spec = replace(spec, sampling=replace(spec.sampling, **{key: number}))
+                if key == "max_steps" and "steps_by_size" not in point:
+                    spec = replace(spec, steps_by_size=())  # as many for every size
             else:
                 spec = replace(spec, **{key: _parsed(spec, key, value)})
         except ValueError as error:
@@ -49,10 +52,11 @@ def varied(checkpoint: Checkpoint, point: dict[str, str]) -> System:
 
 
 def _parsed(spec: Spec, key: str, value: str) -> Any:
-    """`prune=none` or `prune=3:2+5:1` (after step 3 two rows go on, after step 5 one); `hole_sizes=4+8`; numbers."""
-    if key == "prune":
+    """`prune=none` or `prune=3:2+5:1` (after step 3 two rows go on, after step 5 one), `steps_by_size=8:4`;
+    `hole_sizes=4+8`; numbers."""
+    if key in PAIRS:
         pairs = [] if value == "none" else [pair.split(":") for pair in value.split("+")]
-        return tuple((_positive(step), _positive(rows)) for step, rows in pairs)
+        return tuple((_positive(one), _positive(other)) for one, other in pairs)
     if key in SIZES:
         return tuple(sorted(_positive(size) for size in value.split("+")))
     return type(getattr(spec, key))(value)

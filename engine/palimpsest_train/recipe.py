@@ -29,13 +29,14 @@ class Described:
     line_sizes: tuple[int, ...] = ()
     tries: int = 1
     causal_candidates: int = 0
+    steps_by_size: tuple[tuple[int, int], ...] = ((8, 4),)
     prune: tuple[tuple[int, int], ...] = ((3, 2),)
     length_power: float = 0.7
     # Chosen on held-out packages (docs/training.md, docs/fewer-steps.md): more steps, other temperatures and bounds gained
     # nothing measurable.
     sampling: Sampling = field(
         default_factory=lambda: Sampling(
-            max_steps=4, t_min=0.2, t_max=0.6, entropy_bound=0.5, stability=1, confidence=0.1
+            max_steps=8, t_min=0.2, t_max=0.6, entropy_bound=0.5, stability=1, confidence=0.1
         )
     )
 

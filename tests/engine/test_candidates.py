@@ -89,6 +89,35 @@ def test_pruned_rows_are_gone(checkpoint, monkeypatch):
     assert batches(filler, REQUEST, monkeypatch)[:4] == [3, 2, 1, 1]
 
 
+@pytest.mark.parametrize(
+    ("request_changes", "steps"),
+    [
+        ({}, 2),  # the shortest of 2, 4 and 8
+        ({"sizes": (2,)}, 2),
+        ({"sizes": (3,)}, 3),
+        ({"sizes": (8, 3)}, 3),
+        ({"sizes": (8,)}, 5),
+        ({"sizes": (2,), "holes": (Span(0, 0), Span(4, 4))}, 3),  # tokens of both
+        ({"sizes": (24,)}, 5),
+        ({"sizes": (2,), "max_steps": 1}, 1),
+        ({"sizes": (8,), "max_steps": 7}, 7),
+    ],
+)
+def test_steps_by_the_shortest_row(checkpoint, monkeypatch, request_changes, steps):
+    patient = Sampling(max_steps=5, confidence=-1.0)
+    filler = filler_of(checkpoint, sampling=patient, steps_by_size=((2, 2), (4, 3)))
+    limits, whole = [], one_canvas.denoise
+
+    def counted(model, cache, canvas, sampling, *others):
+        limits.append(sampling.max_steps)
+        return whole(model, cache, canvas, sampling, *others)
+
+    monkeypatch.setattr(one_canvas, "denoise", counted)
+    drafts, _ = run(filler, replace(REQUEST, **request_changes))
+    assert limits[0] == steps
+    assert sum(limits) == len(drafts)
+
+
 def test_lines_written_left_to_right_stand_beside_the_others(checkpoint, monkeypatch):
     ranked, ranking = [], one_canvas.OneCanvas.ranked
     monkeypatch.setattr(

@@ -236,8 +236,9 @@ def sweep(
     """Every combination of the settings given, beside the checkpoint's own: quality, passes of the model, time.
 
     Keys: max_steps, t_min, t_max, entropy_bound, stability, confidence; pins, suffix, tries, length_power,
-    causal_candidates, candidates; hole_sizes and line_sizes (4+8+16); prune (none, or 3:2 for two rows after step 3; more
-    with +). With FILE, its tests are run.
+    causal_candidates, candidates; hole_sizes and line_sizes (4+8+16); prune (none, or 3:2 for two rows after step 3;
+    more with +); steps_by_size (none, or 8:4 for four steps up to 8 tokens), which max_steps does away with. With FILE,
+    its tests are run.
     """
     from palimpsest_eval import held_out
     from palimpsest_eval.problems import read
