@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from palimpsest_engine import kernels
-from palimpsest_engine.quantise import Format, Quantised, dequantised, empty, half_steps, quantise
+from palimpsest_engine.quantise import Format, Quantised, Stored, as_it_is, dequantised, empty, half_steps, quantise
 
 Matrix = Literal["gate_up_proj", "down_proj"]
 MATRICES: tuple[Matrix, ...] = ("gate_up_proj", "down_proj")
@@ -97,7 +97,7 @@ def plain(
 
 
 @cache
-def by_kernels(device: torch.device, format: Format) -> Grouped | None:
+def by_kernels(device: torch.device, format: Stored) -> Grouped | None:
     """The kernels, if they can be compiled for this device and say what the plain form says on a trial. Waits for the
     device; the first call takes seconds."""
     if device.type != "cuda" or not kernels.usable(device):
@@ -109,21 +109,32 @@ def by_kernels(device: torch.device, format: Format) -> Grouped | None:
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # whatever it is, there is a plain form
-        log.warning("Kernels for %s cannot be used on %s: %s", format, device, str(error).strip().split("\n")[0])
+        log.warning(
+            "Kernels for experts in the format %s cannot be used on %s: %s",
+            format,
+            device,
+            str(error).strip().split("\n")[0],
+        )
         return None
     if not off < _TRIAL:  # NaN, too
-        log.warning("Kernels for %s on %s are off by %.3f and not used; fills take longer.", format, device, off)
+        log.warning(
+            "Kernels for experts in the format %s on %s are off by %.3f and not used; fills take longer.",
+            format,
+            device,
+            off,
+        )
         return None
     return grouped_experts
 
 
-def trial(device: torch.device, format: Format, grouped: Grouped) -> float:
+def trial(device: torch.device, format: Stored, grouped: Grouped) -> float:
     """‖difference‖ / ‖exact‖ in bfloat16, of random experts with all codes that there are, against the plain form in
     float32."""
     generator = torch.Generator().manual_seed(0)
     sizes = {"gate_up": (3, 256, 192), "down": (3, 192, 128), "hidden": (40, 192), "scores": (40, 3)}
     drawn = {name: torch.randn(size, generator=generator).to(device) for name, size in sizes.items()}
-    gate_up, down = quantise(drawn["gate_up"] * 0.1, format), quantise(drawn["down"], format)
+    both = drawn["gate_up"] * 0.1, drawn["down"]
+    gate_up, down = (as_it_is(each.to(torch.bfloat16)) if format == "none" else quantise(each, format) for each in both)
     counts, index = drawn["scores"].softmax(-1).topk(2, dim=-1)
     hidden = drawn["hidden"].to(torch.bfloat16)
     exact = plain(hidden.float(), index, counts, gate_up, down, lambda gate: F.gelu(gate, approximate="tanh"))

@@ -15,6 +15,7 @@ from torch import Tensor
 
 Format = Literal["int8", "fp8", "int4"]
 FORMATS: tuple[Format, ...] = get_args(Format)
+Stored = Format | Literal["none"]
 # Inputs that share a scale in int4. With 32 the error is a tenth less and the experts of the 26B take 0.7 GB more, with
 # which they do not fit 18 GB; 128 does not divide their 704. A smallest value of each group's own is 3 % better for 0.2 GB.
 GROUP = 64
@@ -35,9 +36,10 @@ class Quantised:
     int4: `codes [..., outputs, groups * GROUP / 2]` bytes, `scales [..., outputs, groups]` in bfloat16. A scale may be
     negative. Of a group, byte j has input j in its lower half and input j + GROUP / 2 in its upper, 8 added to both; the
     last group is filled up with zeros.
+    none: a weight as it is, `codes`; what stands in `scales` means nothing.
     """
 
-    format: Format
+    format: Stored
     codes: Tensor
     scales: Tensor
     width: int
@@ -50,6 +52,11 @@ class Quantised:
     def nbytes(self) -> int:
         """Bytes of codes and scales."""
         return self.codes.nbytes + self.scales.nbytes
+
+
+def as_it_is(weight: Tensor) -> Quantised:
+    """A weight that is not quantised, in the same clothes."""
+    return Quantised("none", weight, weight, weight.shape[-1])
 
 
 def stored_bytes(outputs: int, width: int, format: Format) -> int:
@@ -134,6 +141,8 @@ def unpacked(codes: Tensor) -> Tensor:
 
 def dequantised(quantised: Quantised, dtype: torch.dtype = torch.float32) -> Tensor:
     """The weight `[..., outputs, width]` as the codes have it: exact in float32, rounded once in any other format."""
+    if quantised.format == "none":
+        return quantised.codes.to(dtype)
     scales = quantised.scales.float().unsqueeze(-1)
     if quantised.format == "int4":
         return (unpacked(quantised.codes).float() * scales).flatten(-2)[..., : quantised.width].to(dtype)

@@ -119,12 +119,17 @@ def layer():
 
 
 def experts():
-    """A canvas of 256 through the 26B's experts, in every format; and four canvases in four bits."""
+    """A canvas of 256 through the 26B's experts, in every format; and four canvases in four bits and as they are."""
     from palimpsest_engine.kernels.experts import grouped_experts
-    from palimpsest_engine.quantise import empty
+    from palimpsest_engine.quantise import as_it_is, empty
 
-    for format, rows in (("int8", 256), ("fp8", 256), ("int4", 256), ("int4", 1024)):
-        gate_up, down = empty((128, 1408, 2816), format, "meta"), empty((128, 2816, 704), format, "meta")
+    for format, rows in (("int8", 256), ("fp8", 256), ("int4", 256), ("int4", 1024), ("none", 256), ("none", 1024)):
+        gate_up, down = (
+            as_it_is(torch.empty(shape, dtype=torch.bfloat16, device="meta"))
+            if format == "none"
+            else empty(shape, format, "meta")
+            for shape in ((128, 1408, 2816), (128, 2816, 704))
+        )
         hidden = torch.empty(rows, 2816, dtype=torch.bfloat16, device="meta")
         index = torch.empty(rows, 8, dtype=torch.int64, device="meta")
         grouped_experts(hidden, index, torch.empty(rows, 8, device="meta"), gate_up, down)

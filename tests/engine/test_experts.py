@@ -11,7 +11,7 @@ from transformers.models.diffusion_gemma.modeling_diffusion_gemma import Diffusi
 
 from palimpsest_engine.experts import MATRICES, QuantisedExperts, plain, trial
 from palimpsest_engine.experts import by_kernels as by_kernels_for
-from palimpsest_engine.quantise import FORMATS, dequantised
+from palimpsest_engine.quantise import FORMATS, as_it_is, dequantised
 
 needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
 needs_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
@@ -112,6 +112,17 @@ def test_the_kernels_say_what_the_plain_form_says(format, routing):
     torch.testing.assert_close(found, rounded(*routing), **NEAR)
 
 
+@pytest.mark.parametrize("routing", ROUTINGS.values(), ids=ROUTINGS)
+@needs_triton
+def test_the_kernels_on_weights_as_they_are_say_what_the_class_says(routing):
+    from palimpsest_engine.kernels.experts import grouped_experts
+
+    module = of_the_class()
+    matrices = (as_it_is(getattr(module, name).detach().to(DEVICE)) for name in MATRICES)
+    found = grouped_experts(*(each.to(DEVICE) for each in routing), *matrices, 16).cpu()
+    torch.testing.assert_close(found, module(*routing), **NEAR)
+
+
 @pytest.mark.parametrize("format", FORMATS)
 @torch.no_grad()
 @needs_triton
@@ -177,7 +188,7 @@ def test_another_activation_is_left_to_the_plain_form(monkeypatch):
     assert QuantisedExperts(module, "int8", "meta").grouped is None
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", [*FORMATS, "none"])
 @needs_triton
 def test_a_trial_passes_what_is_right(format):
     from palimpsest_engine.kernels.experts import grouped_experts

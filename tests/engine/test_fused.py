@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+from collections import Counter
 
 import pytest
 import torch
 
 from palimpsest_engine.cache import RollbackCache
 from palimpsest_engine.denoise import Canvas, denoise
-from palimpsest_engine.fused import make_fused, tried
+from palimpsest_engine.experts import make_room
+from palimpsest_engine.fused import make_fused, make_grouped, tried
 from palimpsest_engine.passes import decode, encode
 from palimpsest_engine.sampler import drawn
 from palimpsest_engine.shared import SharedPrefix, make_shared
@@ -61,6 +63,52 @@ def test_denoising_ends_in_the_same_tokens(model, fused_model):
         generator = torch.Generator().manual_seed(5)
         runs.append([step.tokens for step in denoise(each, prefix, canvas, sampling, generator, drawn)])
     assert all(torch.equal(a, b) for a, b in zip(*runs, strict=True))
+
+
+@pytest.fixture
+def mixing(monkeypatch):
+    """Our kernels for the experts of the class, however long they take here; how often they ran, by the format."""
+    from palimpsest_engine.kernels.experts import grouped_experts
+
+    ran = Counter()
+
+    def counted(hidden, index, weights, gate_up, down):
+        ran[gate_up.format] += 1
+        return grouped_experts(hidden, index, weights, gate_up, down)
+
+    times = iter([[2.0, 3.0], [1.0, 9.0]])  # the class's, then ours
+    monkeypatch.setattr("palimpsest_engine.fused.by_kernels", lambda device, format: counted)
+    monkeypatch.setattr("palimpsest_engine.fused.seconds", lambda work, runs, device: (work(), next(times))[1])
+    return ran
+
+
+def test_experts_by_kernels_say_the_same(model, mixing):
+    changed = copy.deepcopy(model)
+    make_shared(changed)
+    assert make_fused(changed)
+    assert mixing == {"none": 1}
+    cache = context(model, 12)
+    tokens = torch.randint(0, 97, (2, 5), generator=torch.Generator().manual_seed(2))
+    where, chances = torch.tensor([0]), torch.rand(1, 97).softmax(-1)
+    ours = decode(changed, SharedPrefix(cache), tokens, where, chances)
+    assert mixing == {"none": 1 + len(changed.model.decoder.layers)}
+    torch.testing.assert_close(ours, decode(model, cache.branch(2), tokens, where, chances), atol=5e-5, rtol=1e-4)
+
+
+def test_experts_by_kernels_only_if_they_are_faster(model, mixing, monkeypatch):
+    monkeypatch.setattr("palimpsest_engine.fused.seconds", lambda work, runs, device: [1.0])
+    changed = copy.deepcopy(model)
+    make_shared(changed)
+    assert make_fused(changed)
+    layer = changed.model.decoder.layers[0]
+    assert layer.fused.experts is layer.experts
+
+
+def test_quantised_experts_have_kernels_of_their_own(model, mixing):
+    changed = copy.deepcopy(model)
+    make_room(changed, "int8", "cpu")
+    assert not make_grouped(changed)
+    assert not mixing
 
 
 def test_in_bfloat16_it_is_nearly_the_same(model):

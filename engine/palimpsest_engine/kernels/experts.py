@@ -1,6 +1,7 @@
 # mypy: disable-error-code="no-untyped-def, untyped-decorator, import-untyped, import-not-found"
 # ruff: noqa: ANN001, ANN202, N803, SIM300
-"""A mixture of experts on quantised weights in four kernels: which rows go where, gate and up, down, and the sum.
+"""A mixture of experts in four kernels, on weights that are quantised or as they are: which rows go where, gate and up,
+down, and the sum.
 
 `experts.py` has the plain form. Bound by reading the weights: a canvas of 256 positions reaches all 128 experts of the 26B,
 whose weights are 22.8 GB in eight bits and 12.1 GB in four, 4.8 ms and 2.5 ms at the 4.8 TB/s of an H200. So an expert's
@@ -152,10 +153,13 @@ def _product(
                 bits = code.to(tl.uint32)
                 bits = ((bits & 128) << 24) | ((bits & 127) << 20)
                 level = bits.to(tl.float32, bitcast=True) * 1329227995784915872903807060280344576.0  # 2^120
-            else:
+            elif FORMAT == "int8":
                 level = code.to(tl.float32)  # the compiler finds the short way to bfloat16 itself
-            sums = tl.dot(x.to(DOT), level.to(DOT), sums, input_precision="tf32")
-        sums *= tl.load(scales + outputs, mask=valid, other=0.0)[None, :]
+            else:
+                level = code
+            sums = tl.dot(x.to(DOT), level.to(DOT), sums, input_precision="ieee" if FORMAT == "none" else "tf32")
+        if FORMAT != "none":
+            sums *= tl.load(scales + outputs, mask=valid, other=0.0)[None, :]
     return sums
 
 
@@ -274,9 +278,9 @@ def grouped_experts(
         "DOT": tl.float32 if hidden.dtype == torch.float32 or not hidden.is_cuda else tl.bfloat16,
         "BLOCK_M": block_m,
         "BLOCK_N": columns,
-        "BLOCK_K": 128 if block_m <= 32 else 64,
+        "BLOCK_K": 128 if block_m <= 32 and gate_up.format != "none" else 64,
         "num_warps": 4,
-        "num_stages": 4 if gate_up.format == "int4" and block_m <= 32 else 3,
+        "num_stages": 4 if gate_up.format in ("int4", "none") and block_m <= 32 else 3,
     }
     with torch.cuda.device_of(hidden):  # type: ignore[no-untyped-call]  # kernels start on the current device
         _gate_up[(triton.cdiv(2 * middle, columns), blocks)](
