@@ -129,8 +129,8 @@ def make_grouped(model: Any) -> bool:
     """Let kernels compute the experts of a mixture that is not quantised, where they take less time for a canvas than the
     class's way: whether that was done.
 
-    What the class calls is made for the newest GPUs; on others it goes through the experts one by one, and waits for the
-    device in between, so that nothing could be recorded.
+    What the class calls goes from expert to expert below compute capability 9.0, and waits for the device before that, so
+    that nothing could be recorded (pytorch/pytorch#169970).
     """
     layers = model.model.decoder.layers
     first = layers[0].experts
