@@ -30,6 +30,7 @@ BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I
          "BOOL": 1}  # fmt: skip
 Shapes = dict[str, tuple[int, ...]]
 _EXPERTS = re.compile(r"\.experts\.(gate_up_proj|down_proj)$")
+_VISION = ("vision_tower", "embed_vision")  # modules of the encoder through which no text goes
 _ROOM = 1.05  # how much more than its weights a model takes, at the least
 
 
@@ -231,10 +232,24 @@ def has_mixture(shapes: Shapes) -> bool:
     return any(shape[0] > 1 for name, shape in shapes.items() if _EXPERTS.search(name))
 
 
+def for_pictures(name: str) -> bool:
+    """A tensor that is not kept: of the vision tower."""
+    return name.startswith(tuple(f"model.encoder.{module}." for module in _VISION))
+
+
+def without_vision(model: Any) -> Any:
+    """The model without the modules for pictures, which it only looks for when it is given some."""
+    for module in _VISION:
+        delattr(model.model.encoder, module)
+    return model
+
+
 def needed(shapes: Shapes, dtype: str, quantization: Quantization) -> float:
     """Bytes for a checkpoint's tensors on the device, and the room that loading and a fill take beside them."""
     width, total = {"float32": 4, "bfloat16": 2}[dtype], 0
     for name, shape in shapes.items():
+        if for_pictures(name):
+            continue
         if quantization != "none" and _EXPERTS.search(name) and len(shape) == 3:
             from palimpsest_engine.quantise import stored_bytes
 
@@ -309,6 +324,7 @@ def read_model(folder: Path, device: str, dtype: str, quantization: Quantization
                 output_loading_info=True,
                 experts_implementation="eager" if device == "cpu" else None,
             )
+            without_vision(model)
     except (CheckpointBroken, torch.OutOfMemoryError):
         raise  # the second is a RuntimeError, too
     except (OSError, ValueError, KeyError, RuntimeError) as error:
@@ -333,9 +349,10 @@ def read_onto(device: str, folder: Path, dtype: str, quantization: Quantization)
 
     from palimpsest_engine.hollow import Files, give_room, hollow, read
 
-    model = hollow(DiffusionGemmaConfig.from_pretrained(folder, local_files_only=True), getattr(torch, dtype))
+    config = DiffusionGemmaConfig.from_pretrained(folder, local_files_only=True)
+    model = without_vision(hollow(config, getattr(torch, dtype)))
     give_room(model, device, None if quantization == "none" else quantization)
-    read(model, Files(folder, weight_files(folder)))
+    read(model, Files(folder, weight_files(folder), without=for_pictures))
     if (folder / "generation_config.json").exists():  # as from_pretrained does; for the library's own generate()
         model.generation_config = type(model).generation_config_class.from_pretrained(folder, local_files_only=True)
     return model

@@ -4,6 +4,7 @@ a time. Knows nothing of settings or of what the weights mean."""
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +85,10 @@ def check_buffers(model: Any) -> None:
 
 
 class Files:
-    """The tensors in some safetensors files, by name; read one at a time, of experts one expert at a time."""
+    """The tensors in some safetensors files, by name; read one at a time, of experts one expert at a time. without: names
+    that are not looked at."""
 
-    def __init__(self, folder: Path, paths: list[Path]) -> None:
+    def __init__(self, folder: Path, paths: list[Path], without: Callable[[str], bool] = lambda name: False) -> None:
         from safetensors import safe_open
 
         self.folder = folder
@@ -94,6 +96,8 @@ class Files:
         for path in paths:
             file: Any = safe_open(path, framework="pt")
             for name in file.keys():  # noqa: SIM118  it is no mapping
+                if without(name):
+                    continue
                 if name in self._where:
                     raise CheckpointBroken(f"The weights in {folder} hold {name} twice.")
                 self._where[name] = file

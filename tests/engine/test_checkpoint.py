@@ -20,7 +20,7 @@ from palimpsest_engine import (
     OutOfMemory,
     UnsupportedCheckpoint,
 )
-from palimpsest_engine.checkpoint import check_memory, load, read_onto, that_fit
+from palimpsest_engine.checkpoint import check_memory, for_pictures, load, needed, read_onto, that_fit
 from palimpsest_engine.experts import MATRICES, QuantisedExperts, quantised_experts
 from palimpsest_engine.hollow import Files
 from palimpsest_engine.quantise import FORMATS, dequantised, quantise
@@ -374,13 +374,25 @@ def test_the_one_expert_of_the_embedded_checkpoint_can_be_quantised_too():
     assert 0 < off["int8"] < off["fp8"] < off["int4"] < 0.05
 
 
+@pytest.mark.parametrize("quantization", ["none", "int8"])
+def test_what_is_for_pictures_is_not_kept_and_takes_no_room(folder, quantization):
+    found = load(EngineSettings(str(folder), device="cpu", dtype="float32", quantization=quantization)).model
+    names = set(load_file(folder / "model.safetensors"))
+    assert any("vision_tower" in name for name in names)
+    assert any("embed_vision" in name for name in names)
+    assert not [name for name in found.state_dict() if "vision" in name]
+    text = {"lm_head.weight": (97, 32)}
+    more = text | {"model.encoder.vision_tower.a": (4, 4), "model.encoder.embed_vision.b": (4, 4)}
+    assert needed(more, "float32", quantization) == needed(text, "float32", quantization)
+
+
 def test_read_straight_onto_a_device_it_is_the_same_model(checkpoint_folder):
     """As a model gets onto a GPU; here the device is the CPU."""
     found = read_onto("cpu", checkpoint_folder, "float32", "none")
     theirs = DiffusionGemmaForBlockDiffusion.from_pretrained(checkpoint_folder, dtype=torch.float32).eval()
     ours, expected = dict(found.named_parameters()), dict(theirs.named_parameters())
-    assert ours.keys() == expected.keys()
-    assert all(torch.equal(ours[name], expected[name]) for name in expected)
+    assert ours.keys() == {name for name in expected if not for_pictures(name)}
+    assert all(torch.equal(ours[name], expected[name]) for name in ours)
     buffers = dict(theirs.named_buffers())
     assert all(torch.equal(each, buffers[name]) for name, each in found.named_buffers())
     ids = torch.arange(5, 25)[None]
