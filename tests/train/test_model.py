@@ -84,7 +84,8 @@ def test_the_formula_counts_what_is_executed(smoke, rows, left_to_right, objecti
     with FlopCounterMode(display=False) as counted:
         causal, diffusion = step.losses(tensors(source.batch(recipe.rows)), bool(conditioned), 0.7)
         (causal + diffusion).backward()
-    assert counted.get_total_flops() == step_flops(recipe)
+    # Some releases of the library make the rotary angles by a matrix product, which counts then; others, number by number.
+    assert counted.get_total_flops() == pytest.approx(step_flops(recipe), rel=2e-4)
 
 
 def test_equal_steps_are_of_equal_compute(smoke):
