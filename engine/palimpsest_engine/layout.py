@@ -15,9 +15,11 @@ from palimpsest_engine.errors import UnsupportedCheckpoint
 from palimpsest_engine.request import Excerpt
 from palimpsest_engine.spec import Spec
 
-# Of a huge file only this much around the hole is ever tokenised; the window moves in such steps, so that typing on
-# does not shift it (and with it every cached token) at each keystroke.
-WINDOW, STRIDE = 65_536, 16_384
+# Of a file only so many characters on each side of the hole are tokenised as could make the tokens that there is room for,
+# and never more than WINDOW. In front it moves in steps of a quarter, so that typing on does not shift it (and with it every
+# cached token) at each keystroke.
+WINDOW = 65_536
+CHARACTERS = 16  # to a token, with plenty to spare: in code they are three or four
 TOKEN_STRIDE = 64
 LONGEST_HEALED = 24
 EOS = 1
@@ -108,11 +110,17 @@ class Tokens:
         return self._starting[text]
 
 
-def prefix_window(text: str) -> str:
+def window_for(tokens: int) -> int:
+    """Characters in which so many tokens are found."""
+    return min(WINDOW, tokens * CHARACTERS)
+
+
+def prefix_window(text: str, window: int) -> str:
     """The end of a long prefix, from the start of a line; stable while the user types at its end."""
-    if len(text) <= WINDOW:
+    if len(text) <= window:
         return text
-    start = -(-(len(text) - WINDOW) // STRIDE) * STRIDE
+    stride = max(1, window // 4)
+    start = -(-(len(text) - window) // stride) * stride
     line = text.find("\n", start - 1) + 1
     return text[line or start :]
 
@@ -139,7 +147,8 @@ def lay_out(
     Excerpts come before everything that typing changes, so that they stay encoded.
     """
     keeps = [piece.text.replace("\r\n", "\n") for piece in pieces if isinstance(piece, Keep)]
-    before, after = tokens.encode(prefix_window(keeps[0])), tokens.encode(keeps[-1][:WINDOW])
+    before = tokens.encode(prefix_window(keeps[0], window_for(spec.context)))
+    after = tokens.encode(keeps[-1][: window_for(max(spec.suffix, spec.canvas))])
     before, healed = heal(tokens, before)
     suffix = after[: spec.suffix]
     elsewhere = fitting(excerpts, spec.elsewhere, tokens, language)

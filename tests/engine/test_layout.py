@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -10,9 +11,10 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer
 
 from palimpsest_engine import Excerpt, FillRequest, Span, UnsupportedCheckpoint
+from palimpsest_engine import layout as layout_module
 from palimpsest_engine.canvas import Hole, Keep, newline_of, pieces
 from palimpsest_engine.engine import EngineSettings
-from palimpsest_engine.layout import STRIDE, WINDOW, Tokens, heal, lay_out, prefix_window
+from palimpsest_engine.layout import WINDOW, Tokens, heal, lay_out, prefix_window, window_for
 from palimpsest_engine.seen import seen
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=60)
@@ -60,15 +62,38 @@ def test_healing_takes_the_last_token_and_offers_it_again(tokens, text):
         assert kept == ids
 
 
-def test_the_window_of_a_long_prefix_stays_while_one_types():
+@pytest.mark.parametrize("window", [WINDOW, 8192, 1000])
+def test_the_window_of_a_long_prefix_stays_while_one_types(window):
     text = "".join(f"line {i}\n" for i in range(20_000))
-    assert len(text) > WINDOW
-    windows = [prefix_window(text + "x" * n) for n in range(200)]
-    assert all(len(w) <= WINDOW + 200 for w in windows)
+    assert len(text) > window
+    windows = [prefix_window(text + "x" * n, window) for n in range(200)]
+    assert all(window * 3 / 4 - 12 <= len(w) <= window for w in windows)
     assert all(w.startswith("line ") for w in windows)
     starts = {len(text) + n - len(w) for n, w in enumerate(windows)}
     assert len(starts) <= 2
-    assert prefix_window("x" * (WINDOW + 3)) == "x" * (WINDOW + 3 - STRIDE)
+    assert prefix_window("x" * (window + 3), window) == "x" * (window + 3 - window // 4)
+
+
+@pytest.mark.parametrize("context", [64, 128, 512])
+def test_of_code_no_token_is_lost_by_looking_at_no_more_than_could_be_needed(tokens, checkpoint, context, monkeypatch):
+    """The end of the context is the same; where it begins is moved in steps, which are counted from the window's start."""
+    text = "".join(path.read_text("utf-8") for path in sorted(Path(layout_module.__file__).parent.glob("l*.py")))
+    spec = replace(checkpoint.spec, context=context, suffix=context // 3)
+    ats = range(0, len(text), 997)
+    near = [lay_out(pieces(FillRequest(text, (Span(at, at),))), spec, tokens, "python") for at in ats]
+    monkeypatch.setattr("palimpsest_engine.layout.window_for", lambda tokens: WINDOW)
+    for at, one in zip(ats, near, strict=True):
+        other = lay_out(pieces(FillRequest(text, (Span(at, at),))), spec, tokens, "python")
+        start = one.context.index(spec.prefix_id) + 1
+        assert one.context[:start] == other.context[:start]
+        same = min(len(one.context), len(other.context)) - start
+        assert same >= min(len(other.context) - start, context - start - 8 - 64)
+        assert one.context[len(one.context) - same :] == other.context[len(other.context) - same :]
+        assert (one.healed, one.right) == (other.healed, other.right)
+
+
+def test_a_window_is_never_larger_than_the_largest():
+    assert [window_for(tokens) for tokens in (1, 512, 8192)] == [16, 8192, WINDOW]
 
 
 def test_context_is_within_budget_and_suffix_comes_before_prefix(tokens, checkpoint):
