@@ -4,11 +4,13 @@ indented for no reason, and half of an assignment. Strings only; nothing is ever
 from __future__ import annotations
 
 import ast
+import re
 import warnings
 from dataclasses import dataclass
 
 # Python's parser does not let go of the interpreter: at this size it takes about 15 ms.
 LONGEST = 65_536
+_WHERE = re.compile(r" on line \d+")  # of the header, say; in a part of a document that is another one
 _BODY_MISSING = ("expected an indented block", "expected 'except' or 'finally' block")
 
 
@@ -35,7 +37,7 @@ def error_of(source: str) -> PythonError | None:
             warnings.simplefilter("ignore")  # odd escapes in the user's strings are nobody's business here
             ast.parse(source)
     except SyntaxError as error:
-        return PythonError(error.lineno or 1, error.msg)
+        return PythonError(error.lineno or 1, _WHERE.sub("", error.msg))
     except (ValueError, RecursionError, MemoryError):
         return None
     return None

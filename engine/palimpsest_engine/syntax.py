@@ -26,7 +26,9 @@ Where it fails with the fill, the document is *worse*; but *no worse* if it fail
 missing is the body of the header that the fill ends with, for that is how one writes from top to bottom.
 
 Documents are compared as cold parses. An incremental parse is trusted only when it finds no defect, for
-what error recovery makes of broken text depends on which nodes of the old tree it happens to reuse.
+what error recovery makes of broken text depends on which nodes of the old tree it happens to reuse. Of a
+large document, only the items of its top level around the holes are compared, if no defect reaches across their
+border: what a cold parse takes grows with the text, and one is made for every fill that has a defect.
 """
 
 from __future__ import annotations
@@ -51,6 +53,7 @@ __all__ = ["SyntaxGate", "language_of", "languages"]
 _Range: TypeAlias = tuple[int, int]
 _PREAMBLES = {"php": b"<?php "}  # what a line needs before it to be code
 _SMALL, _READ = 262_144, 4_096  # bytes parsed in one go, and at a time where that could take long
+_LARGE, _NEAR = 32_768, 8_192  # bytes: of a larger document whole items are compared, that reach so far from the holes
 _CUT_BUDGETS = 4  # `cut` judges many texts; together they may take so many budgets
 _LINES = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")  # str.splitlines would also split at \x0c and such
 
@@ -77,11 +80,12 @@ class _Defect:
 
 @dataclass(frozen=True, slots=True)
 class _Document:
-    """A text in UTF-8 and where its fills are: `ranges` in bytes, `spans` in code points."""
+    """A text in UTF-8 and where its fills are: `ranges` in bytes, `spans` in code points. above: lines that were cut off."""
 
     data: bytes
     ranges: tuple[_Range, ...]
     spans: tuple[Span, ...]
+    above: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +125,8 @@ class SyntaxGate:
         self._own = tuple(text[hole.start : hole.end] for hole in holes)
         self._kept = tuple(_encode(text[end:start]) for end, start in zip(ends, starts, strict=True))
         self._deadline = 0.0
+        self._near_tree: Tree | None = None  # of what is compared, if that is not the whole snapshot
+        self._broken_far = False  # there is a defect elsewhere
 
     def judge(self, texts: tuple[str, ...]) -> Verdict:
         """What the document is like with `texts`, one a hole, in its holes; the module says by which rule.
@@ -160,22 +166,24 @@ class SyntaxGate:
             return Verdict("not checked", f"there is no grammar for {self._language}")
         try:
             document = self._splice(texts)
-            if not self._reparse(document).root_node.has_error:
-                return self._judge_python(document)
-            root = self._parse(document.data).root_node
+            whole = self._reparse(document).root_node
+            near = self._near(document)
+            if not whole.has_error:
+                return self._judge_python(near)
+            root = self._parse(near.data).root_node
             if not root.has_error:
-                return self._judge_python(document)
-            damage = self._measure(root, document)
-            if not damage.exceeds(self._baseline) or self._stands_alone(document):
+                return Verdict("no worse") if self._broken_far else self._judge_python(near)
+            damage = self._measure(root, near)
+            if not damage.exceeds(self._baseline) or self._stands_alone(near):
                 return Verdict("no worse")
         except GrammarMissing as error:
             return Verdict("not checked", str(error))
         except _OverBudgetError:
             return Verdict("not checked", f"parsing the {self._grammar} took over {self._budget * 1000:g} ms")
-        return self._worse(document, self._places(damage, document))
+        return self._worse(near, self._places(damage, near))
 
     def _worse(self, document: _Document, places: list[tuple[int, int, int]]) -> Verdict:
-        line = document.data.count(b"\n", 0, places[0][1]) + 1
+        line = document.above + document.data.count(b"\n", 0, places[0][1]) + 1
         bad = tuple(_code_points(document, *place) for place in places)
         return Verdict("worse", f"syntax error near line {line}", bad)
 
@@ -190,13 +198,13 @@ class SyntaxGate:
         lines = [_lines_of(document, i) for i in range(len(document.ranges))]
         if before is not None and not self._at_hole(before):
             return Verdict("valid")
-        said = f"line {error.line}: {error.message}"
+        said = f"line {document.above + error.line}: {error.message}"
         tails = [self._tail(document, i) for i, (start, end) in enumerate(document.ranges) if start < end]
         bad = tuple(_code_points(document, *place) for place in tails)
         source = document.data.decode("utf-8")
         if error.body_missing and any(error_of(with_body(source, last)) is None for _, last in lines):
             return Verdict("no worse", said, bad)
-        moved = document.data.count(b"\n") - self._snapshot[0].data.count(b"\n")
+        moved = document.data.count(b"\n") - self._snapshot_near.data.count(b"\n")
         if before is not None and (before.message, before.line + moved) == (error.message, error.line):
             # An indented block that wants its header can be mended here; a `try` that is still being written cannot.
             return Verdict("no worse", said, bad if error.message == "unexpected indent" else ())
@@ -206,11 +214,11 @@ class SyntaxGate:
     @cached_property
     def _python_before(self) -> PythonError | None:
         """What Python's parser says of the snapshot."""
-        return error_of(self._snapshot[0].data.decode("utf-8"))
+        return error_of(self._snapshot_near.data.decode("utf-8"))
 
     def _at_hole(self, error: PythonError) -> bool:
         """The snapshot's error is at a hole: but for that it may well be Python of the version that runs here."""
-        document, _ = self._snapshot
+        document = self._snapshot_near
         spans = [_lines_of(document, i) for i in range(len(document.ranges))]
         return any(first <= error.line <= _next_line(document, last) for first, last in spans)
 
@@ -229,8 +237,42 @@ class SyntaxGate:
 
     @cached_property
     def _baseline(self) -> _Damage:
+        near, (_, tree) = self._snapshot_near, self._snapshot
+        return self._measure((self._near_tree or tree).root_node, near)
+
+    @cached_property
+    def _snapshot_near(self) -> _Document:
+        return self._near(self._snapshot[0])
+
+    @cached_property
+    def _far(self) -> tuple[int, int]:
+        """Bytes at the start and at the end of the snapshot that are not compared: whole items, no defect across their
+        border."""
         document, tree = self._snapshot
-        return self._measure(tree.root_node, document)
+        data, root = document.data, tree.root_node
+        if len(data) <= _LARGE or self._grammar in _PREAMBLES:
+            return 0, 0
+        start, end = document.ranges[0][0], document.ranges[-1][1]
+        head = _item_at(root, data, start - _NEAR)
+        behind = _item_at(root, data, end + _NEAR, behind=True)
+        defects = [defect.range for defect in self._defects(root)]
+        within = [(first, last) for first, last in defects if first < behind and last > head]
+        if head > start or any(first < head or last > behind for first, last in within):
+            return 0, 0
+        tree = self._parse(data[head:behind])
+        if not within and tree.root_node.has_error:
+            return 0, 0  # these items are no document by themselves
+        self._near_tree, self._broken_far = tree, len(within) < len(defects)
+        return head, len(data) - behind
+
+    def _near(self, document: _Document) -> _Document:
+        """What of a document is compared."""
+        head, tail = self._far
+        if not head and not tail:
+            return document
+        ranges = tuple((start - head, end - head) for start, end in document.ranges)
+        data = document.data[head : len(document.data) - tail]
+        return _Document(data, ranges, document.spans, document.data.count(b"\n", 0, head))
 
     def _splice(self, texts: tuple[str, ...]) -> _Document:
         out, ranges, spans = [self._kept[0]], [], []
@@ -311,7 +353,7 @@ class SyntaxGate:
     def _stands_alone(self, document: _Document) -> bool:
         """The exception: the parser is lost around every hole, and the fills' lines parse on their own."""
         errors = [defect.range for defect in self._baseline.defects]
-        holes = self._snapshot[0].ranges
+        holes = self._snapshot_near.ranges
         for (start, end), (new_start, new_end) in zip(holes, document.ranges, strict=True):
             if not any(error[0] < start and end < error[1] for error in errors):
                 return False
@@ -361,6 +403,21 @@ def _code_points(document: _Document, i: int, start: int, end: int) -> Span:
 def _encode(text: str) -> bytes:
     """UTF-8; a lone surrogate becomes one other character, so that code points still count the same."""
     return text.encode("utf-8", "replace")
+
+
+def _item_at(root: Node, data: bytes, at: int, *, behind: bool = False) -> int:
+    """Where the item of the top level that this byte is in begins, or the first one behind it, if only those will do; each at
+    the start of a line. The end if there is none."""
+    if at <= 0:
+        return 0
+    cursor = root.walk()
+    found = cursor.goto_first_child_for_byte(at) is not None
+    while found and (node := cursor.node) is not None:
+        start = node.start_byte
+        if (start >= at or not behind) and data[max(start - 1, 0) : start] in (b"", b"\n"):
+            return start
+        found = cursor.goto_next_sibling()
+    return len(data)
 
 
 def _advance(point: tuple[int, int], data: bytes) -> tuple[int, int]:

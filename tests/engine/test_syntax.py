@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tree_sitter import Node, Parser
 
+from palimpsest_engine import syntax
 from palimpsest_engine.grammars import languages, load
 from palimpsest_engine.python_syntax import LONGEST, PythonError, error_of, with_body
 from palimpsest_engine.request import FillRequest, Span
@@ -192,6 +193,75 @@ def has_error(text: str, language: str) -> bool:
 def is_clean(text: str, language: str) -> bool:
     """To tree-sitter, and Python to Python's own parser, too."""
     return not has_error(text, language) and (language != "python" or error_of(text) is None)
+
+
+def clean_text(language: str, size: int) -> str:
+    """What the language's cases come to, one below the other, again and again; "" where that makes no clean document."""
+    whole = [
+        splice(case.text, case.holes, case.fills)
+        for case in CASES
+        if (case.language, case.status) == (language, "valid")
+    ]
+    lines = "".join(text.rstrip("\n") + "\n" for text in whole if is_clean(text, language))
+    text = lines * (size // max(1, len(lines)) + 1)
+    return text if is_clean(text, language) else ""
+
+
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_in_a_large_document_the_verdict_is_the_same_though_only_what_is_near_is_compared(case, monkeypatch):
+    around = clean_text(case.language, 4_000)
+    text = around + case.text.rstrip("\n") + "\n" + around
+    holes = tuple(Span(hole.start + len(around), hole.end + len(around)) for hole in case.holes)
+    whole = SyntaxGate(text, holes, case.language, PATIENCE)
+    expected = whole.judge(case.fills)
+    monkeypatch.setattr(syntax, "_LARGE", 2_000)
+    monkeypatch.setattr(syntax, "_NEAR", 300)
+    near = SyntaxGate(text, holes, case.language, PATIENCE)
+    verdict = near.judge(case.fills)
+    assert (verdict.status, verdict.reason, bool(verdict.bad)) == (expected.status, expected.reason, bool(expected.bad))
+    assert near.cut(case.fills) == whole.cut(case.fills)
+    check_promises(near, text, holes, case.fills)
+
+
+LARGE = "".join(f"def f{i}(x):\n    return x + {i}\n\n\n" for i in range(4_000))
+
+
+def test_of_a_large_document_little_is_parsed_again_for_a_fill_that_is_worse(monkeypatch):
+    at, parsed, parse = LARGE.index("return x + 2000"), [], SyntaxGate._parse
+    monkeypatch.setattr(
+        SyntaxGate, "_parse", lambda self, data, old=None: (old or parsed.append(len(data)), parse(self, data, old))[1]
+    )
+    gate = SyntaxGate(LARGE, (Span(at, at + 8),), "python", PATIENCE)
+    for fill in ("return (", "return [", "return )"):
+        verdict = gate.judge((fill,))
+        assert (verdict.status, verdict.reason) == ("worse", "syntax error near line 8002")
+        assert all(at <= bad.start < bad.end <= at + len(fill) for bad in verdict.bad)
+    assert parsed[0] == len(LARGE)
+    assert max(parsed[1:]) < 20_000
+    assert gate.judge(("return x",)).status == "valid"
+
+
+def test_a_defect_far_away_is_neither_mended_nor_counted():
+    broken = LARGE + "x = )\n"
+    at = broken.index("return x + 2000")
+    gate = SyntaxGate(broken, (Span(at, at + 8),), "python", PATIENCE)
+    assert gate.judge(("return (",)).status == "worse"
+    assert gate.judge(("return x",)).status == "no worse"
+    assert 0 < gate._far[0] < at
+    assert gate._far[1] > 60_000
+
+
+@pytest.mark.parametrize("language", ["python", "javascript", "c", "rust", "go", "json", "html"])
+@pytest.mark.parametrize("defect", ["(", "{", "}", '"', '"""', "<div>"])
+@pytest.mark.parametrize("fill", ["", ")", "x", "{"])
+def test_with_a_defect_far_above_the_verdict_is_the_same(language, defect, fill, monkeypatch):
+    around = clean_text(language, 6_000)
+    at, place = len(around) // 2 + around[len(around) // 2 :].index("\n"), len(around) // 20
+    text, hole = around[:place] + defect + around[place:], Span(at + len(defect), at + len(defect))
+    expected = SyntaxGate(text, (hole,), language, PATIENCE).judge((fill,))
+    monkeypatch.setattr(syntax, "_LARGE", 2_000)
+    monkeypatch.setattr(syntax, "_NEAR", 300)
+    assert SyntaxGate(text, (hole,), language, PATIENCE).judge((fill,)).status == expected.status
 
 
 FRAGMENT = st.sampled_from(
