@@ -180,9 +180,15 @@ class OneCanvas:
             return self.written(layout)
         rows = yield from self.denoised(layout, sizes)
         alone = len(self.request.holes) == 1 and self.request.strength == 1.0 and not self.read.opening
-        if self.spec.causal_candidates and alone and not self.request.sizes:
-            rows += self.written(layout, self.spec.causal_candidates, lines=1, others=rows)
+        if (count := self.causal_candidates()) and alone and not self.request.sizes:
+            rows += self.written(layout, count, lines=1, others=rows)
         return rows
+
+    def causal_candidates(self) -> int:
+        """Lines to write left to right beside what is denoised."""
+        text, hole, blank = self.request.text, self.request.holes[0], self.spec.blank_line_candidates
+        before, after = text[: hole.start].rpartition("\n")[2], text[hole.end :].partition("\n")[0]
+        return self.spec.causal_candidates if blank is None or (before + after).strip() else blank
 
     def denoised(self, layout: Layout, sizes: Sequence[int]) -> Generator[Draft, None, list[Row]]:
         """All sizes as one batch over the shared prefix; where that is asked for, from what stands in the hole."""

@@ -40,7 +40,8 @@ class Spec:
     prune: pairs (step, rows): after that denoising step only so many of the most certain sizes go on.
     languages: what it was trained on; empty for everything. length_power: exponent of the length normalisation in ranking.
     causal_candidates: so many lines, written left to right by the causal encoder, stand beside what is denoised, and the
-    ranking chooses. left_to_right: a control for the evaluation, trained left to right and for nothing else; its filler
+    ranking chooses. blank_line_candidates: as many where nothing else stands on the hole's line; None: no other number.
+    left_to_right: a control for the evaluation, trained left to right and for nothing else; its filler
     ends a middle, and the engine does not serve it.
     sha256: of each weights file, checked on loading where given.
     """
@@ -65,6 +66,7 @@ class Spec:
     prune: tuple[tuple[int, int], ...] = ()
     length_power: float = 1.0
     causal_candidates: int = 0
+    blank_line_candidates: int | None = None
     left_to_right: bool = False
     sampling: Sampling = field(default_factory=Sampling)
     sha256: dict[str, str] = field(default_factory=dict)

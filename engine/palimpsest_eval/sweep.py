@@ -45,6 +45,8 @@ def varied(checkpoint: Checkpoint, point: dict[str, str]) -> System:
                     spec = replace(spec, steps_by_size=())  # as many for every size
             else:
                 spec = replace(spec, **{key: _parsed(spec, key, value)})
+                if key == "causal_candidates":
+                    spec = replace(spec, blank_line_candidates=None)  # as many everywhere
         except ValueError as error:
             raise DataError(f"{key} cannot be {value}") from error
     name = ", ".join(f"{key} {value}" for key, value in point.items()) or "as it is"

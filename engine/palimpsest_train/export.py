@@ -115,6 +115,7 @@ def spec(recipe: Recipe, folder: Path) -> Spec:
         line_sizes=described.line_sizes,
         tries=described.tries,
         causal_candidates=described.causal_candidates,
+        blank_line_candidates=described.blank_line_candidates,
         steps_by_size=described.steps_by_size,
         prune=described.prune,
         length_power=described.length_power,

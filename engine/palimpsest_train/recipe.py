@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
+from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from palimpsest_engine.spec import Sampling
@@ -29,6 +30,7 @@ class Described:
     line_sizes: tuple[int, ...] = ()
     tries: int = 1
     causal_candidates: int = 0
+    blank_line_candidates: int | None = None
     steps_by_size: tuple[tuple[int, int], ...] = ((8, 4),)
     prune: tuple[tuple[int, int], ...] = ((3, 2),)
     length_power: float = 0.7
@@ -114,6 +116,10 @@ class Recipe:
 
 def fitted(kind: Any, value: Any, where: str) -> Any:
     """`value` as TOML or JSON gives it, as the type a field wants; `TrainingError` if it is of another."""
+    if isinstance(kind, UnionType):
+        if value is None:
+            return None
+        (kind,) = (each for each in get_args(kind) if each is not NoneType)
     if is_dataclass(kind) and isinstance(value, Mapping):
         return made(kind, value, where)
     if get_origin(kind) is tuple and isinstance(value, list | tuple):

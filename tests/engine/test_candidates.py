@@ -136,6 +136,26 @@ def test_lines_written_left_to_right_stand_beside_the_others(checkpoint, monkeyp
         assert all(row.entropy is not None for row in ranked[0])
 
 
+@pytest.mark.parametrize(
+    ("text", "at", "count"),
+    [
+        ("x = \n", 4, 1),
+        ("a\n    \nb\n", 6, 3),
+        ("", 0, 3),
+        ("a\n  y\n", 4, 1),
+        ("a\n\ty\n", 3, 1),
+        ("a\r\n\r\nb", 3, 3),
+    ],
+)
+def test_more_lines_left_to_right_where_nothing_else_stands_on_the_line(checkpoint, monkeypatch, text, at, count):
+    written, counts = one_canvas.write, []
+    monkeypatch.setattr(one_canvas, "write", lambda *args: (counts.append(args[7]), written(*args))[1])
+    request = FillRequest(text, (Span(at, at),), language=None)
+    run(filler_of(checkpoint, causal_candidates=1, blank_line_candidates=3), request)
+    run(filler_of(checkpoint, causal_candidates=2), request)
+    assert set(counts) == {count, 2}
+
+
 def test_the_context_is_encoded_once_for_all_that_is_made_of_it(checkpoint, monkeypatch):
     """Denoising, writing left to right, ranking and drawing anew: but for its last token, whose answer is asked for each
     time, no token of the context goes through the encoder twice, and none at all in the next fill at that place."""

@@ -152,6 +152,8 @@ def test_settings_of_a_sweep_reach_the_engine(checkpoint: Checkpoint, problems: 
     assert (spec.sampling.max_steps, spec.sampling.t_max, spec.pins, spec.length_power) == (1, 0.9, 3, 0.0)
     assert (spec.prune, spec.hole_sizes) == (((1, 1), (2, 1)), (2, 8))
     assert spec.steps_by_size == ((2, 1), (4, 3))
+    lines = replace(checkpoint, spec=replace(checkpoint.spec, blank_line_candidates=3))
+    assert varied(lines, {"causal_candidates": "2"}).filler.spec.blank_line_candidates is None
     by_size = replace(checkpoint, spec=replace(checkpoint.spec, steps_by_size=((2, 1),)))
     assert [varied(by_size, point).filler.spec.steps(2) for point in ({}, {"max_steps": "3"})] == [1, 3]
     assert system.name.startswith("max_steps 1, t_max 0.9")

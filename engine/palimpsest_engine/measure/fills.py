@@ -96,6 +96,7 @@ def hole(subject: Subject, text: str, runs: int = 5) -> dict[str, Any]:
         context=HOLE_CONTEXT,
         suffix=HOLE_CONTEXT // 4,
         causal_candidates=0,
+        blank_line_candidates=None,
         steps_by_size=(),
         prune=(),
         tries=1,

@@ -111,6 +111,7 @@ def drawn(settings: EngineSettings, shape: Shape) -> Checkpoint:
         languages=(),
         canvas=model.config.canvas_length,
         causal_candidates=0,
+        blank_line_candidates=None,
         sampling=Sampling(),
         sha256={},
     )
