@@ -213,7 +213,7 @@ async def request_for(session: Session, ask: Ask, question: Question, asked: asy
         max_lines=settings.max_lines if blank_line(ask.text, ask.offset) else 1,
         context=await session.context(document, ask.place),
         candidates=settings.candidates if question.wide else 1,
-        speculative=asked is not None and not asked.is_set(),
+        speculative=asked is not None,
         tidy=True,
     )
 

@@ -21,7 +21,8 @@ from typing import Any, BinaryIO
 
 @dataclass(frozen=True)
 class Message:
-    """at: seconds of the monotonic clock. who sent it. body: as in JSON-RPC; of a process `{"pid": n}` or `{"code": n}`."""
+    """at: seconds of the monotonic clock. who sent it. body: as in JSON-RPC; of a process `{"pid": n}`, or `{"code": n, "of":
+    pid}`."""
 
     at: float
     who: str
@@ -67,12 +68,14 @@ class Tap:
         return [each for each in self.messages(method, "client") if self.answer(each) is None]
 
     def pid(self) -> int | None:
-        """The server's process, if it is running. Looks at the whole log."""
-        running = None
+        """The newest process of the server that is running. Looks at the whole log."""
+        running = list[int]()
         for message in _read(self.log, 0):
-            if message.who == "process":
-                running = message.body.get("pid")
-        return running
+            if message.who == "process" and "pid" in message.body:
+                running.append(message.body["pid"])
+            elif message.who == "process":  # of a restart it may be said after the new one has begun
+                running.remove(message.body["of"])
+        return running[-1] if running else None
 
     def starts(self) -> int:
         """How many servers were started since the mark."""
@@ -105,7 +108,7 @@ def main() -> int:
     threading.Thread(target=_pass_on, args=(sys.stdin.buffer, server.stdin, "client", note, close), daemon=True).start()
     _pass_on(server.stdout, sys.stdout.buffer, "server", note, lambda: None)
     code = server.wait()
-    note("process", {"code": code})
+    note("process", {"code": code, "of": server.pid})
     os._exit(code if code >= 0 else 128 - code)  # a thread may be reading still
 
 

@@ -297,10 +297,12 @@ async def test_who_accepts_at_once_does_not_wait_for_the_pause_before_what_is_pr
     await answer
     after = await accepted(session, document, "return 1")
     assert len(engine.jobs) == 1
-    following = await begun(session, engine, ask(after, 21))
-    assert not engine.jobs[1].request.speculative
+    following = ask(after, 21, automatic=True)
+    assert (await inline.complete(session, following, lambda news: None)).reason == "still denoising"
+    await until(lambda: len(engine.jobs) == 2)
     engine.finish(" + 1")
-    assert (await following).texts == (" + 1",)
+    await until(lambda: not session.jobs.running(URI))
+    assert await answered(session, following) == ((" + 1",), "", "cache")
 
 
 async def test_who_could_not_wait_for_what_is_prepared_is_told_when_it_is_there(session, document, engine):
