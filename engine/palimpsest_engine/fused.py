@@ -22,7 +22,7 @@ from palimpsest_engine.experts import Grouped, QuantisedExperts, by_kernels
 from palimpsest_engine.lean import join
 from palimpsest_engine.measure.timing import seconds
 from palimpsest_engine.passes import encode
-from palimpsest_engine.quantise import Quantised, as_it_is
+from palimpsest_engine.quantise import as_it_is
 from palimpsest_engine.shared import SharedPrefix, softmax_part
 
 log = logging.getLogger(__name__)
@@ -142,22 +142,20 @@ def make_grouped(model: Any) -> bool:
     hidden = torch.randn(shape, generator=generator, device=model.device, dtype=model.dtype)
     scores = torch.rand(len(hidden), len(first.gate_up_proj), generator=generator, device=model.device)
     weights, index = scores.softmax(-1).topk(layers[0].fused.most, dim=-1)
-    ours = partial(mixed_by, grouped, as_it_is(first.gate_up_proj), as_it_is(first.down_proj))
-    took = [min(seconds(partial(way, hidden, index, weights), _TIMED, model.device)) for way in (first, ours)]
+    ways = first, kernels_of(grouped, first)
+    took = [min(seconds(partial(way, hidden, index, weights), _TIMED, model.device)) for way in ways]
     log.info("experts of a canvas: %.2f ms by the class, %.2f ms by our kernels", *(1000 * each for each in took))
     if took[1] >= took[0]:
         return False
     for layer in layers:
-        matrices = as_it_is(layer.experts.gate_up_proj), as_it_is(layer.experts.down_proj)
-        layer.fused.experts = partial(mixed_by, grouped, *matrices)
+        layer.fused.experts = kernels_of(grouped, layer.experts)
     return True
 
 
-def mixed_by(
-    grouped: Grouped, gate_up: Quantised, down: Quantised, hidden: Tensor, index: Tensor, weights: Tensor
-) -> Tensor:
-    """As the class's experts: hidden `[T, hidden]`, index and weights `[T, K]`; out `[T, hidden]`."""
-    return grouped(hidden, index, weights, gate_up, down)
+def kernels_of(grouped: Grouped, experts: Any) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """What the class's experts are, by the kernels: hidden `[T, hidden]`, index and weights `[T, K]`; out `[T, hidden]`."""
+    gate_up, down = as_it_is(experts.gate_up_proj), as_it_is(experts.down_proj)
+    return lambda hidden, index, weights: grouped(hidden, index, weights, gate_up, down)
 
 
 @torch.inference_mode()

@@ -166,13 +166,12 @@ class SyntaxGate:
             return Verdict("not checked", f"there is no grammar for {self._language}")
         try:
             document = self._splice(texts)
-            whole = self._reparse(document).root_node
+            if not self._reparse(document).root_node.has_error:
+                return self._judge_clean(document)
             near = self._near(document)
-            if not whole.has_error:
-                return self._judge_python(near)
             root = self._parse(near.data).root_node
             if not root.has_error:
-                return Verdict("no worse") if self._broken_far else self._judge_python(near)
+                return Verdict("no worse") if self._broken_far else self._judge_clean(document)
             damage = self._measure(root, near)
             if not damage.exceeds(self._baseline) or self._stands_alone(near):
                 return Verdict("no worse")
@@ -189,10 +188,13 @@ class SyntaxGate:
 
     # What only Python's own parser sees
 
-    def _judge_python(self, document: _Document) -> Verdict:
+    def _judge_clean(self, document: _Document) -> Verdict:
         """The verdict on a document that tree-sitter finds no defect in."""
-        error = error_of(document.data.decode("utf-8")) if self._grammar == "python" else None
-        if error is None:
+        if self._grammar != "python":
+            return Verdict("valid")
+        document = self._near(document)
+        source = document.data.decode("utf-8")
+        if (error := error_of(source)) is None:
             return Verdict("valid")
         before = self._python_before
         lines = [_lines_of(document, i) for i in range(len(document.ranges))]
@@ -201,7 +203,6 @@ class SyntaxGate:
         said = f"line {document.above + error.line}: {error.message}"
         tails = [self._tail(document, i) for i, (start, end) in enumerate(document.ranges) if start < end]
         bad = tuple(_code_points(document, *place) for place in tails)
-        source = document.data.decode("utf-8")
         if error.body_missing and any(error_of(with_body(source, last)) is None for _, last in lines):
             return Verdict("no worse", said, bad)
         moved = document.data.count(b"\n") - self._snapshot_near.data.count(b"\n")

@@ -267,6 +267,14 @@ async def test_line_ends_are_those_of_the_document(session, engine):
 # What comes next
 
 
+async def suggested(session, document, engine):
+    """`return 1`, and what comes after it has reached the engine."""
+    answer = await begun(session, engine, ask(document))
+    engine.finish("return 1")
+    await answer
+    await until(lambda: len(engine.jobs) == 2)
+
+
 async def accepted(session, document, text):
     where = document.range_at(END, END, session.documents.encoding)
     after = session.documents.change(URI, 2, [types.TextDocumentContentChangePartial(where, text)])
@@ -275,10 +283,7 @@ async def accepted(session, document, text):
 
 
 async def test_the_next_position_is_prepared_while_a_suggestion_is_shown(session, document, engine):
-    answer = await begun(session, engine, ask(document))
-    engine.finish("return 1")
-    await answer
-    await until(lambda: len(engine.jobs) == 2)
+    await suggested(session, document, engine)
     ahead = engine.jobs[1].request
     assert (ahead.speculative, ahead.text, ahead.holes[0].start) == (True, "def f():\n    return 1\n", 21)
     after = await accepted(session, document, "return 1")
@@ -306,10 +311,7 @@ async def test_who_accepts_at_once_does_not_wait_for_the_pause_before_what_is_pr
 
 
 async def test_who_could_not_wait_for_what_is_prepared_is_told_when_it_is_there(session, document, engine):
-    answer = await begun(session, engine, ask(document))
-    engine.finish("return 1")
-    await answer
-    await until(lambda: len(engine.jobs) == 2)
+    await suggested(session, document, engine)
     following, shown = ask(await accepted(session, document, "return 1"), 21, automatic=True), []
     assert (await inline.complete(session, following, shown.append)).reason == "still denoising"
     engine.finish(" + 1")
@@ -320,10 +322,7 @@ async def test_who_could_not_wait_for_what_is_prepared_is_told_when_it_is_there(
 
 
 async def test_what_is_prepared_and_comes_to_nothing_says_why_to_who_could_not_wait(session, document, engine):
-    answer = await begun(session, engine, ask(document))
-    engine.finish("return 1")
-    await answer
-    await until(lambda: len(engine.jobs) == 2)
+    await suggested(session, document, engine)
     following, shown = ask(await accepted(session, document, "return 1"), 21, automatic=True), []
     waiting = await inline.complete(session, following, shown.append)
     session.answered("textDocument/inlineCompletion", waiting.reason)
@@ -343,10 +342,7 @@ async def test_what_else_could_have_been_accepted_is_an_alternative(session, doc
 
 
 async def test_typing_some_of_it_leaves_what_is_prepared_and_typing_against_it_ends_it(session, document, engine):
-    answer = await begun(session, engine, ask(document))
-    engine.finish("return 1")
-    await answer
-    await until(lambda: len(engine.jobs) == 2)
+    await suggested(session, document, engine)
     some = await accepted(session, document, "ret")
     assert not engine.jobs[1].cancelled.is_set()
     where = some.range_at(END + 3, END + 3, session.documents.encoding)
@@ -356,10 +352,7 @@ async def test_typing_some_of_it_leaves_what_is_prepared_and_typing_against_it_e
 
 
 async def test_a_real_question_takes_the_place_of_what_nobody_asked(session, document, engine):
-    answer = await begun(session, engine, ask(document))
-    engine.finish("return 1")
-    await answer
-    await until(lambda: len(engine.jobs) == 2)
+    await suggested(session, document, engine)
     other = await begun(session, engine, ask(document, 8))
     assert engine.jobs[1].cancelled.is_set()
     engine.finish("x")
