@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from functools import partial
-from types import MethodType
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ from torch.nn import functional as F
 from palimpsest_engine import kernels
 from palimpsest_engine.cache import RollbackCache
 from palimpsest_engine.experts import Grouped, QuantisedExperts, by_kernels
+from palimpsest_engine.layers import Rope, replace_layer, run_class_layer
 from palimpsest_engine.lean import join
 from palimpsest_engine.measure.timing import seconds
 from palimpsest_engine.passes import encode
@@ -60,33 +60,23 @@ class Fused:
         self.experts: Callable[[Tensor, Tensor, Tensor], Tensor] = layer.experts
 
 
-def fused_layer(
-    layer: Any,
-    hidden: Tensor,
-    position_embeddings: tuple[Tensor, Tensor],
-    attention_mask: Tensor | None = None,
-    position_ids: Tensor | None = None,
-    past_key_values: Any = None,
-    **others: Any,
-) -> Tensor:
-    """A layer of the decoder, `hidden [B, T, d]` to the same; the class's own over anything but a `SharedPrefix`."""
-    if not isinstance(past_key_values, SharedPrefix):
-        theirs: Tensor = type(layer).forward(
-            layer, hidden, position_embeddings, attention_mask, position_ids, past_key_values, **others
-        )
-        return theirs
+def fused_layer(layer: Any, hidden: Tensor, rope: Rope, mask: Any, cache: Any) -> Tensor:
+    """Run a layer of the decoder, `hidden [B, T, d]` to the same; the class's own where no `SharedPrefix` stands in the
+    mask's place."""
+    if not isinstance(mask, SharedPrefix):
+        return run_class_layer(layer, hidden, rope, mask, None, cache)
     from palimpsest_engine.kernels.layer import activate, between, end, heads, merge, norm, route
 
     w: Fused = layer.fused
     batch, length, width = hidden.shape
     rows = hidden.reshape(-1, width)
     projected = F.linear(norm(rows, layer.input_layernorm.weight, w.eps), w.qkv)
-    query, key, value = heads(projected, position_embeddings, w.head_scales, batch, w.groups, w.keys_are_values, w.eps)
-    seen = past_key_values.layers[layer.layer_idx]
+    query, key, value = heads(projected, rope, w.head_scales, batch, w.groups, w.keys_are_values, w.eps)
+    seen = mask.layers[layer.layer_idx]
     scaling: float = layer.self_attn.scaling
     together, apart = query.flatten(1, 3).unsqueeze(0), query.flatten(2, 3).transpose(0, 1)
     before = softmax_part(together, seen.keys, seen.values, seen.bias, scaling)
-    beside = softmax_part(apart, key, value, past_key_values.beside, scaling)
+    beside = softmax_part(apart, key, value, mask.beside, scaling)
     attended = F.linear(merge(*before, *beside, length).flatten(0, 1), layer.self_attn.o_proj.weight)
     sums, for_mlp, for_experts, for_router = between(attended, rows, w.between, w.router_root, w.eps)
     dense = F.linear(activate(F.linear(for_mlp, w.gate_up)), layer.mlp.down_proj.weight)
@@ -119,7 +109,7 @@ def make_fused(model: Any) -> bool:
         log.warning("the decoder's layers are left to the class and will be slower: %s", error)
         return False
     for layer in decoder.layers:
-        layer.forward = MethodType(fused_layer, layer)
+        replace_layer(layer, fused_layer)
     make_grouped(model)
     return True
 
@@ -172,8 +162,8 @@ def tried(model: Any, layers: Iterable[Any]) -> list[float]:
     positions = torch.arange(5, 8, device=model.device).unsqueeze(0)
     for layer in layers:
         rope = decoder.rotary_emb(hidden, positions, layer.self_attn.layer_type)
-        theirs = type(layer).forward(layer, hidden.clone(), rope, None, positions, prefix)
-        ours = fused_layer(layer, hidden.clone(), rope, past_key_values=prefix)
+        theirs = run_class_layer(layer, hidden.clone(), rope, prefix, positions, None)
+        ours = fused_layer(layer, hidden.clone(), rope, prefix, None)
         each = (ours - theirs).float().norm(dim=-1) / theirs.float().norm(dim=-1)
         errors.append(float(each.median()) if bool(each.isfinite().all()) else torch.inf)
     return errors

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from transformers import AttentionInterface
 
 from palimpsest_engine.experts import quantised_experts
+from palimpsest_engine.layers import Rope, replace_layer
 
 GROUPED = "palimpsest_grouped"
 
@@ -76,7 +77,7 @@ def make_lean(model: Any, *, trainable: bool = False, int8: bool = False) -> boo
         reader.joined = writer.joined if tied else Joined(reader, int8=int8)  # one copy for both, in memory and caches
         for layer in (writer, reader):
             layer.writes = layer is writer
-            layer.forward = MethodType(lean_layer, layer)
+            replace_layer(layer, lean_layer)
     return int8
 
 
@@ -173,19 +174,12 @@ def scale_of(norm: Any) -> Tensor:
     return scale
 
 
-def lean_layer(
-    layer: Any,
-    hidden: Tensor,
-    position_embeddings: tuple[Tensor, Tensor],
-    attention_mask: Tensor | None = None,
-    past_key_values: Any = None,
-    **unused: Any,
-) -> Tensor:
+def lean_layer(layer: Any, hidden: Tensor, rope: Rope, mask: Tensor | None, cache: Any) -> Tensor:
     """A layer, `hidden [B, T, d]` to the same: two thirds of the operations of the class. The encoder's layers write to the
     cache, the decoder's only read it."""
     w: Joined = layer.joined
     batch, length, _ = hidden.shape
-    cosines, sines = position_embeddings
+    cosines, sines = rope
     projected = w.qkv(w.normed(hidden, w.before_attention)).view(batch, length, -1, w.width)
     if w.keys_are_values:
         projected = torch.cat((projected, projected[:, :, w.heads :]), 2)
@@ -194,12 +188,12 @@ def lean_layer(
     rotated = torch.cat((-turned[..., half:], turned[..., :half]), -1)
     turned = (turned * cosines.unsqueeze(2) + rotated * sines.unsqueeze(2)).transpose(1, 2)
     query, key, value = turned[:, : w.heads], turned[:, w.heads :], projected[:, :, -w.groups :].transpose(1, 2)
-    if past_key_values is not None and layer.writes:
-        key, value = past_key_values.update(key, value, layer.layer_idx)
-    elif past_key_values is not None:
-        read = past_key_values.layers[layer.layer_idx]
+    if cache is not None and layer.writes:
+        key, value = cache.update(key, value, layer.layer_idx)
+    elif cache is not None:
+        read = cache.layers[layer.layer_idx]
         key, value = torch.cat((read.keys, key), 2), torch.cat((read.values, value), 2)
-    seen, _ = grouped_attention(None, query, key, value, attention_mask)
+    seen, _ = grouped_attention(None, query, key, value, mask)
     attended = w.output(seen.view(batch, length, -1))
     hidden = hidden + w.normed(attended, w.after_attention)
     unit = w.unit(hidden)

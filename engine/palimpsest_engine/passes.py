@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from palimpsest_engine.cache import RollbackCache, RollbackLayer
+from palimpsest_engine.layers import run_layer
 
 if TYPE_CHECKING:
     from palimpsest_engine.shared import Rows, SharedPrefix
@@ -71,18 +72,15 @@ def through(
     positions: Tensor,
     masks: Mapping[str, Tensor | None],
 ) -> Tensor:
-    """A stack's layers and its norm, as its own forward has them. masks: by the kind of layer; without one every position
-    may look at all."""
+    """Run a stack's layers and its norm, as its own forward has them. masks: by the kind of layer; without one every position
+    may look at all. What rows share is no cache for the layers: it stands in the mask's place, see `shared.py`."""
     ropes = {kind: stack.rotary_emb(hidden, positions, kind) for kind in stack.unique_layer_types}
     for layer in stack.layers:
         kind = layer.self_attn.layer_type
-        hidden = layer(
-            hidden,
-            position_embeddings=ropes[kind],
-            attention_mask=masks.get(kind),
-            position_ids=positions,
-            past_key_values=cache,
-        )
+        if isinstance(cache, RollbackCache):
+            hidden = run_layer(layer, hidden, ropes[kind], masks.get(kind), positions, cache)
+        else:
+            hidden = run_layer(layer, hidden, ropes[kind], cache, positions, None)
     normed: Tensor = stack.norm(hidden)
     return normed
 

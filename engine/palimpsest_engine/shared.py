@@ -8,16 +8,18 @@ addresses (`SharedPrefix`), which `recorded.py` needs; the causal encoder reads 
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import MethodType
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.models.diffusion_gemma.modeling_diffusion_gemma import apply_rotary_pos_emb
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
 
 from palimpsest_engine.cache import RollbackCache, RollbackLayer
 from palimpsest_engine.passes import through
 
+SHARED = "palimpsest_shared"
 BUCKET = 512  # prefixes are padded to multiples of this; and to powers of two beyond eight of them
 
 Through = Callable[["SharedPrefix", Any, Tensor, Tensor], Tensor]
@@ -141,41 +143,22 @@ def bias_of(allowed: Tensor, query: Tensor, key: Tensor) -> Tensor:
 
 
 def make_shared(model: Any) -> None:
-    """Let the attention of decoder and encoder read a `SharedPrefix` and `Rows`, too; with any other cache it is the
-    class's."""
-    for stack in (model.model.decoder, model.model.encoder.language_model):
-        for layer in stack.layers:
-            layer.self_attn.forward = MethodType(_attend, layer.self_attn)
+    """Let the attention of decoder and encoder read a `SharedPrefix` and `Rows` in place of a mask; with a mask it is the
+    library's."""
+    AttentionInterface.register(SHARED, shared_or_library)
+    AttentionMaskInterface.register(SHARED, sdpa_mask)
+    model.set_attn_implementation(SHARED)
 
 
-def _attend(
-    attention: Any,
-    hidden_states: Tensor,
-    position_embeddings: tuple[Tensor, Tensor],
-    attention_mask: Tensor | None = None,
-    past_key_values: Any = None,
-    **others: Any,
+def shared_or_library(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **others: Any
 ) -> tuple[Tensor, Tensor | None]:
-    """The forward of the class's attention, `[B, T, d]` to the same, where the prefix is shared."""
-    if not isinstance(past_key_values, SharedPrefix | Rows):
-        theirs: tuple[Tensor, Tensor | None] = type(attention).forward(
-            attention, hidden_states, position_embeddings, attention_mask, past_key_values, **others
-        )
-        return theirs
-    batch, length, _ = hidden_states.shape
-    cosines, sines = position_embeddings
-
-    def heads(linear: Any) -> Tensor:
-        projected: Tensor = linear(hidden_states).view(batch, length, -1, attention.head_dim)
-        return projected
-
-    query = apply_rotary_pos_emb(attention.q_norm(heads(attention.q_proj)), cosines, sines, unsqueeze_dim=2)
-    key = heads(attention.k_proj)
-    value = heads(attention.v_proj) if attention.v_proj is not None else key
-    key = apply_rotary_pos_emb(attention.k_norm(key), cosines, sines, unsqueeze_dim=2).transpose(1, 2)
-    value = attention.v_norm(value).transpose(1, 2)
-    seen = past_key_values.attended(attention.layer_idx, query.transpose(1, 2), key, value, attention.scaling)
-    return attention.o_proj(seen.reshape(batch, length, -1)), None
+    """Compute attention of `query [B, H, T, D]` over `key, value [B, G, S, D]`, out `[B, T, H, D]`; and over what is
+    shared, if that stands in the mask's place."""
+    if isinstance(attention_mask, SharedPrefix | Rows):
+        return attention_mask.attended(module.layer_idx, query, key, value, module.scaling), None
+    theirs: tuple[Tensor, Tensor | None] = sdpa_attention_forward(module, query, key, value, attention_mask, **others)
+    return theirs
 
 
 Part = tuple[Tensor, Tensor, Tensor | None]

@@ -19,6 +19,7 @@ from palimpsest_engine.cache import RollbackCache
 from palimpsest_engine.canvas import Hole, Keep
 from palimpsest_engine.checkpoint import Checkpoint
 from palimpsest_engine.errors import UnsupportedCheckpoint
+from palimpsest_engine.layers import run_decoder, run_encoder
 from palimpsest_engine.layout import Tokens, lay_out
 from palimpsest_engine.passes import causal_mask
 from palimpsest_engine.request import Span
@@ -196,7 +197,7 @@ class Apart:
 
     def row(self, question: Question, temperature: float | None) -> Losses:
         """(causal, diffusion) of one."""
-        inner, device = self.model.model, self.model.device
+        device = self.model.device
         context = torch.tensor([question.context], device=device)
         clean = torch.tensor([question.clean], device=device)
         noised = torch.tensor([question.noised], device=device)
@@ -205,18 +206,11 @@ class Apart:
         positions = torch.arange(context.shape[1], device=device)
         kinds = self.model.config.get_text_config().layer_types
         masks = {kind: causal_mask(positions, layer) for kind, layer in zip(kinds, cache.layers, strict=True)}
-        encoded = inner.encoder.language_model(
-            input_ids=context, past_key_values=cache, position_ids=positions[None], attention_mask=masks
-        ).last_hidden_state
+        encoded = run_encoder(self.model, context, cache, positions[None], masks)
 
         def decoded(conditioning: Tensor | None) -> Tensor:
-            hidden: Tensor = inner.decoder(
-                decoder_input_ids=noised,
-                past_key_values=cache,
-                decoder_position_ids=positions[-1] + 1 + torch.arange(clean.shape[1], device=device)[None],
-                self_conditioning_logits=conditioning,
-            ).last_hidden_state
-            return hidden
+            behind = positions[-1] + 1 + torch.arange(clean.shape[1], device=device)[None]
+            return run_decoder(self.model, noised, cache, behind, conditioning)
 
         conditioning = None
         if temperature is not None:

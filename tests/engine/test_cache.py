@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from transformers import DynamicCache
 
 from palimpsest_engine.cache import RollbackCache
+from palimpsest_engine.layers import CACHE
 from palimpsest_engine.passes import encode
 from palimpsest_engine.prefix import PrefixCache, common
 
@@ -18,7 +19,7 @@ contexts = st.lists(st.integers(0, 96), min_size=1, max_size=40)
 def decoder_logits(model, cache):
     canvas = torch.arange(10, 18)[None]
     with torch.no_grad():
-        return model(decoder_input_ids=canvas, past_key_values=cache).logits
+        return model(decoder_input_ids=canvas, **{CACHE: cache}).logits
 
 
 @settings(max_examples=30, deadline=None)
@@ -34,7 +35,7 @@ def test_after_edits_the_logits_are_those_of_a_cold_prefill(model, edits):
         assert warm.tokens == tokens
     cold = DynamicCache(config=model.config.text_config)
     with torch.no_grad():
-        model.model.encoder(input_ids=torch.tensor([edits[-1]]), past_key_values=cold)
+        model.model.encoder(input_ids=torch.tensor([edits[-1]]), **{CACHE: cold})
     torch.testing.assert_close(decoder_logits(model, warm.cache), decoder_logits(model, cold), atol=2e-5, rtol=1e-4)
 
 
@@ -76,7 +77,7 @@ def test_a_cache_that_forgets_is_as_good(model, edits, kept, piece):
             assert warm.cache.get_seq_length() == len(warm.tokens) == len(tokens)
     cold = DynamicCache(config=model.config.text_config)
     with torch.no_grad():
-        model.model.encoder(input_ids=torch.tensor([edits[-1]]), past_key_values=cold)
+        model.model.encoder(input_ids=torch.tensor([edits[-1]]), **{CACHE: cold})
     torch.testing.assert_close(decoder_logits(model, warm.cache), decoder_logits(model, cold), atol=2e-5, rtol=1e-4)
 
 

@@ -10,6 +10,7 @@ from transformers.models.diffusion_gemma.generation_diffusion_gemma import Entro
 
 from palimpsest_engine.cache import RollbackCache
 from palimpsest_engine.denoise import Canvas, denoise
+from palimpsest_engine.layers import CACHE
 from palimpsest_engine.passes import decode, encode
 from palimpsest_engine.sampler import as_stock, drawn, entropy_of
 from palimpsest_engine.spec import Sampling
@@ -139,10 +140,10 @@ def test_the_decoder_is_told_what_the_class_would_be_told(model):
     everything[where] = logits
     cache = encoded(model, torch.tensor([[2, 5, 9, 4, 4, 4, 7, 1, 3, 20, 30, 11]])).branch(2)
     theirs = model.model(
-        decoder_input_ids=tokens, past_key_values=cache, self_conditioning_logits=everything.view(2, 5, VOCABULARY)
+        decoder_input_ids=tokens, **{CACHE: cache}, self_conditioning_logits=everything.view(2, 5, VOCABULARY)
     ).last_hidden_state
     torch.testing.assert_close(decode(model, cache, tokens, where, logits.softmax(-1)), theirs, atol=2e-5, rtol=1e-4)
-    nothing = model.model(decoder_input_ids=tokens, past_key_values=cache).last_hidden_state
+    nothing = model.model(decoder_input_ids=tokens, **{CACHE: cache}).last_hidden_state
     torch.testing.assert_close(decode(model, cache, tokens, where, None), nothing, atol=2e-5, rtol=1e-4)
 
 

@@ -124,7 +124,7 @@ def test_in_bfloat16_it_is_nearly_the_same(model):
 def test_layers_that_say_something_else_are_left_to_the_class(model, caplog, monkeypatch):
     changed = copy.deepcopy(model)
     make_shared(changed)
-    monkeypatch.setattr("palimpsest_engine.fused.fused_layer", lambda layer, hidden, rope, past_key_values: hidden * 2)
+    monkeypatch.setattr("palimpsest_engine.fused.fused_layer", lambda layer, hidden, rope, mask, cache: hidden * 2)
     assert not make_fused(changed)
     assert "left to the class" in caplog.text
     assert "forward" not in vars(changed.model.decoder.layers[0])

@@ -12,6 +12,7 @@ from palimpsest_engine import lean as shortcuts
 from palimpsest_engine.cache import RollbackCache
 from palimpsest_engine.checkpoint import cpu_threads, load, multiplies_in_int8
 from palimpsest_engine.engine import EngineSettings
+from palimpsest_engine.layers import CACHE
 from palimpsest_engine.lean import GROUPED, InEightBits, make_lean
 from palimpsest_engine.passes import decode, encode
 from palimpsest_train.model import Shape, build
@@ -43,10 +44,10 @@ def test_encoder_and_decoder_are_those_of_the_class(model, experts, past, new):
         if past:
             encode(lean, cache, tokens[:, :past])
         hidden = encode(lean, cache, tokens[:, past:])
-        whole = stock.model.encoder(input_ids=tokens, past_key_values=theirs).last_hidden_state
+        whole = stock.model.encoder(input_ids=tokens, **{CACHE: theirs}).last_hidden_state
         torch.testing.assert_close(hidden, whole[:, past:], atol=2e-5, rtol=1e-4)
-        ours = lean(decoder_input_ids=canvas, past_key_values=cache).logits
-        reference = stock(decoder_input_ids=canvas, past_key_values=theirs).logits
+        ours = lean(decoder_input_ids=canvas, **{CACHE: cache}).logits
+        reference = stock(decoder_input_ids=canvas, **{CACHE: theirs}).logits
         torch.testing.assert_close(ours, reference, atol=5e-5, rtol=1e-4)
 
 
