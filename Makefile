@@ -2,21 +2,24 @@
 
 VENV ?= .venv
 SESSIONS ?= 10000
+CONSTRAINTS ?= constraints/newest.txt
 PYTHONS ?= python3 python3.13 python3.12 python3.11
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-editors bench-editors fuzz soak lint bench clean
+.PHONY: help demo test test-oldest test-editors bench-editors fuzz soak lint bench constraints clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo   fill holes of a file with the embedded checkpoint, and watch"
 	@echo "make test   run every test"
+	@echo "make test-oldest    run the tests of everything that knows a tensor with the oldest libraries that are allowed"
 	@echo "make test-editors   drive VS Code, Neovim and Emacs for real; fetches them the first time (1 GB, some minutes)"
 	@echo "make bench-editors  from the keystroke to the ghost text on the screen"
 	@echo "make fuzz   ten thousand sessions at random against the server; takes a quarter of an hour or more"
 	@echo "make soak   an hour of typing, replayed, and what it leaves in memory; takes some minutes"
 	@echo "make lint   ruff and mypy"
 	@echo "make bench  measure what a keystroke costs on this machine"
+	@echo "make constraints    resolve the oldest and the newest libraries that are allowed, anew"
 	@echo "make clean  take the virtual environment away"
 
 demo: $(VENV)/installed
@@ -28,8 +31,12 @@ bench: $(VENV)/installed
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest
 
+test-oldest:
+	$(MAKE) VENV=$(VENV)-oldest CONSTRAINTS=constraints/oldest.txt $(VENV)-oldest/installed-dev
+	$(VENV)-oldest/bin/python -m pytest tests/engine tests/train tests/tune
+
 test-editors: $(VENV)/installed-editors
-	$(BIN)/python -m pytest -m editors tests/editors
+	$(BIN)/python -m pytest --timeout 600 -m editors tests/editors
 
 bench-editors: $(VENV)/installed-editors
 	$(BIN)/python tests/editors/bench.py
@@ -38,26 +45,33 @@ fuzz: $(VENV)/installed-dev
 	PALIMPSEST_SESSIONS=$(SESSIONS) $(BIN)/python -m pytest tests/server/test_stateful.py
 
 soak: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest --timeout 3600 -m slow
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-clean:
-	rm -rf $(VENV)
+constraints: $(BIN)/python
+	$(BIN)/python -m pip install --quiet 'uv>=0.9,<1'
+	for set in lowest-direct:oldest highest:newest; do \
+	    $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --upgrade --no-annotate --no-header \
+	        --resolution $${set%:*} pyproject.toml --output-file constraints/$${set#*:}.txt || exit; \
+	done
 
-$(VENV)/installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable .
+clean:
+	rm -rf $(VENV) $(VENV)-oldest
+
+$(VENV)/installed: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable .
 	@touch $@
 
-$(VENV)/installed-dev: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+$(VENV)/installed-dev: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev]'
 	@touch $@ $(VENV)/installed
 
 $(VENV)/installed-editors: pyproject.toml $(VENV)/installed-dev
-	$(BIN)/python -m pip install --quiet --editable '.[dev,editors]'
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev,editors]'
 	@touch $@
 
 $(BIN)/python:

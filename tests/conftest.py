@@ -1,6 +1,7 @@
 """Every run draws the same examples: a failure in CI is one that can be had again. No run writes to the user's folders."""
 
 import os
+import signal
 import tempfile
 
 from hypothesis import settings
@@ -9,6 +10,10 @@ from editors.programs import default_cache
 
 settings.register_profile("palimpsest", deadline=None, derandomize=True)
 settings.load_profile("palimpsest")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell's background job (`nohup make test &`) ignores interrupts, and so would all that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ["PALIMPSEST_EDITORS"] = str(default_cache())  # programs to drive are kept, whatever else is not
 _folders = tempfile.TemporaryDirectory(prefix="palimpsest-tests-", ignore_cleanup_errors=True)

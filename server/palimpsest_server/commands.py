@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from time import monotonic
 from typing import Any
 
@@ -347,7 +348,7 @@ class Drafts:
         self._session, self._work = session, work
         self._texts: dict[int, str] = {}
         self._last: Draft | None = None
-        self._shown = 0.0
+        self._shown = -inf
 
     def show(self, draft: Draft) -> None:
         """A step was done."""

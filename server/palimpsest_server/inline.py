@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from math import inf
 from time import monotonic
 from typing import Literal
 
@@ -133,7 +134,7 @@ def start(session: Session, ask: Ask, question: Question, show: Show, purpose: j
     """A new job; its result is kept, its drafts are shown to a client that wants them, some ten a second."""
     assert session.engine is not None, "refusal() answers when there is no engine"
     news = DraftNews(ask, "", 0.0, 0, final=False)
-    shown = 0.0
+    shown = -inf
 
     def drafted(draft: Draft) -> None:
         nonlocal news, shown

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from time import monotonic
 from typing import Any, ParamSpec, Protocol, TypeVar
@@ -85,7 +86,7 @@ class Session:
         self._warm = self._closed = False
         self._watcher: asyncio.Task[None] | None = None
         self._telling: asyncio.TimerHandle | None = None
-        self._told = 0.0
+        self._told = -inf
 
     # Settings and engine
 

@@ -11,6 +11,7 @@ import os
 from collections import Counter
 from unittest import mock
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -36,6 +37,7 @@ from palimpsest_server.app import create_server
 from palimpsest_server.live import Live
 
 SESSIONS = int(os.environ.get("PALIMPSEST_SESSIONS", "60"))
+pytestmark = pytest.mark.timeout(60 + 2 * SESSIONS)
 LOST = "the document is out of step: a change could not be read; reopen it"
 FILES = [f"file:///code/{name}" for name in ("a.py", "b.py", "c.rs", "sub/d.py")] + ["untitled:Untitled-1"]
 CELLS = [f"notebook:cell{number}" for number in range(3)]
