@@ -26,12 +26,12 @@ from palimpsest_engine.errors import (
     PalimpsestError,
     UnsupportedCheckpoint,
 )
+from palimpsest_engine.fill.tidy import tidy
 from palimpsest_engine.request import Draft, DraftPiece, Excerpt, Fill, FillRequest, Span, Verdict
-from palimpsest_engine.tidy import tidy
 
 if TYPE_CHECKING:
-    from palimpsest_engine.outline import Definition, Outline
-    from palimpsest_engine.syntax import judge
+    from palimpsest_engine.syntax.gate import judge
+    from palimpsest_engine.syntax.outline import Definition, Outline
 
 __all__ = [
     "CheckpointBroken",
@@ -61,7 +61,7 @@ __all__ = [
 ]
 __version__ = "0.1.0"
 
-_LATER = {"Definition": "outline", "Outline": "outline", "judge": "syntax"}
+_LATER = {"Definition": "syntax.outline", "Outline": "syntax.outline", "judge": "syntax.gate"}
 
 
 def __getattr__(name: str) -> Any:

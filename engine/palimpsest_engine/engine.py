@@ -93,6 +93,6 @@ class Engine(Protocol):
 
 def open_engine(settings: EngineSettings | None = None) -> Engine:
     """An engine for the settings; nothing heavy is imported or loaded until `warm` or the first `submit`."""
-    from palimpsest_engine.local import LocalEngine
+    from palimpsest_engine.runtime.local import LocalEngine
 
     return LocalEngine(settings or EngineSettings())

@@ -44,7 +44,7 @@ class FillRequest:
     context: excerpts from elsewhere, the most useful last; as many as fit, from the end.
     candidates: how many different texts are wanted; `Fill.alternatives` has those after the first.
     speculative: nobody waits for it yet; it gives way to every request that is not.
-    tidy: what is written is trimmed as people accept it at a cursor (`palimpsest_engine.tidy`).
+    tidy: what is written is trimmed as people accept it at a cursor (`palimpsest_engine.fill.tidy`).
     max_lines: cut the fill to so many lines (None: no limit).
     max_steps: at most so many denoising steps a canvas; None for the checkpoint's own choice.
     """

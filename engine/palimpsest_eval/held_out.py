@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from palimpsest_engine.errors import DataError, DocumentMissing
-from palimpsest_engine.grammars import language_of
+from palimpsest_engine.syntax.grammars import language_of
 from palimpsest_eval.problems import Problem
 
 KINDS = ("span", "rest of line", "line", "block")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from palimpsest_engine import __version__
-from palimpsest_engine.checkpoint import Checkpoint
+from palimpsest_engine.checkpoint.load import Checkpoint
 from palimpsest_engine.errors import DataError, DocumentMissing, PalimpsestError
 from palimpsest_eval.measures import Row
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from palimpsest_engine.checkpoint import Checkpoint
+from palimpsest_engine.checkpoint.load import Checkpoint
+from palimpsest_engine.checkpoint.spec import Sampling, Spec
 from palimpsest_engine.errors import DataError
-from palimpsest_engine.fill import Filler
-from palimpsest_engine.spec import Sampling, Spec
+from palimpsest_engine.fill.filler import Filler
 from palimpsest_eval.systems import Filled, System
 
 SAMPLING = tuple(field.name for field in fields(Sampling))

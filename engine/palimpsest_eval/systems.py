@@ -10,14 +10,14 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from palimpsest_engine.checkpoint import Checkpoint
-from palimpsest_engine.fill import Filler
-from palimpsest_engine.layout import Layout
-from palimpsest_engine.one_canvas import OneCanvas
-from palimpsest_engine.read_out import Row
-from palimpsest_engine.renoise import REPAIRS
+from palimpsest_engine.checkpoint.load import Checkpoint
+from palimpsest_engine.fill.canvas_fill import OneCanvas
+from palimpsest_engine.fill.detokenize import Row
+from palimpsest_engine.fill.filler import Filler
+from palimpsest_engine.fill.renoise import REPAIRS
+from palimpsest_engine.prompt.layout import Layout
 from palimpsest_engine.request import Draft, Fill, FillRequest, Verdict
-from palimpsest_engine.syntax import SyntaxGate
+from palimpsest_engine.syntax.gate import SyntaxGate
 from palimpsest_eval.problems import Problem
 
 

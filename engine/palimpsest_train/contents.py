@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from palimpsest_engine.grammars import language_of
+from palimpsest_engine.syntax.grammars import language_of
 from palimpsest_train.archives import read_members
 from palimpsest_train.licences import DebianCopyright, Licence, Rules, of_npm_manifest, of_python_metadata, of_text
 from palimpsest_train.packages import Group

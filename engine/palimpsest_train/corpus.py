@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
 
-from palimpsest_engine.grammars import language_of
+from palimpsest_engine.syntax.grammars import language_of
 from palimpsest_train.attribution import Attribution
 from palimpsest_train.contents import open_package
 from palimpsest_train.decontaminate import BENCHMARK_PATH, Benchmarks

@@ -17,9 +17,9 @@ from transformers.models.diffusion_gemma.generation_diffusion_gemma import (
 )
 
 from palimpsest_engine import EngineSettings
-from palimpsest_engine.checkpoint import EMBEDDED, load
+from palimpsest_engine.checkpoint.load import EMBEDDED, load
+from palimpsest_engine.checkpoint.spec import SPEC_FILE, Spec
 from palimpsest_engine.errors import PalimpsestError
-from palimpsest_engine.spec import SPEC_FILE, Spec
 from palimpsest_train.errors import TrainingError
 from palimpsest_train.model import build
 from palimpsest_train.recipe import Described, Recipe, with_vocabulary

@@ -77,7 +77,7 @@ def _python_fault(text: str) -> str | None:
 def _tree_fault(text: str, language: str) -> str | None:
     from tree_sitter import Parser
 
-    from palimpsest_engine.grammars import load
+    from palimpsest_engine.syntax.grammars import load
 
     root = Parser(load(language)).parse(text.encode("utf-8")).root_node
     if root.has_error:

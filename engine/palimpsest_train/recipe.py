@@ -11,7 +11,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from palimpsest_engine.spec import Sampling
+from palimpsest_engine.checkpoint.spec import Sampling
 from palimpsest_train.data import RowShape
 from palimpsest_train.errors import TrainingError
 from palimpsest_train.shape import Shape
@@ -22,7 +22,7 @@ Objective = Literal["diffusion", "left-to-right"]
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What the exported checkpoint says of itself (see `palimpsest_engine.spec.Spec`)."""
+    """What the exported checkpoint says of itself (see `palimpsest_engine.checkpoint.spec.Spec`)."""
 
     name: str = "palimpsest-py-6m"
     languages: tuple[str, ...] = ("python",)

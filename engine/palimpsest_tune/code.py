@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from palimpsest_engine.errors import DataError
-from palimpsest_engine.layout import EOS
+from palimpsest_engine.prompt.layout import EOS
 from palimpsest_train.filters import GENERATED, LEAST_CHARACTERS, MOST_CHARACTERS
 
 LONGEST_LINE = 1_000  # more than the trainer takes: here nothing of the user's own is left out lightly

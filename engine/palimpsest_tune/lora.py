@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from palimpsest_engine.adapter import PREFIX, WEIGHTS_FILE
+from palimpsest_engine.checkpoint.adapter import PREFIX, WEIGHTS_FILE
 from palimpsest_engine.errors import PalimpsestError
 
 # Attention and the dense part of each layer; the matrices of experts and of the router stay as they are.

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from palimpsest_engine.checkpoint import Checkpoint
-from palimpsest_engine.fill import Filler
+from palimpsest_engine.checkpoint.load import Checkpoint
+from palimpsest_engine.fill.filler import Filler
 from palimpsest_engine.request import Fill, FillRequest, Span
 from palimpsest_tune.code import Source
 

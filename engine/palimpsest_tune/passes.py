@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from palimpsest_engine.cache import RollbackCache
-from palimpsest_engine.canvas import Hole, Keep
-from palimpsest_engine.checkpoint import Checkpoint
+from palimpsest_engine.checkpoint.load import Checkpoint
 from palimpsest_engine.errors import UnsupportedCheckpoint
-from palimpsest_engine.layers import run_decoder, run_encoder
-from palimpsest_engine.layout import Tokens, lay_out
-from palimpsest_engine.passes import causal_mask
+from palimpsest_engine.model.forward import causal_mask
+from palimpsest_engine.model.kv_cache import RollbackCache
+from palimpsest_engine.model.layers import run_decoder, run_encoder
+from palimpsest_engine.prompt.layout import Tokens, lay_out
+from palimpsest_engine.prompt.pieces import Hole, Keep
 from palimpsest_engine.request import Span
 from palimpsest_train import tokenizer as embedded
 from palimpsest_train.data import Rows, RowShape

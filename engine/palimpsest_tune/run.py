@@ -20,8 +20,16 @@ from pathlib import Path
 import torch
 
 from palimpsest_engine import __version__
-from palimpsest_engine.adapter import FORMAT, NOTE_FILE, WEIGHTS_FILE, digest, fingerprint, merge, read_adapter
-from palimpsest_engine.checkpoint import Checkpoint, weight_files
+from palimpsest_engine.checkpoint.adapter import (
+    FORMAT,
+    NOTE_FILE,
+    WEIGHTS_FILE,
+    digest,
+    fingerprint,
+    merge,
+    read_adapter,
+)
+from palimpsest_engine.checkpoint.load import Checkpoint, weight_files
 from palimpsest_engine.errors import OutOfMemory, PalimpsestError
 from palimpsest_tune import lora
 from palimpsest_tune.code import Code

@@ -19,7 +19,8 @@ def main() -> None:
 
 def _serve() -> int:
     from palimpsest_engine import open_engine
-    from palimpsest_server import app, log
+    from palimpsest_server import app
+    from palimpsest_server.status import log
 
     try:
         log.set_up()

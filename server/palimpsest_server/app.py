@@ -16,16 +16,19 @@ from typing import TYPE_CHECKING, Any
 from lsprotocol import types
 from pygls.exceptions import JsonRpcInvalidParams
 
-from palimpsest_server import code_actions, completion, configuration, settings, transport, wire
-from palimpsest_server.names import DRAFT, PAUSE, STATUS
-from palimpsest_server.paths import path_of
+from palimpsest_server import configuration, settings
+from palimpsest_server.documents.uris import path_of
+from palimpsest_server.features import completion_list
+from palimpsest_server.features.code_actions import handlers
+from palimpsest_server.protocol import positions, transport
+from palimpsest_server.protocol.methods import DRAFT, PAUSE, STATUS
 from palimpsest_server.server import Server
 
 if TYPE_CHECKING:
-    from palimpsest_server import inline
-    from palimpsest_server.documents import Snapshot
-    from palimpsest_server.notebooks import CellNews
-    from palimpsest_server.session import EngineFactory, Session
+    from palimpsest_server.documents.notebooks import CellNews
+    from palimpsest_server.documents.store import Snapshot
+    from palimpsest_server.features import inline_completion
+    from palimpsest_server.session.session import EngineFactory, Session
 
 logger = logging.getLogger(__name__)
 
@@ -51,15 +54,15 @@ def create_server(engine_factory: EngineFactory) -> Server:
     @server.feature(types.INITIALIZE)
     async def initialize(params: types.InitializeParams) -> None:
         def begin(session: Session) -> None:
-            session.documents.encoding = wire.Encoding(server.workspace.position_encoding)
+            session.documents.encoding = positions.Encoding(server.workspace.position_encoding)
             session.live.client = params.client_info.name if params.client_info else ""
             session.work_in(folders_of(params))
             session.initialize(params.initialization_options)
 
         server.on_session(begin)
         chosen, _ = settings.parse(settings.section_of(params.initialization_options)[0])
-        if completion.wanted(chosen, params.capabilities):
-            server.feature(types.TEXT_DOCUMENT_COMPLETION, completion.OPTIONS)(complete)
+        if completion_list.wanted(chosen, params.capabilities):
+            server.feature(types.TEXT_DOCUMENT_COMPLETION, completion_list.OPTIONS)(complete)
             server.feature(types.COMPLETION_ITEM_RESOLVE)(resolve_completion)
 
     @server.feature(types.INITIALIZED)
@@ -128,20 +131,22 @@ def create_server(engine_factory: EngineFactory) -> Server:
             server.session.closed(uri)
 
     def moved_on(uri: str) -> None:
-        from palimpsest_server import inline
+        from palimpsest_server.features import inline_completion
 
-        inline.moved_on(server.session, uri)
+        inline_completion.moved_on(server.session, uri)
 
     # Fills
 
-    async def ask(method: str, params: Any, *, automatic: bool) -> tuple[inline.Answer, inline.Ask | None, types.Range]:
+    async def ask(
+        method: str, params: Any, *, automatic: bool
+    ) -> tuple[inline_completion.Answer, inline_completion.Ask | None, types.Range]:
         """Ask about a position, and take down what came of it."""
-        from palimpsest_server import inline
+        from palimpsest_server.features import inline_completion
 
         with server.session.requests.under_way(method):
             document = server.session.documents.snapshot(params.text_document.uri)
             if document is None:
-                answer = inline.Answer(reason=server.session.refusal(None))
+                answer = inline_completion.Answer(reason=server.session.refusal(None))
                 server.session.answered(method, answer.reason)
                 return answer, None, types.Range(params.position, params.position)
             chosen = getattr(params.context, "selected_completion_info", None)
@@ -149,10 +154,10 @@ def create_server(engine_factory: EngineFactory) -> Server:
                 document, params.position, chosen, server.session.documents.encoding, automatic=automatic
             )
 
-            def show(news: inline.DraftNews) -> None:
+            def show(news: inline_completion.DraftNews) -> None:
                 server.notify(DRAFT, draft_params(news, params.position))
 
-            answer = await inline.complete(server.session, asked, show)
+            answer = await inline_completion.complete(server.session, asked, show)
             server.session.answered(method, answer.reason, answer.source, "".join(answer.texts[:1]))
             return answer, asked, replaced
 
@@ -173,19 +178,19 @@ def create_server(engine_factory: EngineFactory) -> Server:
         answer, asked, _ = await ask(types.TEXT_DOCUMENT_COMPLETION, params, automatic=True)
         if asked is None:
             return None
-        return completion.items(asked, answer, params.position, server.session.documents.encoding)
+        return completion_list.items(asked, answer, params.position, server.session.documents.encoding)
 
     async def resolve_completion(params: types.CompletionItem) -> types.CompletionItem:
-        return completion.resolved(params, server.session.board.status()["model"])
+        return completion_list.resolved(params, server.session.board.status()["model"])
 
-    code_actions.register(server)
+    handlers.register(server)
 
     @server.command(PAUSE)
     async def pause(params: types.ExecuteCommandParams) -> dict[str, Any]:
-        from palimpsest_server import status
+        from palimpsest_server.status import board
 
         try:
-            wanted = status.pause_of(params.arguments)
+            wanted = board.pause_of(params.arguments)
             document = server.session.documents.snapshot(wanted.uri)
             paused, what = server.session.pauses.change(
                 wanted, document.language if document else "", server.session.folders
@@ -207,29 +212,31 @@ def ask_of(
     document: Snapshot,
     position: types.Position,
     chosen: types.SelectedCompletionInfo | None,
-    encoding: wire.Encoding,
+    encoding: positions.Encoding,
     *,
     automatic: bool,
-) -> tuple[inline.Ask, types.Range]:
+) -> tuple[inline_completion.Ask, types.Range]:
     """What is asked, and the range that the answer replaces.
 
     While a completion is selected in the editor's list, a suggestion goes on from that completion, and shows
     only if it begins with it.
     """
-    from palimpsest_server import inline
+    from palimpsest_server.features import inline_completion
 
     if chosen is None:
         offset = document.content.offset_at(position, encoding)
-        text, base = inline.window(document, offset, offset)
-        return inline.Ask(document, text, offset - base, offset, automatic), document.range_at(offset, offset, encoding)
+        text, base = inline_completion.window(document, offset, offset)
+        return inline_completion.Ask(document, text, offset - base, offset, automatic), document.range_at(
+            offset, offset, encoding
+        )
     span = document.span_of(chosen.range, encoding)
-    text, base = inline.window(document, span.start, span.end)
+    text, base = inline_completion.window(document, span.start, span.end)
     text = text[: span.start - base] + chosen.text + text[span.end - base :]
-    ask = inline.Ask(document, text, span.start - base + len(chosen.text), span.end, automatic)
+    ask = inline_completion.Ask(document, text, span.start - base + len(chosen.text), span.end, automatic)
     return ask, document.range_at(span.start, span.end, encoding)
 
 
-def draft_params(news: inline.DraftNews, position: types.Position) -> dict[str, Any]:
+def draft_params(news: inline_completion.DraftNews, position: types.Position) -> dict[str, Any]:
     """The fields of `palimpsest/draft`."""
     return {
         "uri": news.ask.document.uri,

@@ -13,11 +13,11 @@ from pygls.exceptions import FeatureNotificationError
 from pygls.lsp.server import LanguageServer
 
 from palimpsest_engine import __version__
-from palimpsest_server.protocol import Protocol
+from palimpsest_server.protocol.lifecycle import Protocol
 
 if TYPE_CHECKING:
-    from palimpsest_server.log import ClientLog
-    from palimpsest_server.session import EngineFactory, Session
+    from palimpsest_server.session.session import EngineFactory, Session
+    from palimpsest_server.status.log import ClientLog
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,17 @@ NOTEBOOKS = types.NotebookDocumentSyncOptions(
 )
 
 # What a session and its first request need, in the order of who needs whom.
-_REST = ("jobs", "documents", "live", "session", "context", "surroundings", "inline", "actions", "commands")
+_REST = (
+    "session.jobs",
+    "documents.store",
+    "status.status_file",
+    "session.session",
+    "context.choose",
+    "session.surroundings",
+    "features.inline_completion",
+    "features.code_actions.catalog",
+    "features.code_actions.run",
+)
 
 
 class Server(LanguageServer):
@@ -48,7 +58,7 @@ class Server(LanguageServer):
         """The state of the connection, made when it is first asked for. `initialize` is answered without: importing all of it
         takes a third as long as importing the protocol."""
         if self._session is None:
-            from palimpsest_server.session import Session
+            from palimpsest_server.session.session import Session
 
             self._session = Session(self._engine_factory, self)
             self._begin(self._session)
@@ -97,7 +107,7 @@ class Server(LanguageServer):
             self.window_log_message(types.LogMessageParams(types.MessageType(kind), message))
 
         if self._log is None:
-            from palimpsest_server.log import ClientLog
+            from palimpsest_server.status.log import ClientLog
 
             self._log = ClientLog(send, asyncio.get_running_loop().call_soon_threadsafe)
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from palimpsest_engine import EngineSettings
-from palimpsest_engine.scripted import ScriptedEngine
+from palimpsest_engine.runtime.scripted import ScriptedEngine
 from palimpsest_server.cli import main
 
 Run = Callable[..., Result]

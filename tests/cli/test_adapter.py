@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from palimpsest_engine import EngineSettings
-from palimpsest_engine.scripted import ScriptedEngine
+from palimpsest_engine.runtime.scripted import ScriptedEngine
 from palimpsest_server.cli.serve import choosing
 
 from .conftest import Palimpsest

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from palimpsest_engine import EngineSettings, FillRequest, Span
-from palimpsest_engine.seen import seen
+from palimpsest_engine.prompt.preview import seen
 
 HERE = "import models\n\n\ndef total(order: models.Order):\n    return order.\n"
 MODELS = "class Order:\n    customer: str\n    amount: int\n"

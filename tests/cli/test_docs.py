@@ -18,8 +18,8 @@ import palimpsest_eval
 import palimpsest_server
 from palimpsest_engine import EngineStatus, PalimpsestError, errors
 from palimpsest_server.cli import main, report
-from palimpsest_server.jobs import Jobs
-from palimpsest_server.status import Board
+from palimpsest_server.session.jobs import Jobs
+from palimpsest_server.status.board import Board
 
 DOCS = Path(__file__).parents[2] / "docs"
 FILL, SCHEMA = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", (DOCS / "json.md").read_text(), re.S)][

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from palimpsest_engine import CheckpointMissing, EngineSettings, EngineStatus, doctor
+from palimpsest_engine import CheckpointMissing, EngineSettings, EngineStatus
 from palimpsest_engine.engine import Quantization
-from palimpsest_engine.scripted import ScriptedEngine
-from palimpsest_server import live
+from palimpsest_engine.runtime import doctor
+from palimpsest_engine.runtime.scripted import ScriptedEngine
 from palimpsest_server.cli import doctor as cli_doctor
+from palimpsest_server.status import status_file
 
 from .conftest import Palimpsest
 
@@ -99,7 +100,7 @@ def test_what_of_a_mixture_would_fit(
         available = gib * 2**30
 
     monkeypatch.setattr(psutil, "virtual_memory", Memory)
-    monkeypatch.setattr("palimpsest_engine.checkpoint.shapes_of", lambda settings: MIXTURE)
+    monkeypatch.setattr("palimpsest_engine.checkpoint.load.shapes_of", lambda settings: MIXTURE)
     settings = EngineSettings("x", "cpu", "bfloat16", quantization=quantization)
     (check,) = doctor.check_room(settings)
     assert (check.name, check.status, check.advice) == ("room", status, advice)
@@ -142,7 +143,7 @@ RUNNING = {
 
 
 def running(monkeypatch: pytest.MonkeyPatch, *servers: dict[str, Any]) -> None:
-    monkeypatch.setattr(live, "servers", lambda: list(servers))
+    monkeypatch.setattr(status_file, "servers", lambda: list(servers))
 
 
 def test_no_server(palimpsest: Palimpsest, monkeypatch: pytest.MonkeyPatch) -> None:

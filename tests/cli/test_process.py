@@ -13,7 +13,7 @@ import pytest
 
 SLOW = """
 import sys
-from palimpsest_engine.scripted import ScriptedEngine
+from palimpsest_engine.runtime.scripted import ScriptedEngine
 from palimpsest_server.cli import main
 engine = ScriptedEngine(["value"], steps=1000, step_seconds=60)
 submit = engine.submit

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from palimpsest_engine import DraftPiece, FillRequest, OutOfMemory, Span
-from palimpsest_engine.scripted import ScriptedEngine
+from palimpsest_engine.runtime.scripted import ScriptedEngine
 from palimpsest_server.cli.watch import SETTLED, UNSETTLED, Scene, watched
 
 TEXT = "".join(f"line{n}\n" for n in range(1, 101))

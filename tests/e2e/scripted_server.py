@@ -11,7 +11,7 @@ from pathlib import PurePath
 from typing import Any
 
 from palimpsest_engine import EngineSettings, Fill, FillRequest, Job, OutOfMemory, PalimpsestError, Verdict
-from palimpsest_engine.scripted import ScriptedEngine
+from palimpsest_engine.runtime.scripted import ScriptedEngine
 from palimpsest_server.app import serve
 
 

@@ -17,7 +17,7 @@ import pytest
 from lsprotocol import types
 
 from palimpsest_engine import EngineSettings, EngineStatus, FillRequest, Job
-from palimpsest_engine.scripted import ScriptedEngine
+from palimpsest_engine.runtime.scripted import ScriptedEngine
 from palimpsest_server import settings
 from palimpsest_server.app import create_server, serve
 

@@ -3,8 +3,8 @@
 import pytest
 from lsprotocol import types
 
-from palimpsest_server import names
-from palimpsest_server.actions import ACTIONS
+from palimpsest_server.features.code_actions.catalog import ACTIONS
+from palimpsest_server.protocol import methods
 
 KINDS = types.PositionEncodingKind
 
@@ -17,8 +17,8 @@ async def test_what_is_advertised(connect):
     assert can.completion_provider is None  # this client has inline completion
     assert can.workspace.workspace_folders.supported
     assert can.code_action_provider.resolve_provider
-    assert list(can.code_action_provider.code_action_kinds) == list(names.KINDS)
-    assert (*dict.fromkeys(action.kind for action in ACTIONS.values()), names.ALTERNATIVE) == names.KINDS
+    assert list(can.code_action_provider.code_action_kinds) == list(methods.KINDS)
+    assert (*dict.fromkeys(action.kind for action in ACTIONS.values()), methods.ALTERNATIVE) == methods.KINDS
     assert set(can.execute_command_provider.commands) == {
         "palimpsest.run",
         "palimpsest.fillSelection",

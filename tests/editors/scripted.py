@@ -33,7 +33,7 @@ from palimpsest_engine import (
     Job,
     Verdict,
 )
-from palimpsest_engine.scripted import ScriptedEngine
+from palimpsest_engine.runtime.scripted import ScriptedEngine
 from palimpsest_server.cli import main as palimpsest
 
 NOISE = "abcdefghijklmnopqrstuvwxyz_()[]=+.:0123456789"

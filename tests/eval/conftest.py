@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from palimpsest_engine import EngineSettings
-from palimpsest_engine.checkpoint import Checkpoint, load
+from palimpsest_engine.checkpoint.load import Checkpoint, load
 from palimpsest_eval.execute import Limits, Sandbox
 from palimpsest_eval.problems import Problem, read
 from palimpsest_train.model import Shape, build

@@ -61,7 +61,7 @@ def test_programs_are_filled_and_run(data: Path, options: list[object], tmp_path
 def test_an_interrupt_keeps_what_is_done(
     data: Path, options: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from palimpsest_server import transport
+    from palimpsest_server.protocol import transport
 
     monkeypatch.setattr(transport, "leave", lambda code: code)
     measured, calls = running.measured, iter(range(10))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from palimpsest_engine.checkpoint import Checkpoint
+from palimpsest_engine.checkpoint.load import Checkpoint
 from palimpsest_engine.errors import DataError, DocumentMissing
 from palimpsest_eval import results
 from palimpsest_eval.problems import Problem

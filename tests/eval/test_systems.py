@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from palimpsest_engine import EngineSettings
-from palimpsest_engine.checkpoint import Checkpoint, load
+from palimpsest_engine.checkpoint.load import Checkpoint, load
 from palimpsest_engine.errors import DataError
-from palimpsest_engine.fill import Filler
+from palimpsest_engine.fill.filler import Filler
 from palimpsest_engine.request import Fill
 from palimpsest_eval.measures import measured, parses, similarity
 from palimpsest_eval.problems import Problem

@@ -9,8 +9,8 @@ import pytest
 from lsprotocol import types
 
 from palimpsest_engine import Draft, DraftPiece, EngineStatus, Fill, FillRequest, Job, Verdict
-from palimpsest_server.documents import Snapshot
-from palimpsest_server.session import Session
+from palimpsest_server.documents.store import Snapshot
+from palimpsest_server.session.session import Session
 
 
 class ManualEngine:

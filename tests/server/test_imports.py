@@ -41,8 +41,8 @@ def test_initialize_is_answered_before_anything_heavy_is_imported():
         "pathspec",
         "psutil",
         "statistics",
-        "palimpsest_server.session",
-        "palimpsest_engine.outline",
+        "palimpsest_server.session.session",
+        "palimpsest_engine.syntax.outline",
     )
     assert json.loads(run(PROBE.format(heavy=heavy))) == {"answer": True, "loaded": []}
 

@@ -32,9 +32,10 @@ from palimpsest_engine import (
     OutOfMemory,
     Verdict,
 )
-from palimpsest_server import inline, jobs, session
 from palimpsest_server.app import create_server
-from palimpsest_server.live import Live
+from palimpsest_server.features import inline_completion
+from palimpsest_server.session import jobs, session
+from palimpsest_server.status.status_file import Live
 
 SESSIONS = int(os.environ.get("PALIMPSEST_SESSIONS", "60"))
 pytestmark = pytest.mark.timeout(60 + 2 * SESSIONS)
@@ -185,7 +186,9 @@ class Sessions(RuleBasedStateMachine):
         self.loop = Loop()
         self.errors = Errors()
         logging.getLogger().addHandler(self.errors)
-        self.patches = [mock.patch.object(module, "monotonic", self.loop.time) for module in (inline, jobs, session)]
+        self.patches = [
+            mock.patch.object(module, "monotonic", self.loop.time) for module in (inline_completion, jobs, session)
+        ]
         self.patches.append(mock.patch.object(Live, "open", return_value=None))
         for patch in self.patches:
             patch.start()

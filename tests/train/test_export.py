@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from palimpsest_engine import EngineSettings
-from palimpsest_engine.checkpoint import EMBEDDED, load
-from palimpsest_engine.spec import Sampling
+from palimpsest_engine.checkpoint.load import EMBEDDED, load
+from palimpsest_engine.checkpoint.spec import Sampling
 from palimpsest_train import export as exporting
 from palimpsest_train.errors import TrainingError
 from palimpsest_train.export import export

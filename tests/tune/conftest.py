@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from palimpsest_engine import EngineSettings
-from palimpsest_engine.checkpoint import Checkpoint, load
+from palimpsest_engine.checkpoint.load import Checkpoint, load
 from palimpsest_train.model import Shape, build
 from palimpsest_train.tokenizer import BOS, FILLER, PREFIX, SUFFIX, new_tokenizer
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from palimpsest_engine.errors import DataError, DocumentMissing
-from palimpsest_server.cli.repository import Repository
 from palimpsest_train.tokenizer import EOS
 from palimpsest_tune.code import LEAST_TOKENS, Source, prepared, unfit
+from palimpsest_tune.repository import Repository
 
 from .conftest import module
 
@@ -66,7 +66,7 @@ def test_files_are_held_out_whole_and_by_the_seed_alone(fixed_tokenizer, order, 
 
 @pytest.fixture(scope="module")
 def fixed_tokenizer(folder):
-    from palimpsest_engine.checkpoint import read_tokenizer
+    from palimpsest_engine.checkpoint.load import read_tokenizer
 
     return read_tokenizer(folder)
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from palimpsest_engine.adapter import NOTE_FILE
+from palimpsest_engine.checkpoint.adapter import NOTE_FILE
 from palimpsest_server.cli import main
-from palimpsest_server.cli.tune import default_out
+from palimpsest_tune.cli import default_out
 from palimpsest_tune.run import Tuning
 
 FAST = ("--steps", 12, "--rows", 2, "--rank", 4, "--lines", 1, "--learning-rate", 0.01, "--threads", 1)
@@ -103,7 +103,7 @@ def test_ctrl_c_while_measuring_leaves_nothing(tune, tmp_path, monkeypatch):
         os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(Tuning, "finish", pressed)
-    monkeypatch.setattr("palimpsest_server.transport.leave", lambda code: code)
+    monkeypatch.setattr("palimpsest_server.protocol.transport.leave", lambda code: code)
     result = tune("--steps", 1)
     assert result.exit_code == 130
     assert list((tmp_path / "out").iterdir()) == []

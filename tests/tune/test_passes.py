@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from palimpsest_engine import EngineSettings
-from palimpsest_engine.adapter import merge, read_adapter
-from palimpsest_engine.canvas import Keep
-from palimpsest_engine.checkpoint import load, weight_files
+from palimpsest_engine.checkpoint.adapter import merge, read_adapter
+from palimpsest_engine.checkpoint.load import load, weight_files
 from palimpsest_engine.errors import UnsupportedCheckpoint
+from palimpsest_engine.prompt.pieces import Keep
 from palimpsest_train.model import logits_of, packed_forward
 from palimpsest_train.tokenizer import EOS, FILLER
 from palimpsest_tune import lora, passes

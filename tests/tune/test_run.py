@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 from palimpsest_engine import EngineSettings, OutOfMemory, PalimpsestError
-from palimpsest_engine.adapter import CONFIG_FILE, NOTE_FILE, WEIGHTS_FILE
-from palimpsest_engine.checkpoint import load
+from palimpsest_engine.checkpoint.adapter import CONFIG_FILE, NOTE_FILE, WEIGHTS_FILE
+from palimpsest_engine.checkpoint.load import load
 from palimpsest_tune import lora, run
 from palimpsest_tune.code import Source, prepared
 from palimpsest_tune.measure import Measured, exact_lines, gain, lines_of

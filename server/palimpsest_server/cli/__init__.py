@@ -1,7 +1,8 @@
 """The command `palimpsest`: finds the subcommand, and turns errors into one sentence and an exit code.
 
 Each subcommand is a module of its own with a `command`, imported only when it is asked for: `palimpsest
-serve` has to answer its client at once, and pays for no terminal drawing and no tensors.
+serve` has to answer its client at once, and pays for no terminal drawing and no tensors. The tools around the product
+(`bench`, `eval`, `tune`) bring theirs as entry points.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ import errno
 import importlib
 import sys
 import traceback
+from importlib.metadata import entry_points
 from typing import Any
 
 import click
 
 from palimpsest_engine import OutOfMemory, PalimpsestError, __version__, open_engine
 
-_COMMANDS = ("fill", "infill", "context", "serve", "doctor", "bench", "eval", "tune")
+_COMMANDS = ("fill", "infill", "context", "serve", "doctor")
+_TOOLS = "palimpsest.commands"  # the entry points of tools around the product, which does not know them
 _INTERRUPTED = 130
 _BUG = 70
 
@@ -25,13 +28,16 @@ class _Commands(click.Group):
     """A group that imports a subcommand when it is used, and the one place where errors become exit codes."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return [*_COMMANDS, *sorted(entry_points(group=_TOOLS).names)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
-        command: click.Command = importlib.import_module(f"{__name__}.{cmd_name}").command
-        return command
+        if cmd_name in _COMMANDS:
+            command: click.Command = importlib.import_module(f"{__name__}.{cmd_name}").command
+            return command
+        for tool in entry_points(group=_TOOLS, name=cmd_name):
+            command = tool.load()
+            return command
+        return None
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -44,7 +50,7 @@ class _Commands(click.Group):
             sentence, code = verdict_on(error)
             click.echo(f"palimpsest: {sentence}", err=True)
         if code == _INTERRUPTED:
-            from palimpsest_server.transport import leave
+            from palimpsest_server.protocol.transport import leave
 
             code = leave(code)  # the model's thread may be in the middle of a step
         ctx.exit(code)

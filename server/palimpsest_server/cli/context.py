@@ -11,23 +11,23 @@ from typing import Any
 import click
 
 from palimpsest_engine import EngineSettings, FillRequest
-from palimpsest_engine.grammars import language_of
-from palimpsest_engine.seen import Seen, seen
-from palimpsest_server import context, ignore
+from palimpsest_engine.prompt.preview import Seen, seen
+from palimpsest_engine.syntax.grammars import language_of
 from palimpsest_server.cli import files, places
-from palimpsest_server.text import Text
-from palimpsest_server.workspace import Workspace
+from palimpsest_server.context import choose, ignore
+from palimpsest_server.context.workspace import Workspace
+from palimpsest_server.documents.rope import Text
 
 _ROOTS = (".git", ".hg", "pyproject.toml", "package.json", "go.mod", "Cargo.toml")
 
 
-def _sources(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[context.Source, ...] | None:
+def _sources(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[choose.Source, ...] | None:
     if value is None:
         return None
-    named = context.SOURCES if value == "all" else tuple(filter(None, value.split(",")))
-    if strange := set(named) - set(context.SOURCES):
-        raise click.BadParameter(f"expected all, or some of {','.join(context.SOURCES)}, not {min(strange)!r}")
-    return context.known(named)
+    named = choose.SOURCES if value == "all" else tuple(filter(None, value.split(",")))
+    if strange := set(named) - set(choose.SOURCES):
+        raise click.BadParameter(f"expected all, or some of {','.join(choose.SOURCES)}, not {min(strange)!r}")
+    return choose.known(named)
 
 
 @click.command("context", short_help="Show what the model would see.")
@@ -49,7 +49,7 @@ def _sources(ctx: click.Context, param: click.Parameter, value: str | None) -> t
 def command(
     path: str,
     at: places.Place,
-    sources: tuple[context.Source, ...] | None,
+    sources: tuple[choose.Source, ...] | None,
     opened: tuple[str, ...],
     folder: str | None,
     most: int,
@@ -68,18 +68,18 @@ def command(
     spec = seen(settings, request).spec
     root = os.path.realpath(folder) if folder else _root(document.path)
     ignored = ignore.Ignore((Path(root),))
-    question = context.Question(
+    question = choose.Question(
         document,
         span.start,
         Workspace((root,), lambda each: ignored.reason(Path(each))),
-        context.known(spec.sources) if sources is None else sources,
-        context.Around(others=tuple(map(_document, opened))),
-        context.Limits(spec.elsewhere, most),
+        choose.known(spec.sources) if sources is None else sources,
+        choose.Around(others=tuple(map(_document, opened))),
+        choose.Limits(spec.elsewhere, most),
         forbidden=lambda each: ignored.reason(Path(each)),
         secret=ignore.looks_secret,
         redacted=ignore.redacted,
     )
-    chosen = context.choose(question)
+    chosen = choose.choose(question)
     shown = seen(settings, replace(request, context=chosen.excerpts))
     if as_json:
         click.echo(json.dumps(_json(path, chosen, shown)))
@@ -87,9 +87,9 @@ def command(
         click.echo(_page(path, at, chosen, shown, ignored.reason(Path(document.path))).encode(), nl=False)
 
 
-def _document(path: str) -> context.Document:
+def _document(path: str) -> choose.Document:
     text, real = files.read(path).text, os.path.realpath(path)
-    return context.Document(Path(real).as_uri(), real, language_of(path, None) or "", Text.of(text))
+    return choose.Document(Path(real).as_uri(), real, language_of(path, None) or "", Text.of(text))
 
 
 def _root(path: str) -> str:
@@ -98,7 +98,7 @@ def _root(path: str) -> str:
     return str(next((each for each in above if any((each / name).exists() for name in _ROOTS)), above[0]))
 
 
-def _json(path: str, chosen: context.Chosen, shown: Seen) -> dict[str, Any]:
+def _json(path: str, chosen: choose.Chosen, shown: Seen) -> dict[str, Any]:
     return {
         "format": 1,
         "file": path,
@@ -124,12 +124,12 @@ def _json(path: str, chosen: context.Chosen, shown: Seen) -> dict[str, Any]:
     }
 
 
-def _fits(choice: context.Choice, shown: Seen) -> bool:
+def _fits(choice: choose.Choice, shown: Seen) -> bool:
     """The choice was made by an estimate; the engine counts the tokens."""
     return choice.title in shown.context and choice.text.strip("\n") in shown.context
 
 
-def _page(path: str, at: places.Place, chosen: context.Chosen, shown: Seen, refusal: str) -> str:
+def _page(path: str, at: places.Place, chosen: choose.Chosen, shown: Seen, refusal: str) -> str:
     lines = [f"{path} {at.line}:{at.column}, as {shown.spec.name} would see it"]
     if refusal:
         lines.append(f"An editor's request here would be refused: {refusal}.")

@@ -14,11 +14,11 @@ from typing import Any
 import click
 
 from palimpsest_engine import EngineSettings, __version__
-from palimpsest_engine.doctor import Check, examine
 from palimpsest_engine.engine import Quantization
-from palimpsest_server import live
+from palimpsest_engine.runtime.doctor import Check, examine
 from palimpsest_server.cli import engines
-from palimpsest_server.paths import path_of
+from palimpsest_server.documents.uris import path_of
+from palimpsest_server.status import status_file
 
 _COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
 _NOBODY = "no server is running for this user"
@@ -82,10 +82,10 @@ def _show(check: Check) -> None:
 
 def _show_servers(as_json: bool) -> int:
     """Every running server; the exit code: 0 if one of them is well."""
-    found = live.servers()
+    found = status_file.servers()
     well = any(server["status"].get("state") != "error" for server in found)
     if as_json:
-        click.echo(json.dumps({"format": live.FORMAT, "version": __version__, "ok": well, "servers": found}))
+        click.echo(json.dumps({"format": status_file.FORMAT, "version": __version__, "ok": well, "servers": found}))
         return 0 if well else 1
     for server in found:
         for line in _server_lines(server):

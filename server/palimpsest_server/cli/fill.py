@@ -8,10 +8,10 @@ import click
 
 from palimpsest_engine import EngineSettings, Fill, FillRequest, Span, Verdict
 from palimpsest_engine.engine import Quantization
-from palimpsest_engine.grammars import language_of, load
-from palimpsest_server import edit
+from palimpsest_engine.syntax.grammars import language_of, load
 from palimpsest_server.cli import engines, files, places, report
 from palimpsest_server.cli.holes import holes_in, without_markers
+from palimpsest_server.documents import edits
 
 
 @click.command("fill", short_help="Fill holes of a file and show the change.")
@@ -96,7 +96,7 @@ def command(
             model = told.model
         if told.reason:  # such as that another checkpoint answered
             click.echo(f"palimpsest: {told.reason}", err=True)
-        fill = replace(fill, texts=tuple(edit.with_line_ends_of(file.text, text) for text in fill.texts))
+        fill = replace(fill, texts=tuple(edits.with_line_ends_of(file.text, text) for text in fill.texts))
 
     after = file.text if fill.empty else FillRequest(file.text, spans).splice(fill.texts)
     written = write and after != file.text

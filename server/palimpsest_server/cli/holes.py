@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from palimpsest_engine import Span
-from palimpsest_engine.grammars import load
+from palimpsest_engine.syntax.grammars import load
 
 if TYPE_CHECKING:
     from tree_sitter import Node

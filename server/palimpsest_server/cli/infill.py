@@ -16,8 +16,8 @@ import click
 from palimpsest_engine import EngineSettings, FillRequest, Span
 from palimpsest_engine.engine import Quantization
 from palimpsest_engine.errors import DataError, DocumentMissing
-from palimpsest_server import edit
 from palimpsest_server.cli import engines
+from palimpsest_server.documents import edits
 
 _GZIP = b"\x1f\x8b"
 _ROW_HEAD = b'{"task_id": '
@@ -77,7 +77,7 @@ def command(
         bar = progress.add_task("infill", total=len(tasks), completed=len(tasks) - len(left))
         for task in left:
             fill = engines.ask(engine, _request(task, language, seed, sizes))
-            text = edit.with_line_ends_of(task.prompt + task.suffix, fill.texts[0])
+            text = edits.with_line_ends_of(task.prompt + task.suffix, fill.texts[0])
             row = {"task_id": task.task_id, "completion": text, "nfe": fill.nfe, "ms": round(fill.ms, 3)}
             file.write(json.dumps(row).encode() + b"\n")
             file.flush()

@@ -9,7 +9,7 @@ import click
 
 from palimpsest_engine import Span
 from palimpsest_engine.errors import PositionOutside
-from palimpsest_server import wire
+from palimpsest_server.protocol import positions
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def _offset(text: str, at: Place) -> int:
 
 
 def _line(text: str, line: int) -> tuple[int, int]:
-    lines = wire.position_at(text, len(text), wire.Encoding.Utf32).line + 1
+    lines = positions.position_at(text, len(text), positions.Encoding.Utf32).line + 1
     if not 1 <= line <= lines:
         raise PositionOutside(f"the file has lines 1 to {lines}, and no {line}")
-    return wire.line_bounds(text, line - 1)
+    return positions.line_bounds(text, line - 1)

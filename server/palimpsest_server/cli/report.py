@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from palimpsest_engine import Fill, Span
-from palimpsest_server import wire
 from palimpsest_server.cli.files import TextFile
+from palimpsest_server.protocol import positions
 
 FORMAT = 1
-ENCODING = wire.Encoding.Utf16
+ENCODING = positions.Encoding.Utf16
 
 _POSITION = {
     "type": "object",
@@ -100,7 +100,7 @@ def fill_json(
 
 
 def _range(text: str, span: Span) -> dict[str, dict[str, int]]:
-    where = wire.range_at(text, span.start, span.end, ENCODING)
+    where = positions.range_at(text, span.start, span.end, ENCODING)
     return {
         "start": {"line": where.start.line, "character": where.start.character},
         "end": {"line": where.end.line, "character": where.end.character},

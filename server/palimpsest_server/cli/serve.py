@@ -55,8 +55,8 @@ def command(
         raise click.UsageError("--stdio and --tcp exclude each other")
     if device is not None and not KEYS["device"].accepts(device):
         raise click.BadParameter(f"expected {KEYS['device'].expected}, not {device!r}", param_hint="--device")
-    from palimpsest_server import log
     from palimpsest_server.app import serve
+    from palimpsest_server.status import log
 
     log.set_up(log_level, log_file)
     ctx.exit(serve(choosing(ctx.obj, checkpoint, adapter, device, quantization), tcp_port=port))

@@ -13,7 +13,7 @@ from rich.syntax import Syntax
 from rich.text import Text
 
 from palimpsest_engine import Draft, DraftPiece, Engine, Fill, FillRequest
-from palimpsest_engine.grammars import language_of
+from palimpsest_engine.syntax.grammars import language_of
 
 SETTLED = "bold green"
 UNSETTLED = "dim italic"

@@ -1,0 +1,1 @@
+"""Measure the engine and the server: `palimpsest bench`."""

@@ -1,0 +1,111 @@
+"""Models of a published shape with random weights: what time and memory depend on is real, what they write is not."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+from palimpsest_engine.engine import Quantization
+from palimpsest_engine.errors import OutOfMemory
+
+Shape = Literal["26b", "26b-narrow"]
+SHAPES: tuple[Shape, ...] = get_args(Shape)
+# google/diffusiongemma-26B-A4B-it. The width of the dense path is the one with which the parameters add up to 25.2 billion.
+_TEXT_26B = {
+    "vocab_size": 262_144,
+    "hidden_size": 2816,
+    "intermediate_size": 2112,
+    "num_hidden_layers": 30,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 8,
+    "head_dim": 256,
+    "global_head_dim": 512,
+    "num_global_key_value_heads": 2,
+    "sliding_window": 1024,
+    "num_experts": 128,
+    "top_k_experts": 8,
+    "moe_intermediate_size": 704,
+    "max_position_embeddings": 262_144,
+}
+# The same, so thin that a laptop can try what will be run on the real one.
+_NARROW = {"vocab_size": 4096, "hidden_size": 64, "intermediate_size": 48, "num_hidden_layers": 6, "head_dim": 16}
+_NARROW |= {
+    "global_head_dim": 32,
+    "num_experts": 8,
+    "top_k_experts": 2,
+    "moe_intermediate_size": 16,
+    "sliding_window": 96,
+}
+# The class always has a vision tower; where no picture goes through it, this one takes no room.
+TOKEN_VISION = {
+    "model_type": "gemma4_vision",
+    "hidden_size": 8,
+    "intermediate_size": 8,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 1,
+    "num_key_value_heads": 1,
+    "head_dim": 8,
+    "position_embedding_size": 8,
+}
+
+
+def config_of(shape: Shape) -> Any:
+    """The class's config; its vision tower is a token one, for no text goes through it."""
+    from transformers import DiffusionGemmaConfig
+
+    text = _TEXT_26B | (_NARROW if shape == "26b-narrow" else {})
+    length = 32 if shape == "26b-narrow" else 256
+    return DiffusionGemmaConfig(text_config=text, vision_config=dict(TOKEN_VISION), canvas_length=length)
+
+
+def parameters(config: Any) -> int:
+    """How many there are in the text stack, tied ones once, by the shapes of the config alone."""
+    text = config.get_text_config()
+    total: int = text.hidden_size * (text.vocab_size + 3 * text.intermediate_size)
+    for index, kind in enumerate(text.layer_types):
+        layer = text.per_layer_config[index]
+        keys, queries = layer.num_key_value_heads * layer.head_dim, text.num_attention_heads * layer.head_dim
+        values = keys if kind == "sliding_attention" else 0
+        dense, experts = 3 * text.intermediate_size, 3 * text.num_experts * text.moe_intermediate_size
+        total += text.hidden_size * (2 * queries + keys + values + dense + experts + text.num_experts)
+    return total
+
+
+def bytes_of(config: Any, dtype: str, quantization: Quantization = "none") -> int:
+    """What the text stack takes, its experts in that format."""
+    width, text = {"float32": 4, "bfloat16": 2}[dtype], config.get_text_config()
+    if quantization == "none":
+        return width * parameters(config)
+    from palimpsest_engine.model.quantize import stored_bytes
+
+    hidden, middle = text.hidden_size, text.moe_intermediate_size
+    layers = text.num_hidden_layers * text.num_experts
+    experts = stored_bytes(2 * middle, hidden, quantization) + stored_bytes(hidden, middle, quantization)
+    total: int = layers * experts + width * (parameters(config) - layers * 3 * hidden * middle)
+    return total
+
+
+def random_model(shape: Shape, device: str, dtype: str = "bfloat16", quantization: Quantization = "none") -> Any:
+    """A model of that shape, its weights drawn straight on the device, each once; quantised, an expert at a time. Raises
+    OutOfMemory if they do not fit there."""
+    import torch
+
+    from palimpsest_engine.checkpoint.weights import draw, give_room, hollow
+
+    config = config_of(shape)
+    size = bytes_of(config, dtype, quantization)
+    if device.startswith("cuda"):
+        free = torch.cuda.mem_get_info(device)[0]
+    else:
+        import psutil
+
+        free = psutil.virtual_memory().available
+    if 1.02 * size > free:
+        kept = "" if quantization == "none" else f" with its experts in {quantization}"
+        raise OutOfMemory(
+            f"A model of the shape {shape} takes {size / 2**30:.1f} GiB in {dtype}{kept}; "
+            f"{free / 2**30:.1f} GiB is free on {device}."
+        )
+    model = hollow(config, getattr(torch, dtype))
+    give_room(model, device, None if quantization == "none" else quantization)
+    draw(model)
+    return model

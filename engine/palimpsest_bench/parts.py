@@ -1,0 +1,292 @@
+"""The parts of `palimpsest bench`: each measures something, and says it in the words of `docs/json.md`."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from palimpsest_bench.engine.random_models import Shape
+from palimpsest_bench.server import stand_ins
+from palimpsest_engine import EngineSettings
+
+if TYPE_CHECKING:
+    from palimpsest_bench.engine.subject import Subject
+
+SERVER = (sys.executable, "-m", "palimpsest_server", "serve")
+SCRIPTED_SERVER = stand_ins.command("scripted", script=["value"])
+_BIG = 10_000_000
+# At most so many seconds for what could go on for long, and so much of the time that is left; of the quick form a quarter.
+_STEPS_SECONDS, _CONTEXTS_SECONDS, _PEERS_SECONDS = 150.0, 240.0, 300.0
+_SHARE = 0.4
+
+
+@dataclass
+class Plan:
+    """What to measure with: the checkpoint, the document to type into, and whether a first impression will do.
+
+    shape: random weights of that shape in the checkpoint's place. until: when to begin nothing more, by the monotonic clock.
+    """
+
+    settings: EngineSettings
+    document: str
+    quick: bool
+    shape: Shape | None = None
+    until: float = float("inf")
+
+    @property
+    def subject(self) -> Subject:
+        """The model in this process, loaded once for all parts; brings torch along. What went wrong then, goes wrong again
+        at once."""
+        if isinstance(self._opened, Exception):
+            raise self._opened
+        return self._opened
+
+    @cached_property
+    def _opened(self) -> Subject | Exception:
+        from palimpsest_bench.engine.subject import open_subject
+
+        try:
+            return open_subject(self.settings, self.shape)
+        except Exception as error:
+            return error.with_traceback(None)  # which would keep what was half loaded
+
+    def give_back(self) -> None:
+        """What the part before left in a GPU's memory is there for the next one."""
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_initialized():
+            gc.collect()
+            with suppress(RuntimeError):  # the GPU may be lost; that was said already
+                torch.cuda.empty_cache()
+
+    @property
+    def section(self) -> dict[str, Any]:
+        """The settings that a client would send."""
+        named = {
+            "checkpoint": self.settings.checkpoint,
+            "adapter": self.settings.adapter,
+            "device": self.settings.device,
+        }
+        if self.settings.quantization != "none":
+            named["quantization"] = self.settings.quantization
+        return named
+
+    def no_later_than(self, seconds: float, share: float = _SHARE) -> float:
+        """So many seconds from now, or when a share of what is left of all is over."""
+        now = time.monotonic()
+        return now + min(seconds / 4 if self.quick else seconds, share * max(0.0, self.until - now))
+
+    @property
+    def lengths(self) -> list[int]:
+        """Contexts for `steps`: around the sliding window, as long as the model has positions for them and a canvas."""
+        text, window = self.subject.text, self.subject.text.sliding_window
+        found = [window // 4, window] if self.quick else [window // 8, window // 2, window, 2 * window]
+        return [each for each in found if each + self.subject.whole <= text.max_position_embeddings]
+
+
+def keystroke(plan: Plan) -> dict[str, Any]:
+    """With the checkpoint: from a keystroke to what the user sees."""
+    from palimpsest_bench.server import measure
+
+    real = measure.observe(SERVER, plan.section, plan.document, 6 if plan.quick else 40)
+    return {
+        "model": real.model,
+        "device": real.device,
+        "initialize_ms": round(real.initialize_ms, 1),
+        "ready_ms": round(real.ready_ms, 1),
+        "first_answer_ms": measure.percentiles([each.first_answer_ms for each in real.keystrokes]),
+        "keystroke_ms": measure.percentiles([each.settled_ms for each in real.keystrokes]),
+        "foretold_keystrokes": real.foretold,
+        "memory_mb": round(real.memory_mb, 1),
+    }
+
+
+def start(plan: Plan) -> dict[str, Any]:
+    """From the start of the process to `initialize` answered, beside a server that does nothing."""
+    from palimpsest_bench.server.startup import start_ratio
+
+    return {"start": start_ratio(3 if plan.quick else 10)}
+
+
+def overhead(plan: Plan) -> dict[str, Any]:
+    """The same with an engine that takes no time."""
+    from palimpsest_bench.server import measure
+
+    scripted = measure.observe(SCRIPTED_SERVER, {}, plan.document, 20 if plan.quick else 40)
+    figures = measure.percentiles([each.settled_ms for each in scripted.keystrokes])
+    return {"server_overhead_ms": figures["p50"], "server_overhead": figures}
+
+
+def typing(plan: Plan) -> dict[str, Any]:
+    """Typing, every keystroke a request that reaches an engine that takes no time."""
+    from palimpsest_bench.server import figures
+
+    return {"overhead_typing_ms": figures.typing(plan.document, 1000 if plan.quick else 10_000)}
+
+
+def along(plan: Plan) -> dict[str, Any]:
+    """Typing along a suggestion."""
+    from palimpsest_bench.server import figures
+
+    return {"along_ms": figures.along(plan.document, 300 if plan.quick else 2000)}
+
+
+def share(plan: Plan) -> dict[str, Any]:
+    """The sessions at their own pace."""
+    from palimpsest_bench.server import figures
+
+    return {"model_share": figures.model_share(100 if plan.quick else None)}
+
+
+def superseded(plan: Plan) -> dict[str, Any]:
+    """Jobs that a keystroke ends."""
+    from palimpsest_bench.server import figures
+
+    return {"superseded_steps": figures.superseded_steps(plan.document, 50 if plan.quick else 300)}
+
+
+def memory(plan: Plan) -> dict[str, Any]:
+    """An hour's events."""
+    from palimpsest_bench.server import figures
+
+    return {"memory_growth": figures.memory_growth(0.2 if plan.quick else 1.0)}
+
+
+def big(plan: Plan) -> dict[str, Any]:
+    """A file of ten million characters."""
+    from palimpsest_bench.server import figures
+
+    return {"big_file_ms": figures.big_file(plan.document, _BIG, 50 if plan.quick else 500)}
+
+
+def files(plan: Plan) -> dict[str, Any]:
+    """A keystroke in files of a thousand to a million characters."""
+    from palimpsest_bench.server import real
+
+    overhead = real.files(SCRIPTED_SERVER, {}, plan.document, 12 if plan.quick else 40)
+    return {
+        "files": {
+            "overhead_ms": overhead,
+            "keystroke_ms": real.files(SERVER, plan.section, plan.document, 5 if plan.quick else 25),
+        }
+    }
+
+
+def session(plan: Plan) -> dict[str, Any]:
+    """Typing sessions with the checkpoint, at their own pace."""
+    from palimpsest_bench.server import real
+    from palimpsest_engine.checkpoint.load import locate
+    from palimpsest_engine.checkpoint.spec import read_spec
+
+    languages = read_spec(locate(plan.settings.checkpoint)).languages
+    return real.sessions(SERVER, plan.section, languages, 40 if plan.quick else 300)
+
+
+def hardware(plan: Plan) -> dict[str, Any]:
+    """The machine, and what it does at best; the first of the parts that bring torch into the process."""
+    from palimpsest_bench.engine.hardware import machine
+
+    begun = time.perf_counter()
+    subject = plan.subject
+    loaded, rates = time.perf_counter() - begun, subject.rates
+    return {
+        "hardware": machine(subject.device)
+        | {
+            "model": subject.checkpoint.name,
+            "device": subject.checkpoint.device,
+            "dtype": subject.checkpoint.dtype,
+            "number_format": subject.checkpoint.number_format,
+            "quantization": plan.settings.quantization,
+            "matmul_tflops": rates.flops / 1e12,
+            "copy_gb_per_second": rates.bandwidth / 1e9,
+            "load_s": loaded,
+        }
+    }
+
+
+def engine(plan: Plan) -> dict[str, Any]:
+    """Ratios inside the engine."""
+    from palimpsest_bench.engine import fills
+    from palimpsest_bench.server import measure
+
+    cursors = measure.cursors(plan.document, 3 if plan.quick else 6)
+    reencoding = fills.reencoding(plan.subject, plan.document, cursors[len(cursors) // 2])
+    left_to_right = fills.left_to_right(plan.subject, plan.document, cursors)
+    return {
+        "reencode_fraction": reencoding["fraction"],
+        "reencoding": reencoding,
+        "ratio_over_left_to_right": left_to_right["ratio"],
+        "left_to_right": left_to_right,
+    }
+
+
+def steps(plan: Plan) -> dict[str, Any]:
+    """A denoising step by canvas, batch and context, and stock `generate()` beside it."""
+    from palimpsest_bench.engine.steps import steps as measured
+
+    whole, until = plan.subject.whole, plan.no_later_than(_STEPS_SECONDS)
+    canvases, runs = [whole, whole // 2, whole // 4], 2 if plan.quick else 7
+    found = measured(plan.subject, canvases, [1, 4], plan.lengths, runs, until)
+    return {
+        "shape": plan.shape,
+        "device": plan.subject.checkpoint.device,
+        "dtype": plan.subject.checkpoint.dtype,
+    } | found
+
+
+def contexts(plan: Plan) -> dict[str, Any]:
+    """A context by its length, from 256 to 65,536 tokens."""
+    from palimpsest_bench.engine.contexts import LENGTHS
+    from palimpsest_bench.engine.contexts import contexts as measured
+
+    lengths = [each for each in LENGTHS if each <= 4096] if plan.quick else LENGTHS
+    return measured(plan.subject, lengths, 2 if plan.quick else 3, plan.no_later_than(_CONTEXTS_SECONDS))
+
+
+def hole(plan: Plan) -> dict[str, Any]:
+    """A hole of 64 tokens, from text to text."""
+    from palimpsest_bench.engine import fills
+
+    return fills.hole(plan.subject, plan.document, 3 if plan.quick else 9)
+
+
+def peers(plan: Plan) -> dict[str, Any]:
+    """What people would use instead, on the same weights."""
+    from palimpsest_bench.engine.peers import peers as measured
+    from palimpsest_bench.engine.steps import middle
+
+    return measured(plan.subject, middle(plan.lengths), 3 if plan.quick else 7, plan.no_later_than(_PEERS_SECONDS, 1.0))
+
+
+def quantization(plan: Plan) -> dict[str, Any]:
+    """What quantised experts would cost in exactness, of a mixture whose experts are not quantised; of others nothing."""
+    import torch
+
+    from palimpsest_bench.engine.quantize_error import by_layer, windows
+    from palimpsest_bench.engine.subject import as_the_class_has_it
+
+    subject = plan.subject
+    if subject.text.num_experts == 1 or plan.settings.quantization != "none":
+        return {}
+    rows, context = (2, 64) if plan.quick else (8, 256)
+    ids = subject.random_ids(rows * (context + subject.whole))
+    with as_the_class_has_it(subject.model) as model, torch.inference_mode():
+        before, canvas = windows(ids, rows, context, subject.whole, subject.text.vocab_size)
+        return {"quantization_error": by_layer(model, before.to(subject.device), canvas.to(subject.device))}
+
+
+Part = Callable[[Plan], dict[str, Any]]
+# In this order: first what needs no torch in this process, last what is likeliest to fail or to take long.
+PARTS: dict[str, Part] = {
+    part.__name__: part
+    for part in (
+        *(keystroke, start, overhead, typing, along, share, superseded, memory, big, files, session),
+        *(hardware, engine, steps, contexts, hole, quantization, peers),
+    )
+}
+WITHOUT_A_CHECKPOINT = ("hardware", "steps", "contexts", "hole", "quantization", "peers")

@@ -1,0 +1,1 @@
+"""Measure a real server process through the protocol."""

@@ -1,0 +1,179 @@
+"""Verifies an adapter that `palimpsest tune` made and adds it to a checkpoint's weights; knows nothing of training.
+
+An adapter is a folder in peft's format: two small matrices for each of some weights, W + scale * B @ A. Added to the
+weights once, when a checkpoint is loaded, it costs nothing afterwards and needs no peft.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from palimpsest_engine.checkpoint.load import tensor_bytes
+from palimpsest_engine.checkpoint.spec import Spec
+from palimpsest_engine.errors import CheckpointBroken, CheckpointMissing, UnsupportedCheckpoint
+
+NOTE_FILE = "palimpsest-adapter.json"
+CONFIG_FILE = "adapter_config.json"
+WEIGHTS_FILE = "adapter_model.safetensors"
+FORMAT = 1
+PREFIX = "base_model.model."  # what peft puts before every name
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+# What peft can do beyond two plain matrices: settings with which the sum W + scale * B @ A is not what was trained.
+_PLAIN: dict[str, tuple[Any, ...]] = {
+    "peft_type": ("LORA",),
+    "bias": ("none", None),
+    "use_dora": (False, None),
+    "use_rslora": (False, None),
+    "use_qalora": (False, None),
+    "fan_in_fan_out": (False, None),
+    "lora_bias": (False, None),
+    "rank_pattern": ({}, None),
+    "alpha_pattern": ({}, None),
+    "modules_to_save": ([], None),
+    "layer_replication": ([], None),
+    "target_parameters": ([], None),
+    "trainable_token_indices": ([], None),
+    "alora_invocation_tokens": ([], None),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """A verified adapter: its folder, the factor `scale` of its matrices, and its note (`palimpsest-adapter.json`)."""
+
+    folder: Path
+    scale: float
+    note: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What to call it: its folder's name."""
+        return self.folder.name
+
+
+def fingerprint(folder: Path, spec: Spec, files: list[Path]) -> dict[str, str]:
+    """SHA-256 of each weights file of a checkpoint, by name.
+
+    Taken from the checkpoint's description where that has it (loading verifies it), and from the Hugging Face cache, whose
+    files are named by it; computed otherwise.
+    """
+    found = {}
+    for path in files:
+        blob = path.resolve().name
+        found[path.name] = spec.sha256.get(path.name) or (blob if _DIGEST.fullmatch(blob) else digest(path))
+    return found
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_adapter(name: str, folder: Path, spec: Spec, files: list[Path]) -> Adapter:
+    """The adapter in the folder `name`, for the checkpoint in `folder` with these weights files.
+
+    Raises CheckpointMissing, UnsupportedCheckpoint, or CheckpointBroken if it is damaged or made for other weights.
+    """
+    path = Path(name).expanduser()
+    if not path.is_dir():
+        raise CheckpointMissing(f"There is no adapter folder {name}.")
+    if not (path / NOTE_FILE).exists():
+        if pickles := sorted(p.name for p in path.iterdir() if p.suffix in {".bin", ".pt", ".pth", ".ckpt", ".pkl"}):
+            raise UnsupportedCheckpoint(
+                f"{name} holds a pickle ({pickles[0]}); only adapters in safetensors are loaded, as a pickle can run code."
+            )
+        raise CheckpointMissing(f"{name} is not an adapter that `palimpsest tune` made: it has no {NOTE_FILE}.")
+    note, config = _json(path / NOTE_FILE), _json(path / CONFIG_FILE)
+    if note.get("format") != FORMAT:
+        raise UnsupportedCheckpoint(f"The adapter {name} is of a format that this version does not know; tune again.")
+    base = note.get("base")
+    made_for = base.get("sha256") if isinstance(base, dict) else None
+    if not isinstance(base, dict) or not isinstance(made_for, dict):
+        raise CheckpointBroken(f"{path / NOTE_FILE} does not say which weights the adapter was made for.")
+    here = fingerprint(folder, spec, files)
+    if made_for != here:
+        raise CheckpointBroken(
+            f"The adapter {name} was made for {base.get('name')} (weights {_short(made_for)}), and the checkpoint is "
+            f"{spec.name} (weights {_short(here)}): tune again, or set the checkpoint that it was made for."
+        )
+    weights = path / WEIGHTS_FILE
+    if not weights.exists():
+        raise CheckpointBroken(f"The adapter lacks {WEIGHTS_FILE} (looked in {path}).")
+    tensor_bytes(weights)
+    if note.get("sha256") != digest(weights):
+        raise CheckpointBroken(f"{weights} is not the file that was written: its SHA-256 differs; tune again.")
+    for key, plain in _PLAIN.items():
+        if config.get(key) not in plain:
+            raise UnsupportedCheckpoint(
+                f"The adapter {name} is not a plain LoRA ({key} is {config.get(key)!r}); this version loads no other."
+            )
+    rank, alpha = config.get("r"), config.get("lora_alpha")
+    if not (type(rank) is int and rank > 0 and isinstance(alpha, int | float) and math.isfinite(alpha)):
+        raise CheckpointBroken(f"{path / CONFIG_FILE} has no rank or no scale.")
+    return Adapter(path, alpha / rank, note)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise CheckpointBroken(f"The adapter lacks {path.name} (looked in {path.parent}).") from None
+    except ValueError as error:
+        raise CheckpointBroken(f"{path} is not valid JSON: {error}.") from None
+    if not isinstance(value, dict):
+        raise CheckpointBroken(f"{path} is not a JSON object.")
+    return value
+
+
+def _short(digests: dict[str, Any]) -> str:
+    """One short name for the digests of all weights files."""
+    first = next(iter(digests.values()), "none")
+    if len(digests) != 1:
+        first = hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+    return str(first)[:12]
+
+
+def merge(model: Any, adapter: Adapter) -> None:
+    """Add the adapter to the model's weights, in place and in float32; nothing is changed if it does not fit.
+
+    The class ties the encoder's weights to the decoder's, so both change, as both did when it was trained.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    where = adapter.folder / WEIGHTS_FILE
+    try:
+        tensors = load_file(where)
+    except Exception as error:  # safetensors raises bare exception types of its own
+        raise CheckpointBroken(f"{where} cannot be read: {error}") from error
+    pairs = []
+    for name in sorted(key for key in tensors if key.endswith(".lora_A.weight")):
+        a, b = tensors.pop(name), tensors.pop(name.replace(".lora_A.", ".lora_B."), None)
+        module = name.removeprefix(PREFIX).removesuffix(".lora_A.weight")
+        try:
+            weight = model.get_parameter(f"{module}.weight")
+        except AttributeError:
+            raise CheckpointBroken(f"{where} is about {module}, which the checkpoint does not have.") from None
+        if (
+            b is None
+            or a.ndim != 2
+            or b.ndim != 2
+            or (b.shape[0], a.shape[1], a.shape[0]) != (*weight.shape, b.shape[1])
+        ):
+            raise CheckpointBroken(f"The matrices for {module} in {where} do not fit the checkpoint's.")
+        if not (torch.isfinite(a).all() and torch.isfinite(b).all()):
+            raise CheckpointBroken(f"{where} holds numbers that are not finite; tune again.")
+        pairs.append((weight, a, b))
+    if tensors or not pairs:
+        raise CheckpointBroken(f"{where} holds {min(tensors) if tensors else 'nothing'}: not what a plain LoRA has.")
+    with torch.no_grad():
+        for weight, a, b in pairs:
+            delta = (b.to(weight.device, torch.float32) @ a.to(weight.device, torch.float32)) * adapter.scale
+            weight.copy_(weight.float() + delta)

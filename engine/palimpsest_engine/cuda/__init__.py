@@ -1,0 +1,1 @@
+"""Hold everything that only a GPU runs."""

@@ -1,0 +1,169 @@
+"""The decoder's layers on a GPU, with few kernels between the matrix products; over a shared prefix.
+
+What is computed is the class's, rounded where the class rounds; `kernels/layer.py` has the kernels. Weights that meet the
+same input are joined in place. A model is only left with these layers if they say on its own weights what the class's say.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from palimpsest_bench.engine.timing import seconds
+from palimpsest_engine.cuda import kernels
+from palimpsest_engine.cuda.shared_prefix import SharedPrefix, softmax_part
+from palimpsest_engine.model.cpu_layers import join
+from palimpsest_engine.model.forward import encode
+from palimpsest_engine.model.kv_cache import RollbackCache
+from palimpsest_engine.model.layers import Rope, replace_layer, run_class_layer
+from palimpsest_engine.model.moe import Grouped, QuantisedExperts, by_kernels
+from palimpsest_engine.model.quantize import as_it_is
+
+log = logging.getLogger(__name__)
+
+_TIMED = 5
+_GELU = "gelu_pytorch_tanh"  # the activation that the kernels have
+_CLOSE = {torch.bfloat16: 0.05, torch.float32: 1e-3}  # relative error of a layer's output at a position
+
+
+class Fused:
+    """What a layer of the decoder is made of, as `fused_layer` wants it."""
+
+    def __init__(self, layer: Any) -> None:
+        attention, router = layer.self_attn, layer.router
+        self.groups: int = attention.k_proj.weight.shape[0] // attention.head_dim
+        self.keys_are_values: bool = attention.v_proj is None
+        inputs = (attention.q_proj, attention.k_proj, attention.v_proj)
+        self.qkv = join([linear for linear in inputs if linear is not None])
+        self.gate_up = join([layer.mlp.gate_proj, layer.mlp.up_proj])
+        self.head_scales = attention.q_norm.weight, attention.k_norm.weight
+        self.eps: float = layer.input_layernorm.eps
+        self.between = (
+            layer.post_attention_layernorm.weight,
+            layer.pre_feedforward_layernorm.weight,
+            layer.pre_feedforward_layernorm_2.weight,
+            router.scale,
+        )
+        self.end = (
+            layer.post_feedforward_layernorm_1.weight,
+            layer.post_feedforward_layernorm_2.weight,
+            layer.post_feedforward_layernorm.weight,
+        )
+        self.router_root: float = router.scalar_root_size
+        self.most: int = router.config.top_k_experts
+        self.experts: Callable[[Tensor, Tensor, Tensor], Tensor] = layer.experts
+
+
+def fused_layer(layer: Any, hidden: Tensor, rope: Rope, mask: Any, cache: Any) -> Tensor:
+    """Run a layer of the decoder, `hidden [B, T, d]` to the same; the class's own where no `SharedPrefix` stands in the
+    mask's place."""
+    if not isinstance(mask, SharedPrefix):
+        return run_class_layer(layer, hidden, rope, mask, None, cache)
+    from palimpsest_engine.cuda.kernels.layer import activate, between, end, heads, merge, norm, route
+
+    w: Fused = layer.fused
+    batch, length, width = hidden.shape
+    rows = hidden.reshape(-1, width)
+    projected = F.linear(norm(rows, layer.input_layernorm.weight, w.eps), w.qkv)
+    query, key, value = heads(projected, rope, w.head_scales, batch, w.groups, w.keys_are_values, w.eps)
+    seen = mask.layers[layer.layer_idx]
+    scaling: float = layer.self_attn.scaling
+    together, apart = query.flatten(1, 3).unsqueeze(0), query.flatten(2, 3).transpose(0, 1)
+    before = softmax_part(together, seen.keys, seen.values, seen.bias, scaling)
+    beside = softmax_part(apart, key, value, mask.beside, scaling)
+    attended = F.linear(merge(*before, *beside, length).flatten(0, 1), layer.self_attn.o_proj.weight)
+    sums, for_mlp, for_experts, for_router = between(attended, rows, w.between, w.router_root, w.eps)
+    dense = F.linear(activate(F.linear(for_mlp, w.gate_up)), layer.mlp.down_proj.weight)
+    scores = F.linear(for_router, layer.router.proj.weight)
+    index, weights = route(scores, layer.router.per_expert_scale, w.most, torch.float32)
+    mixed = w.experts(for_experts, index, weights)
+    return end(dense, mixed, sums, w.end, layer.layer_scalar, w.eps).view(batch, length, width)
+
+
+def make_fused(model: Any) -> bool:
+    """Switch the decoder's layers, if there is a use for it here: whether that was done. After `make_shared`.
+
+    One layer of each kind is tried against the class's. What does not compile there, or says something else, is logged, and
+    leaves the layers to the class. Once for a model: its weights stay where they are then, as a recorded graph wants it.
+    """
+    decoder = model.model.decoder
+    if hasattr(decoder.layers[0], "fused"):
+        return "forward" in vars(decoder.layers[0])
+    if not kernels.usable(model.device) or model.config.get_text_config().hidden_activation != _GELU:
+        return False
+    for layer in decoder.layers:
+        layer.fused = Fused(layer)
+    try:
+        errors = tried(model, {layer.self_attn.layer_type: layer for layer in decoder.layers}.values())
+        if (error := max(errors)) > _CLOSE[model.dtype]:
+            raise ArithmeticError(f"its results are off by {error:.2g}")
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # whatever a compiler raises for a GPU that nobody has seen
+        log.warning("the decoder's layers are left to the class and will be slower: %s", error)
+        return False
+    for layer in decoder.layers:
+        replace_layer(layer, fused_layer)
+    make_grouped(model)
+    return True
+
+
+@torch.inference_mode()
+def make_grouped(model: Any) -> bool:
+    """Let kernels compute the experts of a mixture that is not quantised, where they take less time for a canvas than the
+    class's way: whether that was done.
+
+    What the class calls goes from expert to expert below compute capability 9.0, and waits for the device before that, so
+    that nothing could be recorded (pytorch/pytorch#169970).
+    """
+    layers = model.model.decoder.layers
+    first = layers[0].experts
+    grouped = None if isinstance(first, QuantisedExperts) else by_kernels(model.device, "none")
+    if grouped is None:
+        return False
+    generator = torch.Generator(model.device).manual_seed(0)
+    shape = model.config.canvas_length, first.gate_up_proj.shape[-1]
+    hidden = torch.randn(shape, generator=generator, device=model.device, dtype=model.dtype)
+    scores = torch.rand(len(hidden), len(first.gate_up_proj), generator=generator, device=model.device)
+    weights, index = scores.softmax(-1).topk(layers[0].fused.most, dim=-1)
+    ways = first, kernels_of(grouped, first)
+    took = [min(seconds(partial(way, hidden, index, weights), _TIMED, model.device)) for way in ways]
+    log.info("experts of a canvas: %.2f ms by the class, %.2f ms by our kernels", *(1000 * each for each in took))
+    if took[1] >= took[0]:
+        return False
+    for layer in layers:
+        layer.fused.experts = kernels_of(grouped, layer.experts)
+    return True
+
+
+def kernels_of(grouped: Grouped, experts: Any) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """What the class's experts are, by the kernels: hidden `[T, hidden]`, index and weights `[T, K]`; out `[T, hidden]`."""
+    gate_up, down = as_it_is(experts.gate_up_proj), as_it_is(experts.down_proj)
+    return lambda hidden, index, weights: grouped(hidden, index, weights, gate_up, down)
+
+
+@torch.inference_mode()
+def tried(model: Any, layers: Iterable[Any]) -> list[float]:
+    """The relative error of each fused layer against the class's, on random states: of the median position, for two experts
+    that are equally likely may change places."""
+    decoder, errors = model.model.decoder, list[float]()
+    generator = torch.Generator(model.device).manual_seed(0)
+    cache = RollbackCache.for_config(model.config.get_text_config())
+    encode(model, cache, torch.arange(1, 6, device=model.device).unsqueeze(0))
+    prefix = SharedPrefix(cache)
+    shape = 2, 3, decoder.embed_tokens.weight.shape[1]
+    hidden = torch.randn(shape, generator=generator, device=model.device, dtype=model.dtype)
+    positions = torch.arange(5, 8, device=model.device).unsqueeze(0)
+    for layer in layers:
+        rope = decoder.rotary_emb(hidden, positions, layer.self_attn.layer_type)
+        theirs = run_class_layer(layer, hidden.clone(), rope, prefix, positions, None)
+        ours = fused_layer(layer, hidden.clone(), rope, prefix, None)
+        each = (ours - theirs).float().norm(dim=-1) / theirs.float().norm(dim=-1)
+        errors.append(float(each.median()) if bool(each.isfinite().all()) else torch.inf)
+    return errors

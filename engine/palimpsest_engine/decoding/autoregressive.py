@@ -1,0 +1,109 @@
+"""Writes a hole left to right with the causal encoder: a pass a token, or fewer with guesses. Knows no canvas, no policy.
+
+For candidates that a checkpoint may put beside those of diffusion, and for the evaluation's control.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from palimpsest_engine.decoding.sampler import drawn_at
+from palimpsest_engine.model.forward import encode, head
+from palimpsest_engine.model.kv_cache import RollbackCache
+
+TEMPERATURE = 0.5
+ENOUGH = 12  # code points of the suffix, written again, that leave no doubt where the middle ended
+
+
+@torch.inference_mode()
+def write(
+    model: Any,
+    cache: RollbackCache,
+    last: int,
+    most: int,
+    banned: Tensor,
+    opening: Tensor | None = None,
+    ended: Callable[[list[int]], bool] = lambda written: False,
+    rows: int = 1,
+    generator: torch.Generator | None = None,
+    draft: Callable[[list[int]], Sequence[int]] = lambda written: (),
+    passing: Callable[[], None] = lambda: None,
+) -> list[list[int]]:
+    """At most so many tokens in each of so many rows, after a context of which the cache (with that batch) lacks only the
+    token `last`. What the cache holds afterwards is of no use.
+
+    The first row takes the most likely token each time; those after it sample, at `TEMPERATURE`. banned `[V]`: ids never
+    written. opening: the only ids that may come first. ended: told what a row has after each of its tokens, says whether
+    that was its last. draft: told the same before a pass, guesses what follows. The pass checks all of a guess, and the
+    beginning that would have been written anyway is; so guesses save passes, and change nothing. passing: called before
+    each pass; may raise to end it all.
+    """
+    first = banned if opening is None else torch.ones_like(banned).index_fill(0, opening, False)
+    luck = torch.rand((most, rows - 1), generator=generator, device=model.device)  # as many numbers without guesses
+    written, going = [list[int]() for _ in range(rows)], list(range(rows)) if most else []
+    context = cache.get_seq_length()
+    while going:
+        passing()
+        guesses = [list(draft(written[row]))[: most - len(written[row]) - 1] for row in going]
+        held = cache.get_seq_length() - context  # the cache has so many of `last` and what was written, in every row
+        fed = [[last, *written[row], *guess][held:] for row, guess in zip(going, guesses, strict=True)]
+        width = max(map(len, fed))
+        tokens = torch.tensor([ids + [last] * (width - len(ids)) for ids in fed], device=model.device)
+        asked = [
+            (line, row, number)
+            for line, (row, guess) in enumerate(zip(going, guesses, strict=True))
+            for number in range(len(written[row]), len(written[row]) + len(guess) + 1)
+        ]
+        line, row_of, number = torch.tensor(asked, device=model.device).T
+        logits = head(model, encode(model, cache, tokens)[line, number - held])
+        logits = logits.masked_fill(torch.where((number == 0)[:, None], first, banned), -torch.inf)
+        likeliest, by_chance = logits.argmax(-1), row_of > 0
+        if rows > 1:
+            chances = torch.softmax(logits[by_chance] / TEMPERATURE, dim=-1)
+            likeliest[by_chance] = drawn_at(chances, luck[number[by_chance], row_of[by_chance] - 1])
+        answers, over = iter(likeliest.tolist()), set[int]()
+        for row, guess in zip(going, guesses, strict=True):
+            answer = [next(answers) for _ in range(len(guess) + 1)]
+            for token, guessed in zip(answer, [*guess, None], strict=True):
+                written[row].append(token)
+                if ended(written[row]) or len(written[row]) == most:
+                    over.add(row)
+                if row in over or token != guessed:
+                    break
+        left, least = [row for row in going if row not in over], context
+        if len(left) < len(going):
+            cache = cache.narrowed(len(left))  # all rows have the same context; what comes after it is fed again
+        elif left:
+            least += min(len(written[row]) for row in left)
+        for layer in cache.layers:
+            layer.crop(least - layer.get_seq_length())
+        going = left
+    return written
+
+
+def middle_of(text: str, suffix: str) -> tuple[str, bool]:
+    """(what was written before it went over into the suffix, whether that is beyond doubt).
+
+    The place is where the most of the suffix follows, what is not blank counting first; the first of equals. It is never
+    the beginning, nor inside a run of blanks. Before an empty suffix the middle is a line.
+    """
+    if not suffix:
+        line, end, _ = text.partition("\n")
+        return line + end, bool(end)
+    best, found, at = (0, 0), len(text), text.find(suffix[0], 1)
+    while at > 0:
+        if not (suffix[0] in " \t" and text[at - 1] in " \t"):
+            same = common(text[at : at + len(suffix)], suffix)
+            found, best = max((found, best), (at, (len(same.strip()), len(same))), key=lambda pair: pair[1])
+        at = text.find(suffix[0], at + 1)
+    return text[:found], best[1] >= min(ENOUGH, len(suffix)) and best[0] > 0
+
+
+def common(a: str, b: str) -> str:
+    """The longest common beginning."""
+    length = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    return a[:length]

@@ -1,0 +1,34 @@
+"""How likely the causal encoder holds what candidates write: one pass for all of them. Knows token ids, no policy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from palimpsest_engine.cuda.shared_prefix import Rows
+from palimpsest_engine.model.forward import encode, head
+from palimpsest_engine.model.kv_cache import RollbackCache
+
+
+@torch.inference_mode()
+def likelihoods(
+    model: Any, cache: RollbackCache | Rows, last: int, sequences: Sequence[Sequence[int]], length_power: float
+) -> list[float]:
+    """The log-likelihood of each sequence (none of them empty) after a context of which the cache (with a row for each)
+    lacks only the token `last`.
+
+    A summed likelihood leans to the shortest, so it is divided by (tokens)^`length_power`.
+    """
+    longest = max(map(len, sequences))
+    ids = [[last, *sequence, *[last] * (longest - len(sequence))] for sequence in sequences]
+    tokens = torch.tensor(ids, device=model.device)
+    hidden = encode(model, cache, tokens[:, :-1])
+    counted = torch.arange(longest) < torch.tensor([len(sequence) for sequence in sequences])[:, None]
+    where = counted.to(model.device)
+    logprobs = torch.log_softmax(head(model, hidden[where]), dim=-1)
+    each = torch.zeros(where.shape, device=model.device)
+    each[where] = logprobs.gather(1, tokens[:, 1:][where].unsqueeze(1)).squeeze(1)
+    sums: list[float] = each.sum(-1).tolist()
+    return [total / len(sequence) ** length_power for total, sequence in zip(sums, sequences, strict=True)]

@@ -1,0 +1,418 @@
+"""What of a fill people accept at its place in a text: small rules on strings; knows no grammar, model or editor.
+
+Each rule takes a fill and its place and takes something away from the fill, or changes its indentation; none adds text
+of its own. A rule that is not sure leaves the fill as it is: the syntax gate judges code, this judges only manners.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+
+from palimpsest_engine.fill import brackets
+
+_WINDOW = 16_384  # as much of the text is looked at on either side
+_LINES = 40  # and as many lines, where lines are compared
+_ROUNDS = 8  # a cut may uncover something else to cut; real fills take two rounds
+
+_OPENS = re.compile(r"(?:[:{(\[]|=>|->|\b(?:then|do|begin|else))$")
+_OPENS_A_BLOCK = re.compile(
+    r"(?:async\s+)?(?:if|elif|else|for|while|def|class|with|try|except|finally|match|case)\b.*:$"
+    r"|(?:if|elif|for|while|until)\b[^#]*\b(?:then|do)$"
+    r"|\w.*\{$"
+)
+_GOES_ON = re.compile(
+    r"[)\]}]|(?:else|elif|elsif|elseif|except|finally|catch|case|default|when|rescue|ensure|end|fi|done|esac|until)\b"
+)
+_AT_THE_MARGIN = re.compile(
+    r"#\s*(?:if|ifdef|ifndef|else|elif|endif|define|undef|include|pragma|error|line)\b"
+    r"|(?:public|private|protected)\s*:|[A-Za-z_]\w*:(?:\s|$)"
+)
+_BLANK_LINES = re.compile(r"\A(?:[ \t]*\n)+")
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a fill goes, line ends as `\\n`: what is before, in and after the hole."""
+
+    before: str
+    hole: str
+    after: str
+    multiline: bool
+
+    @property
+    def prefix(self) -> str:
+        """The line up to the hole."""
+        return self.before[self.before.rfind("\n") + 1 :]
+
+    @property
+    def rest(self) -> str:
+        """The line from the end of the hole on."""
+        return self.after.partition("\n")[0]
+
+    @property
+    def beside_code(self) -> bool:
+        """There is something else on the line."""
+        return bool(self.prefix.strip() or self.rest.strip())
+
+    @property
+    def quote(self) -> str:
+        """The quote of the string around the hole, or ""."""
+        return brackets.open_quote(self.prefix)
+
+    def lines_above(self) -> list[str]:
+        """The last lines before the one that the hole begins on that are not blank, the nearest last."""
+        return _not_blank(self.before.rsplit("\n", _LINES + 1)[-_LINES - 1 : -1])
+
+    def lines_below(self) -> list[str]:
+        """The first lines after the one that the hole ends on that are not blank."""
+        return _not_blank(self.after.split("\n", _LINES + 1)[1 : _LINES + 1])
+
+
+@lru_cache(maxsize=64)  # a candidate is looked at several times on its way
+def tidy(text: str, offset: int, end: int, fill: str, *, multiline: bool) -> str:
+    """What is to be written over `[offset, end)` of `text` when the model wrote `fill`; "" if nothing of it is.
+
+    offset, end: code points; equal for text to be inserted at a cursor. fill: any line ends. multiline: more than one
+    line is wanted, if the place allows it. The result has `\\n` only; whoever applies it gives it the text's line ends.
+    It has no more lines than the fill, but for the white space that a hole (`offset < end`) begins and ends with, which
+    stays. Tidying what was tidied changes nothing.
+    """
+    hole = _plain(text[offset:end])
+    head, body, tail = _margins(hole, text[end : end + 1])
+    before, after = text[max(0, offset - _WINDOW) : offset], text[end : end + _WINDOW]
+    place = _Place(_plain(before) + head, body, tail + _plain(after), multiline)
+    fill = _plain(fill)
+    fill = fill[len(head) :] if head and fill.startswith(head) else fill
+    for _ in range(_ROUNDS):
+        tidied = fill
+        for rule in RULES:
+            tidied = rule(tidied, place)
+        if tidied == fill:
+            break
+        fill = tidied
+    return head + tidied + tail if tidied else ""
+
+
+def _margins(hole: str, following: str) -> tuple[str, str, str]:
+    """A hole's own white space at both ends, which is not the model's to change, and what is between."""
+    core = hole.strip()
+    if core:
+        at = hole.index(core)
+        tail = hole[at + len(core) :]
+        return hole[:at], core, tail if "\n" in tail or following not in ("", "\n", "\r") else ""
+    first, newline, more = hole.partition("\n")
+    return (first, "", newline + more) if newline else ("", hole, "")
+
+
+# The rules
+
+
+def without_trailing_blanks(fill: str, place: _Place) -> str:
+    """No blanks at line ends and no blank lines at the end; white space alone is nothing."""
+    if not fill.strip():
+        return ""
+    above, newline, last = fill.rpartition("\n")
+    above = "\n".join(line.rstrip() for line in above.split("\n"))
+    if not last.strip():
+        above = above.rstrip()
+    if place.rest.strip():  # the last line goes on
+        return above + newline + (last.rstrip() if place.rest[0].isspace() else last)
+    return (above + newline + last).rstrip()
+
+
+def outside_of_words(fill: str, place: _Place) -> str:
+    """Nothing is inserted in the middle of a word. A word begun before the cursor is the engine's to finish."""
+    inside = not place.hole and _is_word(place.before[-1:]) and _is_word(place.after[:1])
+    return "" if inside else fill
+
+
+def in_the_texts_indentation(fill: str, place: _Place) -> str:
+    """Leading tabs or spaces as the lines around have them."""
+    unit = _unit(place)
+    first, *more = fill.split("\n")
+    lines = more if place.prefix else [first, *more]  # behind anything else, blanks are no indentation
+    leads = [_lead(line) for line in lines]
+    if unit == "\t":
+        widths = [len(lead) for lead in leads if lead]
+        if any("\t" in lead for lead in leads) or not widths:
+            return fill
+        width = next((each for each in (4, 2) if all(wide % each == 0 for wide in widths)), 0)
+        if not width:
+            return fill  # aligned with something, not indented
+        lines = ["\t" * (len(lead) // width) + line[len(lead) :] for lead, line in zip(leads, lines, strict=True)]
+    elif unit:
+        lines = [lead.replace("\t", unit) + line[len(lead) :] for lead, line in zip(leads, lines, strict=True)]
+    return "\n".join(lines if not place.prefix else [first, *lines])
+
+
+def indented_once(fill: str, place: _Place) -> str:
+    """The first line does not bring the indentation along that the cursor stands behind, or the blank before it."""
+    first, *more = fill.split("\n")
+    lead = _lead(first)
+    if not lead or not first.strip() or not place.prefix or not place.prefix[-1].isspace():
+        return fill
+    if place.prefix.strip():
+        return fill[len(lead) :] if not place.quote else fill
+    cursor, total = _width(place.prefix), _width(place.prefix + lead)
+    following = _not_blank(more)
+    above = place.lines_above()
+    if following:
+        meant = _width(following[0]) >= total + bool(_OPENS.search(first.rstrip()))
+    elif above and _OPENS.search(above[-1].rstrip()):
+        meant = cursor <= _width(above[-1]) < total
+    else:
+        meant = bool(above) and total <= _width(above[-1])
+    return fill if meant else fill[len(lead) :]
+
+
+def indented_from_the_cursor(fill: str, place: _Place) -> str:
+    """A block written from the margin on, as if the cursor were there, moves over to the cursor."""
+    first, *more = fill.split("\n")
+    below = next(iter(_not_blank(more)), "")
+    if (
+        not below
+        or not place.prefix
+        or place.prefix.strip()
+        or place.prefix == " "
+        or _lead(first)
+        or not _OPENS_A_BLOCK.match(first.rstrip())
+        or brackets.unopened(first)
+        or _width(below) > _width(place.prefix)
+        or _GOES_ON.match(below.lstrip())
+        or _AT_THE_MARGIN.match(below.lstrip())
+    ):
+        return fill
+    return "\n".join([first, *(place.prefix + line if line.strip() else line for line in more)])
+
+
+def as_far_as_wanted(fill: str, place: _Place) -> str:
+    """One line beside code; on a blank line, and after what opens a block, as many as are given."""
+    if place.multiline:
+        opened = not place.rest.strip() and fill.startswith("\n") and _OPENS.search(place.prefix.rstrip())
+        if place.hole.strip() or not place.beside_code or opened:
+            return fill
+    elif not place.beside_code:
+        fill = _BLANK_LINES.sub("", fill)
+    return fill.partition("\n")[0]
+
+
+def inside_the_block(fill: str, place: _Place) -> str:
+    """Cut where the fill leaves the block that it began in: the next function is not part of this one."""
+    base = _width(place.prefix + fill.partition("\n")[0])
+    if place.prefix.strip() and fill.startswith("\n"):
+        base = _width(next(iter(_not_blank(fill.split("\n"))), ""))
+    base = min([base, *(_width(line) for line in _not_blank(place.hole.split("\n")[1:]))])
+    braced: bool | None = None
+    for at, line in _lines_of_code(fill, place):
+        if at == 0 or not line.strip() or _width(line) >= base or _GOES_ON.match(line.lstrip()):
+            continue
+        if braced is None:
+            braced = "{" in brackets.unclosed(place.before)
+        if not (braced and _AT_THE_MARGIN.match(line.lstrip())):
+            return fill[:at].rstrip()
+    return fill
+
+
+def without_the_lines_below(fill: str, place: _Place) -> str:
+    """Cut where the fill goes over to repeating the lines that follow, at their indentation."""
+    if place.rest.strip() or not (below := [_line_key(line) for line in place.lines_below()]):
+        return fill
+    starts = [at for at, line in _lines(fill) if line.strip()]
+    keys = [_line_key(fill[at:].partition("\n")[0] if at else place.prefix + fill.partition("\n")[0]) for at in starts]
+    for i, at in enumerate(starts):
+        same = 0
+        while same < min(len(keys) - i, len(below)) and keys[i + same] == below[same]:
+            same += 1
+        to_the_end = same == len(keys) - i
+        enough = same >= 2 and _letters("".join(key for _, key in below[:same])) >= 12
+        told = enough or (to_the_end and (_letters(below[0][1]) or below[0][1][0] in brackets.CLOSERS))
+        if same and told and brackets.whole(fill, at, place.quote):
+            return fill[:at].rstrip()
+    return fill
+
+
+def without_the_rest_of_the_line(fill: str, place: _Place) -> str:
+    """Cut what stands after the cursor already, if the fill ends in it: all of it, or enough to be no accident."""
+    rest, where = _squeezed(place.rest)
+    last = fill.rfind("\n") + 1
+    written, places = _squeezed(fill[last:])
+    for length in range(min(len(rest), len(written)), 0, -1):
+        part = rest[:length]
+        if not written.endswith(part):
+            continue
+        whole = length == len(rest)
+        at, past = last + places[-length], where[length - 1] + 1
+        if (
+            (_letters(part) >= 6 or (whole and (part == "{" or re.search(r"[\w;:,.]", part))))
+            and not (at and _is_word(fill[at - 1]) and _is_word(part[0]))
+            and not (_is_word(part[-1]) and _is_word(place.rest[past : past + 1]))
+            and brackets.whole(fill, at, place.quote)
+        ):
+            return fill[:at]
+    return fill
+
+
+def without_doubled_brackets(fill: str, place: _Place) -> str:
+    """Cut at a closing bracket that stands after the cursor already; never at one that the fill itself opened."""
+    fits: list[int] = []
+    spare: Counter[str] | None = None
+    balance: Counter[str] = Counter()
+    stack: list[str] = []
+    for at, bracket in brackets.brackets(fill, place.quote):
+        opener = brackets.CLOSERS.get(bracket)
+        if opener is None:
+            stack.append(bracket)
+            balance[bracket] -= 1
+        elif stack and stack[-1] == opener:
+            balance[stack.pop()] += 1
+        else:
+            if spare is None:
+                spare = _left_open(place)
+            if not _doubled(balance, spare):
+                fits.append(at)
+            balance[opener] += 1
+    if spare is None or not _doubled(balance, spare):
+        return fill
+    return fill[: fits[-1]] if fits else fill
+
+
+def without_doubled_quotes(fill: str, place: _Place) -> str:
+    """Cut at the quote that ends the string around the cursor, if the one after the cursor does that."""
+    quote = place.quote
+    if not quote or not place.rest.startswith(quote) or brackets.open_quote(quote + fill):
+        return fill
+    ends = [match for match in brackets.QUOTES.finditer(fill) if match[0].endswith(quote)]
+    if not ends or fill[ends[-1].end() :].rstrip().endswith(tuple("([{,=+-*/%&|<>:?!")):
+        return fill  # the quote after the cursor begins another string
+    return fill[: ends[-1].end() - len(quote)]
+
+
+def other_than_the_lines_above(fill: str, place: _Place) -> str:
+    """Nothing, if the fill only says once more what the lines just above the cursor say."""
+    if place.rest.strip() or place.hole.strip():
+        return fill
+    keys = [_line_key(line) for line in _not_blank((place.prefix + fill).split("\n"))]
+    above = [_line_key(line) for line in place.lines_above()]
+    says = any(_letters(key) and not _GOES_ON.match(key) and key != "#endif" for _, key in keys)
+    repeats = says and keys == above[-len(keys) :]
+    return "" if repeats else fill
+
+
+Rule = Callable[[str, _Place], str]
+RULES: tuple[Rule, ...] = (
+    without_trailing_blanks,
+    outside_of_words,
+    in_the_texts_indentation,
+    indented_once,
+    indented_from_the_cursor,
+    as_far_as_wanted,
+    inside_the_block,
+    without_the_lines_below,
+    without_the_rest_of_the_line,
+    without_doubled_brackets,
+    without_doubled_quotes,
+    other_than_the_lines_above,
+    without_trailing_blanks,
+)
+
+
+# Lines
+
+
+def _plain(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _not_blank(lines: list[str]) -> list[str]:
+    return [line for line in lines if line.strip()]
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """Each line with its offset."""
+    at = 0
+    for line in text.split("\n"):
+        yield at, line
+        at += len(line) + 1
+
+
+def _lines_of_code(fill: str, place: _Place) -> Iterator[tuple[int, str]]:
+    """The lines that do not begin inside a string of many lines."""
+    strings = brackets.strings_of_many_lines(fill, place.quote)
+    return ((at, line) for at, line in _lines(fill) if not any(start < at < end for start, end in strings))
+
+
+def _lead(line: str) -> str:
+    return line[: len(line) - len(line.lstrip(" \t"))]
+
+
+def _width(line: str) -> int:
+    """Columns of indentation; tabs only ever meet tabs, so their width does not matter much."""
+    return len(_lead(line).expandtabs(4))
+
+
+def _line_key(line: str) -> tuple[int, str]:
+    return _width(line), "".join(line.split())
+
+
+def _letters(text: str) -> int:
+    return sum(map(_is_word, text))
+
+
+def _is_word(character: str) -> bool:
+    return character.isalnum() or character == "_"
+
+
+def _squeezed(text: str) -> tuple[str, list[int]]:
+    """The text without white space, and where each character of it was."""
+    where = [at for at, character in enumerate(text) if not character.isspace()]
+    return "".join(text[at] for at in where), where
+
+
+def _unit(place: _Place) -> str:
+    """One level of indentation around here: a tab, some spaces, or "" if there is no such thing."""
+    lead = _lead(place.prefix) if len(_lead(place.prefix)) > 1 or place.prefix[:1] == "\t" else ""
+    lines = [*place.lines_above(), *place.lines_below()]
+    tabs = sum(line.startswith("\t") for line in lines)
+    spaces = sum(line.startswith("  ") for line in lines)
+    if tabs if spaces >= tabs else 4 * spaces > tabs:
+        return ""  # tabs among spaces are eight columns, not one level
+    if lead.startswith("\t") or (not lead and tabs > spaces):
+        return "\t"
+    if not lead and not spaces:
+        return ""
+    widths = [_width(line) for line in lines]
+    steps = Counter(step for one, other in pairwise(widths) if 1 < (step := other - one) <= 8)
+    return " " * (min(steps, key=lambda step: (-steps[step], step)) if steps else 4)
+
+
+# Brackets
+
+
+def _left_open(place: _Place) -> Counter[str]:
+    """How many brackets the text opens before the hole and does not close after it, as far as this statement goes."""
+    cursor = _width(place.prefix)
+    after = place.after
+    for at, line in _lines(place.after):
+        if at and line.strip() and _width(line) < cursor and line.lstrip()[0] not in brackets.CLOSERS:
+            after = place.after[:at]
+            break
+    closers = brackets.unopened(after)
+    spare: Counter[str] = Counter(dict.fromkeys("([{", len(place.before) + _WINDOW))
+    stack = brackets.unclosed(place.before)
+    for opener in {brackets.CLOSERS[closer] for closer in closers}:
+        spare[opener] = 0
+    for closer in closers:
+        while stack and (opener := stack.pop()) != brackets.CLOSERS[closer]:
+            spare[opener] += 1
+    spare.update(stack)
+    return spare
+
+
+def _doubled(balance: Counter[str], spare: Counter[str]) -> bool:
+    """More is closed than the text has left open."""
+    return any(balance[opener] > spare[opener] for opener in balance)

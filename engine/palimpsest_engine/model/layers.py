@@ -1,0 +1,81 @@
+"""Calls the modules of the model class; the only file that knows how they want their arguments.
+
+Between versions of transformers 5.17 and 5.24 the layers' argument for the cache was renamed from `past_key_values` to
+`cache`. Every call here names its arguments, and a replaced forward refuses arguments it does not know, so that the next
+renaming is an error and not a wrong number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from inspect import signature
+from typing import Any
+
+from torch import Tensor
+from transformers.models.diffusion_gemma import modeling_diffusion_gemma as library
+
+Rope = tuple[Tensor, Tensor]
+Forward = Callable[[Any, Tensor, Rope, Any, Any], Tensor]
+
+
+(CACHE,) = {"cache", "past_key_values"} & signature(library.DiffusionGemmaDecoderTextLayer.forward).parameters.keys()
+
+
+def run_layer(layer: Any, hidden: Tensor, rope: Rope, mask: Any, positions: Tensor, cache: Any) -> Tensor:
+    """Run a layer, `hidden [B, T, d]` to the same; its own forward, or the one that replaced it."""
+    out: Tensor = layer(hidden, position_embeddings=rope, attention_mask=mask, position_ids=positions, **{CACHE: cache})
+    return out
+
+
+def run_class_layer(layer: Any, hidden: Tensor, rope: Rope, mask: Any, positions: Tensor | None, cache: Any) -> Tensor:
+    """Run the class's forward of a layer, whatever replaced it since."""
+    out: Tensor = type(layer).forward(
+        layer, hidden, position_embeddings=rope, attention_mask=mask, position_ids=positions, **{CACHE: cache}
+    )
+    return out
+
+
+def replace_layer(layer: Any, forward: Forward) -> None:
+    """Have a layer computed by `forward(layer, hidden, rope, mask, cache)` from now on."""
+
+    def replaced(
+        hidden_states: Tensor,
+        position_embeddings: Rope,
+        attention_mask: Any = None,
+        position_ids: Tensor | None = None,
+        **cache: Any,
+    ) -> Tensor:
+        return forward(layer, hidden_states, position_embeddings, attention_mask, only_cache(cache))
+
+    layer.forward = replaced
+
+
+def only_cache(keywords: Mapping[str, Any]) -> Any:
+    """Return the cache among keyword arguments, or None; raise TypeError if anything else is among them."""
+    if unknown := keywords.keys() - {CACHE}:
+        raise TypeError(f"a layer got arguments it does not know: {', '.join(sorted(unknown))}")
+    return keywords.get(CACHE)
+
+
+def run_encoder(
+    model: Any, tokens: Tensor, cache: Any, positions: Tensor, masks: Mapping[str, Tensor | None]
+) -> Tensor:
+    """Run the class's own causal encoder on `tokens [B, T]`; last hidden states `[B, T, d]`. masks: by kind of layer."""
+    out: Tensor = model.model.encoder.language_model(
+        input_ids=tokens, position_ids=positions, attention_mask=dict(masks), **{CACHE: cache}
+    ).last_hidden_state
+    return out
+
+
+def run_decoder(model: Any, tokens: Tensor, cache: Any, positions: Tensor, conditioning: Tensor | None) -> Tensor:
+    """Run the class's own decoder on canvases `tokens [B, T]`; last hidden states `[B, T, d]`.
+
+    conditioning: the logits `[B, T, V]` of the step before, or None for none.
+    """
+    out: Tensor = model.model.decoder(
+        decoder_input_ids=tokens,
+        decoder_position_ids=positions,
+        self_conditioning_logits=conditioning,
+        **{CACHE: cache},
+    ).last_hidden_state
+    return out

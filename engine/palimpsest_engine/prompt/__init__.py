@@ -1,0 +1,1 @@
+"""Turn text into tokens: pieces, dialects, layout. No tensors."""

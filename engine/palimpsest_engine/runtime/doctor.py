@@ -1,0 +1,178 @@
+"""Is everything there that a fill needs? One check after the other, each with what to do about it.
+
+Imports torch inside functions only, and asks the engine through its seam, as everybody does.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from palimpsest_engine.engine import Engine, EngineSettings, Quantization
+from palimpsest_engine.errors import GrammarMissing, PalimpsestError
+from palimpsest_engine.request import FillRequest, Span
+from palimpsest_engine.syntax.grammars import languages, load
+
+_PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "pygls", "tree-sitter")
+_SAMPLE = "def area(width, height):\n    return \n\n\nprint(area(3, 4))\n"
+_GIB = 2**30
+_TIGHT = _GIB  # less free main memory than this, and the embedded checkpoint makes the machine swap
+_SLOW_MS = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at. found: what it is like. advice: what to do, empty when all is well."""
+
+    name: str
+    status: Literal["ok", "warning", "error"]
+    found: str
+    advice: str = ""
+
+
+def examine(engine: Engine, settings: EngineSettings) -> Iterator[Check]:
+    """Every check, as soon as it is made. settings: those of the engine. Raises nothing a user can cause."""
+    yield check_python()
+    yield from check_packages()
+    yield check_memory()
+    yield check_device(settings.device)
+    yield check_grammars()
+    yield from check_room(settings)
+    checkpoint = check_checkpoint(engine)
+    yield checkpoint
+    if checkpoint.status != "error":
+        yield check_fill(engine)
+
+
+def check_python() -> Check:
+    """A Python that this package supports."""
+    found = f"{platform.python_version()} ({sys.executable})"
+    if (3, 11) <= sys.version_info < (3, 14):
+        return Check("python", "ok", found)
+    return Check("python", "error", found, "install it with Python 3.11, 3.12 or 3.13")
+
+
+def check_packages() -> Iterator[Check]:
+    """The packages that do the work, in one line; one more for each that is missing."""
+    versions = []
+    for name in _PACKAGES:
+        try:
+            versions.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            yield Check(name, "error", "not installed", f"install palimpsest-ls again, it brings {name} along")
+    yield Check("packages", "ok", ", ".join(versions))
+
+
+def check_memory() -> Check:
+    """Free main memory."""
+    import psutil
+
+    memory = psutil.virtual_memory()
+    found = f"{memory.available / _GIB:.1f} of {memory.total / _GIB:.1f} GiB free"
+    if memory.available >= _TIGHT:
+        return Check("memory", "ok", found)
+    return Check("memory", "warning", found, "close something: fills are slow when the machine swaps")
+
+
+def check_device(device: str) -> Check:
+    """Where the model would run, and how much room there is."""
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return Check("device", "error", f"torch cannot be imported: {why}", "install palimpsest-ls again")
+    cuda = torch.cuda.is_available()
+    if device.startswith("cuda") and not cuda:
+        return Check("device", "error", f"{device} was asked for; torch sees no GPU", "use --device cpu")
+    if device == "cpu" or not cuda:
+        # Not torch's count of threads: a small model takes fewer (`checkpoint.cpu_threads`).
+        return Check("device", "ok", f"cpu, {_cores()} to use")
+    try:
+        free, total = torch.cuda.mem_get_info(None if device == "auto" else device)
+        name = torch.cuda.get_device_name(None if device == "auto" else device)
+    except (RuntimeError, ValueError, AssertionError) as error:
+        return Check("device", "error", f"{device}: {str(error).splitlines()[0]}", "use --device auto")
+    return Check("device", "ok", f"{name}, {free / _GIB:.1f} of {total / _GIB:.1f} GiB free")
+
+
+def _cores() -> str:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return "1 core" if cores == 1 else f"{cores} cores"
+
+
+def check_grammars() -> Check:
+    """Every grammar can be loaded."""
+    missing = []
+    for name in languages():
+        try:
+            load(name)
+        except GrammarMissing:
+            missing.append(name)
+    if not missing:
+        return Check("grammars", "ok", f"{len(languages())} languages")
+    advice = "fills in these languages are not checked; install palimpsest-ls again"
+    return Check("grammars", "error", f"cannot load {', '.join(missing)}", advice)
+
+
+def check_room(settings: EngineSettings) -> Iterator[Check]:
+    """Of a checkpoint with a mixture of experts: what it takes in each format, and which of them fit."""
+    from palimpsest_engine.checkpoint.load import choose, gib, has_mixture, needed, shapes_of, that_fit
+
+    try:
+        shapes = shapes_of(settings)
+        device, dtype = choose(settings)
+        if not has_mixture(shapes):
+            return
+        fitting = that_fit(shapes, device, dtype)
+    except (PalimpsestError, ImportError, OSError, RuntimeError):
+        return  # the device and the checkpoint have checks of their own
+    takes = ", ".join(f"{each} {gib(needed(shapes, dtype, each))}" for each in get_args(Quantization))
+    found = (
+        f"the checkpoint takes, by quantization: {takes}; on {device} {', '.join(fitting) or 'none of them'} would fit"
+    )
+    if settings.quantization in fitting:
+        yield Check("room", "ok", found)
+    elif fitting:
+        yield Check("room", "error", found, f"use --quantization {next(iter(fitting))}")
+    else:
+        yield Check("room", "error", found, "close something, choose another device, or use the embedded checkpoint")
+
+
+def check_checkpoint(engine: Engine) -> Check:
+    """The checkpoint can be loaded."""
+    begun = time.perf_counter()
+    engine.warm()
+    while (status := engine.status()).state in ("starting", "loading"):
+        time.sleep(0.02)
+    if status.state == "error":
+        return Check("checkpoint", "error", status.reason, "choose another with --checkpoint, or install it again")
+    found = f"{status.model} on {status.device}, loaded in {time.perf_counter() - begun:.1f} s"
+    if status.state == "ready" and status.reason:  # another one stands in for it
+        return Check(
+            "checkpoint", "warning", f"{found}. {status.reason}", "choose another with --checkpoint or --device"
+        )
+    return Check("checkpoint", "ok", found)
+
+
+def check_fill(engine: Engine) -> Check:
+    """One small fill, timed; what the model writes is not judged."""
+    at = _SAMPLE.index("return ") + len("return ")
+    request = FillRequest(_SAMPLE, (Span(at, at),), language="python", max_lines=1)
+    job = engine.submit(request)
+    try:
+        fill = job.future.result()
+    except PalimpsestError as error:
+        return Check("fill", "error", str(error), "try --device cpu, and the embedded checkpoint")
+    finally:
+        job.cancel()
+    text = repr(fill.texts[0]) if not fill.empty else f"nothing offered ({fill.reason})"
+    found = f"{fill.ms:.0f} ms, {fill.nfe} decoder passes: {text}"
+    if fill.ms > _SLOW_MS:
+        return Check("fill", "warning", found, "this is slow: is something else using the processor?")
+    return Check("fill", "ok", found)

@@ -1,0 +1,195 @@
+"""Which checkpoint answers: the one that was asked for, or the embedded one on the CPU while that cannot. On one thread.
+
+Knows nothing of queues. A fill that runs out of memory is answered by the embedded checkpoint, if the user allows it, and
+the next one tries again; after the third in a row it stays so. A lost device does not come back in a process.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from palimpsest_engine.engine import EngineSettings, EngineStatus
+from palimpsest_engine.errors import OutOfMemory, PalimpsestError
+from palimpsest_engine.model.device_errors import Outage, give_back_memory, outage
+from palimpsest_engine.request import Draft, Fill, FillRequest, Span
+
+if TYPE_CHECKING:
+    from palimpsest_engine.fill.filler import Filler
+
+log = logging.getLogger("palimpsest.engine")
+
+SHORTAGES = 3  # in a row, after which the checkpoint that was asked for is not tried any more
+_REHEARSED = "palimpsest:rehearsal"
+_REHEARSAL = "def area(width, height):\n    return \n\n\nprint(area(3, 4))\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A checkpoint ready to fill, and what is said of it. place: the device alone."""
+
+    filler: Filler
+    status: EngineStatus
+    place: str
+
+    @classmethod
+    def of(cls, settings: EngineSettings) -> Loaded:
+        """Load it. Raises what `checkpoint.load` raises, and what torch does."""
+        from palimpsest_engine.checkpoint.load import load
+        from palimpsest_engine.fill.filler import Filler
+
+        checkpoint = load(settings)
+        spec, device = checkpoint.spec, f"{checkpoint.device}, {checkpoint.number_format}"
+        status = EngineStatus(
+            "ready", "", checkpoint.name, device, 0, spec.languages, spec.sources, elsewhere=spec.elsewhere
+        )
+        return cls(Filler(checkpoint), status, checkpoint.device)
+
+
+class Standby:
+    """Fills with the checkpoint of the settings, or with the one that stands in for it. `status` is what to tell."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self.settings = settings
+        self.status = EngineStatus("loading", "The checkpoint is being loaded.")
+        self._own: Loaded | None = None
+        self._embedded: Loaded | None = None
+        self._failure: PalimpsestError | None = None  # why the one that was asked for is not asked
+        self._shortages = 0
+
+    def open(self) -> None:
+        """Load the checkpoint, or the one that stands in for it. What goes wrong is in the status, and in every answer."""
+        failure: PalimpsestError
+        why: Outage | None = None
+        try:
+            self._own = Loaded.of(self.settings)
+            self.status = self._own.status
+            return
+        except Exception as error:
+            why = outage(error, "while the checkpoint was loaded", self.settings.device)
+            if isinstance(error, PalimpsestError):
+                failure = error
+            elif why is None:
+                log.exception("loading failed")
+                failure = PalimpsestError(f"The engine could not start: {error}")
+        self._give_up(failure if why is None else self._call_in(why))
+
+    def fill(self, request: FillRequest, cancelled: Callable[[], bool]) -> Iterator[Draft | Fill]:
+        """As `Filler.fill`. Raises `OutOfMemory`, `DeviceLost` or `DeviceUnsupported` if nothing may stand in."""
+        failure = self._failure
+        if failure is None:
+            assert self._own is not None
+            why = yield from filled(self._own, request, cancelled)
+            if why is None:
+                self._shortages, self.status = 0, self._own.status
+                return
+            failure = self._came_short(why)
+        if self._embedded is None or not speaks(self._embedded, request):
+            raise type(failure)(str(failure))  # one that is raised again and again grows
+        why = yield from filled(self._embedded, request, cancelled)
+        if why is not None:
+            raise why
+
+    def rehearse(self, cancelled: Callable[[], bool]) -> None:
+        """One small fill that nobody asked for, so that what is done once is done: kernels chosen and compiled, graphs
+        recorded, a grammar loaded. It leaves nothing that another fill could see. Gives way as a fill does."""
+        languages = self.status.languages
+        language = "python" if not languages or "python" in languages else languages[0]
+        at = _REHEARSAL.index("return ") + len("return ")
+        request = FillRequest(
+            _REHEARSAL, (Span(at, at),), document=_REHEARSED, language=language, max_lines=1, max_steps=2
+        )
+        try:
+            for _ in self.fill(request, cancelled):
+                pass
+        except PalimpsestError:
+            pass  # somebody came, or it is in the status
+        except Exception:
+            log.warning("a fill to warm up failed; the next one may, too", exc_info=True)
+        for each in (self._own, self._embedded):
+            if each is not None:
+                each.filler.forget(_REHEARSED)
+
+    def close(self) -> None:
+        """Let go of the checkpoints: the next engine of this process may need the memory of a GPU."""
+        on_gpu = self._own is not None and self._own.place != "cpu"
+        self._own = self._embedded = None
+        if on_gpu and self._failure is None:  # a lost one is asked for nothing
+            give_back_memory()
+
+    def _came_short(self, why: Outage) -> PalimpsestError:
+        """A fill failed for want of memory, or of the device. What is told to whom nothing answers."""
+        assert self._own is not None
+        log.warning("%s", why)
+        passing = isinstance(why, OutOfMemory)
+        self._shortages += passing
+        told = self._call_in(why)
+        if not passing or (self._embedded is not None and self._shortages >= SHORTAGES):
+            self._give_up(told)
+        elif self._embedded is not None:
+            reason = f"{told} The embedded checkpoint answered; the next fill tries again."
+            self.status = replace(self._own.status, reason=reason)
+        else:
+            self.status = replace(self._own.status, reason=str(told))
+        return told
+
+    def _give_up(self, failure: PalimpsestError) -> None:
+        """The checkpoint that was asked for is not asked any more."""
+        self._failure = failure
+        if self._embedded is None:
+            self.status = EngineStatus("error", str(failure), exit_code=failure.exit_code)
+            return
+        self.status = replace(self._embedded.status, reason=f"The embedded checkpoint answers. {failure}")
+        if isinstance(failure, OutOfMemory):
+            self._own = None  # its memory is for others
+            give_back_memory()
+
+    def _call_in(self, why: Outage) -> PalimpsestError:
+        """Load what may stand in, unless it is there; why the checkpoint that was asked for does not answer, and nor does
+        another, if none does."""
+        settings = self._stand_in()
+        if self._embedded is not None or settings is None:
+            return why
+        embedded = self.settings.checkpoint is None
+        if not self.settings.fallback and not (embedded and self.settings.device == "auto"):
+            return type(why)(f"{why} With fallback the embedded checkpoint would answer, on the CPU.")
+        try:
+            self._embedded = Loaded.of(settings)
+        except Exception as error:
+            return type(why)(f"{why} Nor can the embedded checkpoint answer: {error}")
+        return why
+
+    def _stand_in(self) -> EngineSettings | None:
+        """What could stand in: the embedded checkpoint on the CPU, unless that is what has failed."""
+        own, embedded = self.settings, self.settings.checkpoint is None
+        if embedded and "cpu" in (own.device, self._own and self._own.place):
+            return None
+        adapter = own.adapter if embedded else None
+        return replace(own, checkpoint=None, adapter=adapter, device="cpu", dtype="auto", quantization="none")
+
+
+def filled(
+    loaded: Loaded, request: FillRequest, cancelled: Callable[[], bool]
+) -> Generator[Draft | Fill, None, Outage | None]:
+    """As `Filler.fill`; what gave out, if that ended it. After a shortage of memory the caches are gone."""
+    why = None
+    try:
+        yield from loaded.filler.fill(request, cancelled)
+    except Exception as error:
+        why = outage(error, "during a fill", loaded.place)
+        if why is None:
+            raise
+    # Only now: an exception keeps the frames that it came through, and all the tensors in them.
+    if isinstance(why, OutOfMemory):
+        loaded.filler.forget()
+    return why
+
+
+def speaks(loaded: Loaded, request: FillRequest) -> bool:
+    """Whether a checkpoint was trained on the language of a request, as far as that is known."""
+    from palimpsest_engine.syntax.grammars import language_of
+
+    trained, language = loaded.status.languages, request.language or language_of(request.path, None)
+    return not trained or not language or language in trained

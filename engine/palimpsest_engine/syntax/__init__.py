@@ -1,0 +1,1 @@
+"""Judge and describe code with tree-sitter and Python's own parser."""

@@ -1,0 +1,154 @@
+"""What the queries of a language capture in a tree, as ranges of bytes; knows nothing of what becomes of it.
+
+A language is described by `queries/<grammar>.scm`, in these captures (names that begin with `_` serve the queries' own
+conditions):
+
+- `comment`, `string`, `code`, `code.inner`: kinds of text; the innermost decides. Code inside strings is captured with
+  its brackets, or without as `code.inner`. `quote`: a quote that the parser could not pair. What is not captured is
+  code: so is all of Markdown, and JSON, YAML, TOML and HTML but for comments (their strings are what they are about).
+- `function`, `closure`, `class`, `type`, with `name` and where the body is: `body` (a node; its braces do not belong
+  to it), or from the end of `open`, else of `head`, to the start of `close`. Only a function's body can be a
+  placeholder for being empty; a closure's is meant to be.
+- `stub`: a placeholder if a function holds nothing else. `hole`: a placeholder anywhere. `claim`: a stub if it says
+  that something is not implemented; a hole if that is all it says. `doc`: a docstring. `keep`: a function whose body
+  is as short as it is meant to be.
+- `import`: a module specifier.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from palimpsest_engine.syntax.grammars import load
+from palimpsest_engine.syntax.tree import Parsed, Range
+
+if TYPE_CHECKING:
+    from tree_sitter import Node, Query
+
+_QUERIES = Path(__file__).parent / "queries"
+_INHERITS = re.compile(r"; inherits: (\w+)")
+_BLOCKS = ("function", "closure", "class", "type")
+_CLAIM = re.compile(rb"\bTODO\b|NotImplemented|(?i:\bnot[ _-]?(yet[ _-]?)?implemented|unimplemented|not supported yet)")
+_BARE_CLAIM = re.compile(rb"[\"'`](TODO\b[^\"'`]*|(?i:not (yet )?implemented( yet)?|unimplemented)[.!]*)[\"'`]")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Something with a body. header: where its signature ends. region: between its braces. column: of its start."""
+
+    kind: str
+    node: Range
+    header: int
+    region: Range | None
+    column: int
+    name: Range | None
+
+    @property
+    def closed(self) -> bool:
+        """Whether something ends it: a brace, an `end`. If nothing does, it is indented or one expression."""
+        return self.region is not None and self.region[1] < self.node[1]
+
+
+@dataclass(slots=True)
+class Marks:
+    """What was captured in a whole document."""
+
+    blocks: list[Block] = field(default_factory=list)  # sorted, outer before inner
+    imports: list[Range] = field(default_factory=list)
+    comments: list[Range] = field(default_factory=list)
+    docs: list[Range] = field(default_factory=list)
+    stubs: list[Range] = field(default_factory=list)
+    holes: list[Range] = field(default_factory=list)
+    kept: set[Range] = field(default_factory=set)
+
+
+def marks_of(parsed: Parsed) -> Marks:
+    """All there is in the document; nothing, and `parsed` has a reason, if looking takes too long."""
+    marks = Marks()
+    if parsed.tree is None:
+        return marks
+    places = {name: getattr(marks, name + "s") for name in ("import", "doc", "stub", "hole")}
+    for captures in parsed.matches(query(parsed.grammar), 0, len(parsed.data)):
+        marks.blocks += blocks_of(captures)
+        for name, into in places.items():
+            into += (node.byte_range for node in captures.get(name, ()))
+        marks.kept |= {node.byte_range for node in captures.get("keep", ())}
+        for start, end in (node.byte_range for node in captures.get("comment", ())):
+            marks.comments.append((start, start + len(parsed.data[start:end].rstrip())))  # some end with the line
+        for node in captures.get("claim", ()):
+            if _CLAIM.search(parsed.data, *node.byte_range):
+                bare = _BARE_CLAIM.search(parsed.data, *node.byte_range)
+                (marks.holes if bare else marks.stubs).append(node.byte_range)
+    order = {kind: i for i, kind in enumerate(_BLOCKS)}
+    marks.blocks = sorted(set(marks.blocks), key=lambda block: (block.node[0], -block.node[1], order[block.kind]))
+    return Marks() if parsed.reason else marks
+
+
+def blocks_of(captures: dict[str, list[Node]]) -> Iterator[Block]:
+    """The blocks of one match."""
+    for kind in _BLOCKS:
+        for node in captures.get(kind, ()):
+            header, region = node.end_byte, None
+            start = end = None
+            if "body" in captures:
+                body = captures["body"][0]
+                header, (start, end) = body.start_byte, _inside(body)
+            if "open" in captures:
+                header, start = captures["open"][0].byte_range
+            elif "head" in captures:
+                header = start = captures["head"][0].end_byte
+            if "close" in captures:
+                end = captures["close"][-1].start_byte
+            if start is not None and end is not None:
+                region = (start, max(start, end))
+            name = captures["name"][0].byte_range if "name" in captures else None
+            yield Block(kind, node.byte_range, header, region, node.start_point[1], name)
+
+
+def _inside(body: Node) -> Range:
+    """The body without its braces, or what else introduces it."""
+    start, end = body.byte_range
+    if body.child_count:
+        first, last = body.child(0), body.child(body.child_count - 1)
+        start = first.end_byte if first.type in ("{", ":", "=", "=>") else start
+        end = last.start_byte if last.type == "}" else end
+    return start, max(start, end)
+
+
+def outermost(places: Iterable[Range]) -> list[Range]:
+    """Sorted, without those that overlap an earlier or longer one."""
+    found: list[Range] = []
+    for place in sorted(set(places), key=lambda place: (place[0], -place[1])):
+        if not found or found[-1][1] <= place[0]:
+            found.append(place)
+    return found
+
+
+@cache
+def query(grammar: str) -> Query:
+    """The query of a language.
+
+    Raises GrammarMissing as `load` does.
+    """
+    from tree_sitter import Query
+
+    return Query(load(grammar), _source(grammar))
+
+
+def _source(grammar: str) -> str:
+    text = (_QUERIES / f"{grammar}.scm").read_text("utf-8")
+    parent = _INHERITS.match(text)
+    return (_source(parent[1]) if parent else "") + text
+
+
+@cache
+def defect_query(grammar: str) -> Query:
+    """Captures `missing` nodes, and as `error` both ERROR nodes and what is right in them."""
+    from tree_sitter import Query
+
+    return Query(load(grammar), "(ERROR) @error (ERROR _ @error) (MISSING) @missing")

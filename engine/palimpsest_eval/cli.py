@@ -1,0 +1,387 @@
+"""`palimpsest eval`: what a checkpoint's fills are worth, in figures; can be stopped and resumed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from palimpsest_engine import EngineSettings
+from palimpsest_engine.engine import Quantization
+from palimpsest_engine.errors import DataError, DocumentMissing
+from palimpsest_server.cli import engines
+
+if TYPE_CHECKING:
+    from palimpsest_engine.checkpoint.load import Checkpoint
+    from palimpsest_eval.problems import Problem
+    from palimpsest_eval.systems import System
+
+_SYSTEMS = ("chosen", "oracle", "fixed", "left-to-right", "left-to-right-ungated", "repairs")
+_KINDS = ("span", "rest of line", "line", "block")
+_SHORT = 8  # tokens
+_PATH = click.Path(path_type=Path)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What every evaluation is told."""
+
+    out: Path
+    seed: int
+    checkpoint: str | None
+    adapter: str | None
+    device: str
+    threads: int | None
+    quantization: Quantization
+
+    def load(self) -> Checkpoint:
+        """The checkpoint."""
+        from palimpsest_engine.checkpoint.load import load
+
+        return load(
+            EngineSettings(
+                self.checkpoint,
+                self.device,
+                threads=self.threads,
+                adapter=self.adapter,
+                quantization=self.quantization,
+            )
+        )
+
+
+def _options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of `Options`, which the command gets as its first argument."""
+
+    @wraps(command)
+    def gathered(
+        *,
+        out: Path,
+        seed: int,
+        checkpoint: str | None,
+        adapter: str | None,
+        device: str,
+        threads: int | None,
+        quantization: Quantization,
+        **own: Any,
+    ) -> None:
+        if not out.parent.is_dir():
+            raise DocumentMissing(f"there is no folder {out.parent}")
+        command(Options(out, seed, checkpoint, adapter, device, threads, quantization), **own)
+
+    decorated: Callable[..., None] = gathered
+    for option in (
+        engines.adapter_option,
+        engines.engine_options,
+        click.option(
+            "--threads", type=click.IntRange(1), metavar="N", help="CPU threads. [default: the engine's choice]"
+        ),
+        click.option("--seed", type=click.IntRange(0, 2**16), default=0, show_default=True, help="Of the noise."),
+        click.option("--out", required=True, type=_PATH, metavar="RESULTS.json", help="Where the results go."),
+    ):
+        decorated = option(decorated)
+    return decorated
+
+
+def _systems(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say what to test."""
+    command = click.option(
+        "--repair-ms",
+        type=click.FloatRange(0, min_open=True),
+        metavar="MS",
+        help="With --system repairs: the time each strategy has.",
+    )(command)
+    return click.option(
+        "--system",
+        "choices",
+        multiple=True,
+        type=click.Choice(_SYSTEMS),
+        help="What to test; may be given several times. [default: chosen]",
+    )(command)
+
+
+@click.group("eval", short_help="Measure what a checkpoint's fills are worth.")
+def command() -> None:
+    """Measure what a checkpoint's fills are worth.
+
+    The floors and the ceiling are always measured, too. A run that was stopped goes on with the same command.
+    """
+
+
+@command.command("humaneval", short_help="Fill programs and run their tests.")
+@click.argument("file", type=_PATH)
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only N problems, spread over the file.")
+@_systems
+@_options
+def humaneval(
+    options: Options, file: Path, limit: int | None, choices: tuple[str, ...], repair_ms: float | None
+) -> None:
+    """Fill the problems of FILE and run their tests: HumanEval-Infilling, or any JSON Lines of its shape.
+
+    A row has task_id, prompt, suffix, canonical_solution, test and entry_point. The programs run in a sandbox, which
+    keeps accidents in; it is no security boundary against code that wants out. Only use files you trust.
+    """
+    from palimpsest_eval.problems import read
+
+    problems = list(read(file))
+    for problem in problems:
+        if problem.test is None or problem.truth is None:
+            raise DataError(f"{file}: the problem {problem.task_id} has no test or no canonical_solution")
+    _measure(
+        options, spread(problems, limit), _named(file), _chosen(choices, repair_ms), execute=True, repair_ms=repair_ms
+    )
+
+
+@command.command("problems", short_help="Fill any data file of prompts and suffixes.")
+@click.argument("file", type=_PATH)
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only N problems, spread over the file.")
+@click.option("--language", default="python", show_default=True, metavar="ID", help='What the rows are in, or "none".')
+@_systems
+@_options
+def problems(
+    options: Options,
+    file: Path,
+    limit: int | None,
+    language: str,
+    choices: tuple[str, ...],
+    repair_ms: float | None,
+) -> None:
+    """Fill the problems of FILE, a row of task_id, prompt and suffix each, and compare with truth where it is given.
+
+    Nothing is executed.
+    """
+    from palimpsest_eval.problems import read
+
+    found = spread(list(read(file, None if language == "none" else language)), limit)
+    if "oracle" in choices and any(problem.truth is None for problem in found):
+        raise DataError(f"{file} does not have the truth of every problem, so the oracle's length is not known")
+    _measure(options, found, _named(file), _chosen(choices, repair_ms), execute=False, repair_ms=repair_ms)
+
+
+@command.command("held-out", short_help="Fill holes cut from held-out packages.")
+@click.option("--corpus", type=_PATH, default=Path("corpus"), show_default=True, help="Folder with held_out.jsonl.")
+@click.option("--count", type=click.IntRange(1), default=600, show_default=True, help="Holes.")
+@click.option("--holes-seed", type=int, default=7, show_default=True, help="Which holes.")
+@click.option("--kind", "kinds", multiple=True, type=click.Choice(_KINDS), help="Only this kind; may be repeated.")
+@click.option(
+    "--short",
+    is_flag=True,
+    help=f"Holes of at most {_SHORT} of the checkpoint's own tokens, neither tidied nor told to be one line.",
+)
+@_systems
+@_options
+def held_out(
+    options: Options,
+    corpus: Path,
+    count: int,
+    holes_seed: int,
+    kinds: tuple[str, ...],
+    short: bool,
+    choices: tuple[str, ...],
+    repair_ms: float | None,
+) -> None:
+    """Fill holes in files of the corpus that no training saw: spans, rests of lines, whole lines, blocks."""
+    from palimpsest_engine.checkpoint.load import locate, read_tokenizer
+    from palimpsest_eval import held_out
+    from palimpsest_eval.results import digest
+
+    if short and kinds:
+        raise click.UsageError("--short has kinds of its own; leave --kind out")
+    documents = held_out.documents(corpus)
+    if short:
+        tokenizer = read_tokenizer(locate(options.checkpoint))
+        tokenizer.encode_special_tokens = True
+        texts = [document.text for document in documents]
+        found = list(held_out.short_holes(texts, tokenizer, count, _SHORT, holes_seed))
+    else:
+        found = list(held_out.problems(documents, count, holes_seed, kinds or _KINDS))
+    data = {
+        "name": f"Held-out packages, holes of at most {_SHORT} tokens" if short else "Held-out packages",
+        "sha256": digest(corpus / "held_out.jsonl"),
+        "seed": holes_seed,
+        "kinds": list(kinds),
+    }
+    _measure(options, found, data, _chosen(choices, repair_ms, as_users=not short), execute=False, repair_ms=repair_ms)
+
+
+@command.command("sweep", short_help="Compare sampling settings on the same problems.")
+@click.argument("file", type=_PATH, required=False)
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only N problems of FILE, spread over it.")
+@click.option("--corpus", type=_PATH, help="Instead of FILE: holes from this folder's held_out.jsonl.")
+@click.option("--count", type=click.IntRange(1), default=200, show_default=True, help="Holes, with --corpus.")
+@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="How many seeds, from --seed on.")
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE[,VALUE...]",
+    help="An axis of the grid; may be given several times.",
+)
+@_options
+def sweep(
+    options: Options,
+    file: Path | None,
+    limit: int | None,
+    corpus: Path | None,
+    count: int,
+    seeds: int,
+    changes: tuple[str, ...],
+) -> None:
+    """Every combination of the settings given, beside the checkpoint's own: quality, passes of the model, time.
+
+    Keys: max_steps, t_min, t_max, entropy_bound, stability, confidence; pins, suffix, tries, length_power,
+    causal_candidates, candidates; hole_sizes and line_sizes (4+8+16); prune (none, or 3:2 for two rows after step 3;
+    more with +); steps_by_size (none, or 8:4 for four steps up to 8 tokens), which max_steps does away with. With FILE,
+    its tests are run.
+    """
+    from palimpsest_eval import held_out
+    from palimpsest_eval.problems import read
+    from palimpsest_eval.results import digest
+    from palimpsest_eval.sweep import grid, varied
+
+    points = grid(changes)
+    if (file is None) == (corpus is None):
+        raise click.UsageError("name either a FILE of problems or a --corpus")
+    if file is not None:
+        found, data = spread(list(read(file)), limit), _named(file)
+    else:
+        assert corpus is not None
+        found = list(held_out.problems(held_out.documents(corpus), count, 7))
+        data = {"name": "Held-out packages", "sha256": digest(corpus / "held_out.jsonl"), "seed": 7, "kinds": []}
+    execute = file is not None and all(problem.test is not None for problem in found)
+
+    def tested(checkpoint: Checkpoint) -> list[System]:
+        return [varied(checkpoint, point) for point in [{}, *(point for point in points if point)]]
+
+    _measure(options, found, data, tested, execute=execute, experiment="sweep", seeds=seeds)
+
+
+@command.command("report", short_help="Tables and plots from results.")
+@click.argument("files", nargs=-1, required=True, type=_PATH, metavar="RESULTS.json...")
+@click.option("--out", type=_PATH, default=Path("docs/evaluation"), show_default=True, help="Folder of the plots.")
+@click.option("--page", type=_PATH, help="Markdown with marks to put the tables between. [default: OUT.md]")
+@click.option("--baseline", metavar="SYSTEM", help="Compare others with this one. [default: the first]")
+@click.option("--plots/--no-plots", default=True, show_default=True)
+def report(files: tuple[Path, ...], out: Path, page: Path | None, baseline: str | None, plots: bool) -> None:
+    """Write the tables of RESULTS into a page, and draw them."""
+    from palimpsest_eval import plots as drawing
+    from palimpsest_eval.report import put_between_marks, section, tables
+    from palimpsest_eval.results import read
+
+    page = page or out.with_name(out.name + ".md")
+    made = tables([read(file) for file in files], baseline)
+    pictures: list[list[Path]] = [[] for _ in made]
+    if plots:
+        out.mkdir(parents=True, exist_ok=True)
+        pictures = [drawing.draw(table, out) for table in made]
+    sections = [
+        section(table, [os.path.relpath(picture, page.parent).replace(os.sep, "/") for picture in drawn])
+        for table, drawn in zip(made, pictures, strict=True)
+    ]
+    put_between_marks(page, "\n\n".join(sections))
+    click.echo(f"{page}: {len(made)} tables, {sum(map(len, pictures))} plots")
+
+
+def spread(problems: Sequence[Problem], limit: int | None) -> list[Problem]:
+    """So many of the problems, evenly over all of them."""
+    if limit is None or limit >= len(problems):
+        return list(problems)
+    return [problems[i * len(problems) // limit] for i in range(limit)]
+
+
+def _named(file: Path) -> dict[str, Any]:
+    from palimpsest_eval.results import digest
+
+    return {"name": file.name, "sha256": digest(file)}
+
+
+def _chosen(
+    choices: tuple[str, ...], repair_ms: float | None, *, as_users: bool = True
+) -> Callable[[Checkpoint], list[System]]:
+    """The systems of these choices, for a checkpoint; by default what it was trained for."""
+    from palimpsest_eval.systems import systems
+
+    if ("repairs" in choices) != (repair_ms is not None) or ("repairs" in choices and len(choices) > 1):
+        raise click.UsageError("--system repairs stands alone and needs --repair-ms, and nothing else does")
+
+    def tested(checkpoint: Checkpoint) -> list[System]:
+        control = checkpoint.spec.left_to_right
+        if control and not all(choice.startswith("left-to-right") for choice in choices):
+            raise click.UsageError(f"{checkpoint.spec.name} is a left-to-right control; it goes left to right only")
+        usual = ("left-to-right",) if control else ("chosen",)
+        return systems(choices or usual, checkpoint, as_users=as_users, repair_ms=repair_ms)
+
+    return tested
+
+
+def _measure(
+    options: Options,
+    problems: Sequence[Problem],
+    data: dict[str, Any],
+    tested: Callable[[Checkpoint], list[System]],
+    *,
+    execute: bool,
+    repair_ms: float | None = None,
+    experiment: str = "systems",
+    seeds: int = 1,
+) -> None:
+    """Load, fill, measure, write, and show the table."""
+    from palimpsest_eval import report, results
+    from palimpsest_eval.execute import Limits, Sandbox
+    from palimpsest_eval.run import evaluate
+    from palimpsest_eval.systems import bounds
+
+    checkpoint, limits = options.load(), Limits()
+    systems = tested(checkpoint) + bounds(known=all(problem.truth is not None for problem in problems))
+    chosen_seeds = [options.seed + number for number in range(seeds)]
+    settings = {
+        "experiment": experiment if repair_ms is None else "repairs",
+        "data": data,
+        "problems": len(problems),
+        "seeds": chosen_seeds,
+        "systems": [system.name for system in systems],
+        "repair_ms": repair_ms,
+        "checkpoint": results.described(checkpoint, options.adapter),
+        "seconds": limits.seconds if execute else None,
+        "commit": results.commit(),
+    }
+    with ExitStack() as stack:
+        about, sandbox = results.about(sys.argv[1:]), None
+        if execute:
+            sandbox = stack.enter_context(Sandbox(limits))
+            about |= {"network": sandbox.network, "user": sandbox.user}
+            click.echo(
+                f"palimpsest: programs that a model wrote are run, as {sandbox.user}, kept off the network by "
+                f"{sandbox.network}; that stops accidents, not malice",
+                err=True,
+            )
+        journal = stack.enter_context(results.Journal(options.out, settings, about))
+        advanced = stack.enter_context(_progress(len(problems) * len(systems) * len(chosen_seeds)))
+        try:
+            evaluate(problems, systems, journal, sandbox, chosen_seeds, advanced)
+        except KeyboardInterrupt:
+            click.echo(f"palimpsest: {len(journal.done)} rows are kept; the same command goes on", err=True)
+            raise
+        finished = journal.finish()
+    for table in report.tables([finished]):
+        click.echo(
+            "\n\n".join(part for part in (report.main_table(table), report.gap(table), report.by_kind(table)) if part)
+        )
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error, and what moves it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task("eval", total=total)
+        yield lambda rows: progress.advance(bar, rows)

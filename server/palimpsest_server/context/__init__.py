@@ -1,0 +1,1 @@
+"""Choose what the model may see of other places."""

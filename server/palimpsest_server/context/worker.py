@@ -1,0 +1,90 @@
+"""Chooses context off the event loop, and keeps the choice while one types on a line; `context` says what is chosen."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice, takewhile
+from time import monotonic
+
+from lsprotocol import types
+
+from palimpsest_server.context.choose import Around, Chosen, Document, Question, choose
+from palimpsest_server.documents.store import Documents, Snapshot
+
+logger = logging.getLogger(__name__)
+
+_KEPT = 16
+_BEFORE = 2_000  # characters: what is changed further up changes no choice
+
+
+def around(document: Snapshot, documents: Documents, diagnostics: tuple[types.Diagnostic, ...], most: int) -> Around:
+    """What is around a document just now; of other documents the `most` latest."""
+    notebook = documents.notebook_of(document.uri)
+    cells = takewhile(lambda cell: cell.uri != document.uri, notebook)
+    own = {cell.uri for cell in notebook} | {document.uri}
+    others = islice((each for each in documents.recent() if each.uri not in own), most)
+    return Around(
+        tuple(map(Document.of, others)), tuple(map(Document.of, cells)), documents.recent_edits(), diagnostics
+    )
+
+
+class Chooser:
+    """Chooses on a thread of its own, and keeps what it chose while the cursor stays on its line.
+
+    What the model reads first then stays the same while one types, and is not encoded again.
+    """
+
+    def __init__(self, seconds: float = 0.1) -> None:
+        self._seconds = seconds
+        self._worker = ThreadPoolExecutor(1, "palimpsest-context")
+        self._kept: dict[str, tuple[object, Chosen]] = {}
+        self._under_way: asyncio.Future[Chosen] | None = None
+
+    async def choose(self, question: Question, patience: float | None = None) -> Chosen:
+        """As `context.choose`. After `patience` seconds it is what was chosen last for this document, or nothing: a disk
+        that does not answer holds nobody up, and what it says in the end is there for the next question."""
+        if not question.sources and not question.around.cells:
+            return Chosen()
+        uri, key = question.document.uri, _key(question)
+        before, last = self._kept.get(uri, (None, Chosen()))
+        if before == key or (self._under_way is not None and not self._under_way.done()):
+            return last
+        until = monotonic() + self._seconds
+        working = asyncio.get_running_loop().run_in_executor(
+            self._worker, choose, question, lambda: monotonic() > until
+        )
+        self._under_way = working
+
+        def keep(done: asyncio.Future[Chosen]) -> None:
+            if done.cancelled():
+                return
+            if error := done.exception():
+                logger.error("no context could be chosen", exc_info=error)
+                return
+            self._kept.pop(uri, None)
+            self._kept[uri] = (key, done.result())
+            while len(self._kept) > _KEPT:
+                del self._kept[next(iter(self._kept))]
+
+        working.add_done_callback(keep)
+        await asyncio.wait((working,), timeout=patience)
+        return last if not working.done() or working.exception() else working.result()
+
+    def forget(self, uri: str) -> None:
+        """The document is closed."""
+        self._kept.pop(uri, None)
+
+    def close(self) -> None:
+        """No more of this; does not wait."""
+        self._worker.shutdown(wait=False, cancel_futures=True)
+
+
+def _key(question: Question) -> tuple[object, ...]:
+    """What a choice depends on, but for what is typed on the cursor's line."""
+    document, around = question.document, question.around
+    back = document.content.slice(max(0, question.offset - _BEFORE), question.offset)
+    others = tuple((each.uri, each.version) for each in (*around.others, *around.cells) if each.uri != document.uri)
+    edits = tuple(each for each in around.edits if each.uri != document.uri)
+    return (back[: back.rfind("\n") + 1], others, edits, around.diagnostics, question.sources, question.limits)

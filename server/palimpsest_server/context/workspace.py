@@ -1,0 +1,121 @@
+"""Reads files of the workspace, and nothing else: bounded, without secrets, never through a link that leads out.
+
+Knows folders and files; nothing of documents, languages or models. Runs on a thread that may wait for a disk.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from palimpsest_server.context.imports import inside
+
+FILE_BYTES = 256 * 1024
+ALL_BYTES = 1024 * 1024
+_KEPT = 64
+_NAMES = 2_000
+_SNIFFED = 8 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A file's text, or "" and why it may not be seen. A long file's text ends after `FILE_BYTES`, with a whole line."""
+
+    text: str
+    refusal: str = ""
+
+
+class Workspace:
+    """The files below some folders, as `imports.Tree` has them. Not thread-safe; keeps the last few it read.
+
+    forbidden: why a path may not be read, or ""; for secrets, and what the user has git ignore.
+    """
+
+    def __init__(self, folders: Sequence[str], forbidden: Callable[[str], str] = lambda path: "") -> None:
+        self._folders = tuple(os.path.realpath(folder) for folder in folders)
+        self._named = tuple(folder.replace(os.sep, "/") for folder in folders)
+        self._forbidden = forbidden
+        self._read: OrderedDict[str, tuple[tuple[int, int, int], Look]] = OrderedDict()
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The workspace's, as they are named and as they are once links are followed."""
+        return tuple(dict.fromkeys((*self._named, *self._folders)))
+
+    def exists(self, path: str) -> bool:
+        """It is a file of the workspace, once links are followed."""
+        real = self._real(path)
+        return real is not None and os.path.isfile(real)
+
+    def names(self, folder: str) -> list[str]:
+        """Names of what is in a folder of the workspace, no more than some thousand."""
+        real = self._real(folder)
+        if real is None:
+            return []
+        try:
+            with os.scandir(real) as entries:
+                return [entry.name for entry in islice(entries, _NAMES)]
+        except OSError:
+            return []
+
+    def read(self, path: str) -> str:
+        """The text of a file, empty if it may not be seen."""
+        return self.look(path).text
+
+    def look(self, path: str) -> Look:
+        """A file's text, from memory if the file has not changed."""
+        real = self._real(path)
+        if real is None:
+            return Look("", "outside the workspace")
+        # What a link is called and where it leads: either may be on a list of what is not to be read.
+        if reason := self._forbidden(path) or self._forbidden(real):
+            return Look("", reason)
+        try:
+            return self._look(real)
+        except OSError as error:
+            return Look("", error.strerror or "it cannot be read")
+
+    def _real(self, path: str) -> str | None:
+        """Where a path leads, if that is inside the workspace."""
+        if not inside(path, self.folders):
+            return None
+        try:
+            real = os.path.realpath(path)
+        except (OSError, ValueError):
+            return None
+        return real if inside(real, self._folders) else None
+
+    def _look(self, real: str) -> Look:
+        # Not blocking, or a pipe would hold the thread for ever; no links, `real` has none left to follow.
+        descriptor = os.open(real, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0))
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                return Look("", "not a file")
+            stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
+            kept = self._read.get(real)
+            if kept is None or kept[0] != stamp:
+                kept = (stamp, _text(file.read(FILE_BYTES + 1)))
+                self._read[real] = kept
+        self._read.move_to_end(real)
+        while len(self._read) > _KEPT:
+            self._read.popitem(last=False)
+        return kept[1]
+
+
+def _text(data: bytes) -> Look:
+    """UTF-8 as text, cut at a line if it is long."""
+    if b"\0" in data[:_SNIFFED]:
+        return Look("", "not a text")
+    if len(data) > FILE_BYTES:
+        data = data[: data.rfind(b"\n", 0, FILE_BYTES) + 1]
+        if not data:
+            return Look("", "its first line is too long")
+    try:
+        return Look(data.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        return Look("", "not UTF-8")

@@ -1,0 +1,1 @@
+"""Hold open documents, their text, history and places."""

@@ -1,0 +1,77 @@
+"""Which folder a document lies in, and whether a glob of folders covers it; reads nothing from disk."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeVar
+
+from palimpsest_server.documents.uris import path_of
+
+_T = TypeVar("_T")
+
+
+def covering(globs: Sequence[str], path: Path | None) -> str:
+    """The first of the globs that covers the path, a folder of it included; "" if none does.
+
+    `/code/secret` and `~/secret` are those folders, with all that is in them. A name or a relative path such as
+    `vendor` or `build/generated` is meant at any depth. `*`, `?` and `[…]` stay within one name, `**` does not.
+    """
+    if path is None:
+        return ""
+    parts = _parts(str(path))
+    return next((glob for glob in globs if _covers(_pattern(glob), parts)), "")
+
+
+def innermost(uri: str, folders: Iterable[str]) -> str:
+    """The URI of the smallest of the folders that the document lies in, or "" if it lies in none."""
+    path = path_of(uri)
+    if path is None:
+        return ""
+    parts = _parts(str(path))
+    held = {folder: _parts(str(place)) for folder in folders if (place := path_of(folder)) is not None}
+    around = [folder for folder, place in held.items() if parts[: len(place)] == place]
+    return max(around, key=lambda folder: len(held[folder]), default="")
+
+
+def of_document(uri: str, by_folder: Mapping[str, _T], otherwise: _T) -> _T:
+    """What holds for a document: the value of its innermost folder, or `otherwise`."""
+    return by_folder[folder] if (folder := innermost(uri, by_folder)) else otherwise
+
+
+@lru_cache(maxsize=256)
+def _pattern(glob: str) -> tuple[str, ...]:
+    glob = os.path.expanduser(glob)
+    parts = _parts(glob)
+    if not os.path.isabs(glob):
+        parts = ("**", *parts)
+    return tuple(part for at, part in enumerate(parts) if part != "**" or parts[at - 1 : at] != ("**",))
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    """The names in a path, from the root on."""
+    if sys.platform == "win32":
+        path = path.replace("\\", "/").lower()
+    return tuple(part for part in path.split("/") if part not in ("", "."))
+
+
+def _covers(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:
+    """The pattern matches the path or a folder above it. All ways are followed side by side, a name at a time: the globs
+    may be anybody's, so none of them may cost much."""
+    ways = _skipping(pattern, {0})
+    for part in parts:
+        if len(pattern) in ways:
+            return True
+        on = {at for at in ways if pattern[at] == "**"}
+        on |= {at + 1 for at in ways - on if fnmatchcase(part, pattern[at])}
+        ways = _skipping(pattern, on)
+    return len(pattern) in ways
+
+
+def _skipping(pattern: tuple[str, ...], ways: set[int]) -> set[int]:
+    """`**` may stand for nothing. Two of them never follow each other."""
+    return ways | {at + 1 for at in ways if at < len(pattern) and pattern[at] == "**"}

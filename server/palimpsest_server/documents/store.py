@@ -1,0 +1,267 @@
+"""The open documents as the editor has them; only the event loop touches this, others get a `Snapshot`.
+
+A client's word on its text is taken whatever it does: versions that go back, a document opened twice, ranges
+that are backwards or past the end. What the protocol does not allow is logged, once a document.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from lsprotocol import types
+
+from palimpsest_engine import Span
+from palimpsest_server.documents.edit_history import History, RecentEdit
+from palimpsest_server.documents.notebooks import CellNews, Notebooks
+from palimpsest_server.documents.rope import Text
+from palimpsest_server.protocol import positions
+
+logger = logging.getLogger(__name__)
+
+_FEW = 16  # changes in one message; more of them are a formatter's or a renaming, not typing
+_SAID = 256
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A document at one version. language: the LSP language id, empty if the client gave none."""
+
+    uri: str
+    version: int
+    content: Text
+    language: str
+
+    @property
+    def text(self) -> str:
+        """The whole text; made once, but in a large document not for free."""
+        return str(self.content)
+
+    def span_of(self, range_: types.Range, encoding: positions.Encoding) -> Span:
+        """The code points of a range, in order even if the client has it backwards."""
+        start = self.content.offset_at(range_.start, encoding)
+        end = self.content.offset_at(range_.end, encoding)
+        return Span(min(start, end), max(start, end))
+
+    def range_at(self, start: int, end: int, encoding: positions.Encoding) -> types.Range:
+        """The range of two offsets."""
+        return self.content.range_at(start, end, encoding)
+
+
+class Documents:
+    """Every open document, cells of notebooks among them, at its newest version.
+
+    encoding: what the client and this server agreed to count columns in.
+    """
+
+    def __init__(self, encoding: positions.Encoding = positions.Encoding.Utf16) -> None:
+        self.encoding = encoding
+        self._open: dict[str, Snapshot] = {}
+        self._edited: dict[str, None] = {}  # the one edited last is the last
+        self._history = History()
+        self._notebooks = Notebooks()
+        self._lost: set[str] = set()
+        self._said: set[tuple[str, str]] = set()
+
+    def snapshot(self, uri: str) -> Snapshot | None:
+        """The document as it is now, or None if it is not open."""
+        return self._open.get(uri)
+
+    def current(self, snapshot: Snapshot) -> bool:
+        """The document has not moved on since the snapshot."""
+        return self._open.get(snapshot.uri) is snapshot
+
+    def open(self, item: types.TextDocumentItem) -> None:
+        """Take a document over from the client; opened a second time, the new text is what it is."""
+        if item.uri in self._open:
+            self._say(item.uri, "was opened a second time; its text is the new one")
+        self.close(item.uri)
+        self._open[item.uri] = Snapshot(item.uri, item.version, Text.of(_paired(item.text)), item.language_id)
+
+    def change(
+        self, uri: str, version: int, changes: Sequence[types.TextDocumentContentChangeEvent]
+    ) -> Snapshot | None:
+        """Apply the client's changes in order; None if the document is not open.
+
+        A version that does not increase is taken all the same: messages arrive in order, so the text is right,
+        and edits have to name the version that the client has now.
+        """
+        document = self._open.get(uri)
+        if document is None:
+            self._say(uri, "is changed but not open; the changes are left out")
+            return None
+        if version <= document.version:
+            self._say(uri, "went from version %s to %s; its changes are applied", document.version, version)
+        content = document.content
+        for change in changes:
+            before = content
+            if isinstance(change, types.TextDocumentContentChangeWholeDocument):
+                self._history.settle(uri)
+                content = Text.of(_paired(change.text))
+                self._lost.discard(uri)
+                continue
+            start, end, new = splice_of(before, change, self.encoding)
+            content = before.replaced(start, end, new)
+            if len(changes) <= _FEW:
+                self._history.note(uri, before, start, end, len(new), content)
+        if len(changes) > _FEW:
+            self._history.settle(uri)
+        self._edited.pop(uri, None)
+        self._edited[uri] = None
+        changed = self._open[uri] = Snapshot(uri, version, content, document.language)
+        return changed
+
+    def close(self, uri: str) -> None:
+        """Forget a document; its recent edits stay."""
+        self._history.settle(uri)
+        self._notebooks.abandon(uri)
+        self._open.pop(uri, None)
+        self._edited.pop(uri, None)
+        self._lost.discard(uri)
+
+    # Texts that are not the client's
+
+    def lose(self, uri: str | None) -> tuple[str, ...]:
+        """A change was not understood, of this document, or of a cell of this notebook, or of nobody knows which: the texts
+        are not the client's any more until it sends them whole. Which ones that is news of."""
+        concerned = (uri, *self._notebooks.documents(uri)) if uri is not None else tuple(self._open)
+        news = tuple(each for each in concerned if each in self._open and each not in self._lost)
+        for each in news:
+            self._open[each] = replace(self._open[each])  # whatever was made of the old one is not current
+        self._lost.update(news)
+        return news
+
+    def lost(self, uri: str) -> bool:
+        """The document's text is not the client's."""
+        return uri in self._lost
+
+    # Notebooks
+
+    def open_notebook(self, params: types.DidOpenNotebookDocumentParams) -> CellNews:
+        """Take a notebook and its cells over from the client; opened a second time, it is the new one."""
+        uri = params.notebook_document.uri
+        if uri in self._notebooks:
+            self._say(uri, "was opened a second time; its cells are the new ones")
+        before = self._notebooks.close(uri)
+        self._notebooks.open(uri, params.notebook_document.cells)
+        opened = self._open_cells(uri, params.cell_text_documents)
+        gone = tuple(cell for cell in before if cell not in opened)
+        for cell in gone:
+            self.close(cell)
+        return CellNews(opened, gone)
+
+    def change_notebook(self, params: types.DidChangeNotebookDocumentParams) -> CellNews:
+        """Apply the client's changes: to the row of cells first, then to their kinds, then to their texts."""
+        uri = params.notebook_document.uri
+        if uri not in self._notebooks:
+            self._say(uri, "is a notebook that is changed but not open; the changes are left out")
+            return CellNews()
+        cells = params.change.cells
+        if cells is None:
+            return CellNews()
+        closed: tuple[str, ...] = ()
+        changed: tuple[str, ...] = ()
+        if cells.structure is not None:
+            if not self._notebooks.splice(uri, cells.structure.array):
+                self._say(uri, "is a notebook with fewer cells than were taken out of it")
+            closed = self._close_cells(cells.structure.did_close or ())
+            changed = self._open_cells(uri, cells.structure.did_open or ())
+            closed = tuple(cell for cell in closed if cell not in changed)
+        if cells.data:
+            self._notebooks.update(uri, cells.data)
+        for of_cell in cells.text_content or ():
+            cell = of_cell.document
+            if self.change(cell.uri, cell.version, of_cell.changes) is not None:
+                changed += (cell.uri,)
+        return CellNews(tuple(dict.fromkeys(changed)), closed)
+
+    def close_notebook(self, params: types.DidCloseNotebookDocumentParams) -> CellNews:
+        """Forget a notebook and every cell that was opened for it."""
+        uri = params.notebook_document.uri
+        if uri not in self._notebooks:
+            self._say(uri, "is a notebook that is closed but not open")
+        cells = [types.TextDocumentIdentifier(cell) for cell in self._notebooks.close(uri)]
+        return CellNews(closed=self._close_cells((*cells, *params.cell_text_documents)))
+
+    def notebook_of(self, uri: str) -> tuple[Snapshot, ...]:
+        """The code cells of the notebook that a cell is in, in order, itself among them; empty for all else."""
+        cells = map(self._open.get, self._notebooks.code_cells(uri))
+        return tuple(cell for cell in cells if cell is not None)
+
+    def _open_cells(self, notebook: str, items: Sequence[types.TextDocumentItem]) -> tuple[str, ...]:
+        for item in items:
+            self.open(item)
+            self._notebooks.adopt(notebook, item.uri)
+        return tuple(item.uri for item in items)
+
+    def _close_cells(self, cells: Sequence[types.TextDocumentIdentifier]) -> tuple[str, ...]:
+        """Close those that are open; which ones that were."""
+        closed = tuple(dict.fromkeys(cell.uri for cell in cells if cell.uri in self._open))
+        for uri in closed:
+            self.close(uri)
+        return closed
+
+    # What was done lately
+
+    def recent(self) -> tuple[Snapshot, ...]:
+        """The open documents, the one edited last first; then those never edited, the one opened last first."""
+        rest = [uri for uri in reversed(self._open) if uri not in self._edited]
+        return tuple(self._open[uri] for uri in (*reversed(self._edited), *rest))
+
+    def recent_edits(self) -> tuple[RecentEdit, ...]:
+        """The last few edits of all documents, closed ones too, the newest first.
+
+        Whole documents replaced at once, large pastes and messages with many changes are not among them.
+        """
+        return self._history.edits()
+
+    def _say(self, uri: str, what: str, *figures: int) -> None:
+        """Log a client's oddity, once a document: a client that has it has it with every keystroke."""
+        if (uri, what) not in self._said:
+            if len(self._said) >= _SAID:
+                self._said.clear()
+            self._said.add((uri, what))
+            logger.warning("%s " + what, uri, *figures)
+
+
+def splice_of(
+    text: Text, change: types.TextDocumentContentChangePartial, encoding: positions.Encoding
+) -> tuple[int, int, str]:
+    """What a change replaces, as offsets in order, and what it puts there.
+
+    A client that counts in UTF-16 may cut between two surrogates, or put one next to another. Then the splice has
+    both halves and makes one character of them, as it is for the client.
+    """
+    first, last = sorted((change.range.start, change.range.end), key=lambda edge: (edge.line, edge.character))
+    start, end, new = text.offset_at(first, encoding), text.offset_at(last, encoding), change.text
+    if encoding is not positions.Encoding.Utf16:
+        return start, end, new
+    if cut := _halves(text, start, first):
+        new = cut[0] + new
+    if cut := _halves(text, end, last):
+        new, end = new + cut[1], end + 1
+    before, after = text.slice(max(start - 1, 0), start), text.slice(end, end + 1)
+    if "\ud800" <= before <= "\udbff" and "\udc00" <= (new + after)[:1] <= "\udfff":
+        new, start = before + new, start - 1
+    if "\udc00" <= after <= "\udfff" and "\ud800" <= new[-1:] <= "\udbff":
+        new, end = new + after, end + 1
+    return start, end, _paired(new)
+
+
+def _halves(text: Text, offset: int, position: types.Position) -> tuple[str, str] | None:
+    """The surrogates of the character at an offset, if the position that led there is between them."""
+    char = text.slice(offset, offset + 1)
+    if char <= "\uffff" or text.position_at(offset, positions.Encoding.Utf16).character + 1 != position.character:
+        return None
+    beyond = ord(char) - 0x10000
+    return chr(0xD800 + (beyond >> 10)), chr(0xDC00 + (beyond & 0x3FF))
+
+
+def _paired(text: str) -> str:
+    """The text, with no surrogate pair as two characters."""
+    if text.isascii() or not _SURROGATE.search(text):
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")

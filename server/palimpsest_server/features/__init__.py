@@ -1,0 +1,1 @@
+"""Answer LSP methods, one file a method."""

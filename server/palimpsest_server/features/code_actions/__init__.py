@@ -1,0 +1,1 @@
+"""Offer code actions and run their commands."""

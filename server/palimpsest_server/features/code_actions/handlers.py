@@ -1,0 +1,51 @@
+"""Code actions and their commands, bound to the wire; what they do is imported when one is asked for.
+
+`initialize` is answered without. What the actions are is in `actions`, how a command runs in `commands`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lsprotocol import types
+
+from palimpsest_server.protocol.methods import FILL_SELECTION, KINDS, RUN
+
+if TYPE_CHECKING:
+    from palimpsest_server.server import Server
+
+
+def register(server: Server) -> None:
+    """Bind code actions and the commands that run them."""
+    options = types.CodeActionOptions(code_action_kinds=list(KINDS), resolve_provider=True)
+
+    @server.feature(types.TEXT_DOCUMENT_CODE_ACTION, options)
+    async def code_action(params: types.CodeActionParams) -> list[types.CodeAction | types.Command]:
+        from palimpsest_server.features.code_actions import catalog
+
+        session = server.session
+        document = session.documents.snapshot(params.text_document.uri)
+        if document is None or session.refusal(document):
+            return []
+        session.around.diagnostics[document.uri] = tuple(params.context.diagnostics)
+        return await catalog.offered(session, document, params, server.client_capabilities)
+
+    @server.feature(types.CODE_ACTION_RESOLVE)
+    async def resolve(action: types.CodeAction) -> types.CodeAction:
+        from palimpsest_server.features.code_actions import run
+
+        return action if action.data is None else run.resolved(server, action)
+
+    @server.command(RUN)
+    async def run_action(params: types.ExecuteCommandParams) -> dict[str, Any]:
+        return await run(RUN, params)
+
+    @server.command(FILL_SELECTION)
+    async def fill_selection(params: types.ExecuteCommandParams) -> dict[str, Any]:
+        return await run(FILL_SELECTION, params)
+
+    async def run(command: str, params: types.ExecuteCommandParams) -> dict[str, Any]:
+        from palimpsest_server.features.code_actions import run
+
+        target = run.target_of(command, *params.arguments or ())
+        return await run.run(server, command, target, params.work_done_token)

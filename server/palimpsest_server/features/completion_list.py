@@ -1,0 +1,66 @@
+"""`textDocument/completion` for clients without inline completion: the suggestion as one item at the end of the list."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from lsprotocol import types
+
+from palimpsest_server.protocol import positions
+from palimpsest_server.settings import Settings
+
+if TYPE_CHECKING:
+    from palimpsest_server.features.inline_completion import Answer, Ask
+
+OPTIONS = types.CompletionOptions(resolve_provider=True)
+
+_WORD = re.compile(r"\w*\Z")
+_LABEL = 60
+
+
+def wanted(settings: Settings, can: types.ClientCapabilities) -> bool:
+    """The setting says so, or leaves it to us and the client shows no inline completions."""
+    has_inline = can.text_document is not None and can.text_document.inline_completion is not None
+    return settings.completion == "on" or (settings.completion == "auto" and not has_inline)
+
+
+def items(ask: Ask, answer: Answer, position: types.Position, encoding: positions.Encoding) -> types.CompletionList:
+    """The list, to be asked for again at the next keystroke.
+
+    An item replaces the word that the cursor is in, because clients filter by that.
+    """
+    found = [item(ask, text, position, encoding, number) for number, text in enumerate(answer.texts)]
+    return types.CompletionList(is_incomplete=True, items=found)
+
+
+def item(
+    ask: Ask, text: str, position: types.Position, encoding: positions.Encoding, number: int
+) -> types.CompletionItem:
+    """One suggestion; sorted behind everything that a language server knows for sure."""
+    line, _ = positions.line_around(ask.text, ask.offset)
+    word = _WORD.search(ask.text[line : ask.offset])
+    assert word is not None, "an empty word is one"
+    start = types.Position(position.line, positions.position_at(ask.text[line:], word.start(), encoding).character)
+    whole = word.group() + text
+    first = whole.strip().splitlines()[0]
+    return types.CompletionItem(
+        label=first if len(first) <= _LABEL else first[: _LABEL - 1] + "…",
+        kind=types.CompletionItemKind.Text,
+        label_details=types.CompletionItemLabelDetails(description="Palimpsest"),
+        filter_text=whole.splitlines()[0] or word.group(),
+        sort_text=f"\U0010fffd{number}",
+        insert_text_format=types.InsertTextFormat.PlainText,
+        insert_text_mode=types.InsertTextMode.AsIs,
+        text_edit=types.TextEdit(types.Range(start, position), whole),
+    )
+
+
+def resolved(item: types.CompletionItem, model: str) -> types.CompletionItem:
+    """The item with a look at all of its text, and with who wrote it."""
+    item.detail = f"written by {model} on this machine"
+    if isinstance(item.text_edit, types.TextEdit):
+        fence = "`" * (1 + max((len(run) for run in re.findall("`+", item.text_edit.new_text)), default=2))
+        preview = f"{fence}\n{item.text_edit.new_text}\n{fence}"
+        item.documentation = types.MarkupContent(types.MarkupKind.Markdown, preview)
+    return item

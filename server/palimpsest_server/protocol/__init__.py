@@ -1,0 +1,1 @@
+"""Speak LSP as bytes, positions and a life cycle; know nothing of the product."""

@@ -1,0 +1,277 @@
+"""Bytes in and out: standard input and output, or one client on loopback TCP; knows nothing of meaning."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import re
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from queue import SimpleQueue
+from time import monotonic
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from lsprotocol import types
+from pygls.server import JsonRPCServer
+
+from palimpsest_server.protocol import gc_pauses
+from palimpsest_server.protocol.lifecycle import Protocol
+
+if TYPE_CHECKING:
+    from pygls.io_ import AsyncWriter, Writer
+
+logger = logging.getLogger(__name__)
+
+HOST = "127.0.0.1"  # nothing but loopback, ever
+
+_PUMP = "palimpsest-stdin"
+_LEAVE_SECONDS = 0.2
+_LAST_WORDS_SECONDS = 1.0
+_HANDSHAKE_SECONDS = 0.1
+_PARENT_SECONDS = 1.0
+_BACKLOG = 1 << 26
+_LARGE = 1 << 20
+_M_ARENA_MAX = -8  # of glibc's malloc.h
+_LARGEST = 1 << 30
+# In front of it on its line there may be the rest of a message whose length was wrong.
+_LENGTH = re.compile(rb"Content-Length:[ \t]*(\d{1,10})[ \t]*\r?\n\Z", re.IGNORECASE)
+
+
+def stdio(server: JsonRPCServer) -> int:
+    """Talk on standard input and output until `exit` or the end of input; the exit code.
+
+    Descriptor 1 is moved away first and points to standard error from then on: nothing that prints, in any
+    language, can get between the messages.
+    """
+    _share_one_heap()
+    sys.stdout.flush()
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return asyncio.run(_stdio(server, out))
+
+
+def tcp(server: JsonRPCServer, port: int) -> int:
+    """Wait on a loopback port for one client and talk to it; the exit code. Port 0 takes a free one."""
+    return asyncio.run(_tcp(server, port))
+
+
+def _share_one_heap() -> None:
+    """glibc would give each of our threads a heap of its own. One makes the bytes, another gives them back, and the heaps
+    only grow."""
+    if sys.platform == "linux":
+        import ctypes
+
+        with suppress(OSError, AttributeError):  # another C library
+            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+
+
+def leave(code: int) -> int:
+    """The exit code, for a process that can end in the ordinary way; ends it here if that would go wrong.
+
+    An engine that was told to close ends its thread before its next step, but a step can be long, and there
+    are none in loading. Taking the interpreter down under a thread in native code aborts the process; so give
+    it a moment, and then leave without that.
+    """
+    threads = [thread for thread in threading.enumerate() if thread.daemon and thread.name != _PUMP]
+    for thread in threads:
+        thread.join(_LEAVE_SECONDS / len(threads))
+    if any(thread.is_alive() for thread in threads):
+        logging.shutdown()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+class PipeWriter:
+    """Writes whole messages to a pipe, on a thread of its own: a client that is slow to read holds nobody up.
+
+    A client that is gone is no error, the conversation is just over; so it is with one that reads nothing any more.
+    """
+
+    def __init__(self, out: BinaryIO, gone: Callable[[], object]) -> None:
+        self._out = out
+        self._gone = gone
+        self._queue: SimpleQueue[bytes | None] = SimpleQueue()
+        self._given = self._written = 0
+        self._thread = threading.Thread(target=self._drain, name="palimpsest-stdout", daemon=True)
+        self._thread.start()
+
+    def write(self, data: bytes) -> None:
+        """Send; does not wait."""
+        self._given += len(data)
+        if self._given - self._written > _BACKLOG:
+            self._gone()
+        else:
+            self._queue.put(data)
+
+    def close(self) -> None:
+        """Let what was sent go out, if somebody reads it."""
+        self._queue.put(None)
+        self._thread.join(_LAST_WORDS_SECONDS)
+
+    def _drain(self) -> None:
+        while (data := self._queue.get()) is not None:
+            try:
+                self._out.write(data)
+                self._out.flush()
+            except (OSError, ValueError):
+                self._gone()
+                return
+            self._written += len(data)
+
+
+async def _stdio(server: JsonRPCServer, out: BinaryIO) -> int:
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    protocol = cast(Protocol, server.protocol)
+
+    def gone() -> None:
+        """Whatever is still to be read is not for us any more. From any thread."""
+        protocol.stopping.set()
+        with suppress(RuntimeError):  # the loop is closed: that is over anyway
+            loop.call_soon_threadsafe(reader.feed_eof)
+
+    threading.Thread(target=_pump, args=(0, protocol.stopping, reader, loop), name=_PUMP, daemon=True).start()
+    threading.Thread(target=_mind, args=(server, gone), name="palimpsest-client", daemon=True).start()
+    writer = PipeWriter(out, gone)
+    try:
+        return await _converse(server, reader, writer)
+    finally:
+        protocol.stopping.set()
+        writer.close()
+
+
+def _mind(server: JsonRPCServer, gone: Callable[[], object]) -> None:
+    """Look now and then whether the client's process is still there, once it has said which that is.
+
+    Its pipes may be open in another process that it has started. A process that we cannot see from the beginning, as from
+    inside a container, says nothing.
+    """
+    protocol = cast(Protocol, server.protocol)
+    stopping, initialized = protocol.stopping, False
+    while not initialized:
+        initialized = protocol.initialized  # a moment later it is known what it said
+        if stopping.wait(_HANDSHAKE_SECONDS):
+            return
+    if (pid := getattr(server, "process_id", None)) is None:
+        return
+    import psutil
+
+    with suppress(psutil.Error, ValueError, OverflowError):
+        process = psutil.Process(pid)
+        while not stopping.wait(_PARENT_SECONDS):
+            if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+                logger.info("the client's process has ended")
+                gone()
+
+
+def _pump(
+    descriptor: int, stopping: threading.Event, reader: asyncio.StreamReader, loop: asyncio.AbstractEventLoop
+) -> None:
+    """Move bytes from a descriptor to the loop. A daemon thread on the bare descriptor: it may block in a
+    read for ever and still never holds up the end of the process, as a thread pool or a buffered reader
+    would.
+    """
+
+    def feed(data: bytes) -> None:
+        if not stopping.is_set():
+            reader.feed_data(data)
+
+    try:
+        while data := _read(descriptor):
+            loop.call_soon_threadsafe(feed, data)
+        loop.call_soon_threadsafe(reader.feed_eof)
+    except RuntimeError:
+        pass  # the loop is closed: nobody reads any more
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 1 << 16)
+    except OSError:
+        return b""
+
+
+async def _tcp(server: JsonRPCServer, port: int) -> int:
+    ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    talking = False
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal talking
+        if talking:
+            writer.close()  # one client, as on standard input
+            return
+        talking = True
+        code = await _converse(server, reader, cast("AsyncWriter", writer))
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        ended.set_result(code)
+
+    listener = await asyncio.start_server(connected, HOST, port)
+    print(f"palimpsest: listening on {HOST}:{listener.sockets[0].getsockname()[1]}", file=sys.stderr, flush=True)
+    try:
+        return await ended
+    finally:
+        listener.close()
+
+
+async def _converse(server: JsonRPCServer, reader: asyncio.StreamReader, writer: Writer | AsyncWriter) -> int:
+    """Read messages until `exit` or the end of input; the exit code that `exit` has or would have had."""
+    protocol = cast(Protocol, server.protocol)
+    protocol.set_writer(writer)
+    heard = monotonic()
+    collecting = asyncio.get_running_loop().create_task(gc_pauses.collect(lambda: heard))
+    try:
+        while not protocol.stopping.is_set() and (body := await _body(reader)) is not None:
+            heard = monotonic()
+            if protocol.initialized and protocol.get_ready is not None:
+                # The client sends this because it has our answer to `initialize`: nothing can delay that any more.
+                await protocol.get_ready()
+                protocol.get_ready = None
+            await _take(protocol, body)
+            await asyncio.sleep(0)  # of a thousand messages each has its turn, and so has all else
+        await protocol.last_words()
+    except (asyncio.IncompleteReadError, ConnectionError):
+        logger.info("the client went away in the middle of a message")
+    except ValueError:
+        logger.error("what came in is not the language server protocol: a header line without an end")
+    finally:
+        collecting.cancel()
+    return protocol.exit_code
+
+
+async def _body(reader: asyncio.StreamReader) -> bytes | None:
+    """The next message, or None at the end of input; what stands between messages and is no header is skipped."""
+    length = None
+    while line := await reader.readline():
+        if found := _LENGTH.search(line):
+            length = int(found[1])
+        elif length is not None and length <= _LARGEST and not line.strip():
+            return await reader.readexactly(length)
+    return None
+
+
+async def _take(protocol: Protocol, body: bytes) -> None:
+    """Have a message handled; a crash is logged, and the next message is served."""
+    large = len(body) > _LARGE
+    try:
+        if large:
+            await asyncio.sleep(0)  # reading it, decoding it, parsing it and handling it take some time each
+        text = body.decode()
+        if large:
+            await asyncio.sleep(0)
+        message = json.loads(text)
+    except (ValueError, RecursionError):
+        protocol.refuse(None, types.ErrorCodes.ParseError, "not JSON")
+        return
+    if large:
+        await asyncio.sleep(0)
+    try:
+        protocol.handle_message(message)
+    except Exception:
+        logger.exception("a message could not be handled")

@@ -1,0 +1,1 @@
+"""Hold the state of one connection."""

@@ -1,0 +1,131 @@
+"""What is around a cursor: what stands there, whether anything is due there, what of other places the model may see.
+
+All that parses or reads from disk is done on threads of ours, with frozen values; the event loop waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from lsprotocol import types
+
+from palimpsest_engine import EngineStatus, Excerpt, Outline
+from palimpsest_server.context import choose, ignore
+from palimpsest_server.context.ignore import Ignore
+from palimpsest_server.context.worker import Chooser, around
+from palimpsest_server.context.workspace import Workspace
+from palimpsest_server.documents.store import Documents, Snapshot
+from palimpsest_server.documents.uris import path_of
+from palimpsest_server.session import suppression
+from palimpsest_server.settings import Settings
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+_OUTLINES = 8
+_SMALL = 16_384  # characters
+_PATIENCE_SECONDS = 0.05  # what context has not been chosen by then is there for the next request
+
+
+class Surroundings:
+    """Of the documents of one session.
+
+    diagnostics: those that the client last asked about, by document.
+    """
+
+    def __init__(self, documents: Documents) -> None:
+        self.diagnostics: dict[str, tuple[types.Diagnostic, ...]] = {}
+        self._documents = documents
+        self._worker = ThreadPoolExecutor(1, "palimpsest-outline")
+        self._outlines: dict[tuple[str, str], tuple[tuple[str, str], Outline]] = {}
+        self._chooser = Chooser()
+        self.work_in({}, ())
+
+    def work_in(self, folders: Mapping[str, Path], globs: tuple[str, ...]) -> None:
+        """The workspace has these folders; files that a glob covers are none of ours."""
+        paths = tuple(folders.values())
+        # Neither may be used by two threads at once: one is for the outline's, the other for the chooser's.
+        self._ignore, self._chooser_ignore = (Ignore(paths, extra_globs=globs) for _ in range(2))
+        forbidden = self._chooser_ignore.reason
+        self._workspace = Workspace([str(path) for path in paths], lambda path: forbidden(Path(path)))
+
+    async def off_loop(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Have a thread of ours do what could hold the event loop up; it gets frozen values only."""
+        return await asyncio.get_running_loop().run_in_executor(self._worker, partial(call, *args, **kwargs))
+
+    def outline(self, document: Snapshot, text: str, purpose: str = "") -> Outline:
+        """What stands where in (a window of) a document, to be asked off the event loop; the last one of the same purpose
+        makes it cheap."""
+        if len(text) <= _SMALL:
+            purpose = ""
+        key = (document.uri, purpose)
+        of, previous = self._outlines.pop(key, (None, None))
+        if previous is None or of != (text, document.language):
+            path = path_of(document.uri)
+            previous = Outline(text, document.language or None, str(path) if path else None, previous)
+        self._outlines[key] = (text, document.language), previous
+        while len(self._outlines) > _OUTLINES:
+            del self._outlines[next(iter(self._outlines))]
+        return previous
+
+    async def look(self, document: Snapshot, text: str, offset: int, settings: Settings, *, automatic: bool) -> str:
+        """Why nothing is to be offered at an offset of (a window of) a document, or ""."""
+        # What stands far behind the cursor says nothing about it, but a quote typed here has it all parsed anew.
+        seen = text if len(text) <= _SMALL else text[: offset + suppression.WINDOW]
+        outline = self.outline(document, seen, "look")
+        path, content = path_of(document.uri), document.content
+
+        def judge() -> str:
+            spot = suppression.Spot(
+                text[max(0, offset - suppression.WINDOW) : offset],
+                text[offset : offset + suppression.WINDOW],
+                content.slice(0, min(len(content), suppression.HEAD)),
+                len(content),
+                path.name if path else "",
+                document.language,
+                outline.kind_at(offset) if automatic else "code",
+                automatic,
+                settings.in_comments,
+                self._ignore.reason(path) if path else "",
+            )
+            return suppression.reason(spot)
+
+        return await self.off_loop(judge)
+
+    async def excerpts(
+        self, document: Snapshot, offset: int, settings: Settings, engine: EngineStatus
+    ) -> tuple[Excerpt, ...]:
+        """What the model may see of other places for an offset of a document, the most useful last."""
+        sources = choose.known(engine.sources if settings.context_sources is None else settings.context_sources)
+        nearby = around(document, self._documents, self.diagnostics.get(document.uri, ()), settings.context_files)
+        if not sources and not nearby.cells:
+            return ()
+        question = choose.Question(
+            choose.Document.of(document),
+            offset,
+            self._workspace,
+            sources,
+            nearby,
+            choose.Limits(engine.elsewhere, settings.context_files),
+            forbidden=lambda path: self._chooser_ignore.reason(Path(path)),
+            secret=ignore.looks_secret,
+            redacted=ignore.redacted,
+        )
+        return (await self._chooser.choose(question, _PATIENCE_SECONDS)).excerpts
+
+    def forget(self, uri: str) -> None:
+        """A document was closed."""
+        self.diagnostics.pop(uri, None)
+        for purpose in ("", "look"):
+            self._outlines.pop((uri, purpose), None)
+        self._chooser.forget(uri)
+
+    def close(self) -> None:
+        """No more of this; does not wait."""
+        self._worker.shutdown(wait=False, cancel_futures=True)
+        self._chooser.close()

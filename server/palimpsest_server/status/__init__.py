@@ -1,0 +1,1 @@
+"""Tell the client, the log and the status file what goes on."""

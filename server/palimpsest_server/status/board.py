@@ -1,0 +1,173 @@
+"""What the server is doing, what is paused, and why the last answer was empty, as clients are told; knows no LSP types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from palimpsest_engine import EngineStatus
+from palimpsest_server.documents.folders import innermost
+from palimpsest_server.documents.uris import path_of
+from palimpsest_server.protocol.methods import PAUSE
+from palimpsest_server.status.log import Requests
+
+Scope = Literal["all", "language", "folder", "document"]
+_SCOPES: tuple[Scope, ...] = ("all", "language", "folder", "document")
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """The argument of the command: what is to be paused (True), go on (False), or do the other of the two (None)."""
+
+    scope: Scope
+    uri: str
+    paused: bool | None
+
+
+def pause_of(arguments: object) -> Pause:
+    """The command's one argument. Raises ValueError with a sentence."""
+    match arguments:
+        case [Mapping() as argument]:
+            scope, uri, paused = argument.get("scope"), argument.get("uri"), argument.get("paused")
+        case _:
+            raise ValueError(f'{PAUSE} takes one argument {{"scope": string, "uri"?: string, "paused"?: boolean}}')
+    if scope not in _SCOPES:
+        raise ValueError(f"{PAUSE}: the scope is one of {', '.join(_SCOPES)}, not {scope!r}")
+    if not isinstance(paused, bool | None):
+        raise ValueError(f"{PAUSE}: paused is true, false, or left out")
+    if not ((isinstance(uri, str) and uri) or (scope == "all" and uri is None)):
+        raise ValueError(f"{PAUSE}: the scope {scope} needs the URI of a document")
+    return Pause(scope, uri or "", paused)
+
+
+class Pauses:
+    """What the user has paused by hand. It lasts as long as the session, and no setting has a part in it."""
+
+    def __init__(self) -> None:
+        self.everything = False
+        self._held: dict[Scope, set[str]] = {"language": set(), "folder": set(), "document": set()}
+
+    def change(self, pause: Pause, language: str, folders: Iterable[str]) -> tuple[bool, str]:
+        """Do as the command says; whether it is paused now, and what that is, in words.
+
+        language: the document's, "" if it is not open. folders: the workspace's, as URIs; a document outside of them
+        stands for the folder that it lies in. Going on with everything ends every pause. Raises ValueError with a sentence.
+        """
+        if pause.scope == "all":
+            self.everything = not self.everything if pause.paused is None else pause.paused
+            if not self.everything:
+                for each in self._held.values():
+                    each.clear()
+            return self.everything, "everything"
+        held, what = self._held[pause.scope], self._place(pause, language, folders)
+        on = what not in held if pause.paused is None else pause.paused
+        (held.add if on else held.discard)(what)
+        return on, _words(pause.scope, what)
+
+    def _place(self, pause: Pause, language: str, folders: Iterable[str]) -> str:
+        """What a pause of this scope holds on to."""
+        if pause.scope == "document":
+            return pause.uri
+        if pause.scope == "language":
+            if not language:
+                raise ValueError(f"{pause.uri} is not open, so its language is not known")
+            return language
+        path = path_of(pause.uri)
+        if path is None:
+            raise ValueError(f"{pause.uri} lies in no folder")
+        return innermost(pause.uri, self._held["folder"]) or innermost(pause.uri, folders) or path.parent.as_uri()
+
+    def reason(self, uri: str, language: str) -> str:
+        """Why nothing is to be offered in this document, or ""."""
+        if self.everything:
+            return "paused"
+        if language in self._held["language"]:
+            return f"paused for {language}"
+        if folder := innermost(uri, self._held["folder"]):
+            return f"paused for {_words('folder', folder)}"
+        return "paused for this document" if uri in self._held["document"] else ""
+
+    def reasons(self) -> list[str]:
+        """Every pause, in words."""
+        words = [f"paused for {_words(scope, what)}" for scope, held in self._held.items() for what in sorted(held)]
+        return ["paused", *words] if self.everything else words
+
+
+def _words(scope: Scope, what: str) -> str:
+    if scope == "language":
+        return what
+    path = str(path_of(what) or what)
+    return f"the folder {path}" if scope == "folder" else path
+
+
+class Board:
+    """Holds the last empty answer and tells the client whatever is new; `docs/protocol.md` has the fields."""
+
+    def __init__(
+        self,
+        read: Callable[[], EngineStatus],
+        disabled: Callable[[], bool],
+        pauses: Pauses | None = None,
+        requests: Requests | None = None,
+        jobs: Callable[[], dict[str, int]] = dict,
+    ) -> None:
+        self._read = read
+        self._disabled = disabled
+        self._pauses = pauses or Pauses()
+        self._requests = requests or Requests()
+        self._jobs = jobs
+        self._last_empty: dict[str, str] | None = None
+        self._published: dict[str, Any] | None = None
+
+    def empty(self, request: str, reason: str) -> None:
+        """An answer was empty, for this reason."""
+        self._last_empty = {"request": request, "reason": reason}
+
+    def came_to_nothing(self, waiting: tuple[str, ...], reason: str) -> None:
+        """If the last answer was empty because the work went on: that has come to nothing now, for this reason."""
+        if self._last_empty and self._last_empty["reason"] in waiting:
+            self._last_empty = {**self._last_empty, "reason": reason}
+
+    def offered(self) -> None:
+        """An answer had something in it."""
+        self._last_empty = None
+
+    def status(self) -> dict[str, Any]:
+        """The fields of `palimpsest/status`."""
+        engine = self._read()
+        state: str = "starting" if engine.state == "closed" else engine.state
+        reason = engine.reason
+        if self._disabled():
+            state, reason = "paused", "the setting palimpsest.enable is false"
+        elif self._pauses.everything:
+            state, reason = "paused", "paused"
+        return {
+            "state": state,
+            "reason": reason,
+            "model": engine.model,
+            "device": engine.device,
+            "lastEmpty": self._last_empty,
+            "paused": self._pauses.reasons(),
+            "counters": self._requests.counters() | self._jobs(),
+        }
+
+    @property
+    def state(self) -> str:
+        """In one word."""
+        return str(self.status()["state"])
+
+    @property
+    def told_state(self) -> str:
+        """The one that the client was told last; "" if none was."""
+        return str((self._published or {}).get("state", ""))
+
+    def news(self) -> dict[str, Any] | None:
+        """The status if it is not what the client was told last; calling this counts as telling. That another request was
+        counted is no news."""
+        status = self.status()
+        told = {name: value for name, value in status.items() if name != "counters"}
+        if told == self._published:
+            return None
+        self._published = told
+        return status

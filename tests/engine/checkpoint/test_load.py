@@ -1,0 +1,405 @@
+"""What can be wrong with a checkpoint, each said in one sentence with its own error; and that a good one loads."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+
+import psutil
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import DiffusionGemmaForBlockDiffusion
+
+from palimpsest_engine import (
+    CheckpointBroken,
+    CheckpointMissing,
+    DeviceUnsupported,
+    EngineSettings,
+    OutOfMemory,
+    UnsupportedCheckpoint,
+)
+from palimpsest_engine.checkpoint.load import check_memory, for_pictures, load, needed, read_onto, that_fit
+from palimpsest_engine.checkpoint.weights import Files
+from palimpsest_engine.model.moe import MATRICES, QuantisedExperts, quantised_experts
+from palimpsest_engine.model.quantize import FORMATS, dequantised, quantise
+
+
+@pytest.fixture
+def folder(checkpoint_folder, tmp_path):
+    return shutil.copytree(checkpoint_folder, tmp_path / "copy")
+
+
+def edit_json(path, **changes):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def truncated(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def appended(folder):
+    with (folder / "model.safetensors").open("ab") as file:
+        file.write(b"x")
+
+
+def header_damaged(folder):
+    path = folder / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[8:40] = b"?" * 32
+    path.write_bytes(bytes(data))
+
+
+def emptied(folder):
+    (folder / "model.safetensors").write_bytes(b"")
+
+
+def tampered(folder):
+    edit_json(folder / "palimpsest.json", sha256={"model.safetensors": "0" * 64})
+
+
+def tensor_missing(folder):
+    tensors = load_file(folder / "model.safetensors")
+    tensors.pop(next(name for name in sorted(tensors) if "q_proj" in name))
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def tensor_of_another_shape(folder):
+    tensors = load_file(folder / "model.safetensors")
+    name = next(name for name in sorted(tensors) if "q_proj" in name)
+    tensors[name] = tensors[name][:-2].clone()
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def tensor_too_many(folder):
+    tensors = load_file(folder / "model.safetensors")
+    save_file(
+        {**tensors, "model.decoder.surprise": torch.ones(2)},
+        folder / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+
+
+def experts_missing(folder):
+    tensors = load_file(folder / "model.safetensors")
+    tensors.pop(next(name for name in sorted(tensors) if "down_proj" in name and "experts" in name))
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def experts_transposed(folder):
+    tensors = load_file(folder / "model.safetensors")
+    name = next(name for name in sorted(tensors) if "down_proj" in name and "experts" in name)
+    tensors[name] = tensors[name].transpose(1, 2).contiguous()
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def weights_gone(folder):
+    (folder / "model.safetensors").unlink()
+
+
+def shard_gone(folder):
+    index = {"metadata": {}, "weight_map": {"a": "model-00001-of-00002.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def pickle_beside(folder):
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps({"a": 1}))
+
+
+def pickle_in_its_place(folder):
+    (folder / "model.safetensors").write_bytes(pickle.dumps({"a": list(range(1000))}))
+
+
+def torch_save_in_its_place(folder):
+    torch.save({"a": torch.ones(9)}, folder / "model.safetensors")
+
+
+def config_gone(folder):
+    (folder / "config.json").unlink()
+
+
+def config_garbled(folder):
+    (folder / "config.json").write_text("{")
+
+
+def other_architecture(folder):
+    edit_json(folder / "config.json", model_type="llama", architectures=["LlamaForCausalLM"])
+
+
+def own_code(folder):
+    edit_json(folder / "config.json", auto_map={"AutoModel": "evil.Model"})
+
+
+def quantised(folder):
+    edit_json(folder / "config.json", quantization_config={"quant_method": "nvfp4"})
+
+
+def tokenizer_gone(folder):
+    (folder / "tokenizer.json").unlink()
+
+
+def tokenizer_garbled(folder):
+    (folder / "tokenizer.json").write_text("[]")
+
+
+def description_from_the_future(folder):
+    edit_json(folder / "palimpsest.json", wings=2)
+
+
+DAMAGE = [
+    (truncated, CheckpointBroken, "truncated"),
+    (appended, CheckpointBroken, "added to"),
+    (header_damaged, CheckpointBroken, "damaged"),
+    (emptied, CheckpointBroken, "truncated"),
+    (tampered, CheckpointBroken, "SHA-256"),
+    (tensor_missing, CheckpointBroken, "missing"),
+    (tensor_of_another_shape, CheckpointBroken, "do not fit|cannot be loaded"),
+    (tensor_too_many, CheckpointBroken, "unexpected"),
+    (experts_missing, CheckpointBroken, "missing|cannot be loaded"),
+    (experts_transposed, CheckpointBroken, "do not fit|cannot be loaded"),
+    (weights_gone, CheckpointMissing, "no weights"),
+    (shard_gone, CheckpointBroken, "lacks 1 of its 1"),
+    (pickle_beside, UnsupportedCheckpoint, "pickle"),
+    (pickle_in_its_place, UnsupportedCheckpoint, "pickle"),
+    (torch_save_in_its_place, UnsupportedCheckpoint, "pickle"),
+    (config_gone, CheckpointBroken, "lacks config.json"),
+    (config_garbled, CheckpointBroken, "not valid JSON"),
+    (other_architecture, UnsupportedCheckpoint, "llama"),
+    (own_code, UnsupportedCheckpoint, "never done"),
+    (quantised, UnsupportedCheckpoint, r"nvfp4.*with the setting quantization \(int8, fp8 or int4\)"),
+    (tokenizer_gone, CheckpointBroken, "lacks tokenizer.json"),
+    (tokenizer_garbled, CheckpointBroken, "cannot be loaded"),
+    (description_from_the_future, CheckpointBroken, "wings"),
+]
+
+
+@pytest.mark.parametrize("quantization", ["none", "int8"])
+@pytest.mark.parametrize(("damage", "error", "says"), DAMAGE, ids=[row[0].__name__ for row in DAMAGE])
+def test_a_damaged_checkpoint_is_refused_in_a_sentence(folder, damage, error, says, quantization):
+    damage(folder)
+    with pytest.raises(error, match=says) as caught:
+        load(EngineSettings(str(folder), device="cpu", dtype="float32", quantization=quantization))
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "Traceback" not in message
+
+
+@pytest.mark.parametrize("name", ["/no/such/folder", "nobody/has-this-model", "word", "./x/y"])
+def test_an_unknown_checkpoint_is_named(name):
+    with pytest.raises(CheckpointMissing, match=name.rsplit("/", maxsplit=1)[-1]):
+        load(EngineSettings(name))
+
+
+def test_a_file_is_no_checkpoint(folder):
+    with pytest.raises(CheckpointMissing, match="is a file"):
+        load(EngineSettings(str(folder / "config.json")))
+
+
+def test_too_little_memory_says_what_is_needed_and_what_is_free(folder, monkeypatch):
+    class Little:
+        available = 1000
+
+    monkeypatch.setattr(psutil, "virtual_memory", Little)
+    with pytest.raises(OutOfMemory, match=r"needs .* is free"):
+        load(EngineSettings(str(folder), device="cpu"))
+
+
+def test_a_device_that_is_not_there(folder):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has the device")
+    with pytest.raises(DeviceUnsupported, match="cuda"):
+        load(EngineSettings(str(folder), device="cuda"))
+
+
+def test_a_good_one_loads_with_its_rotary_frequencies_in_float32(folder):
+    loaded = load(EngineSettings(str(folder), device="cpu", dtype="bfloat16"))
+    assert loaded.spec.name == "tiny"
+    assert loaded.model.lm_head.weight.dtype == torch.bfloat16
+    assert loaded.model.model.decoder.rotary_emb.full_attention_inv_freq.dtype == torch.float32
+
+
+def same(one, other):
+    return one.dtype == other.dtype and torch.equal(
+        *(each.detach().flatten().view(torch.uint8) for each in (one, other))
+    )
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_quantised_all_but_the_experts_is_as_it_was_and_they_are_what_the_format_makes_of_them(
+    checkpoint_folder, checkpoint, format
+):
+    found = load(EngineSettings(str(checkpoint_folder), device="cpu", dtype="float32", quantization=format)).model
+    theirs = dict(checkpoint.model.state_dict())
+    for name, tensor in found.state_dict().items():
+        if not name.endswith(("_codes", "_scales")):
+            assert same(tensor, theirs[name]), name
+    for name, buffer in checkpoint.model.named_buffers():
+        assert same(found.get_buffer(name), buffer), name
+    for index, experts in enumerate(quantised_experts(found)):
+        for matrix in MATRICES:
+            wanted = quantise(theirs[f"model.decoder.layers.{index}.experts.{matrix}"], format)
+            assert same(experts.weights(matrix).codes, wanted.codes)
+            assert same(experts.weights(matrix).scales, wanted.scales)
+    assert index == 3
+    assert found.generation_config.to_diff_dict() == checkpoint.model.generation_config.to_diff_dict()
+    assert found.model.encoder.language_model.layers[1].experts is found.model.decoder.layers[1].experts
+    assert not any(parameter.is_meta for parameter in found.parameters())
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_quantised_it_says_what_the_class_says_of_the_weights_brought_back(checkpoint_folder, folder, format):
+    found = load(EngineSettings(str(checkpoint_folder), device="cpu", dtype="float32", quantization=format)).model
+    tensors = load_file(folder / "model.safetensors")
+    for name in tensors:
+        if name.endswith(MATRICES):
+            tensors[name] = dequantised(quantise(tensors[name], format)).contiguous()
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    wanted = load(EngineSettings(str(folder), device="cpu", dtype="float32")).model
+    tokens = torch.arange(1, 40).view(1, -1)
+    with torch.inference_mode():
+        one, other = (each(input_ids=tokens, decoder_input_ids=tokens[:, :24]).logits for each in (found, wanted))
+    torch.testing.assert_close(one, other)
+
+
+def test_quantised_no_layers_experts_are_ever_in_memory_whole(checkpoint_folder, monkeypatch):
+    asked = []
+    whole, part = Files.whole, Files.part
+    monkeypatch.setattr(Files, "whole", lambda self, name: asked.append(name) or whole(self, name))
+    monkeypatch.setattr(Files, "part", lambda self, name, index: asked.append((name, index)) or part(self, name, index))
+    load(EngineSettings(str(checkpoint_folder), device="cpu", dtype="float32", quantization="int4"))
+    assert not any("experts" in name for name in asked if isinstance(name, str))
+    parts = [name for name in asked if not isinstance(name, str)]
+    assert len(set(parts)) == 4 * 2 * 4  # layers, matrices, experts
+    assert len(parts) == len(set(parts)) + 4 * 2  # each layer's are looked at once more
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_experts_that_are_not_what_was_read_are_found(checkpoint_folder, monkeypatch, format):
+    put = QuantisedExperts.put
+    monkeypatch.setattr(
+        QuantisedExperts, "put", lambda self, name, index, weight: put(self, name, index, weight.flip(0))
+    )
+    with pytest.raises(CheckpointBroken, match=r"Expert \d of .*experts.* is not what was read"):
+        load(EngineSettings(str(checkpoint_folder), device="cpu", dtype="float32", quantization=format))
+
+
+def test_experts_in_another_order_are_found(checkpoint_folder, monkeypatch):
+    put = QuantisedExperts.put
+    monkeypatch.setattr(QuantisedExperts, "put", lambda self, name, index, weight: put(self, name, 3 - index, weight))
+    with pytest.raises(CheckpointBroken, match="is not what was read"):
+        load(EngineSettings(str(checkpoint_folder), device="cpu", dtype="float32", quantization="int4"))
+
+
+def test_a_tied_weight_may_be_there_twice_if_it_is_the_same(folder):
+    tensors = load_file(folder / "model.safetensors")
+    tensors["lm_head.weight"] = tensors["model.decoder.embed_tokens.weight"].clone()
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    settings = EngineSettings(str(folder), device="cpu", dtype="float32", quantization="int8")
+    assert same(load(settings).model.lm_head.weight.detach(), tensors["lm_head.weight"])
+    tensors["lm_head.weight"][5, 5] += 1
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CheckpointBroken, match="differ in"):
+        load(settings)
+
+
+def test_experts_that_are_not_numbers_are_refused(folder):
+    tensors = load_file(folder / "model.safetensors")
+    tensors[next(name for name in tensors if name.endswith("experts.down_proj"))][2, 1, 1] = torch.nan
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CheckpointBroken, match=r"experts.down_proj.*cannot be quantised.*not finite"):
+        load(EngineSettings(str(folder), device="cpu", dtype="float32", quantization="fp8"))
+
+
+def test_what_is_quantised_is_not_trained(folder):
+    with pytest.raises(UnsupportedCheckpoint, match="set quantization to none"):
+        load(EngineSettings(str(folder), device="cpu", quantization="int8"), trainable=True)
+
+
+SHAPES_26B = {
+    f"model.decoder.layers.{layer}.experts.{name}": shape
+    for layer in range(30)
+    for name, shape in (("gate_up_proj", (128, 1408, 2816)), ("down_proj", (128, 2816, 704)))
+} | {"all.the.rest": (2_430_000_000,)}
+CARDS = [(64, "none"), (32, "int8"), (24, "int4"), (18, "int4"), (12, None)]
+
+
+@pytest.mark.parametrize(("gigabytes", "first"), CARDS)
+def test_too_little_memory_says_which_format_would_fit(monkeypatch, gigabytes, first):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (gigabytes * 10**9, gigabytes * 10**9))
+
+    class Main:
+        available = 10**12
+
+    monkeypatch.setattr(psutil, "virtual_memory", Main)
+    assert next(iter(that_fit(SHAPES_26B, "cuda", "bfloat16")), None) == first
+    if first == "none":
+        check_memory(SHAPES_26B, "cuda", "bfloat16")
+        return
+    advice = rf"set quantization \({first} would need \d\d\.\d GiB" if first else "choose another device"
+    with pytest.raises(
+        OutOfMemory, match=rf"needs \d\d\.\d GiB in bfloat16 and \d\d\.\d GiB on cuda is free; .*{advice}"
+    ):
+        check_memory(SHAPES_26B, "cuda", "bfloat16")
+
+
+@pytest.mark.parametrize("quantization", ["none", "int4"])
+def test_on_the_way_to_a_gpu_nothing_is_in_main_memory_whole(monkeypatch, quantization):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**12, 10**12))
+
+    class Main:
+        available = 10**9
+
+    monkeypatch.setattr(psutil, "virtual_memory", Main)
+    check_memory(SHAPES_26B, "cuda", "bfloat16", quantization)
+    with pytest.raises(OutOfMemory, match="of main memory is free"):
+        check_memory(SHAPES_26B, "cpu", "bfloat16", quantization)
+
+
+def test_the_one_expert_of_the_embedded_checkpoint_can_be_quantised_too():
+    exact = load(EngineSettings(device="cpu", dtype="float32"))
+    tokens = torch.arange(10, 50).view(1, -1)
+    off = {}
+    for format in FORMATS:
+        found = load(EngineSettings(device="cpu", dtype="float32", quantization=format))
+        assert len(quantised_experts(found.model)) == 6
+        assert found.number_format == f"float32, experts in {format}"
+        with torch.inference_mode():
+            one, other = (
+                each.model(input_ids=tokens, decoder_input_ids=tokens).logits.log_softmax(-1) for each in (exact, found)
+            )
+        off[format] = float((one - other).norm() / one.norm())
+    assert 0 < off["int8"] < off["fp8"] < off["int4"] < 0.05
+
+
+@pytest.mark.parametrize("quantization", ["none", "int8"])
+def test_what_is_for_pictures_is_not_kept_and_takes_no_room(folder, quantization):
+    found = load(EngineSettings(str(folder), device="cpu", dtype="float32", quantization=quantization)).model
+    names = set(load_file(folder / "model.safetensors"))
+    assert any("vision_tower" in name for name in names)
+    assert any("embed_vision" in name for name in names)
+    assert not [name for name in found.state_dict() if "vision" in name]
+    text = {"lm_head.weight": (97, 32)}
+    more = text | {"model.encoder.vision_tower.a": (4, 4), "model.encoder.embed_vision.b": (4, 4)}
+    assert needed(more, "float32", quantization) == needed(text, "float32", quantization)
+
+
+def test_read_straight_onto_a_device_it_is_the_same_model(checkpoint_folder):
+    """As a model gets onto a GPU; here the device is the CPU."""
+    found = read_onto("cpu", checkpoint_folder, "float32", "none")
+    theirs = DiffusionGemmaForBlockDiffusion.from_pretrained(checkpoint_folder, dtype=torch.float32).eval()
+    ours, expected = dict(found.named_parameters()), dict(theirs.named_parameters())
+    assert ours.keys() == {name for name in expected if not for_pictures(name)}
+    assert all(torch.equal(ours[name], expected[name]) for name in ours)
+    buffers = dict(theirs.named_buffers())
+    assert all(torch.equal(each, buffers[name]) for name, each in found.named_buffers())
+    ids = torch.arange(5, 25)[None]
+    canvas = torch.arange(30, 40)[None]
+    with torch.no_grad():
+        assert torch.equal(
+            found(input_ids=ids, decoder_input_ids=canvas).logits,
+            theirs(input_ids=ids, decoder_input_ids=canvas).logits,
+        )
+    assert found.generation_config.to_diff_dict() == theirs.generation_config.to_diff_dict()

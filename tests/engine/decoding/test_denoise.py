@@ -1,0 +1,251 @@
+"""The denoising loop: token-for-token parity with stock `generate()`, and what pins, bans and seeds promise."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers.models.diffusion_gemma.generation_diffusion_gemma import EntropyBoundSamplerConfig
+
+from palimpsest_engine.checkpoint.spec import Sampling
+from palimpsest_engine.decoding.denoise import Canvas, denoise
+from palimpsest_engine.decoding.sampler import as_stock, drawn, entropy_of
+from palimpsest_engine.model.forward import decode, encode
+from palimpsest_engine.model.kv_cache import RollbackCache
+from palimpsest_engine.model.layers import CACHE
+
+CANVAS, VOCABULARY = 12, 97
+# Thresholds at which a random model stops sometimes early, sometimes late and sometimes not at all.
+LIVELY = Sampling(max_steps=9, t_min=0.02, t_max=0.06, entropy_bound=3.0, stability=0, confidence=0.2)
+# The argmax of a random model never stands still: this one runs to the end (the trained model's parity test does not).
+PATIENT = Sampling(max_steps=5, t_min=0.4, t_max=0.8, entropy_bound=0.1, stability=1, confidence=0.005)
+
+
+def encoded(model, tokens):
+    cache = RollbackCache.for_config(model.config.text_config)
+    encode(model, cache, tokens)
+    return cache
+
+
+def ours(model, ids, blocks, sampling, seed):
+    """Block after block with nothing pinned, as `generate()` does; (sequences, steps of each block)."""
+    generator = torch.Generator().manual_seed(seed)
+    cache = RollbackCache.for_config(model.config.text_config)
+    sequence, new, steps = ids, ids, []
+    for _ in range(blocks):
+        encode(model, cache, new)
+        everything = torch.ones(ids.shape[0], CANVAS, dtype=torch.bool)
+        canvas = Canvas(torch.zeros(ids.shape[0], CANVAS, dtype=torch.long), everything)
+        *_, last = denoise(model, cache, canvas, sampling, generator, as_stock)
+        new = last.tokens
+        steps.append(last.number)
+        sequence = torch.cat((sequence, new), 1)
+    return sequence, steps
+
+
+@pytest.mark.parametrize("length", [1, 5, 23])
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("sampling", [LIVELY, PATIENT], ids=["lively", "patient"])
+def test_unpinned_equals_stock_generate(model, sampling, batch, length):
+    for seed in range(5):
+        ids = torch.randint(0, VOCABULARY, (batch, length), generator=torch.Generator().manual_seed(1000 + seed))
+        torch.manual_seed(seed)
+        stock = model.generate(
+            ids,
+            max_new_tokens=3 * CANVAS,
+            eos_token_id=None,
+            pad_token_id=None,
+            max_denoising_steps=sampling.max_steps,
+            t_min=sampling.t_min,
+            t_max=sampling.t_max,
+            sampler_config=EntropyBoundSamplerConfig(entropy_bound=sampling.entropy_bound),
+            stability_threshold=sampling.stability,
+            confidence_threshold=sampling.confidence,
+        )
+        assert torch.equal(ours(model, ids, 3, sampling, seed)[0], stock.sequences)
+
+
+def test_the_lively_cases_stop_early_and_late(model):
+    steps = []
+    for seed in range(5):
+        ids = torch.randint(0, VOCABULARY, (1, 5), generator=torch.Generator().manual_seed(1000 + seed))
+        steps += ours(model, ids, 3, LIVELY, seed)[1]
+    assert min(steps) < 5 < max(steps)
+
+
+canvases = st.lists(st.one_of(st.none(), st.integers(0, VOCABULARY - 1)), min_size=1, max_size=20)
+
+
+def canvas_of(cells, banned=None, allowed=None):
+    ids = torch.tensor([[0 if cell is None else cell for cell in cells]])
+    return Canvas(ids, torch.tensor([[cell is None for cell in cells]]), banned, allowed or {})
+
+
+@settings(max_examples=25, deadline=None)
+@given(cells=canvases, seed=st.integers(0, 2**31), bans=st.sets(st.integers(0, VOCABULARY - 1), max_size=90))
+def test_pins_never_change_and_banned_tokens_never_appear(model, cells, seed, bans):
+    banned = torch.zeros(VOCABULARY, dtype=torch.bool)
+    banned[list(bans)] = True
+    cache = encoded(model, torch.tensor([[2, 5, 9]]))
+    for step in denoise(model, cache, canvas_of(cells, banned), LIVELY, torch.Generator().manual_seed(seed), as_stock):
+        for cell, token in zip(cells, step.tokens[0].tolist(), strict=True):
+            assert token == cell if cell is not None else token not in bans
+
+
+@settings(max_examples=10, deadline=None)
+@given(cells=canvases, seed=st.integers(0, 2**31))
+def test_same_seed_same_fill(model, cells, seed):
+    runs = []
+    for _ in range(2):
+        cache = encoded(model, torch.tensor([[2, 5, 9]]))
+        steps = denoise(model, cache, canvas_of(cells), LIVELY, torch.Generator().manual_seed(seed), as_stock)
+        runs.append([step.tokens.tolist() for step in steps])
+    assert runs[0] == runs[1]
+
+
+def test_what_the_decoder_is_shown_has_the_pins_in_it_at_every_step(model, monkeypatch):
+    cells = [None, 7, None, None, 8, 9]
+    shown, told = [], []
+    conditioned = type(model.model.decoder.self_conditioning).forward
+
+    def spy(self, embedded, signal):
+        shown.append(embedded[0])
+        told.append(signal[0])
+        return conditioned(self, embedded, signal)
+
+    monkeypatch.setattr(type(model.model.decoder.self_conditioning), "forward", spy)
+    decoded = spied(monkeypatch)
+    cache = encoded(model, torch.tensor([[2, 5]]))
+    banned = torch.zeros(VOCABULARY, dtype=torch.bool)
+    banned[50:] = True
+    list(denoise(model, cache, canvas_of(cells, banned), LIVELY, torch.Generator().manual_seed(0), as_stock))
+    assert len(shown) == len(decoded) > 1
+    pins = model.model.decoder.embed_tokens(torch.tensor([7, 8, 9]))
+    assert all(torch.equal(embedded[[1, 4, 5]], pins) for embedded in shown)
+    assert float(told[0].abs().max()) == 0.0  # nothing is known before the first step
+    for signal, (_, chances) in zip(told[1:], decoded[1:], strict=True):
+        assert torch.equal(signal[[1, 4, 5]], pins)  # it is told that the pins are certain
+        torch.testing.assert_close(chances.sum(-1), torch.ones(3))
+        assert float(chances[:, 50:].sum()) == 0.0  # the ban reaches the self-conditioning
+        assert float((signal[[0, 2, 3]]).abs().max()) > 0.0
+
+
+def test_the_decoder_is_told_what_the_class_would_be_told(model):
+    """Logits of a whole canvas, one-hot at the pins, through the class; against probabilities at the holes alone."""
+    tokens = torch.randint(0, VOCABULARY, (2, 5), generator=torch.Generator().manual_seed(3))
+    where = torch.tensor([1, 2, 6, 9])
+    logits = torch.randn(len(where), VOCABULARY, generator=torch.Generator().manual_seed(4)) * 3
+    everything = torch.full((10, VOCABULARY), -torch.inf).scatter_(1, tokens.reshape(-1, 1), 0.0)
+    everything[where] = logits
+    cache = encoded(model, torch.tensor([[2, 5, 9, 4, 4, 4, 7, 1, 3, 20, 30, 11]])).branch(2)
+    theirs = model.model(
+        decoder_input_ids=tokens, **{CACHE: cache}, self_conditioning_logits=everything.view(2, 5, VOCABULARY)
+    ).last_hidden_state
+    torch.testing.assert_close(decode(model, cache, tokens, where, logits.softmax(-1)), theirs, atol=2e-5, rtol=1e-4)
+    nothing = model.model(decoder_input_ids=tokens, **{CACHE: cache}).last_hidden_state
+    torch.testing.assert_close(decode(model, cache, tokens, where, None), nothing, atol=2e-5, rtol=1e-4)
+
+
+@given(seed=st.integers(0, 2**31), scale=st.sampled_from([0.1, 3.0, 60.0]), bans=st.integers(0, VOCABULARY - 1))
+def test_the_entropy_is_that_of_the_distribution(seed, scale, bans):
+    logits = torch.randn(7, VOCABULARY, generator=torch.Generator().manual_seed(seed)) * scale
+    logits[:, :bans] = torch.finfo(logits.dtype).min
+    expected = torch.distributions.Categorical(logits=logits.double()[:, bans:]).entropy().float()
+    ours = entropy_of(logits, logits.softmax(-1), *logits.max(-1))
+    torch.testing.assert_close(ours, expected, atol=2e-4, rtol=1e-4)
+    assert (ours >= 0).all()
+
+
+@given(seed=st.integers(0, 2**31), zeros=st.sets(st.integers(0, 9), max_size=9))
+def test_what_has_no_chance_is_never_drawn(seed, zeros):
+    generator = torch.Generator().manual_seed(seed)
+    chances = torch.rand((50, 10), generator=generator)
+    chances[:, list(zeros)] = 0.0
+    assert not set(drawn(chances / chances.sum(-1, keepdim=True), generator).tolist()) & zeros
+
+
+def test_tokens_are_drawn_as_often_as_they_are_likely():
+    chances = torch.tensor([0.5, 0.0, 0.3, 0.15, 0.05, 0.0])
+    counts = torch.bincount(drawn(chances.expand(100_000, -1), torch.Generator().manual_seed(1)), minlength=6)
+    torch.testing.assert_close(counts / 100_000, chances, atol=0.006, rtol=0)  # four standard deviations
+
+
+def spied(monkeypatch):
+    """What the decoder is given in each step: (tokens, chances)."""
+    seen = []
+
+    def spy(model, cache, tokens, where, chances, positions):
+        seen.append((tokens, chances))
+        return decode(model, cache, tokens, where, chances, positions)
+
+    monkeypatch.setattr("palimpsest_engine.decoding.denoise.decode", spy)
+    return seen
+
+
+def test_an_all_pinned_canvas_takes_no_steps(model):
+    cache = encoded(model, torch.tensor([[2, 5]]))
+    assert list(denoise(model, cache, canvas_of([3, 4, 5]), LIVELY, torch.Generator(), as_stock)) == []
+
+
+def test_pins_spend_no_entropy_and_take_no_part_in_the_stop_test(model):
+    """A single free position among 11 pins stops on its own entropy, not on a mean diluted by the pins."""
+    cache = encoded(model, torch.tensor([[2, 5, 9]]))
+    strict = Sampling(max_steps=6, t_min=0.9, t_max=1.0, entropy_bound=0.1, stability=0, confidence=0.5)
+    for seed in range(5):
+        steps = list(
+            denoise(model, cache, canvas_of([None] + [7] * 11), strict, torch.Generator().manual_seed(seed), as_stock)
+        )
+        for step in steps:
+            assert step.entropy[0, 1:].abs().max() == 0
+            assert bool(step.accepted[0, 1:].all())
+            assert bool(step.finished[0]) == bool(step.entropy[0, 0] < strict.confidence)
+
+
+@settings(max_examples=10, deadline=None)
+@given(only=st.sets(st.integers(0, VOCABULARY - 1), min_size=1, max_size=5), seed=st.integers(0, 1000))
+def test_an_allowed_set_holds_at_its_position(model, only, seed):
+    cache = encoded(model, torch.tensor([[2, 5, 9]]))
+    canvas = canvas_of([None] * 4, allowed={0: torch.tensor(sorted(only))})
+    for step in denoise(model, cache, canvas, LIVELY, torch.Generator().manual_seed(seed), as_stock):
+        assert int(step.tokens[0, 0]) in only
+
+
+def test_the_start_is_shown_to_the_first_pass(model, monkeypatch):
+    decoded = spied(monkeypatch)
+    cache = encoded(model, torch.tensor([[2, 5, 9]]))
+    start = torch.tensor([[11, 12, 13, 14]])
+    known = torch.tensor([[True, False, True, False]])
+    everything = torch.ones(1, 4, dtype=torch.bool)
+    canvas = Canvas(torch.zeros(1, 4, dtype=torch.long), everything, start=start, start_known=known)
+    next(denoise(model, cache, canvas, LIVELY, torch.Generator().manual_seed(3), as_stock))
+    ((shown, _),) = decoded
+    assert shown[0, 0] == 11
+    assert shown[0, 2] == 13
+
+
+def test_rows_that_go_on_go_on_as_they_would_have_done(model):
+    """Everything accepted at almost no temperature leaves nothing to chance: then the kept rows end as in the full run."""
+    certain = Sampling(max_steps=5, t_min=1e-4, t_max=2e-4, entropy_bound=1e9, stability=1, confidence=1e-9)
+    ids = torch.tensor([[0, 0, 7, 0], [0, 0, 0, 0], [5, 0, 0, 0]])
+    is_hole = torch.tensor([[1, 1, 0, 1], [1, 1, 1, 1], [0, 1, 1, 1]], dtype=torch.bool)
+    start = torch.randint(0, VOCABULARY, ids.shape, generator=torch.Generator().manual_seed(1))
+    canvas = Canvas(ids, is_hole, start=start, start_known=is_hole)
+
+    def run(keep_at):
+        cache = encoded(model, torch.tensor([[2, 5, 9]])).branch(3)
+        work = denoise(model, cache, canvas, certain, torch.Generator().manual_seed(0), as_stock)
+        steps = [next(work)]
+        for _ in range(4):
+            try:
+                steps.append(work.send([2, 0] if len(steps) == keep_at else None))
+            except StopIteration:
+                break
+        return steps
+
+    whole, narrowed = run(keep_at=99), run(keep_at=2)
+    assert [step.tokens.shape[0] for step in narrowed] == [3, 3, *[2] * (len(narrowed) - 2)]
+    assert len(narrowed) > 3
+    for full, some in zip(whole[2:], narrowed[2:], strict=False):
+        assert torch.equal(full.tokens[[0, 2]], some.tokens)
+        torch.testing.assert_close(full.entropy[[0, 2]], some.entropy, atol=1e-4, rtol=1e-3)

@@ -1,0 +1,239 @@
+"""The sampler: its plain form is what stock `generate()` computes, and the fused one is the plain one but for rounding."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from palimpsest_engine.cuda.kernels import usable
+from palimpsest_engine.decoding.sampler import as_stock, drawn, drawn_at, entropy_of, forbidden_ids, sample
+
+CAP = 30.0
+needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
+
+
+def raw_logits(rows, vocabulary, seed, scale=20.0, dtype=torch.float32):
+    return (torch.randn(rows, vocabulary, generator=torch.Generator().manual_seed(seed)) * scale).to(dtype)
+
+
+def fused(logits, chances, cap, temperature, forbidden, which, uniform, chunk=8192):
+    """As the fused form, on the GPU if there is one: Triton's interpreter takes what lies in main memory."""
+    from palimpsest_engine.cuda.kernels import sampler
+
+    if not torch.cuda.is_available():
+        return sampler.fused(logits, chances, cap, temperature, forbidden, which, uniform, chunk)
+    there = [
+        each.cuda() if isinstance(each, torch.Tensor) else each for each in (temperature, forbidden, which, uniform)
+    ]
+    # Rows lie as far apart there.
+    target = torch.empty_strided(chances.shape, chances.stride(), dtype=chances.dtype, device="cuda")
+    source = torch.empty_strided(logits.shape, logits.stride(), dtype=logits.dtype, device="cuda").copy_(logits)
+    found = sampler.fused(source, target, cap, *there, chunk)
+    chances.copy_(target)
+    return tuple(each.cpu() for each in found)
+
+
+def reference(logits, temperature, forbidden, which):
+    """(chances, cumulative chances, logits) in float64; `[N, V]`."""
+    logits = torch.tanh(logits.double() / CAP) * CAP / temperature
+    if forbidden is not None:
+        logits = logits.masked_fill(forbidden[0] if which is None else forbidden[which], -torch.inf)
+    chances = logits.softmax(-1)
+    return chances, chances.cumsum(-1), logits
+
+
+@pytest.mark.parametrize("draw", [as_stock, drawn])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("temperature", [0.4, 0.7, 1.0])
+def test_the_plain_form_computes_what_stock_generate_computes(dtype, temperature, draw):
+    """To the bit, and with the same random numbers; the temperature may be a tensor."""
+    logits = raw_logits(9, 97, 1, dtype=dtype)
+    capped = torch.tanh(logits.float() / CAP) * CAP / temperature
+    chances = capped.softmax(-1)
+    highest, argmax = capped.max(-1)
+    tokens = draw(chances, torch.Generator().manual_seed(5))
+    for given_temperature in (temperature, torch.tensor(temperature)):
+        generator = torch.Generator().manual_seed(5)
+        ours = sample(logits.clone(), cap=CAP, temperature=given_temperature, draw=draw, generator=generator)
+        assert torch.equal(ours.chances, chances)
+        assert torch.equal(ours.argmax, argmax)
+        assert torch.equal(ours.drawn, tokens)
+        assert torch.equal(ours.entropy, entropy_of(capped, chances, highest, argmax))
+        assert ours.argmax.dtype == ours.drawn.dtype == torch.int64
+
+
+def test_numbers_drawn_beforehand_draw_the_same_and_the_result_may_go_elsewhere():
+    logits = raw_logits(9, 97, 2)
+    theirs = sample(logits.clone(), cap=CAP, temperature=0.7, draw=drawn, generator=torch.Generator().manual_seed(3))
+    uniform = torch.rand(9, generator=torch.Generator().manual_seed(3))
+    out = torch.empty(9, 97, dtype=torch.bfloat16)
+    ours = sample(logits, cap=CAP, temperature=0.7, draw=uniform, dtype=torch.bfloat16, out=out)
+    assert torch.equal(ours.drawn, theirs.drawn)
+    assert ours.chances is out
+    assert torch.equal(out, theirs.chances.bfloat16())
+
+
+@given(
+    bans=st.sets(st.integers(0, 19), max_size=19),
+    allowed=st.dictionaries(st.integers(0, 5), st.sets(st.integers(0, 19), min_size=1), max_size=3),
+)
+def test_what_may_not_be_is_said_row_by_row(bans, allowed):
+    banned = torch.zeros(20, dtype=torch.bool)
+    banned[list(bans)] = True
+    position = torch.tensor([0, 1, 5, 0, 3])
+    sets = {at: torch.tensor(sorted(ids)) for at, ids in allowed.items()}
+    forbidden, which = forbidden_ids(banned, sets, position, 20)
+    for row, at in enumerate(position.tolist()):
+        ours = forbidden[0 if which is None else which[row]]
+        may = set(range(20)) - bans
+        assert set((~ours).nonzero().flatten().tolist()) == (may & allowed[at] if at in allowed else may)
+    assert forbidden_ids(None, {}, position, 20) == (None, None)
+
+
+@st.composite
+def cases(draw):
+    """Raw logits, what is forbidden, temperature, uniform numbers; at least one id is allowed in each row."""
+    rows, vocabulary = draw(st.sampled_from([(3, 1), (3, 7), (3, 97), (2, 1000)]))
+    dtype = draw(st.sampled_from([torch.float32, torch.bfloat16]))
+    scale = draw(st.sampled_from([0.0, 0.01, 1.0, 20.0, 300.0, 1e30]))
+    seed = draw(st.integers(0, 2**31))
+    logits = raw_logits(rows, vocabulary, seed, scale, dtype)
+    generator = torch.Generator().manual_seed(seed + 1)
+    banned = torch.rand(vocabulary, generator=generator) < draw(st.sampled_from([0.0, 0.5, 0.99]))
+    banned[int(torch.randint(0, vocabulary, (1,), generator=generator))] = False
+    free = (~banned).nonzero().flatten()
+    allowed = {1: free[: draw(st.integers(1, 3))]} if draw(st.booleans()) else {}
+    forbidden, which = forbidden_ids(banned, allowed, torch.arange(rows), vocabulary)
+    if draw(st.booleans()) and not allowed:
+        forbidden = None
+    uniform = torch.rand(rows, generator=generator)
+    uniform[0] = draw(st.sampled_from([0.0, 0.5, 1.0 - 2**-24]))
+    return logits, forbidden, which, draw(st.floats(0.4, 1.0)), uniform
+
+
+@needs_triton
+@settings(max_examples=40)
+@given(case=cases(), dtype=st.sampled_from([torch.float32, torch.bfloat16]), chunk=st.sampled_from([32, 1024]))
+def test_the_fused_form_is_the_plain_one_but_for_rounding(case, dtype, chunk):
+    logits, forbidden, which, temperature, uniform = case
+    if logits.shape[1] == 1000:
+        chunk = max(chunk, 256)  # the interpreter is slow
+    chances, summed, capped = reference(logits, temperature, forbidden, which)
+    out = torch.full(logits.shape, torch.nan, dtype=dtype)
+    with np.errstate(over="ignore"):  # e to the power of an extreme logit
+        argmax, tokens, entropy = fused(logits, out, CAP, temperature, forbidden, which, uniform, chunk)
+    # The interpreter cuts bfloat16 off where a GPU rounds.
+    torch.testing.assert_close(out.double(), chances, atol=1e-6, rtol=1e-4 if dtype == torch.float32 else 2**-7)
+    log_chances = (capped - capped.logsumexp(-1, keepdim=True)).clamp_min(-1e3)
+    torch.testing.assert_close(entropy.double(), -(chances * log_chances).sum(-1), atol=1e-5, rtol=1e-5)
+    assert argmax.dtype == tokens.dtype == torch.int64
+    rows = torch.arange(len(logits))
+    # Argmax and draw are those of the exact numbers, or within rounding of them; never what is forbidden.
+    assert bool((capped[rows, argmax] >= capped.max(-1).values - 3e-5).all())
+    start = torch.where(tokens > 0, summed[rows, (tokens - 1).clamp_min(0)], 0.0)
+    assert bool((start <= uniform + 1e-5).all())
+    assert bool((uniform <= summed[rows, tokens] + 1e-5).all())
+    if forbidden is not None:
+        never = forbidden[torch.zeros(len(logits), dtype=torch.int64) if which is None else which]
+        assert not bool(never[rows, argmax].any())
+        assert not bool(never[rows, tokens].any())
+        assert float(out.masked_select(never).abs().sum()) == 0.0
+
+
+@needs_triton
+@settings(max_examples=4)
+@given(seed=st.integers(0, 2**31), temperature=st.floats(0.4, 1.0))
+def test_both_forms_draw_the_same_from_the_same_number(seed, temperature):
+    """Except within rounding of a boundary, and so in almost every row."""
+    logits = raw_logits(16, 97, seed, scale=6.0)
+    uniform = torch.rand(16, generator=torch.Generator().manual_seed(seed))
+    _, ours, _ = fused(logits, torch.empty_like(logits), CAP, temperature, None, None, uniform, 64)
+    chances, summed, _ = reference(logits, temperature, None, None)
+    theirs = drawn_at(chances.float(), uniform)
+    sure = (summed - uniform.double()[:, None]).abs().amin(-1) > 1e-5
+    assert int(sure.sum()) >= 14
+    assert torch.equal(ours[sure], theirs[sure])
+
+
+@needs_triton
+@example(alike=[0, 6], among=7)
+@example(alike=[40, 41, 96], among=97)
+@given(alike=st.lists(st.integers(0, 6), min_size=1), among=st.just(7))
+@settings(max_examples=10)
+def test_of_the_likeliest_the_first(alike, among):
+    """Within a chunk and across chunks; also where the cap has made two different numbers one."""
+    logits = torch.full((1, among), -1.0)
+    logits[0, alike] = 2.5
+    logits = torch.cat((logits, torch.where(logits > 0, 1e5 * (1 + torch.arange(among)), logits)))
+    with np.errstate(over="ignore"):
+        argmax, _, _ = fused(logits, torch.empty_like(logits), CAP, 0.7, None, None, torch.zeros(2), 16)
+    assert argmax.tolist() == [min(alike)] * 2
+
+
+@needs_triton
+def test_rows_may_lie_apart_and_there_may_be_none():
+    wide, target = raw_logits(3, 50, 4), torch.zeros(3, 60)
+    uniform = torch.tensor([0.1, 0.5, 0.9])
+    ours = fused(wide[:, :33], target[:, :33], CAP, torch.tensor(0.5), None, None, uniform, 16)
+    alone = torch.empty(3, 33)
+    theirs = fused(wide[:, :33].contiguous(), alone, CAP, 0.5, None, None, uniform, 16)
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    assert torch.equal(target[:, :33], alone)
+    assert float(target[:, 33:].abs().sum()) == 0.0
+    assert [len(x) for x in fused(wide[:0], target[:0], CAP, 0.5, None, None, uniform[:0])] == [0, 0, 0]
+
+
+@needs_triton
+@pytest.mark.filterwarnings("ignore:All-NaN:RuntimeWarning")
+def test_a_model_gone_mad_draws_no_id_that_there_is_not():
+    """Not a number at all: on a GPU an id out of range would take the whole process' device away."""
+    logits = torch.full((2, 21), torch.nan)
+    logits[1, :5] = 1.0
+    with np.errstate(invalid="ignore"):
+        argmax, tokens, _ = fused(logits, torch.empty_like(logits), CAP, 0.5, None, None, torch.tensor([0.2, 0.9]), 16)
+    assert all(0 <= token < 21 for token in [*argmax.tolist(), *tokens.tolist()])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_on_a_gpu_the_fused_form_runs_and_can_be_recorded():
+    """With another temperature and other numbers at each replay, into the same buffers."""
+    logits = raw_logits(5, 5003, 6, scale=6.0, dtype=torch.bfloat16).cuda()
+    temperature, uniform = torch.tensor(0.7, device="cuda"), torch.empty(5, device="cuda")
+    out = torch.empty(5, 5003, dtype=torch.bfloat16, device="cuda")
+
+    def work():
+        return sample(logits, cap=CAP, temperature=temperature, draw=uniform, out=out)
+
+    uniform.uniform_()
+    work()  # compiles
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        recorded = work()
+    for degrees in (0.4, 1.0):
+        temperature.fill_(degrees)
+        uniform.uniform_()
+        graph.replay()
+        again = sample(logits, cap=CAP, temperature=degrees, draw=uniform)
+        assert torch.equal(recorded.drawn, again.drawn)
+        assert torch.equal(recorded.argmax, again.argmax)
+        torch.testing.assert_close(out.float(), again.chances, atol=1e-6, rtol=2**-7)
+        chances, summed, _ = reference(logits.cpu(), degrees, None, None)
+        theirs = drawn_at(chances.float(), uniform.cpu())
+        sure = (summed - uniform.cpu().double()[:, None]).abs().amin(-1) > 1e-5
+        assert torch.equal(recorded.drawn.cpu()[sure], theirs[sure])
+
+
+@needs_triton
+def test_kernels_are_for_gpus_and_the_interpreter_for_tests(monkeypatch):
+    usable.cache_clear()
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    assert usable(torch.device("cpu"))
+    usable.cache_clear()
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
+    assert not usable(torch.device("cpu"))
+    usable.cache_clear()

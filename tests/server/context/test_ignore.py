@@ -1,0 +1,390 @@
+"""Files and values that the model never sees; what git ignores is compared with git itself."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from palimpsest_server.context.ignore import REDACTED, Ignore, looks_secret, redacted
+
+GIT = shutil.which("git")
+needs_git = pytest.mark.skipif(GIT is None, reason="git is the judge")
+# No user's settings: their own exclude file would take part.
+ALONE = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull, "XDG_CONFIG_HOME": os.devnull}
+
+
+def write(path: Path, text: str = "") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, "utf-8")
+    return path
+
+
+# Secrets by name
+
+
+@pytest.mark.parametrize(
+    ("name", "glob"),
+    [
+        (".env", ".env"),
+        (".env.production", ".env.*"),
+        ("deploy/prod.env", "*.env"),
+        ("tls/server.pem", "*.pem"),
+        ("server.KEY", "*.key"),
+        ("store.p12", "*.p12"),
+        ("a.pfx", "*.pfx"),
+        ("pass.kdbx", "*.kdbx"),
+        ("id_rsa", "id_rsa*"),
+        ("id_ed25519_work", "id_ed25519*"),
+        ("app.keystore", "*.keystore"),
+        (".netrc", ".netrc"),
+        (".npmrc", ".npmrc"),
+        (".pypirc", ".pypirc"),
+        ("credentials", "credentials"),
+        ("credentials.json", "credentials.*"),
+        ("gcp-credentials.json", "*credentials.json"),
+        ("secrets.yaml", "secrets.*"),
+        ("secrets.py", "secrets.*"),
+        ("main.tfstate", "*.tfstate"),
+        (".aws/config", ".aws/**"),
+        (".ssh/known_hosts", ".ssh/**"),
+        (".ssh/deeper/x.py", ".ssh/**"),
+        (".docker/config.json", ".docker/config.json"),
+    ],
+)
+def test_a_secret(tmp_path, name, glob):
+    path = tmp_path / name
+    assert Ignore([tmp_path]).reason(path) == f"its name says that it holds secrets ({glob})"
+    assert Ignore([]).reason(str(path)) == f"its name says that it holds secrets ({glob})"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            ".env.example",
+            ".env.sample",
+            "env.py",
+            "environment.ts",
+            "keys.py",
+            "monkey.js",
+            "id_rsa.pub",
+            "config.json",
+        ),
+        *(
+            "credentials.py",
+            "credentials/models.py",
+            "secrets/models.py",
+            "tokens.go",
+            "docker/config.json",
+            "ssh/x.py",
+        ),
+    ],
+)
+def test_no_secret(tmp_path, name):
+    assert Ignore([tmp_path]).reason(tmp_path / name) == ""
+
+
+def test_the_globs_can_be_others(tmp_path):
+    ignore = Ignore([tmp_path], secret_globs=("*.vault",))
+    assert ignore.reason(tmp_path / "a.vault") == "its name says that it holds secrets (*.vault)"
+    assert ignore.reason(tmp_path / ".env") == ""
+
+
+def test_what_the_user_excludes(tmp_path):
+    ignore = Ignore([tmp_path], extra_globs=("build/**", "vendor"))
+    assert ignore.reason(tmp_path / "build" / "a.py") == "palimpsest.ignore has build/**"
+    assert ignore.reason(tmp_path / "x" / "vendor" / "y" / "a.py") == "palimpsest.ignore has vendor"
+    assert ignore.reason(tmp_path / "rebuild" / "a.py") == ""
+
+
+# Links
+
+
+def test_a_link_out_of_the_workspace(tmp_path):
+    outside = write(tmp_path / "outside" / "a.py")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "link.py").symlink_to(outside)
+    (folder / "inner").symlink_to(outside.parent)
+    (folder / "loop").symlink_to("loop")
+    ignore = Ignore([folder])
+    assert ignore.reason(folder / "link.py") == "it lies outside of the workspace"
+    assert ignore.reason(folder / "inner" / "a.py") == "it lies outside of the workspace"
+    assert ignore.reason(folder / ".." / "outside" / "a.py") == ""  # nobody called that a file of the workspace
+    assert ignore.reason(folder / "loop") == ""
+
+
+def test_a_link_is_judged_by_where_it_leads(tmp_path):
+    write(tmp_path / ".env")
+    write(tmp_path / ".gitignore", "hidden.py")
+    write(tmp_path / "hidden.py")
+    for name, target in (("a.txt", ".env"), ("b.py", "hidden.py")):
+        (tmp_path / name).symlink_to(tmp_path / target)
+    ignore = Ignore([tmp_path])
+    assert ignore.reason(tmp_path / "a.txt") == "its name says that it holds secrets (.env)"
+    assert ignore.reason(tmp_path / "b.py") == "it is ignored by .gitignore"
+
+
+def test_a_workspace_may_be_a_link_itself(tmp_path):
+    write(tmp_path / "real" / "a.py")
+    write(tmp_path / "real" / ".gitignore", "/b.py")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    for folder, opened in (("link", "link"), ("link", "real"), ("real", "real")):
+        ignore = Ignore([tmp_path / folder])
+        assert ignore.reason(tmp_path / opened / "a.py") == ""
+        assert ignore.reason(tmp_path / opened / "b.py") == "it is ignored by .gitignore"
+
+
+@pytest.mark.parametrize("path", ["", "a\0b", "x" * 5000, "/", ".", "~", "\udcff"])
+def test_strange_paths_do_not_raise(tmp_path, path):
+    assert isinstance(Ignore([tmp_path]).reason(path), str)
+
+
+# git
+
+NAMES = ["a", "b", "c.py", "d.log", "build", "keep.d", "x y", "#h", "!n", "z"]
+PATTERNS = [
+    *("a", "/a", "a/", "!a", "!/a", "*.log", "!*.log", "*.d", "*.d/", "!*.d", "a/b", "a/*", "!a/b", "**/b", "a/**"),
+    *(
+        "a/**/b",
+        "*",
+        "*/",
+        "!*/",
+        "/*",
+        "!/a/",
+        "/build/",
+        "build/*",
+        "!build/c.py",
+        "[ab]",
+        "[!a]",
+        "[^a]",
+        "?",
+        "c.p?",
+    ),
+    *("\\#h", "\\!n", "#h", "!n", "x y", "x y ", "x\\ y", "x y\\ ", "**/build/**", "/**", "**", "keep.d/", "!keep.d/"),
+    *(
+        "a/b/",
+        "!**/c.py",
+        "/a/b/c.py",
+        "b/c.py",
+        "*.py",
+        "[a-c]",
+        "[",
+        "a[",
+        "[]a]",
+        "**a",
+        "a**",
+        "***",
+        "a/***/b",
+        "\\a",
+    ),
+    *("a\\", "  a", "", "/", "//a", "a//", "!", "[[:alpha:]]", "*/b", "*/*", "!*/*.log", "**/", "!**/"),
+]
+
+
+@needs_git
+@pytest.mark.parametrize("seed", range(30))
+def test_git_says_the_same(tmp_path, seed):
+    """A tree of files, three .gitignore files and git's own exclude file, all drawn by chance."""
+    draw = random.Random(seed)
+    subprocess.run([GIT, "init", "-q", "."], cwd=tmp_path, check=True, env=ALONE)
+    files = set()
+    for _ in range(20):
+        path = tmp_path.joinpath(*(draw.choice(NAMES) for _ in range(draw.randint(1, 4))))
+        if not path.exists() and not any(each.is_file() for each in path.parents):
+            files.add(write(path))
+    folders = sorted({each for path in files for each in path.parents if each.is_relative_to(tmp_path)})
+    for folder in {tmp_path, *draw.sample(folders, min(2, len(folders)))}:
+        write(folder / ".gitignore", "\n".join(draw.choices(PATTERNS, k=draw.randint(1, 5))))
+    write(tmp_path / ".git" / "info" / "exclude", draw.choice(PATTERNS))
+    paths = sorted(map(str, files))
+    asked = [GIT, "check-ignore", "--no-index", "-z", "--stdin"]
+    told = subprocess.run(asked, cwd=tmp_path, input="\0".join(paths), capture_output=True, text=True, env=ALONE)
+    ignored = {path for path in told.stdout.split("\0") if path}
+    ignore = Ignore([tmp_path])
+    assert {path for path in paths if ignore.reason(path)} == ignored
+
+
+def test_a_gitignore_counts_without_a_repository(tmp_path):
+    write(tmp_path / ".gitignore", "*.log\n")
+    write(tmp_path / "sub" / ".gitignore", "!keep.log\n")
+    ignore = Ignore([tmp_path])
+    assert ignore.reason(tmp_path / "a.log") == "it is ignored by .gitignore"
+    assert ignore.reason(tmp_path / "sub" / "keep.log") == ""
+
+
+def test_the_folders_above_the_workspace_count(tmp_path):
+    (tmp_path / ".git").mkdir()
+    write(tmp_path / ".gitignore", "*.log\n/app/dist/\n")
+    ignore = Ignore([tmp_path / "app"])
+    assert ignore.reason(tmp_path / "app" / "a.log") == "it is ignored by .gitignore"
+    assert ignore.reason(tmp_path / "app" / "dist" / "a.js") == "it is ignored by .gitignore"
+    assert ignore.reason(tmp_path / "app" / "a.js") == ""
+
+
+def test_who_opens_an_ignored_folder_can_work_in_it(tmp_path):
+    (tmp_path / ".git").mkdir()
+    write(tmp_path / ".gitignore", "*\n")
+    write(tmp_path / "app" / ".gitignore", "*.log\n")
+    ignore = Ignore([tmp_path / "app"])
+    assert ignore.reason(tmp_path / "app" / "src" / "a.py") == ""
+    assert ignore.reason(tmp_path / "app" / "a.log") == "it is ignored by .gitignore"
+
+
+def test_a_file_outside_of_all_folders(tmp_path):
+    (tmp_path / ".git").mkdir()
+    write(tmp_path / ".gitignore", "*.log\n")
+    assert Ignore([]).reason(tmp_path / "a.log") == "it is ignored by .gitignore"
+    assert Ignore([]).reason(tmp_path / "a.py") == ""
+
+
+@needs_git
+def test_a_worktree_has_the_exclude_file_of_its_repository(tmp_path):
+    main, tree = tmp_path / "main", tmp_path / "tree"
+    main.mkdir()
+    who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    subprocess.run([GIT, "init", "-q", "."], cwd=main, check=True, env=ALONE)
+    subprocess.run([GIT, *who, "commit", "-q", "--allow-empty", "-m", "a"], cwd=main, check=True, env=ALONE)
+    subprocess.run([GIT, "worktree", "add", "-q", str(tree)], cwd=main, check=True, env=ALONE, capture_output=True)
+    write(main / ".git" / "info" / "exclude", "notes.md")
+    assert Ignore([tree]).reason(tree / "notes.md") == "it is ignored by .gitignore"
+    assert Ignore([tree]).reason(tree / "a.md") == ""
+
+
+def test_a_changed_gitignore_is_read_again(tmp_path):
+    file = write(tmp_path / ".gitignore", "a.py\n")
+    ignore = Ignore([tmp_path])
+    assert ignore.reason(tmp_path / "a.py")
+    write(file, "bb.py\n")
+    assert not ignore.reason(tmp_path / "a.py")
+    assert ignore.reason(tmp_path / "bb.py")
+    file.unlink()
+    assert not ignore.reason(tmp_path / "bb.py")
+
+
+def test_a_gitignore_may_be_anything(tmp_path):
+    ignore = Ignore([tmp_path])
+    file = tmp_path / ".gitignore"
+    for content in (
+        b"\xff\xfe\0[\n",
+        b"\xef\xbb\xbfa.py\n",
+        b"[[a]\n[a&&b]\n![x--y]\n[b-a]\n",
+        b"a.py\r\n",
+        b"x\n" * 300_000,
+    ):
+        file.write_bytes(content)
+        assert bool(ignore.reason(tmp_path / "a.py")) == (b"a.py" in content)
+    file.unlink()
+    file.mkdir()
+    assert ignore.reason(tmp_path / "a.py") == ""
+
+
+def test_stars_without_end_take_no_time(tmp_path):
+    """With a backtracking matcher and all of the stars, this would not end before the sun does."""
+    write(tmp_path / ".gitignore", "*a" * 30 + "*b\n" + "!" + "*a" * 30 + "*c\n")
+    ignore = Ignore([tmp_path])
+    assert ignore.reason(tmp_path / ("a" * 200)) == ""
+    assert ignore.reason(tmp_path / ("a" * 200 + "b")) == "it is ignored by .gitignore"
+
+
+# Secrets in text
+
+PRIVATE = "-----BEGIN RSA PRIVATE KEY-----\nMIIEowIBAAKCAQEA\n-----END RSA PRIVATE KEY-----\n"
+
+
+def test_a_private_key():
+    assert looks_secret(PRIVATE)
+    assert looks_secret(PRIVATE.replace("RSA ", "OPENSSH "))
+    assert looks_secret(PRIVATE.replace("RSA ", ""))
+    assert not looks_secret(PRIVATE.replace("PRIVATE", "PUBLIC"))
+    assert redacted(f"a\n{PRIVATE}b\n") == "a\n<redacted>\nb\n"
+
+
+VALUE = "f3a9" * 8
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("key = 'AKIAIOSFODNN7EXAMPLE'", "AKIAIOSFODNN7EXAMPLE"),
+        ("ghp_" + "aB3" * 12, "ghp_" + "aB3" * 12),
+        ("x: xoxb-123456789012-abcdef", "xoxb-123456789012-abcdef"),
+        (
+            "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abcdefghijkl",
+            "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abcdefghijkl",
+        ),
+        ("postgres://me:hunter22@db/x", "hunter22"),
+        ('password = "correct-horse"', "correct-horse"),
+        ("DB_PASSWORD: str = 'hunter22'", "hunter22"),
+        ('{"password": "hunter22"}', "hunter22"),
+        (f'api_key = "{VALUE}"', VALUE),
+        (f"apiKey: '{VALUE}',", VALUE),
+        (f'"client-secret" => "{VALUE}"', VALUE),
+        (f"export ACCESS_TOKEN={VALUE}\n", VALUE),
+        (f"  secret: {VALUE}  \n", VALUE),
+        (f'config["secret_key"] = "{VALUE}"', VALUE),
+    ],
+)
+def test_a_value_is_redacted(text, value):
+    assert redacted(text) == text.replace(value, REDACTED)
+    assert redacted(redacted(text)) == redacted(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "password = getpass()",
+        "password = os.environ['PASSWORD']",
+        'password = "${PASSWORD}"',
+        "token = next(tokens)",
+        "token: SomeLongTypeName2 = None",
+        'TOKEN = "access_token"',
+        'secret = "the secret of the house"',
+        "def login(password: str, token: str) -> None: ...",
+        f"sha256: {VALUE}",
+        f'digest = "{VALUE}"',
+        "https://example.org/a:b@c",
+        "tokens = tokenizer.encode(text)",
+    ],
+)
+def test_what_is_no_secret_stays(text):
+    assert redacted(text) == text
+
+
+def test_this_repositorys_code_has_no_secrets():
+    """No false alarm in the code that this project is made of."""
+    root = Path(__file__).parents[3]
+    for path in sorted([*root.glob("engine/**/*.py"), *root.glob("server/**/*.py")]):
+        text = path.read_text("utf-8")
+        if path.name != "ignore.py":
+            assert redacted(text) == text, path
+        assert not looks_secret(text)
+
+
+@given(
+    st.lists(
+        st.sampled_from([*"=:'\"\n ", "password", "token", "api_key", VALUE, "a", "://", "@", "eyJ", PRIVATE]),
+        max_size=30,
+    )
+)
+def test_redacting_twice_is_redacting_once(parts):
+    once = redacted("".join(parts))
+    assert redacted(once) == once
+    assert not looks_secret(once)
+
+
+@pytest.mark.parametrize(
+    "piece", ["a.", "password", "password=", "eyJ", "://a", "-----BEGIN PRIVATE KEY-----", "token: a ", "_-"]
+)
+def test_long_texts_end_soon(piece):
+    """Quadratic work over a million characters would be minutes."""
+    text = piece * (1_000_000 // len(piece))
+    assert len(re.sub(REDACTED, "", redacted(text))) <= len(text)

@@ -1,0 +1,962 @@
+"""Code actions: where each is offered and to whom, what it asks the engine, and that nothing stale comes of it."""
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lsprotocol import types
+from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
+
+from palimpsest_engine import Draft, DraftPiece, Fill, Span, Verdict
+from palimpsest_server.documents.rope import Text
+from palimpsest_server.features import inline_completion
+from palimpsest_server.features.code_actions import catalog, handlers, run
+from palimpsest_server.features.code_actions.catalog import ACTIONS, ALTERNATIVE
+from palimpsest_server.protocol import methods
+from palimpsest_server.protocol.methods import RUN
+from palimpsest_server.session import jobs
+from palimpsest_server.session.recent_fills import Fills
+
+URI = "file:///a.py"
+UTF16, UTF8, UTF32 = (types.PositionEncodingKind(name) for name in ("utf-16", "utf-8", "utf-32"))
+
+STUB = "def f(a):\n    pass\n"
+TWO_STUBS = STUB + "\n\ndef g(b):\n    pass\n"
+
+
+def able(*, literals=True, tags=(), disabled=False, resolve=(), edits=True, versions=True, annotations=False):
+    """A client's capabilities."""
+    support = types.CodeActionClientCapabilities(
+        code_action_literal_support=types.ClientCodeActionLiteralOptions(types.ClientCodeActionKindOptions([]))
+        if literals
+        else None,
+        tag_support=types.CodeActionTagOptions(list(tags)) if tags else None,
+        disabled_support=disabled,
+        data_support=bool(resolve),
+        resolve_support=types.ClientCodeActionResolveOptions(list(resolve)) if resolve else None,
+    )
+    workspace_edit = types.WorkspaceEditClientCapabilities(
+        document_changes=versions,
+        change_annotation_support=types.ChangeAnnotationsSupportOptions() if annotations else None,
+        metadata_support=annotations,
+    )
+    return types.ClientCapabilities(
+        text_document=types.TextDocumentClientCapabilities(code_action=support),
+        workspace=types.WorkspaceClientCapabilities(apply_edit=edits, workspace_edit=workspace_edit),
+    )
+
+
+class Editor:
+    """As much of the server as a command needs, and a client behind it that does apply edits."""
+
+    def __init__(self, session, client):
+        self.session, self.client = session, client
+        self.client_capabilities = able()
+        self.applied = []
+        self.obeys = True
+        self.version = 1
+
+    def warn(self, message):
+        self.client.warn(message)
+
+    async def workspace_apply_edit_async(self, params):
+        self.applied.append(params)
+        if not self.obeys:
+            return types.ApplyWorkspaceEditResult(False)
+        (change,) = params.edit.document_changes
+        assert change.text_document == types.OptionalVersionedTextDocumentIdentifier(URI, self.version)
+        self.take(change.edits)
+        return types.ApplyWorkspaceEditResult(True)
+
+    def take(self, edits):
+        """Edits of one version, all of them; from the last on, none of them moves another."""
+        starts = [(edit.range.start.line, edit.range.start.character) for edit in edits]
+        assert starts == sorted(starts)
+        self.change(*(types.TextDocumentContentChangePartial(e.range, e.new_text) for e in reversed(edits)))
+
+    def change(self, *changes):
+        self.version += 1
+        self.session.documents.change(URI, self.version, list(changes))
+        inline_completion.moved_on(self.session, URI)
+
+    def open(self, text, encoding=UTF16, language="python"):
+        """Open a text in which « and » (or one ‸) are the selection; the range of it."""
+        start = min(text.find(mark) for mark in "«‸" if mark in text) if set("«‸") & set(text) else 0
+        end = text.index("»") - 1 if "»" in text else start
+        plain = "".join(c for c in text if c not in "«»‸")
+        self.session.documents.encoding = encoding
+        self.session.documents.open(types.TextDocumentItem(URI, language, 1, plain))
+        self.version = 1
+        return self.document.range_at(start, end, encoding)
+
+    @property
+    def document(self):
+        return self.session.documents.snapshot(URI)
+
+    async def offered(self, where, only=None, trigger=None, diagnostics=()):
+        context = types.CodeActionContext(list(diagnostics), only=only, trigger_kind=trigger)
+        params = types.CodeActionParams(types.TextDocumentIdentifier(URI), where, context)
+        return await catalog.offered(self.session, self.document, params, self.client_capabilities)
+
+    def run(self, action, where, version=1, **more):
+        argument = {"action": action, "uri": URI, "version": version, **more}
+        argument |= {"range": catalog.plain(where)} if where else {}
+        return asyncio.create_task(run.run(self, RUN, run.target_of(RUN, argument), None))
+
+
+@pytest.fixture
+def editor(session, client, monkeypatch):
+    class Progress:
+        """Progress that nobody looks at."""
+
+        def __init__(self, server, title, token, on_cancel):
+            server.cancel, server.progress = on_cancel, []
+
+        def report(self, share):
+            pass
+
+        def end(self, message=""):
+            pass
+
+    monkeypatch.setattr(run, "Progress", Progress)
+    return Editor(session, client)
+
+
+async def until(condition):
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def answer(engine, *choices, reason=""):
+    """Answer the last job, once there is one; a choice is a text for each hole."""
+    await until(lambda: engine.jobs and not engine.jobs[-1].future.done())
+    request = engine.jobs[-1].request
+    texts = [(choice,) if isinstance(choice, str) else choice for choice in choices]
+    engine.jobs[-1].future.set_result(Fill(texts[0], Verdict("valid"), reason, alternatives=tuple(texts[1:])))
+    return request
+
+
+def ids(found):
+    return [each.command.arguments[0]["action"] for each in found if each.command and each.kind != methods.ALTERNATIVE]
+
+
+# Where they are offered
+
+
+@pytest.mark.parametrize(
+    ("kind", "only", "through"),
+    [
+        ("refactor.rewrite.palimpsest.fill", None, True),
+        ("refactor.rewrite.palimpsest.fill", [""], True),
+        ("refactor.rewrite.palimpsest.fill", [types.CodeActionKind.Empty], True),
+        ("refactor.rewrite.palimpsest.fill", [types.CodeActionKind.Refactor], True),
+        ("refactor.rewrite.palimpsest.fill", [types.CodeActionKind.RefactorRewrite], True),
+        ("refactor.rewrite.palimpsest.fill", ["refactor.rewrite.palimpsest"], True),
+        ("refactor.rewrite.palimpsest.fill", ["refactor.rewrite.palimpsest.fill"], True),
+        ("refactor.rewrite.palimpsest.fill", ["refactor.rewrite.palimpsest.fill.more"], False),
+        ("refactor.rewrite.palimpsest.fill", ["refactor.re"], False),
+        ("refactor.rewrite.palimpsest.fill", [types.CodeActionKind.QuickFix, types.CodeActionKind.Source], False),
+        ("refactor.rewrite.palimpsest.fill", ["quickfix", "refactor"], True),
+        ("refactor.rewrite.palimpsest.fill", [], False),
+        ("quickfix.palimpsest", ["quickfix"], True),
+        ("quickfix.palimpsest", ["refactor"], False),
+        ("source.palimpsest.fillHoles", ["source"], True),
+        ("source.palimpsest.fillHoles", [types.CodeActionKind.SourceFixAll], False),
+        ("source.palimpsest.fillHoles", ["source.organizeImports"], False),
+        (methods.ALTERNATIVE, ["refactor"], True),
+    ],
+)
+def test_only_names_a_kind_or_one_above_it(kind, only, through):
+    assert catalog.wanted(kind, only) is through
+
+
+def test_no_kind_is_one_that_editors_run_by_themselves():
+    automatic = [types.CodeActionKind.SourceFixAll, types.CodeActionKind.SourceOrganizeImports]
+    assert not any(catalog.wanted(kind, [each]) for kind in methods.KINDS for each in automatic)
+
+
+SELECTION = ["fill", "touchUp", "rework", "rewrite"]
+REFACTOR, QUICKFIX, SOURCE = ["refactor"], ["quickfix"], ["source"]
+
+
+@pytest.mark.parametrize(
+    ("text", "only", "expected"),
+    [
+        ("a = «1»\n", None, SELECTION),
+        ("a‸ = 1\n", None, []),
+        ("a\n  ‸\nb", None, ["fill"]),
+        ("‸", None, ["fill"]),
+        ("a\n«  \n\n»b", None, ["fill"]),  # nothing but blanks: there is nothing to start from
+        ("def f(a):\n    ret‸urn a\n", None, ["complete"]),
+        ("def f(a):\n    return «a»\n", None, ["fill", "complete", "touchUp", "rework", "rewrite"]),
+        ("def f(a):\n    return «a\n\nb = 1\n»", None, SELECTION),
+        ("def f(a):\n    pass‸\n", None, ["complete", "fillHoles"]),
+        ("def f(a):\n    pass‸\n", REFACTOR, ["complete"]),
+        ("def f(a):\n    pass‸\n", SOURCE, ["fillHoles"]),
+        ("def f(a):\n    pass‸\n", QUICKFIX, []),
+        ("a = (1‸\n", None, ["repair"]),
+        ("a = (1‸\n", QUICKFIX, ["repair"]),
+        ("a = (1‸\n", REFACTOR, []),
+        ("a = «1»\n", ["source.fixAll"], []),
+        ("a = «1»\n", [], []),
+    ],
+)
+async def test_where_each_is_offered(editor, text, only, expected):
+    where = editor.open(text)
+    assert sorted(ids(await editor.offered(where, only))) == sorted(expected)
+
+
+async def test_in_an_unknown_language_only_the_selection_is_known(editor):
+    where = editor.open("def f(a):\n    «pass»\n(", language="klingon")
+    assert ids(await editor.offered(where)) == SELECTION
+
+
+@pytest.mark.parametrize(
+    ("text", "title"), [(STUB, "Palimpsest: fill 1 hole"), (TWO_STUBS, "Palimpsest: fill 2 holes")]
+)
+async def test_the_number_of_holes_is_in_the_title(editor, text, title):
+    editor.client_capabilities = able()
+    found = await editor.offered(editor.open(text), SOURCE)
+    assert [each.title for each in found] == [title]
+
+
+AUTOMATIC = types.CodeActionTriggerKind.Automatic
+
+
+@pytest.mark.parametrize(
+    ("text", "offered"),
+    [
+        ("def f(a):\n    «pass»\n", True),
+        ("def f(a):\n    pa«»ss\n", True),
+        ("def f(a):\n    «»pass\n", True),
+        ("def f(a):\n    pass«»\n", True),
+        ("def f(«a»):\n    pass\n", False),
+        ("def f(a):\n    pass\n\n\nx = «1»\n", False),
+    ],
+)
+async def test_a_lightbulb_offers_to_fill_the_holes_on_one_of_them(editor, text, offered):
+    assert ("fillHoles" in ids(await editor.offered(editor.open(text), None, AUTOMATIC))) is offered
+
+
+async def test_a_lightbulb_offers_and_a_save_gets_nothing(editor):
+    where = editor.open("def f(a):\n    «pass»\n")
+    assert "rewrite" in ids(await editor.offered(where, None, AUTOMATIC))
+    for only in (SOURCE, ["source.fixAll"], ["source.palimpsest.fillHoles"], REFACTOR, QUICKFIX):
+        assert await editor.offered(where, only, AUTOMATIC) == []
+
+
+def diagnostic(where, severity=types.DiagnosticSeverity.Error):
+    return types.Diagnostic(where, "no", severity=severity)
+
+
+@pytest.mark.parametrize(
+    ("severity", "offered"),
+    [
+        (types.DiagnosticSeverity.Error, True),
+        (types.DiagnosticSeverity.Warning, True),
+        (None, True),
+        (types.DiagnosticSeverity.Information, False),
+        (types.DiagnosticSeverity.Hint, False),
+    ],
+)
+async def test_repair_goes_by_what_other_tools_call_wrong(editor, severity, offered):
+    where = editor.open("a = «b»\n")
+    found = await editor.offered(where, QUICKFIX, diagnostics=[diagnostic(where, severity)])
+    assert bool(found) is offered
+    if found:
+        assert found[0].command.arguments[0]["problems"] == [catalog.plain(where)]
+
+
+async def test_of_very_many_complaints_the_first_are_enough(editor):
+    where = editor.open("a = «b»\n")
+    found = await editor.offered(where, QUICKFIX, diagnostics=[diagnostic(where)] * 1000)
+    assert len(found[0].command.arguments[0]["problems"]) == 100
+
+
+async def test_nothing_is_offered_for_a_document_that_moved_on_meanwhile(editor):
+    where = editor.open("def f(a):\n    «pass»\n")
+    asked = asyncio.create_task(editor.offered(where))
+    await asyncio.sleep(0)
+    editor.change(types.TextDocumentContentChangeWholeDocument("other"))
+    assert await asked == []
+
+
+@pytest.mark.parametrize(
+    ("can", "forms"),
+    [
+        (able(), types.CodeAction),
+        (able(literals=False), types.Command),
+        (able(edits=False), None),
+        (able(versions=False), None),
+        (types.ClientCapabilities(), None),
+    ],
+)
+async def test_to_whom_they_are_offered(editor, can, forms):
+    where = editor.open("a = «1»\n")
+    editor.client_capabilities = can
+    found = await editor.offered(where)
+    assert [type(each) for each in found] == ([forms] * len(SELECTION) if forms else [])
+    for each in found if forms is types.Command else [each.command for each in found]:
+        assert each.command == RUN
+        assert run.target_of(RUN, *each.arguments).range == where
+
+
+LLM = types.CodeActionTag.LlmGenerated
+
+
+@pytest.mark.parametrize(("tags", "expected"), [((), None), ((LLM,), [LLM])])
+async def test_the_tag_goes_to_clients_that_know_it(editor, tags, expected):
+    where = editor.open("a = «1»\n")
+    editor.client_capabilities = able(tags=tags)
+    assert {str(each.tags) for each in await editor.offered(where)} == {str(expected)}
+
+
+@pytest.mark.parametrize(
+    ("disabled", "only", "reasons"),
+    [
+        (False, REFACTOR, []),
+        (True, None, []),
+        (True, [""], []),
+        (True, ["refactor.rewrite.palimpsest.touchUp"], ["select some code first"]),
+        (True, QUICKFIX, ["nothing here is known to be broken"]),
+        (True, SOURCE, ["there are no holes in this file"]),
+        (True, ["refactor.rewrite.palimpsest.complete"], ["the cursor is not in a function or class"]),
+        (True, ["refactor.rewrite.palimpsest.fill"], ["select something first, or go to a blank line"]),
+    ],
+)
+async def test_who_asks_for_a_kind_is_told_why_it_is_not_there(editor, disabled, only, reasons):
+    where = editor.open("a = ‸1\n")
+    editor.client_capabilities = able(disabled=disabled)
+    found = await editor.offered(where, only)
+    assert [each.disabled.reason for each in found] == reasons
+    assert all(each.command is None for each in found)
+
+
+# What the engine is asked
+
+
+@pytest.mark.parametrize(
+    ("action", "text", "holes", "strength"),
+    [
+        ("fill", "a = «1 + »2\n", ["1 +"], 1.0),
+        ("fill", "«    a = 1\n»b\n", ["a = 1"], 1.0),
+        ("fill", "a\n  ‸\n", [""], 1.0),
+        ("fill", "a«  »b\n", ["  "], 1.0),
+        ("touchUp", "«a = 1»\n", ["a = 1"], 0.3),
+        ("rework", "«a = 1»\n", ["a = 1"], 0.6),
+        ("rewrite", "«a = 1»\n", ["a = 1"], 1.0),
+        ("complete", "def f(a):\n    b = 1\n    ret‸urn a\n", ["b = 1\n    return a"], 1.0),
+        ("complete", "def f(a):\n    b = 1\n    ‸\n    return a\n", ["\n    return a"], 1.0),
+        ("complete", "def f(a):\n    b = 1\n    ‸\n", [""], 1.0),
+        ("complete", "def f(a):\n    ‸\n    return a\n", ["return a"], 1.0),
+        ("fillHoles", "‸" + TWO_STUBS, ["pass", "pass"], 1.0),
+        ("repair", "a = 1\nb‸ = (1\nc = 2\n", ["b = (1"], 1.0),
+    ],
+)
+async def test_every_action_makes_one_request(editor, engine, action, text, holes, strength):
+    running = editor.run(action, editor.open(text))
+    request = await answer(engine, tuple("x" for _ in holes))
+    await running
+    assert [request.text[hole.start : hole.end] for hole in request.holes] == holes
+    assert (request.strength, request.text, request.document) == (strength, text.translate(GONE), URI)
+    assert request.candidates == (editor.session.settings.candidates if len(holes) == 1 else 1)
+    assert not request.speculative
+
+
+GONE = dict.fromkeys(map(ord, "«»‸"))
+
+
+def test_every_action_is_in_the_tests():
+    (mark,) = (m for m in test_every_action_makes_one_request.pytestmark if m.name == "parametrize")
+    assert {case[0] for case in mark.args[1]} == set(ACTIONS)
+
+
+async def test_what_other_tools_complain_about_is_repaired_in_whole_words(editor, engine):
+    editor.open("alpha = beta + gamma\n")
+    line = types.Range(types.Position(0, 0), types.Position(0, 20))
+    problems = [types.Range(types.Position(0, start), types.Position(0, end)) for start, end in ((9, 10), (16, 17))]
+    running = editor.run("repair", line, problems=[catalog.plain(each) for each in problems])
+    request = await answer(engine, ("x", "y"))
+    assert [request.text[hole.start : hole.end] for hole in request.holes] == ["beta", "gamma"]
+    assert (await running)["filled"] == 2
+    assert editor.document.text == "alpha = x + y\n"
+
+
+@pytest.mark.parametrize("encoding", [UTF8, UTF16, UTF32])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+async def test_only_the_holes_change_in_every_encoding(editor, engine, encoding, newline):
+    text = "# 🎻é\ndef f(a):  # 🎻\n    pass\n\n\n"
+    text += "def g(b):\n    x = '🎻'\n    return 1\n\n\ndef h():\n    pass  # 🎻\n"
+    text = text.replace("\n", newline)
+    running = editor.run("fillHoles", editor.open(text, encoding))
+    request = await answer(engine, ("a = '🎻'\n    return a", "return 2"))
+    assert request.text == text
+    assert await running == {"applied": True, "reason": None, "holes": 2, "filled": 2}
+    expected = text.replace("pass", f"a = '🎻'{newline}    return a", 1).replace("pass", "return 2", 1)
+    assert editor.document.text == expected
+
+
+@pytest.mark.parametrize("encoding", [UTF8, UTF16, UTF32])
+async def test_the_smallest_edit_comes_out(editor, engine, encoding):
+    where = editor.open("🎻 = «'🎻🎻 one'»\n", encoding)
+    running = editor.run("rewrite", where)
+    await answer(engine, "'🎻🎻 two'")
+    assert (await running)["applied"]
+    (sent,) = editor.applied
+    (edit,) = sent.edit.document_changes[0].edits
+    assert edit.new_text == "two"
+    assert editor.document.text == "🎻 = '🎻🎻 two'\n"
+
+
+@pytest.mark.parametrize("annotations", [False, True])
+async def test_the_edit_says_who_wrote_it_where_the_client_has_a_place_for_that(editor, engine, annotations):
+    editor.client_capabilities = able(annotations=annotations)
+    running = editor.run("fillHoles", editor.open(TWO_STUBS))
+    await answer(engine, ("x", "y"))
+    await running
+    (sent,) = editor.applied
+    (change,) = sent.edit.document_changes
+    assert len(change.edits) == 2
+    assert sent.label == "Palimpsest: fill every hole"
+    if annotations:
+        (name,) = {edit.annotation_id for edit in change.edits}
+        note = sent.edit.change_annotations[name]
+        assert note.description == "written by a language model on this machine"
+        assert (note.label, note.needs_confirmation) == (sent.label, False)
+        assert sent.metadata == types.WorkspaceEditMetadata(is_refactoring=True)
+    else:
+        assert all(type(edit) is types.TextEdit for edit in change.edits)
+        assert (sent.edit.change_annotations, sent.metadata) == (None, None)
+
+
+@pytest.mark.parametrize("text", ["pass", "", "  \n"])
+async def test_a_hole_for_which_there_is_nothing_stays_and_is_not_counted(editor, engine, text):
+    running = editor.run("fillHoles", editor.open(TWO_STUBS))
+    await answer(engine, ("x", text))
+    result = await running
+    assert (result["holes"], result["filled"]) == (2, 1)
+    assert editor.document.text == TWO_STUBS.replace("pass", "x", 1)
+
+
+# Repair
+
+
+@pytest.mark.parametrize(
+    ("choices", "after"),
+    [
+        (["b = (1)"], "a = 1\nb = (1)\n"),
+        (["b = ((1"], None),
+        (["b = ((1", "b = 1"], "a = 1\nb = 1\n"),  # the first that mends it
+    ],
+)
+async def test_a_repair_has_to_mend_the_syntax(editor, engine, choices, after):
+    running = editor.run("repair", editor.open("a = 1\nb‸ = (1\n"))
+    await answer(engine, *choices)
+    result = await running
+    assert result["applied"] is (after is not None)
+    assert result["reason"] == (None if after else "the repair did not mend the syntax")
+    assert editor.document.text == (after or "a = 1\nb = (1\n")
+
+
+async def test_a_repair_may_take_something_away(editor, engine):
+    where = editor.open("«a = not not b»\n")
+    problems = [types.Range(types.Position(0, start), types.Position(0, end)) for start, end in ((4, 7), (12, 13))]
+    running = editor.run("repair", where, problems=[catalog.plain(each) for each in problems])
+    await answer(engine, ("", "c"))
+    assert (await running)["filled"] == 2
+    assert editor.document.text == "a =  not c\n"
+
+
+async def test_what_only_others_complain_about_is_not_held_to_the_syntax(editor, engine):
+    where = editor.open("a = «undefined»\n")
+    running = editor.run("repair", where, problems=[catalog.plain(where)])
+    await answer(engine, "2")
+    assert (await running)["applied"]
+
+
+# Nothing comes of it
+
+
+async def nothing(editor, running, reason, warned=True):
+    result = await asyncio.wait_for(running, 10)
+    assert (result["applied"], result["reason"]) == (False, reason)
+    said = [f"Palimpsest: nothing was changed: {reason}"] if warned else []
+    assert editor.client.warnings == said
+    assert editor.session.board.status()["lastEmpty"] == {"request": RUN, "reason": reason}
+
+
+async def test_a_document_that_moves_on_is_left_alone(editor, engine):
+    running = editor.run("rewrite", editor.open("a = «1»\n"))
+    await until(lambda: engine.jobs)
+    editor.change(types.TextDocumentContentChangeWholeDocument("other"))
+    await nothing(editor, running, jobs.CHANGED)
+    assert engine.jobs[0].cancelled.is_set()
+    assert editor.applied == []
+
+
+async def test_a_document_that_moves_on_before_the_engine_is_asked(editor, engine):
+    running = editor.run("fillHoles", editor.open(TWO_STUBS))
+    await asyncio.sleep(0)
+    editor.change(types.TextDocumentContentChangeWholeDocument("other"))
+    await nothing(editor, running, jobs.CHANGED)
+    assert engine.jobs == []
+
+
+async def test_a_document_that_moves_on_just_when_the_engine_is_done(editor, engine):
+    running = editor.run("rewrite", editor.open("a = «1»\n"))
+    await until(lambda: engine.jobs)
+    other = types.TextDocumentContentChangeWholeDocument("other")
+    editor.session.jobs.running(URI).outcome.add_done_callback(lambda _: editor.change(other))
+    await answer(engine, "2")
+    await nothing(editor, running, jobs.CHANGED)
+    assert editor.applied == []
+
+
+async def test_a_document_that_moves_on_while_the_repair_is_checked(editor, engine, monkeypatch):
+    real = editor.session.off_loop
+
+    async def late(call, *args):
+        if call is run.mending:
+            editor.change(types.TextDocumentContentChangeWholeDocument("other"))
+        return await real(call, *args)
+
+    monkeypatch.setattr(editor.session, "off_loop", late)
+    running = editor.run("repair", editor.open("b‸ = (1\n"))
+    await answer(engine, "b = 1")
+    await nothing(editor, running, jobs.CHANGED)
+    assert editor.applied == []
+
+
+async def test_cancelling_in_the_progress_is_no_news_to_the_user(editor, engine):
+    running = editor.run("rewrite", editor.open("a = «1»\n"))
+    await until(lambda: engine.jobs)
+    editor.cancel()
+    await nothing(editor, running, jobs.CANCELLED, warned=False)
+    assert engine.jobs[0].cancelled.is_set()
+
+
+async def test_cancelling_the_request_stops_the_engine(editor, engine):
+    running = editor.run("rewrite", editor.open("a = «1»\n"))
+    await until(lambda: engine.jobs)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert engine.jobs[0].cancelled.is_set()
+    assert editor.client.warnings == []
+
+
+@pytest.mark.parametrize(
+    ("action", "text", "reason"),
+    [
+        ("fill", "a ‸= 1", ACTIONS["fill"].missing),
+        ("rewrite", "a ‸= 1", ACTIONS["rewrite"].missing),
+        ("complete", "a ‸= 1", ACTIONS["complete"].missing),
+        ("repair", "a ‸= 1", ACTIONS["repair"].missing),
+        ("fillHoles", "a ‸= 1", ACTIONS["fillHoles"].missing),
+    ],
+)
+async def test_where_there_is_nothing_to_do_the_user_is_told(editor, engine, action, text, reason):
+    await nothing(editor, editor.run(action, editor.open(text)), reason)
+    assert engine.jobs == []
+
+
+async def test_a_command_for_an_older_version_is_not_begun(editor, engine):
+    await nothing(editor, editor.run("rewrite", editor.open("a = «1»\n"), version=0), jobs.CHANGED)
+    assert engine.jobs == []
+
+
+async def test_without_a_version_the_present_one_is_meant(editor, engine):
+    running = editor.run("rewrite", editor.open("a = «1»\n"), version=None)
+    await answer(engine, "2")
+    assert (await running)["applied"]
+
+
+async def test_the_reason_of_the_engine_is_the_reason(editor, engine):
+    running = editor.run("rewrite", editor.open("a = «1»\n"))
+    await answer(engine, "", reason="the gate rejected it")
+    await nothing(editor, running, "the gate rejected it")
+
+
+async def test_what_is_there_already_is_no_edit(editor, engine):
+    running = editor.run("rewrite", editor.open("a = «1»\n"))
+    await answer(engine, "1")
+    await nothing(editor, running, "the fill is what is there already")
+
+
+async def test_a_client_that_does_not_apply_the_edit_is_heard(editor, engine):
+    editor.obeys = False
+    running = editor.run("rewrite", editor.open("a = «1»\n"))
+    await answer(engine, "2")
+    await nothing(editor, running, "the client did not apply the edit")
+
+
+async def test_nobody_is_warned_of_an_edit_that_they_did_not_want_themselves(editor, engine, monkeypatch):
+    async def refuse(params):
+        return types.ApplyWorkspaceEditResult(applied=False, failure_reason="cancelled")
+
+    monkeypatch.setattr(editor, "workspace_apply_edit_async", refuse)
+    running = editor.run("rewrite", editor.open("a = «1»\n"))
+    await answer(engine, "2")
+    result = await running
+    assert (result["applied"], result["reason"]) == (False, "cancelled")
+    assert editor.client.warnings == []
+
+
+async def test_a_client_that_never_says_whether_it_did_is_not_waited_for(editor, engine, monkeypatch):
+    monkeypatch.setattr(run, "_PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(editor, "workspace_apply_edit_async", lambda params: asyncio.get_running_loop().create_future())
+    running = editor.run("rewrite", editor.open("a = «1»\n"))
+    await answer(engine, "2")
+    result = await running
+    assert (result["applied"], result["reason"]) == (False, "the client did not say whether it applied the edit")
+    assert editor.client.warnings == [f"Palimpsest: {result['reason']}"]
+
+
+async def test_a_client_that_cannot_take_edits_is_told(editor, engine):
+    editor.client_capabilities = able(edits=False)
+    running = editor.run("rewrite", editor.open("a = «1»\n"))
+    await answer(engine, "2")
+    await nothing(editor, running, "the client does not apply versioned edits")
+
+
+async def test_a_document_that_is_not_open_has_a_reason(editor):
+    where = editor.open("a = «1»\n")
+    editor.session.documents.close(URI)
+    await nothing(editor, editor.run("rewrite", where), "the document is not open")
+
+
+# Large documents
+
+
+LINE = "value = compute(1, 2, 3)\n"
+LARGE = LINE * (2 * inline_completion.WINDOW // len(LINE) + 1000)
+
+
+async def test_of_a_large_document_only_the_selection_is_looked_at(editor, engine):
+    middle = len(LARGE) // len(LINE) // 2
+    editor.open(LARGE)
+    where = types.Range(types.Position(middle, 8), types.Position(middle, 24))
+    editor.client_capabilities = able(disabled=True)
+    assert ids(await editor.offered(where)) == SELECTION
+    found = await editor.offered(where, SOURCE)
+    assert [each.disabled.reason for each in found] == [catalog.TOO_LARGE]
+    running = editor.run("rewrite", where)
+    request = await answer(engine, "2")
+    assert len(request.text) < len(LARGE)
+    assert request.text[request.holes[0].start : request.holes[0].end] == "compute(1, 2, 3)"
+    assert (await running)["applied"]
+    lines = LARGE.splitlines(keepends=True)
+    lines[middle] = "value = 2\n"
+    assert editor.document.text == "".join(lines)
+
+
+async def test_in_a_large_document_too_the_complaints_of_others_can_be_repaired(editor, engine):
+    middle = len(LARGE) // len(LINE) // 2
+    editor.open(LARGE)
+    name = types.Range(types.Position(middle, 9), types.Position(middle, 10))
+    (found,) = await editor.offered(name, QUICKFIX, diagnostics=[diagnostic(name)])
+    running = editor.run("repair", name, problems=found.command.arguments[0]["problems"])
+    request = await answer(engine, "sum")
+    assert request.text[request.holes[0].start : request.holes[0].end] == "compute"
+    assert (await running)["applied"]
+    assert editor.document.text.count("sum(1, 2, 3)") == 1
+
+
+async def test_too_much_of_a_large_document_is_refused(editor, engine):
+    editor.open(LARGE)
+    everything = editor.document.range_at(0, len(LARGE), UTF16)
+    assert await editor.offered(everything) == []
+    await nothing(editor, editor.run("rewrite", everything), catalog.TOO_FAR)
+    assert engine.jobs == []
+
+
+# Drafts
+
+
+async def drafted(editor, engine, *texts, step=1):
+    await until(lambda: engine.jobs)
+    holes = tuple((DraftPiece(text, False),) for text in texts)
+    engine.on_draft[-1](Draft(step, holes, 0.5))
+    await asyncio.sleep(0.01)
+    return [params for method, params in editor.client.notified if method == "palimpsest/draft"]
+
+
+async def test_drafts_say_which_hole_they_are_of(editor, engine):
+    running = editor.run("fillHoles", editor.open(TWO_STUBS))
+    one, two = await drafted(editor, engine, "x", "y")
+    assert (one["text"], one["hole"], two["text"], two["hole"]) == ("x", 0, "y", 1)
+    assert one["range"] == {"start": {"line": 1, "character": 4}, "end": {"line": 1, "character": 8}}
+    assert one["position"] == one["range"]["start"]
+    assert (one["uri"], one["version"], one["step"], one["settledShare"], one["final"]) == (URI, 1, 1, 0.5, False)
+    await answer(engine, ("x", "y"))
+    assert (await running)["applied"]
+    assert not any(params.get("final") for _, params in editor.client.notified)  # the edit is the last word
+
+
+async def test_a_hole_that_reads_as_before_is_not_shown_again(editor, engine, monkeypatch):
+    monkeypatch.setattr(run, "_DRAFT_SECONDS", 0)
+    running = editor.run("fillHoles", editor.open(TWO_STUBS))
+    await drafted(editor, engine, "x", "y")
+    shown = await drafted(editor, engine, "x", "z", step=2)
+    assert [(params["hole"], params["text"], params["step"]) for params in shown] == [
+        (0, "x", 1),
+        (1, "y", 1),
+        (1, "z", 2),
+    ]
+    await answer(engine, ("x", "z"))
+    await running
+
+
+async def test_drafts_come_some_ten_times_a_second(editor, engine, monkeypatch):
+    monkeypatch.setattr(run, "_DRAFT_SECONDS", 3600)
+    running = editor.run("fillHoles", editor.open(TWO_STUBS))
+    await drafted(editor, engine, "x", "y")
+    assert len(await drafted(editor, engine, "a", "b", step=2)) == 2
+    await answer(engine, ("x", "z"))
+    await running
+
+
+async def test_if_nothing_comes_of_them_drafts_end(editor, engine):
+    running = editor.run("fillHoles", editor.open(TWO_STUBS))
+    await drafted(editor, engine, "x", "y")
+    editor.cancel()
+    await running
+    last = [params for method, params in editor.client.notified if method == "palimpsest/draft"][-2:]
+    assert [(params["hole"], params["text"], params["final"]) for params in last] == [(0, "", True), (1, "", True)]
+
+
+async def test_no_drafts_for_clients_that_do_not_want_them(editor, engine):
+    editor.session.initialize({"palimpsest": {"drafts": False}})
+    running = editor.run("rewrite", editor.open("a = «1»\n"))
+    assert await drafted(editor, engine, "x") == []
+    await answer(engine, "2")
+    await running
+
+
+# Alternatives
+
+
+async def filled(editor, engine, *choices, text="a = «1»\nb = 2\n"):
+    running = editor.run("rewrite", editor.open(text))
+    await answer(engine, *choices)
+    assert (await running)["applied"]
+    return types.Range(types.Position(0, 0), types.Position(0, 0))
+
+
+def alternatives(found):
+    return [each for each in found if getattr(each, "kind", None) == methods.ALTERNATIVE]
+
+
+async def test_the_other_candidates_can_be_had_until_the_text_is_touched(editor, engine):
+    editor.client_capabilities = able(resolve=["edit"], tags=[LLM])
+    where = await filled(editor, engine, "10", "20", "30")
+    found = alternatives(await editor.offered(where))
+    assert [each.title for each in found] == ["Palimpsest: instead, 20", "Palimpsest: instead, 30"]
+    assert {(each.edit, each.command, each.tags[0]) for each in found} == {(None, None, LLM)}
+    assert not any("20" in str(each.data) for each in found)
+    elsewhere = types.Range(types.Position(1, 0), types.Position(1, 0))
+    assert alternatives(await editor.offered(elsewhere)) == []
+    assert alternatives(await editor.offered(where, QUICKFIX)) == []
+    inside = types.Range(types.Position(0, 5), types.Position(0, 5))
+    editor.change(types.TextDocumentContentChangePartial(inside, "0"))
+    assert alternatives(await editor.offered(where)) == []
+
+
+async def test_one_after_the_other_can_be_tried(editor, engine):
+    where = await filled(editor, engine, "10", "20", "30")
+    for number, expected in ((0, "20"), (1, "30"), (0, "10")):
+        result = await editor.run(ALTERNATIVE, where, editor.version, number=number)
+        assert result == {"applied": True, "reason": None, "holes": 1, "filled": 1}
+        assert editor.document.text == f"a = {expected}\nb = 2\n"
+    assert len(engine.jobs) == 1
+
+
+async def test_edits_elsewhere_leave_it_alone(editor, engine):
+    await filled(editor, engine, "10", "20", text="x\n" * 30 + "a = «1»\n" + "y\n" * 30)
+    editor.change(
+        types.TextDocumentContentChangePartial(types.Range(types.Position(0, 0), types.Position(0, 0)), "🎻\n")
+    )
+    where = types.Range(types.Position(31, 0), types.Position(31, 0))
+    (found,) = alternatives(await editor.offered(where))
+    editor.take(found.edit.document_changes[0].edits)
+    assert editor.document.text == "🎻\n" + "x\n" * 30 + "a = 20\n" + "y\n" * 30
+
+
+@pytest.mark.parametrize(
+    ("can", "form"),
+    [
+        (able(resolve=["edit"]), "data"),
+        (able(resolve=["edit"], edits=False), "data"),
+        (able(resolve=["command"]), "edit"),
+        (able(), "edit"),
+        (able(literals=False), "command"),
+        (able(literals=False, edits=False), None),
+        (able(versions=False, resolve=["edit"]), None),
+    ],
+)
+async def test_how_an_alternative_reaches_a_client(editor, engine, can, form):
+    where = await filled(editor, engine, "10", "20")
+    editor.client_capabilities = can
+    found = [each for each in await editor.offered(where) if "instead" in each.title]
+    if form is None:
+        assert found == []
+    elif form == "command":
+        assert found[0].arguments[0]["action"] == ALTERNATIVE
+    else:
+        assert [name for name in ("data", "edit", "command") if getattr(found[0], name) is not None] == [form]
+
+
+async def test_one_that_is_not_there_any_more_is_refused(editor, engine):
+    where = await filled(editor, engine, "10", "20")
+    await nothing(
+        editor, editor.run(ALTERNATIVE, where, editor.version, number=1), "the last fill is not there any more"
+    )
+
+
+class Registered:
+    """Takes the handlers that are bound."""
+
+    def __init__(self, editor):
+        self.session, self.client_capabilities, self.handlers = editor.session, editor.client_capabilities, {}
+
+    def feature(self, name, options=None):
+        return lambda handler: self.handlers.setdefault(name, handler)
+
+    command = feature
+
+
+async def test_resolving_gives_a_versioned_edit_or_says_that_the_document_changed(editor, engine):
+    editor.client_capabilities = able(resolve=["edit"], annotations=True)
+    where = await filled(editor, engine, "10", "20")
+    (found,) = alternatives(await editor.offered(where))
+    server = Registered(editor)
+    handlers.register(server)
+    resolve = server.handlers[types.CODE_ACTION_RESOLVE]
+    resolved = await resolve(types.CodeAction(found.title, data=found.data))
+    (change,) = resolved.edit.document_changes
+    assert change.text_document.version == 2
+    assert list(resolved.edit.change_annotations) == ["palimpsest"]
+    editor.take(change.edits)
+    assert editor.document.text == "a = 20\nb = 2\n"
+    with pytest.raises(JsonRpcException, match="the document changed") as caught:
+        await resolve(types.CodeAction(found.title, data=found.data))
+    assert caught.value.code == types.LSPErrorCodes.ContentModified
+    with pytest.raises(JsonRpcInvalidParams, match="expects one argument"):
+        await resolve(types.CodeAction("x", data=[1]))
+    other = types.CodeAction("of somebody else")
+    assert await resolve(other) is other
+
+
+SMALL = st.text(st.sampled_from("ab\n🎻"), max_size=40)
+TEXTS = st.lists(SMALL.filter(bool), min_size=2, max_size=4, unique=True).map(tuple)
+
+
+@given(SMALL, SMALL, TEXTS, SMALL, st.booleans())
+def test_what_is_found_again_is_one_of_the_texts_in_its_surroundings(before, after, texts, typed, ahead):
+    fills = Fills()
+    fills.keep(URI, Text.of(f"{before}old{after}"), Span(len(before), len(before) + 3), texts)
+    text = f"{typed}{before}{texts[0]}{after}" if ahead else f"{before}{texts[0]}{after}{typed}"
+    found = list(fills.find(URI, Text.of(text)))
+    for standing in found:
+        now = text[standing.span.start : standing.span.end]
+        assert {now, *standing.others} == set(texts)
+        assert text[: standing.span.start].endswith(before[-24:])
+        assert text[standing.span.end :].startswith(after[:24])
+    assert found  # edits on one side do not hide it
+
+
+def test_a_few_fills_of_a_document_are_kept_the_last_one_first():
+    fills = Fills()
+    for number in range(6):
+        fills.keep(URI, Text.of(""), Span(0, 0), (str(number), "other"))
+    assert [[*fills.find(URI, Text.of(str(number)))] != [] for number in range(6)] == [False] * 2 + [True] * 4
+    assert len(list(fills.find(URI, Text.of("other")))) == 4
+    assert next(fills.find(URI, Text.of("other"))).others == ("5",)
+    fills.forget(URI)
+    assert list(fills.find(URI, Text.of("other"))) == []
+
+
+def test_a_fill_without_a_choice_is_none():
+    fills = Fills()
+    fills.keep(URI, Text.of("ab"), Span(1, 1), ("x", "x", ""))
+    assert list(fills.find(URI, Text.of("axb"))) == []
+
+
+# Spans
+
+
+WORDS = st.text(st.sampled_from("ab ._\n(é"), max_size=20)
+
+
+@given(WORDS, st.data())
+def test_a_span_grows_to_whole_words_and_no_further(text, data):
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, len(text)))
+    span = catalog.whole_words(text, Span(start, end))
+    assert span.start <= start <= end <= span.end
+    assert (text[span.start : start] + text[end : span.end]).replace("_", "a").isalnum() or span == Span(start, end)
+    assert catalog.whole_words(text, span) == span
+
+
+SPANS = st.builds(lambda start, length: Span(start, start + length), st.integers(0, 20), st.integers(0, 5))
+
+
+@given(st.lists(SPANS))
+def test_merged_spans_are_sorted_disjoint_and_cover_the_same(spans):
+    out = catalog.merged(spans)
+    assert all(one.end < other.start for one, other in pairwise(out))
+    cover = {at for span in spans for at in range(span.start, span.end)}
+    assert {at for span in out for at in range(span.start, span.end)} == cover
+
+
+# Arguments
+
+
+EDGE = {"line": 0, "character": 0}
+HERE = {"start": EDGE, "end": EDGE}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ([], "it got 0"),
+        ([{}, {}], "it got 2"),
+        ([1], "not an object"),
+        ([{}], "action is one of fill, complete"),
+        ([{"action": ["fill"], "uri": URI, "range": HERE}], "action is one of"),
+        ([{"action": "explode", "uri": URI, "range": HERE}], "action is one of"),
+        ([{"action": "fill", "uri": 1, "range": HERE}], "uri is not a string"),
+        ([{"action": "fill", "uri": URI}], "range is not a range"),
+        ([{"action": "fill", "uri": URI, "range": {"start": EDGE}}], "range is not a range"),
+        ([{"action": "fill", "uri": URI, "range": [1, 2]}], "range is not a range"),
+        (
+            [{"action": "fill", "uri": URI, "range": {"start": EDGE, "end": {"line": -1, "character": 0}}}],
+            "range is not a range",
+        ),
+        (
+            [{"action": "fill", "uri": URI, "range": {"start": EDGE, "end": {"line": "x", "character": 0}}}],
+            "range is not a range",
+        ),
+        ([{"action": "fillHoles", "uri": URI, "range": 1}], "range is not a range"),
+        ([{"action": "fill", "uri": URI, "range": HERE, "version": "1"}], "version is not a whole number"),
+        ([{"action": "fill", "uri": URI, "range": HERE, "version": True}], "version is not a whole number"),
+        ([{"action": "repair", "uri": URI, "range": HERE, "problems": 3}], "problems is not a list"),
+        ([{"action": "repair", "uri": URI, "range": HERE, "problems": [3]}], "problems is not a list"),
+        ([{"action": "alternative", "uri": URI, "number": -1}], "number is not a whole number"),
+        ([{"action": "alternative", "uri": URI, "number": "1"}], "number is not a whole number"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused_in_a_sentence(arguments, complaint):
+    with pytest.raises(JsonRpcInvalidParams, match=rf"palimpsest\.run expects one argument.*{complaint}"):
+        run.target_of(RUN, *arguments)
+
+
+def test_the_older_command_needs_no_action():
+    given = {"uri": URI, "range": HERE, "version": 3}
+    here = types.Range(types.Position(0, 0), types.Position(0, 0))
+    assert run.target_of("palimpsest.fillSelection", given) == run.Target("fill", URI, here, 3)
+    with pytest.raises(JsonRpcInvalidParams, match=r"fillSelection expects one argument \{uri, range, version"):
+        run.target_of("palimpsest.fillSelection", 1)

@@ -1,0 +1,147 @@
+"""Settings taken up, the engine opened and reopened, and the status that clients see."""
+
+import asyncio
+
+from palimpsest_engine import CheckpointMissing, EngineSettings
+from palimpsest_server.session.session import Session
+
+
+def states(client):
+    return [params["state"] for method, params in client.notified if method == "palimpsest/status"]
+
+
+def make(client, engines, opened):
+    def factory(settings: EngineSettings):
+        opened.append(settings)
+        engine = engines[len(opened) - 1]
+        if isinstance(engine, Exception):
+            raise engine
+        return engine
+
+    return Session(factory, client)
+
+
+async def test_nothing_is_opened_before_it_is_asked_for(client, engine):
+    opened = []
+    session = make(client, [engine], opened)
+    session.initialize({"palimpsest": {"checkpoint": "here"}})
+    assert opened == []
+    assert session.board.status()["state"] == "starting"
+    session.warm()
+    assert opened == [EngineSettings(checkpoint="here")]
+    assert engine.warmed == 1
+
+
+async def test_another_checkpoint_needs_another_engine_another_seed_does_not(client, engine):
+    other, opened = type(engine)(), []
+    session = make(client, [engine, other], opened)
+    session.initialize({"palimpsest": {"trustWorkspace": True}})
+    session.warm()
+    session.configure({"seed": 3})
+    assert len(opened) == 1
+    session.configure({"seed": 3, "checkpoint": "there"})
+    assert [settings.checkpoint for settings in opened] == [None, "there"]
+    assert (engine.closed, other.warmed) == (1, 1)
+    assert session.engine is other
+
+
+async def test_another_adapter_needs_another_engine_and_only_the_user_chooses_it(client, engine):
+    other, opened = type(engine)(), []
+    session = make(client, [engine, other], opened)
+    session.initialize({"palimpsest": {"adapter": "mine"}})
+    session.warm()
+    session.configure({"adapter": "theirs"})
+    assert [settings.adapter for settings in opened] == ["mine"]
+    assert "palimpsest.adapter is ignored" in client.warnings[0]
+    session.initialize({"palimpsest": {"adapter": "mine too"}})
+    assert [settings.adapter for settings in opened] == ["mine", "mine too"]
+    assert engine.closed == 1
+
+
+async def test_each_problem_is_shown_once(client, engine):
+    session = make(client, [engine], [])
+    session.initialize({"palimpsest": {"zap": 1}, "other": 2})
+    session.configure({"seed": "x"})
+    session.configure({"seed": "x"})
+    assert [warning.split(":")[1].strip() for warning in client.warnings] == [
+        "other",
+        "palimpsest.zap",
+        "palimpsest.seed",
+    ]
+
+
+async def test_pausing_loads_nothing_and_going_on_does(client, engine):
+    session = make(client, [engine], [])
+    session.initialize({"palimpsest": {"enable": False}})
+    session.warm()
+    assert engine.warmed == 0
+    assert states(client) == ["paused"]
+    session.configure({"enable": True})
+    assert engine.warmed == 1
+    assert states(client) == ["paused", "ready"]
+
+
+async def test_a_checkpoint_that_is_missing_is_an_error_that_is_shown_once(client):
+    session = make(client, [CheckpointMissing("there is no checkpoint at /x")], [])
+    session.warm()
+    session.publish()
+    assert client.errors == ["Palimpsest: there is no checkpoint at /x"]
+    status = session.board.status()
+    assert (status["state"], status["reason"]) == ("error", "there is no checkpoint at /x")
+    assert len(states(client)) == 1
+
+
+async def test_an_engine_that_cannot_be_opened_is_logged_and_is_an_error(client, caplog):
+    session = make(client, [ZeroDivisionError("by zero")], [])
+    session.warm()
+    assert "the engine cannot be opened: ZeroDivisionError" in session.board.status()["reason"]
+    assert len(caplog.records) == 1
+
+
+async def test_the_status_is_told_when_it_is_new_and_only_then(client, engine, monkeypatch):
+    monkeypatch.setattr("palimpsest_server.session.session._TELL_SECONDS", 0)
+    session = make(client, [engine], [])
+    session.warm()
+    session.answered("m", "no")
+    session.answered("m", "no")
+    session.answered("m")
+    assert [params["lastEmpty"] for _, params in client.notified] == [
+        None,
+        {"request": "m", "reason": "no"},
+        None,
+    ]
+
+
+async def test_after_the_end_nothing_is_said_and_nothing_is_loaded(client, engine):
+    session = make(client, [engine], [])
+    session.warm()
+    session.close()
+    said = len(client.notified)
+    session.answered("m", "no")
+    session.warm()
+    assert (len(client.notified), engine.warmed, engine.closed) == (said, 1, 1)
+
+
+async def test_loading_is_watched_to_its_end(client, engine, monkeypatch):
+    monkeypatch.setattr("palimpsest_server.session.session._WATCH_SECONDS", 0.0)
+    session = make(client, [engine], [])
+    engine.state = "loading"
+    session.warm()
+    await asyncio.sleep(0)
+    engine.state = "ready"
+    while states(client)[-1] != "ready":
+        await asyncio.sleep(0)
+    assert states(client) == ["loading", "ready"]
+    session.close()
+
+
+async def test_what_flickers_while_one_types_is_told_once(client, engine):
+    session = make(client, [engine], [])
+    session.warm()
+    for number in range(50):
+        engine.state = "busy" if number % 2 else "ready"
+        session.answered("m", f"reason {number}")
+    assert len(client.notified) == 1
+    await asyncio.sleep(0.3)
+    assert [params["lastEmpty"]["reason"] for _, params in client.notified[1:]] == ["reason 49"]
+    session.close()
