@@ -103,8 +103,8 @@ def command(
     if written:
         files.write(file, after)
     if as_json:
-        edits = () if fill.empty else tuple(zip(spans, fill.texts, strict=True))
-        answer = report.fill_json(file, grammar, model, seed, fill, edits, written)
+        replaced = () if fill.empty else tuple(zip(spans, fill.texts, strict=True))
+        answer = report.fill_json(file, grammar, model, seed, fill, replaced, written)
     else:
         answer = report.unified_diff(path, file.data.decode(), file.bytes_of(after).decode())
     click.echo(answer.encode(), nl=False)

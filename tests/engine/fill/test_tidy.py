@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from palimpsest_engine.fill import tidy as package_level
+from palimpsest_engine import tidy as package_level
 from palimpsest_engine.fill.tidy import tidy
 
 ROOT = Path(__file__).parents[3]
