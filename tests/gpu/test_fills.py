@@ -8,8 +8,8 @@ from importlib import resources
 
 import pytest
 import torch
-from gpu.conftest import DEVICE, ON_GPU
 
+from gpu.conftest import DEVICE, ON_GPU
 from palimpsest_engine import EngineSettings, Fill, FillCancelled, FillRequest, OutOfMemory, Span, open_engine
 from palimpsest_engine.checkpoint import load
 from palimpsest_engine.fill import Filler

@@ -6,12 +6,12 @@ import copy
 
 import pytest
 import torch
-from engine.conftest import tiny
-from engine.test_denoise import CANVAS, LIVELY, PATIENT, VOCABULARY
-from gpu.conftest import DEVICE, ON_GPU
 from transformers import DiffusionGemmaForBlockDiffusion
 from transformers.models.diffusion_gemma.generation_diffusion_gemma import EntropyBoundSamplerConfig
 
+from engine.conftest import tiny
+from engine.test_denoise import CANVAS, LIVELY, PATIENT, VOCABULARY
+from gpu.conftest import DEVICE, ON_GPU
 from palimpsest_engine.cache import RollbackCache
 from palimpsest_engine.checkpoint import EMBEDDED
 from palimpsest_engine.denoise import Canvas, denoise

@@ -7,10 +7,10 @@ from functools import cache
 
 import pytest
 import torch
-from engine.conftest import tiny, write_checkpoint
-from gpu.conftest import DEVICE, ON_GPU
 from transformers import DiffusionGemmaConfig
 
+from engine.conftest import tiny, write_checkpoint
+from gpu.conftest import DEVICE, ON_GPU
 from palimpsest_engine.checkpoint import load
 from palimpsest_engine.denoise import Canvas, denoise
 from palimpsest_engine.engine import EngineSettings

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from gpu.conftest import DEVICE, ON_GPU
 from torch.nn import functional as F
 
+from gpu.conftest import DEVICE, ON_GPU
 from palimpsest_engine.experts import by_kernels, plain
 from palimpsest_engine.kernels.experts import grouped_experts
 from palimpsest_engine.measure.timing import seconds
