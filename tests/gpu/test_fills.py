@@ -98,6 +98,7 @@ def request(**more):
     return FillRequest(TEXT, (Span(AT, AT),), language="python", **more)
 
 
+@pytest.mark.xdist_group("engine")
 def test_the_same_seed_twice_is_the_same_fill(engine, caplog):
     with caplog.at_level(logging.WARNING):
         for candidates in (1, 3):
@@ -110,6 +111,7 @@ def test_the_same_seed_twice_is_the_same_fill(engine, caplog):
     assert [record.getMessage() for record in caplog.records] == []  # nothing fell back to a plain way
 
 
+@pytest.mark.xdist_group("engine")
 def test_cancelling_takes_effect_before_the_next_step(engine):
     steps, job = [], None
 
@@ -125,6 +127,7 @@ def test_cancelling_takes_effect_before_the_next_step(engine):
     assert engine.submit(request(document="cancelled")).future.result(120)
 
 
+@pytest.mark.xdist_group("engine")
 def test_a_keystroke_after_the_other(engine):
     """What was encoded grows and is rolled back; a fill is that of a document seen for the first time."""
     for number, typed in enumerate(("f", "fo", "foun", "f", "")):
@@ -138,6 +141,7 @@ def test_a_keystroke_after_the_other(engine):
         assert runs[0].texts == runs[1].texts
 
 
+@pytest.mark.xdist_group("engine")
 def test_when_memory_gives_out_the_answer_says_so_and_the_next_one_comes(engine, report):
     if not ON_GPU:
         pytest.xfail("a rehearsal has no memory to take")

@@ -29,11 +29,10 @@ from palimpsest_engine.spec import Sampling
 
 pytestmark = pytest.mark.gpu
 record = as_graph if ON_GPU else unrecorded
-MODELS = [
-    "tiny float32",
-    "tiny bfloat16",
-    *(["narrow float32", "narrow bfloat16", "two layers bfloat16"] if ON_GPU else []),
-]
+NAMES = ["tiny float32", "tiny bfloat16"]
+if ON_GPU:
+    NAMES += ["narrow float32", "narrow bfloat16", "two layers bfloat16"]
+MODELS = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in NAMES]
 # Rows, positions and prefix of one pass after the other: grown, rolled back, beyond a buffer, padded and not.
 PASSES = [(1, 1, 3), (2, 7, 30), (1, 32, 30), (3, 33, 31), (5, 12, 600), (1, 12, 590), (4, 9, 7), (1, 1, 513)]
 LARGE = [(1, 256, 1024), (4, 64, 1030), (1, 32, 1500), (4, 256, 100)]
