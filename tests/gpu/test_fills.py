@@ -11,13 +11,13 @@ import torch
 
 from gpu.conftest import DEVICE, ON_GPU
 from palimpsest_engine import EngineSettings, Fill, FillCancelled, FillRequest, OutOfMemory, Span, open_engine
-from palimpsest_engine.checkpoint import load
-from palimpsest_engine.fill import Filler
-from palimpsest_engine.syntax import SyntaxGate
+from palimpsest_engine.checkpoint.load import load
+from palimpsest_engine.fill.filler import Filler
+from palimpsest_engine.syntax.gate import SyntaxGate
 from palimpsest_eval.held_out import short_holes
 
 pytestmark = pytest.mark.gpu
-DOCUMENT = resources.files("palimpsest_server.cli").joinpath("bench_document.txt").read_text("utf-8")
+DOCUMENT = resources.files("palimpsest_bench").joinpath("document.txt").read_text("utf-8")
 HOLES = 20 if ON_GPU else 4
 TEXT = "def total(entries):\n    found = 0\n    for entry in entries:\n        \n    return found\n"
 AT = TEXT.index("        \n") + 8

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from gpu.conftest import DEVICE, ON_GPU
-from palimpsest_engine.kernels import layer, usable
+from palimpsest_engine.cuda.kernels import layer, usable
 
 pytestmark = pytest.mark.gpu
 EPS = 1e-6
