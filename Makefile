@@ -17,7 +17,7 @@ help:
 	@echo "make bench-editors  from the keystroke to the ghost text on the screen"
 	@echo "make fuzz   ten thousand sessions at random against the server; takes a quarter of an hour or more"
 	@echo "make soak   an hour of typing, replayed, and what it leaves in memory; takes some minutes"
-	@echo "make lint   ruff and mypy"
+	@echo "make lint   ruff, mypy and import-linter"
 	@echo "make bench  measure what a keystroke costs on this machine"
 	@echo "make constraints    resolve the oldest and the newest libraries that are allowed, anew"
 	@echo "make clean  take the virtual environment away"
@@ -51,6 +51,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 constraints: $(BIN)/python
 	$(BIN)/python -m pip install --quiet 'uv>=0.9,<1'
