@@ -15,7 +15,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
 os.environ.setdefault("LRU_CACHE_CAPACITY", "32")
 
-from palimpsest_engine.engine import Engine, EngineSettings, EngineStatus, Job, open_engine
+from palimpsest_engine.engine import Engine, EngineSettings, EngineStatus, Job
 from palimpsest_engine.errors import (
     CheckpointBroken,
     CheckpointMissing,
@@ -28,6 +28,7 @@ from palimpsest_engine.errors import (
 )
 from palimpsest_engine.fill.tidy import tidy
 from palimpsest_engine.request import Draft, DraftPiece, Excerpt, Fill, FillRequest, Span, Verdict
+from palimpsest_engine.runtime.open import open_engine
 
 if TYPE_CHECKING:
     from palimpsest_engine.syntax.gate import judge

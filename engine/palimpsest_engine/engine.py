@@ -1,7 +1,8 @@
 """`Engine`, the seam between those who ask for fills and whoever computes them; torch-free on import.
 
-`LocalEngine` (in `local.py`) owns the model on one thread of this process; `ScriptedEngine` (in `scripted.py`)
-answers from a table, for tests and for measuring everything but the model.
+`LocalEngine` (in `runtime/local.py`) owns the model on one thread of this process; `ScriptedEngine` (in
+`runtime/scripted.py`) answers from a table, for tests and for measuring everything but the model. `runtime/open.py` opens
+one.
 """
 
 from __future__ import annotations
@@ -89,10 +90,3 @@ class Engine(Protocol):
     def close(self) -> None:
         """Cancel everything and let the thread end."""
         ...
-
-
-def open_engine(settings: EngineSettings | None = None) -> Engine:
-    """An engine for the settings; nothing heavy is imported or loaded until `warm` or the first `submit`."""
-    from palimpsest_engine.runtime.local import LocalEngine
-
-    return LocalEngine(settings or EngineSettings())

@@ -20,8 +20,9 @@ from palimpsest_engine.errors import UnsupportedCheckpoint
 from palimpsest_engine.model.forward import causal_mask
 from palimpsest_engine.model.kv_cache import RollbackCache
 from palimpsest_engine.model.layers import run_decoder, run_encoder
-from palimpsest_engine.prompt.layout import Tokens, lay_out
+from palimpsest_engine.prompt.layout import lay_out
 from palimpsest_engine.prompt.pieces import Hole, Keep
+from palimpsest_engine.prompt.tokens import Tokens
 from palimpsest_engine.request import Span
 from palimpsest_train import tokenizer as embedded
 from palimpsest_train.data import Rows, RowShape

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from palimpsest_engine.decoding.denoise import Step
 from palimpsest_engine.fill.tidy import tidy
-from palimpsest_engine.prompt.layout import Tokens
 from palimpsest_engine.prompt.pieces import newline_of
+from palimpsest_engine.prompt.tokens import Tokens
 from palimpsest_engine.request import Draft, DraftPiece, FillRequest, Span
 
 PINNING = 0.5  # up to this strength, what stands in a hole is pinned, but for that share of it

@@ -21,7 +21,8 @@ from palimpsest_engine.fill.renoise import Repair
 from palimpsest_engine.model.device_errors import give_back_memory
 from palimpsest_engine.model.kv_cache import RollbackCache
 from palimpsest_engine.model.prefix_cache import PrefixCache
-from palimpsest_engine.prompt.layout import WINDOW, Tokens
+from palimpsest_engine.prompt.layout import WINDOW
+from palimpsest_engine.prompt.tokens import Tokens
 from palimpsest_engine.request import Draft, DraftPiece, Fill, FillRequest, Span
 
 CACHED_DOCUMENTS = 4

@@ -5,14 +5,12 @@ Knows the tokenizer and the prompt dialects; no tensors, no model. Offsets of te
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from palimpsest_engine.checkpoint.spec import Spec
-from palimpsest_engine.errors import UnsupportedCheckpoint
 from palimpsest_engine.prompt.pieces import Hole, Keep
+from palimpsest_engine.prompt.tokens import Tokens
 from palimpsest_engine.request import Excerpt
 
 # Of a file only so many characters on each side of the hole are tokenised as could make the tokens that there is room for,
@@ -23,7 +21,6 @@ CHARACTERS = 16  # to a token, with plenty to spare: in code they are three or f
 TOKEN_STRIDE = 64
 LONGEST_HEALED = 24
 EOS = 1
-_SURROGATE = re.compile("[\ud800-\udfff]")
 LINE_COMMENTS = {
     **dict.fromkeys(("python", "ruby", "bash", "yaml", "toml"), "#"),
     **dict.fromkeys(("lua", "sql"), "--"),
@@ -44,70 +41,6 @@ class Layout:
     between: tuple[tuple[int, ...], ...]
     right: tuple[int, ...]
     end: int
-
-
-class Tokens:
-    """The tokenizer as this engine uses it: plain text to ids and back, and the vocabulary by text."""
-
-    def __init__(self, tokenizer: Any, vocabulary: int) -> None:
-        self.tokenizer = tokenizer
-        # A document may well contain the text `<turn|>`; only this engine writes control tokens.
-        tokenizer.encode_special_tokens = True
-        self.vocabulary = vocabulary
-        self._texts: list[str] | None = None
-        self._starting: dict[str, list[int]] = {}
-        self._special = {int(i) for i, t in tokenizer.get_added_tokens_decoder().items() if t.special}
-
-    @property
-    def special(self) -> frozenset[int]:
-        """Control tokens: pad, end of turn, images and the like."""
-        return frozenset(self._special)
-
-    @property
-    def texts(self) -> list[str]:
-        """Text of each id; the empty string for control tokens and for pieces of characters."""
-        if self._texts is None:
-            decoded = self.tokenizer.decode_batch([[i] for i in range(self.vocabulary)], skip_special_tokens=False)
-            self._texts = ["" if i in self._special or "\ufffd" in t else t for i, t in enumerate(decoded)]
-        return self._texts
-
-    def control(self, name: str) -> int:
-        """Id of a control token a dialect needs."""
-        found = self.tokenizer.token_to_id(name)
-        if found is None:
-            raise UnsupportedCheckpoint(
-                f"The chat dialect needs the token {name}, which this checkpoint's tokenizer lacks."
-            )
-        return int(found)
-
-    def encode(self, text: str) -> list[int]:
-        """Ids of a text; what looks like a control token in it is encoded as the text it is."""
-        return list(self._encoding(text).ids)
-
-    def ends(self, text: str) -> list[int]:
-        """Where each token of a text ends, in code points."""
-        return [end for _, end in self._encoding(text).offsets]
-
-    def _encoding(self, text: str) -> Any:
-        if not text.isascii():
-            text = _SURROGATE.sub("\ufffd", text)  # half a character: editors send it, tokenizers refuse it
-        return self.tokenizer.encode(text, add_special_tokens=False)
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Text of ids, up to the first byte sequence that is no character."""
-        text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True)
-        return text.split("\ufffd", 1)[0]
-
-    def decode_all(self, ids: Sequence[int]) -> str:
-        """Text of ids without the byte sequences that are no characters."""
-        text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True)
-        return text.replace("\ufffd", "")
-
-    def starting_with(self, text: str) -> list[int]:
-        """Ids whose text begins with `text`."""
-        if text not in self._starting:
-            self._starting[text] = [i for i, t in enumerate(self.texts) if t.startswith(text)]
-        return self._starting[text]
 
 
 def window_for(tokens: int) -> int:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from palimpsest_engine.checkpoint.load import locate, read_json, read_tokenizer
 from palimpsest_engine.checkpoint.spec import Spec, read_spec
 from palimpsest_engine.engine import EngineSettings
-from palimpsest_engine.prompt.layout import Tokens, lay_out
+from palimpsest_engine.prompt.layout import lay_out
 from palimpsest_engine.prompt.pieces import pieces
+from palimpsest_engine.prompt.tokens import Tokens
 from palimpsest_engine.request import FillRequest
 from palimpsest_engine.syntax.gate import language_of
 

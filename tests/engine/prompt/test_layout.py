@@ -13,9 +13,10 @@ from tokenizers import AddedToken, Tokenizer
 from palimpsest_engine import Excerpt, FillRequest, Span, UnsupportedCheckpoint
 from palimpsest_engine.engine import EngineSettings
 from palimpsest_engine.prompt import layout as layout_module
-from palimpsest_engine.prompt.layout import WINDOW, Tokens, heal, lay_out, prefix_window, window_for
+from palimpsest_engine.prompt.layout import WINDOW, heal, lay_out, prefix_window, window_for
 from palimpsest_engine.prompt.pieces import Hole, Keep, newline_of, pieces
 from palimpsest_engine.prompt.preview import seen
+from palimpsest_engine.prompt.tokens import Tokens
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=60)
 

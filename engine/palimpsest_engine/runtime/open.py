@@ -1,0 +1,12 @@
+"""Open an engine for some settings. Imports nothing heavy, and neither does opening one."""
+
+from __future__ import annotations
+
+from palimpsest_engine.engine import Engine, EngineSettings
+
+
+def open_engine(settings: EngineSettings | None = None) -> Engine:
+    """Return an engine for the settings; it imports and loads what it needs on `warm` or the first `submit`."""
+    from palimpsest_engine.runtime.local import LocalEngine
+
+    return LocalEngine(settings or EngineSettings())
