@@ -84,3 +84,42 @@ def test_every_room_and_every_module_outside_of_one_is_on_the_map(package: Modul
 @pytest.mark.parametrize("field", [*STATUS, *STATUS["counters"]])
 def test_every_field_of_the_status_is_explained(field: str) -> None:
     assert f"| `{field}` |" in (DOCS / "protocol.md").read_text()
+
+
+PAGES = [DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md", *DOCS.glob("*.md"), *DOCS.glob("adr/*.md")]
+
+
+def test_every_decision_is_in_the_index_under_its_title() -> None:
+    pages = sorted(page for page in DOCS.glob("adr/*.md") if page.name != "README.md")
+    titles = [page.read_text().splitlines()[0].removeprefix("# ").split(". ", 1) for page in pages]
+    expected = [f"{number}. [{title}]({page.name})" for page, (number, title) in zip(pages, titles, strict=True)]
+    index = (DOCS / "adr" / "README.md").read_text().splitlines()
+    assert [line for line in index if line[:1].isdigit()] == expected
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_a_page_names_exists(page: Path) -> None:
+    """Paths with a folder are found from the repository's root, or from a package's folder."""
+    root = DOCS.parent
+    bases = [
+        root,
+        root / "engine",
+        root / "server",
+        root / "engine/palimpsest_engine",
+        root / "server/palimpsest_server",
+    ]
+    named = re.findall(r"`((?:\w+/)+[a-z_]\w*\.(?:py|toml))`", page.read_text())
+    assert [path for path in named if not any((base / path).exists() for base in bases)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_to_another_page_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)(?:#([^)]+))?\)", page.read_text())
+    assert [target for target, _ in links if not (page.parent / target).exists()] == []
+    anchors = [(page.parent / target, anchor) for target, anchor in links if anchor and target.endswith(".md")]
+    assert [f"{target.name}#{anchor}" for target, anchor in anchors if anchor not in _anchors(target)] == []
+
+
+def _anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
