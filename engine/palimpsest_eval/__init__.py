@@ -1,1 +1,1 @@
-"""Measures what a checkpoint's fills are worth: problems, systems under test, a sandbox, statistics, reports."""
+"""Measure the quality of a checkpoint's fills: problems, systems under test, a sandbox, statistics, reports."""

@@ -1,4 +1,4 @@
-"""`palimpsest eval`: what a checkpoint's fills are worth, in figures; can be stopped and resumed."""
+"""`palimpsest eval`: measure the quality of a checkpoint's fills; a run can be stopped and resumed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PATH = click.Path(path_type=Path)
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What every evaluation is told."""
+    """The options that all evaluations share."""
 
     out: Path
     seed: int
@@ -42,7 +42,7 @@ class Options:
     quantization: Quantization
 
     def load(self) -> Checkpoint:
-        """The checkpoint."""
+        """Load the checkpoint that these options name."""
         from palimpsest_engine.checkpoint.load import load
 
         return load(
@@ -57,7 +57,7 @@ class Options:
 
 
 def _options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options of `Options`, which the command gets as its first argument."""
+    """Add the options of `Options` to a command, and pass them as its first argument."""
 
     @wraps(command)
     def gathered(
@@ -82,35 +82,35 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--threads", type=click.IntRange(1), metavar="N", help="CPU threads. [default: the engine's choice]"
         ),
-        click.option("--seed", type=click.IntRange(0, 2**16), default=0, show_default=True, help="Of the noise."),
-        click.option("--out", required=True, type=_PATH, metavar="RESULTS.json", help="Where the results go."),
+        click.option("--seed", type=click.IntRange(0, 2**16), default=0, show_default=True, help="Seed of the noise."),
+        click.option("--out", required=True, type=_PATH, metavar="RESULTS.json", help="File for the results."),
     ):
         decorated = option(decorated)
     return decorated
 
 
 def _systems(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that say what to test."""
+    """Add the options that choose the systems under test."""
     command = click.option(
         "--repair-ms",
         type=click.FloatRange(0, min_open=True),
         metavar="MS",
-        help="With --system repairs: the time each strategy has.",
+        help="With --system repairs: the time of each strategy.",
     )(command)
     return click.option(
         "--system",
         "choices",
         multiple=True,
         type=click.Choice(_SYSTEMS),
-        help="What to test; may be given several times. [default: chosen]",
+        help="System to test; may be given several times. [default: chosen]",
     )(command)
 
 
-@click.group("eval", short_help="Measure what a checkpoint's fills are worth.")
+@click.group("eval", short_help="Measure the quality of a checkpoint's fills.")
 def command() -> None:
-    """Measure what a checkpoint's fills are worth.
+    """Measure the quality of a checkpoint's fills.
 
-    The floors and the ceiling are always measured, too. A run that was stopped goes on with the same command.
+    The floors and the ceiling are always measured, too. The same command resumes a run that was stopped.
     """
 
 
@@ -124,8 +124,8 @@ def humaneval(
 ) -> None:
     """Fill the problems of FILE and run their tests: HumanEval-Infilling, or any JSON Lines of its shape.
 
-    A row has task_id, prompt, suffix, canonical_solution, test and entry_point. The programs run in a sandbox, which
-    keeps accidents in; it is no security boundary against code that wants out. Only use files you trust.
+    A row has task_id, prompt, suffix, canonical_solution, test and entry_point. The programs run in a sandbox that
+    contains accidents. It is no security boundary against hostile code, so use only files that you trust.
     """
     from palimpsest_eval.problems import read
 
@@ -141,7 +141,7 @@ def humaneval(
 @command.command("problems", short_help="Fill any data file of prompts and suffixes.")
 @click.argument("file", type=_PATH)
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only N problems, spread over the file.")
-@click.option("--language", default="python", show_default=True, metavar="ID", help='What the rows are in, or "none".')
+@click.option("--language", default="python", show_default=True, metavar="ID", help='Language of the rows, or "none".')
 @_systems
 @_options
 def problems(
@@ -152,7 +152,9 @@ def problems(
     choices: tuple[str, ...],
     repair_ms: float | None,
 ) -> None:
-    """Fill the problems of FILE, a row of task_id, prompt and suffix each, and compare with truth where it is given.
+    """Fill the problems of FILE and compare them with the true text where the file has it.
+
+    A row has task_id, prompt and suffix; truth or canonical_solution is optional.
 
     Nothing is executed.
     """
@@ -160,19 +162,19 @@ def problems(
 
     found = spread(list(read(file, None if language == "none" else language)), limit)
     if "oracle" in choices and any(problem.truth is None for problem in found):
-        raise DataError(f"{file} does not have the truth of every problem, so the oracle's length is not known")
+        raise DataError(f"{file} lacks the true text of some problems, so the oracle cannot know their length")
     _measure(options, found, _named(file), _chosen(choices, repair_ms), execute=False, repair_ms=repair_ms)
 
 
 @command.command("held-out", short_help="Fill holes cut from held-out packages.")
 @click.option("--corpus", type=_PATH, default=Path("corpus"), show_default=True, help="Folder with held_out.jsonl.")
-@click.option("--count", type=click.IntRange(1), default=600, show_default=True, help="Holes.")
-@click.option("--holes-seed", type=int, default=7, show_default=True, help="Which holes.")
+@click.option("--count", type=click.IntRange(1), default=600, show_default=True, help="Number of holes.")
+@click.option("--holes-seed", type=int, default=7, show_default=True, help="Seed that chooses the holes.")
 @click.option("--kind", "kinds", multiple=True, type=click.Choice(_KINDS), help="Only this kind; may be repeated.")
 @click.option(
     "--short",
     is_flag=True,
-    help=f"Holes of at most {_SHORT} of the checkpoint's own tokens, neither tidied nor told to be one line.",
+    help=f"Holes of at most {_SHORT} tokens of the checkpoint, filled without tidying and without a limit of one line.",
 )
 @_systems
 @_options
@@ -186,7 +188,7 @@ def held_out(
     choices: tuple[str, ...],
     repair_ms: float | None,
 ) -> None:
-    """Fill holes in files of the corpus that no training saw: spans, rests of lines, whole lines, blocks."""
+    """Fill holes in held-out files of the corpus: spans, rests of lines, whole lines, blocks."""
     from palimpsest_engine.checkpoint.load import locate, read_tokenizer
     from palimpsest_eval import held_out
     from palimpsest_eval.results import digest
@@ -213,9 +215,9 @@ def held_out(
 @command.command("sweep", short_help="Compare sampling settings on the same problems.")
 @click.argument("file", type=_PATH, required=False)
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only N problems of FILE, spread over it.")
-@click.option("--corpus", type=_PATH, help="Instead of FILE: holes from this folder's held_out.jsonl.")
-@click.option("--count", type=click.IntRange(1), default=200, show_default=True, help="Holes, with --corpus.")
-@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="How many seeds, from --seed on.")
+@click.option("--corpus", type=_PATH, help="Take holes from this folder's held_out.jsonl instead of FILE.")
+@click.option("--count", type=click.IntRange(1), default=200, show_default=True, help="Number of holes, with --corpus.")
+@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Number of seeds, from --seed on.")
 @click.option(
     "--set",
     "changes",
@@ -233,12 +235,12 @@ def sweep(
     seeds: int,
     changes: tuple[str, ...],
 ) -> None:
-    """Every combination of the settings given, beside the checkpoint's own: quality, passes of the model, time.
+    """Measure every combination of the given settings, beside the checkpoint's own: quality, passes, time.
 
     Keys: max_steps, t_min, t_max, entropy_bound, stability, confidence; pins, suffix, tries, length_power,
     causal_candidates, candidates; hole_sizes and line_sizes (4+8+16); prune (none, or 3:2 for two rows after step 3;
-    more with +); steps_by_size (none, or 8:4 for four steps up to 8 tokens), which max_steps does away with. With FILE,
-    its tests are run.
+    more with +); steps_by_size (none, or 8:4 for four steps up to 8 tokens). max_steps alone switches steps_by_size
+    off. With FILE, its tests are run.
     """
     from palimpsest_eval import held_out
     from palimpsest_eval.problems import read
@@ -262,11 +264,11 @@ def sweep(
     _measure(options, found, data, tested, execute=execute, experiment="sweep", seeds=seeds)
 
 
-@command.command("report", short_help="Tables and plots from results.")
+@command.command("report", short_help="Make tables and plots from results.")
 @click.argument("files", nargs=-1, required=True, type=_PATH, metavar="RESULTS.json...")
-@click.option("--out", type=_PATH, default=Path("docs/evaluation"), show_default=True, help="Folder of the plots.")
-@click.option("--page", type=_PATH, help="Markdown with marks to put the tables between. [default: OUT.md]")
-@click.option("--baseline", metavar="SYSTEM", help="Compare others with this one. [default: the first]")
+@click.option("--out", type=_PATH, default=Path("docs/evaluation"), show_default=True, help="Folder for the plots.")
+@click.option("--page", type=_PATH, help="Markdown page with marks, between which the tables go. [default: OUT.md]")
+@click.option("--baseline", metavar="SYSTEM", help="System that others are compared with. [default: the first]")
 @click.option("--plots/--no-plots", default=True, show_default=True)
 def report(files: tuple[Path, ...], out: Path, page: Path | None, baseline: str | None, plots: bool) -> None:
     """Write the tables of RESULTS into a page, and draw them."""
@@ -289,7 +291,7 @@ def report(files: tuple[Path, ...], out: Path, page: Path | None, baseline: str 
 
 
 def spread(problems: Sequence[Problem], limit: int | None) -> list[Problem]:
-    """So many of the problems, evenly over all of them."""
+    """Return at most `limit` problems, spread evenly over all."""
     if limit is None or limit >= len(problems):
         return list(problems)
     return [problems[i * len(problems) // limit] for i in range(limit)]
@@ -304,16 +306,16 @@ def _named(file: Path) -> dict[str, Any]:
 def _chosen(
     choices: tuple[str, ...], repair_ms: float | None, *, as_users: bool = True
 ) -> Callable[[Checkpoint], list[System]]:
-    """The systems of these choices, for a checkpoint; by default what it was trained for."""
+    """Return a function from a checkpoint to the chosen systems; the default is the checkpoint's own way of writing."""
     from palimpsest_eval.systems import systems
 
     if ("repairs" in choices) != (repair_ms is not None) or ("repairs" in choices and len(choices) > 1):
-        raise click.UsageError("--system repairs stands alone and needs --repair-ms, and nothing else does")
+        raise click.UsageError("--repair-ms goes with --system repairs, which needs it and stands alone")
 
     def tested(checkpoint: Checkpoint) -> list[System]:
         control = checkpoint.spec.left_to_right
         if control and not all(choice.startswith("left-to-right") for choice in choices):
-            raise click.UsageError(f"{checkpoint.spec.name} is a left-to-right control; it goes left to right only")
+            raise click.UsageError(f"{checkpoint.spec.name} is a left-to-right control and can only write left to right")
         usual = ("left-to-right",) if control else ("chosen",)
         return systems(choices or usual, checkpoint, as_users=as_users, repair_ms=repair_ms)
 
@@ -331,7 +333,7 @@ def _measure(
     experiment: str = "systems",
     seeds: int = 1,
 ) -> None:
-    """Load, fill, measure, write, and show the table."""
+    """Load the checkpoint, fill the problems, measure, write the results, and print the tables."""
     from palimpsest_eval import report, results
     from palimpsest_eval.execute import Limits, Sandbox
     from palimpsest_eval.run import evaluate
@@ -357,8 +359,8 @@ def _measure(
             sandbox = stack.enter_context(Sandbox(limits))
             about |= {"network": sandbox.network, "user": sandbox.user}
             click.echo(
-                f"palimpsest: programs that a model wrote are run, as {sandbox.user}, kept off the network by "
-                f"{sandbox.network}; that stops accidents, not malice",
+                f"palimpsest: running programs that a model wrote, as {sandbox.user}, kept off the network by "
+                f"{sandbox.network}; this stops accidents, not malice",
                 err=True,
             )
         journal = stack.enter_context(results.Journal(options.out, settings, about))
@@ -377,7 +379,7 @@ def _measure(
 
 @contextmanager
 def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error, and what moves it."""
+    """Show a progress bar on standard error, and yield the function that advances it."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

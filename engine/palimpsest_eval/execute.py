@@ -1,7 +1,7 @@
 """Runs candidate programs in a sandbox: a process that forks one child a program. Knows nothing of problems or models.
 
-This keeps accidents in: what a model wrote by chance neither hangs the machine, fills its memory or disk, nor reaches a
-network. It is no security boundary against code that wants out.
+The sandbox contains accidents: a program cannot hang the machine, fill its memory or disk, or reach a network by
+chance. It is no security boundary against hostile code.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ _WORKER = Path(__file__).with_name("worker.py")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """seconds: of wall clock (and, rounded up, of CPU time). memory, file_size: bytes, of address space and of any one
-    file written. No program may start another process."""
+    """The limits of a program. It may never start another process.
+
+    seconds: wall clock and, rounded up, CPU time. memory: bytes of address space. file_size: bytes of each file.
+    """
 
     seconds: float = 3.0
     memory: int = 1 << 30
@@ -34,8 +36,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a program went. failed: an exception, named by `detail`. crashed: it ended before its end, by a signal or by
-    leaving. ms: wall clock."""
+    """The end of a program. failed: an exception, named in `detail`. crashed: a signal or an early exit. ms: wall clock."""
 
     outcome: Literal["passed", "failed", "timed out", "crashed"]
     detail: str = ""
@@ -43,19 +44,19 @@ class Outcome:
 
     @property
     def passed(self) -> bool:
-        """It ran to its end."""
+        """Tell whether the program ran to its end."""
         return self.outcome == "passed"
 
 
 class Sandbox:
-    """Runs programs one at a time, each from a clean state; a context manager. The same program is run once.
+    """Runs programs one at a time, each from a clean state; a context manager. A repeated program is run only once.
 
-    network: what keeps programs off it, in words. user: whom they run as.
+    network: the means that keeps programs off the network, in words. user: the user they run as, in words.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
         if not hasattr(os, "fork"):
-            raise PalimpsestError("programs can only be run where processes can be forked: Linux, macOS and the like")
+            raise PalimpsestError("running programs needs a system that can fork processes, such as Linux or macOS")
         self._limits = limits or Limits()
         self._known: dict[str, Outcome] = {}
         wrapper = _isolation()
@@ -70,13 +71,13 @@ class Sandbox:
         self._process = self._started()
 
     def run(self, program: str) -> Outcome:
-        """Run a program to its end or its limits."""
+        """Run a program until it ends or reaches a limit."""
         if program not in self._known:
             self._known[program] = self._asked(program) or self._asked(program) or Outcome("crashed", "the sandbox")
         return self._known[program]
 
     def close(self) -> None:
-        """End the worker; it ends by itself with this process, too."""
+        """End the worker. It also ends by itself with this process."""
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             with suppress(BrokenPipeError):  # it has died, with something still unsent
@@ -92,7 +93,7 @@ class Sandbox:
         self.close()
 
     def _asked(self, program: str) -> Outcome | None:
-        """The worker's answer; None, and a new worker, if it has died."""
+        """Ask the worker. If it has died, start a new one and return None."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
@@ -130,7 +131,7 @@ class Sandbox:
 
 
 def _isolation() -> list[str]:
-    """The command that takes the network away from what it starts; empty where that is not to be had."""
+    """Return the command that starts a program without a network; empty if the system does not allow it."""
     unshare = shutil.which("unshare")
     if unshare is None:
         return []

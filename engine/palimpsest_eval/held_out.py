@@ -1,7 +1,7 @@
-"""Problems cut from held-out packages: what a user would have typed next, where the true text is known.
+"""Cuts problems with known true text out of held-out packages.
 
-The places do not depend on a tokenizer, so that checkpoints are compared on the same holes; `short_holes` are those that
-the first checkpoint was measured on, and do.
+The places do not depend on a tokenizer, so that all checkpoints are compared on the same holes. Only `short_holes`
+depend on one: the first checkpoint was measured on them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TRIES = 1000
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A held-out file. package, path: where it is from."""
+    """A held-out file and its origin: package and path."""
 
     package: str
     path: str
@@ -35,12 +35,12 @@ class Document:
 
     @property
     def language(self) -> str | None:
-        """By its name; Python if it has none."""
+        """Return the language by the file's name; Python if it has no name."""
         return language_of(self.path, None) if self.path else "python"
 
 
 def documents(corpus: Path) -> list[Document]:
-    """The files of a corpus folder's `held_out.jsonl`. Raises DocumentMissing, or DataError that names the line."""
+    """Read the files in a corpus folder's `held_out.jsonl`. Raises DocumentMissing, or DataError that names the line."""
     path = corpus / "held_out.jsonl"
     found: list[Document] = []
     try:
@@ -60,11 +60,11 @@ def documents(corpus: Path) -> list[Document]:
 
 
 def problems(documents: Sequence[Document], count: int, seed: int, kinds: Sequence[str] = KINDS) -> Iterator[Problem]:
-    """Seeded holes, the kinds by turns, each package as likely as any other: spans of 1 to 6 words or signs within a line,
-    rests of lines, whole lines without their indentation, and 2 to 5 whole lines. None twice, none is blank, none is a
-    comment.
+    """Cut seeded holes; the kinds take turns, and every package is equally likely.
 
-    Raises DataError if the documents do not have that many.
+    The kinds are spans of 1 to 6 words or signs within a line, rests of lines, whole lines without their indentation,
+    and 2 to 5 whole lines. No hole comes twice, is blank, or is a comment. Raises DataError if the documents have too
+    few holes.
     """
     rng = random.Random(seed)
     packages: dict[str, list[Document]] = {}
@@ -90,7 +90,7 @@ def problems(documents: Sequence[Document], count: int, seed: int, kinds: Sequen
 
 
 def cut(document: Document, start: int, end: int, kind: str) -> Problem:
-    """A document without `[start, end)`, and what was there."""
+    """Cut `[start, end)` out of a document; the text that stood there is the truth."""
     text = document.text
     line = text.count("\n", 0, start) + 1
     return Problem(
@@ -104,7 +104,7 @@ def cut(document: Document, start: int, end: int, kind: str) -> Problem:
 
 
 def _hole(text: str, kind: str, rng: random.Random) -> tuple[int, int] | None:
-    """`(start, end)` in the text, or None if the place drawn will not do."""
+    """Draw a place. Returns its `(start, end)`, or None if it is not suitable."""
     line = text.rfind("\n", 0, rng.randrange(len(text))) + 1
     end = text.find("\n", line)
     end = len(text) if end < 0 else end
@@ -134,8 +134,10 @@ def _comment(line: str) -> bool:
 
 
 def short_holes(texts: Sequence[str], tokenizer: Any, count: int, most_tokens: int, seed: int) -> Iterator[Problem]:
-    """Seeded holes of at most so many tokens in these documents: token spans, rests of lines and whole lines by turns;
-    none is blank, none lies in a comment line."""
+    """Cut seeded holes of at most `most_tokens` tokens: token spans, rests of lines and whole lines take turns.
+
+    No hole is blank or lies in a comment line.
+    """
     rng = random.Random(seed)
     made = 0
     while made < count:

@@ -1,4 +1,4 @@
-"""What is measured of one answer: right or not, how near, whether it parses. Knows neither systems nor files."""
+"""Measures one answer: exactness, similarity, tests, syntax. Knows neither systems nor files."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from palimpsest_eval.systems import Answer
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One problem, one system. None is "does not apply".
+    """The measures of one answer: one problem, one system, one seed. None means "does not apply".
 
-    passed: the test ran to its end; outcome: how it ended. exact: the truth, white space at the ends aside.
-    similarity: 0 to 1. parses: the whole text has no syntax error. raw: candidates before the gate; raw_parse: those of
-    them that parse; first_parses: whether the preferred one does.
+    passed: the test ran to its end; outcome: how it ended. exact: the text is the truth, except for white space at the
+    ends. similarity: 0 to 1. parses: the whole text has no syntax error. raw: number of candidates before the gate;
+    raw_parse: number of those that parse; first_parses: the preferred candidate parses.
     """
 
     system: str
@@ -42,17 +42,17 @@ class Row:
     repair_ms: float
 
     def as_json(self) -> dict[str, Any]:
-        """For a results file."""
+        """Return the row as a results file has it."""
         return asdict(self)
 
 
 def similarity(text: str, truth: str) -> float:
-    """Share of characters that two texts have in common, in order (Ratcliff and Obershelp), ends stripped."""
+    """Return the share of characters that two texts have in common, in order (Ratcliff and Obershelp), ends stripped."""
     return SequenceMatcher(None, text.strip(), truth.strip(), autojunk=False).ratio()
 
 
 def parses(problem: Problem, text: str) -> bool | None:
-    """The text has no syntax error with this in the hole; None if it has no grammar."""
+    """Tell whether the text has no syntax error with `text` in the hole; None without a grammar."""
     at = len(problem.prompt)
     gate = SyntaxGate(problem.prompt + problem.suffix, (Span(at, at),), problem.language, budget_ms=5000)
     status = gate.judge((text,)).status
@@ -60,7 +60,7 @@ def parses(problem: Problem, text: str) -> bool | None:
 
 
 def measured(system: str, problem: Problem, seed: int, answer: Answer, sandbox: Sandbox | None) -> Row:
-    """A row of the results. sandbox: to run the test in, if the problem has one."""
+    """Measure an answer. sandbox: runs the test, if the problem has one."""
     truth, text = problem.truth, answer.text
     outcome = sandbox.run(problem.program(text)) if sandbox is not None and problem.test is not None else None
     raw = [parses(problem, candidate) for candidate in answer.candidates if candidate]

@@ -14,7 +14,7 @@ _FLOOR, _SYSTEM = "#999999", "#2b6cb0"
 
 
 def draw(table: Table, folder: Path) -> list[Path]:
-    """Both plots of a table; the files written."""
+    """Draw both plots of a table. Returns the paths of the files."""
     try:
         import matplotlib
     except ImportError as error:
@@ -37,7 +37,7 @@ def _what(table: Table) -> str:
 
 
 def _rate(table: Table, label: str) -> tuple[float, float, float]:
-    """(rate, distance down to the interval's lower end, and up to its upper one), in percent."""
+    """Return the rate and its distances to the lower and the upper end of the interval, in percent."""
     known = [bool(right) for row in table.systems[label] if (right := table.right(row)) is not None]
     rate, (low, high) = (sum(known) / len(known) if known else 0.0), wilson(sum(known), len(known))
     return 100 * rate, 100 * max(0.0, rate - low), 100 * max(0.0, high - rate)

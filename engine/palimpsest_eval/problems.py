@@ -1,8 +1,8 @@
-"""Problems to fill: a prompt, a suffix, and what is known of the middle. Reads files; knows no model.
+"""Problems to fill: a prompt, a suffix, and the true middle if it is known. Reads files; knows no model.
 
-The line end after a line belongs to what follows it, as in an editor: where a row's prompt ends with a line and its
-middle does, too, that last line end is moved from the middle to the suffix. The text in which a hole is filled is then
-always `prompt + suffix`, with the hole in between, and the finished text `prompt + fill + suffix`.
+As in an editor, the line end after the hole belongs to the suffix: if a row's prompt and its middle both end with a
+line end, that of the middle moves to the suffix. The hole then always lies in `prompt + suffix`, between the two, and
+the finished text is `prompt + fill + suffix`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _GZIP = b"\x1f\x8b"
 class Problem:
     """A hole between `prompt` and `suffix`.
 
-    truth: what stood there, None if that is not known. test, entry_point: Python that defines `check(candidate)`, and the
+    truth: the text that stood there, None if unknown. test: Python code that defines `check(candidate)`; entry_point: the
     name it is called with. kind: `line`, `lines`, `span` and the like; tables are split by it. language: an LSP id.
     """
 
@@ -40,21 +40,21 @@ class Problem:
 
     @property
     def one_line(self) -> bool:
-        """The middle is known to lie within a line."""
+        """Tell whether the middle is known to lie within a line."""
         return self.truth is not None and "\n" not in self.truth
 
     def filled(self, fill: str) -> str:
-        """The whole text."""
+        """Return the whole text with this fill."""
         return self.prompt + fill + self.suffix
 
     def program(self, fill: str) -> str:
-        """The text with its test behind it, which runs to its end if the fill is right."""
+        """Return the text followed by its test. The program runs to its end if the fill is right."""
         assert self.test is not None
         assert self.entry_point is not None
         return f"{self.filled(fill)}\n{self.test}\ncheck({self.entry_point})\n"
 
     def request(self, seed: int, *, as_users: bool = True, sizes: tuple[int, ...] | None = None) -> FillRequest:
-        """What the engine is asked. as_users: tidied, and within a line if the middle is known to be."""
+        """Return the engine's request. as_users: tidy the fill, and keep it to one line if the middle is one line."""
         at = len(self.prompt)
         return FillRequest(
             self.prompt + self.suffix,
@@ -69,17 +69,17 @@ class Problem:
 
 
 def read(path: Path, language: str | None = "python") -> Iterator[Problem]:
-    """The rows of a JSON Lines file, gzip or not: `task_id`, `prompt` and `suffix`, and where they are there
-    `canonical_solution` (or `truth`), `test` and `entry_point`, `kind`, `language`.
+    """Read the rows of a JSON Lines file, gzip or not.
 
-    Raises DocumentMissing, or DataError that names the line.
+    A row has `task_id`, `prompt` and `suffix`, and optionally `canonical_solution` (or `truth`), `test` and
+    `entry_point`, `kind`, `language`. Raises DocumentMissing, or DataError that names the line.
     """
     seen: dict[str, int] = {}
     for number, row in _rows(path):
         problem = _problem(f"{path} line {number}", row, language)
         if problem.task_id in seen:
             raise DataError(
-                f"{path} line {number}: the task_id {problem.task_id!r} is that of line {seen[problem.task_id]} too"
+                f"{path} line {number}: the task_id {problem.task_id!r} is already on line {seen[problem.task_id]}"
             )
         seen[problem.task_id] = number
         yield problem
@@ -99,7 +99,7 @@ def _rows(path: Path) -> Iterator[tuple[int, Any]]:
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise DataError(f"{path} is a damaged gzip file") from error
     elif path.suffix == ".gz":
-        raise DataError(f"{path} is not a gzip file, whatever its name says")
+        raise DataError(f"{path} is named .gz but is not a gzip file")
     for number, line in enumerate(raw.split(b"\n"), 1):
         if not line.strip():
             continue
@@ -124,7 +124,7 @@ def _problem(where: str, row: Any, language: str | None) -> Problem:
             raise DataError(f"{where}: the {key} is not a string")
         texts[key] = value
     if (texts["test"] is None) != (texts["entry_point"] is None):
-        raise DataError(f"{where}: a test needs an entry_point, and the other way round")
+        raise DataError(f"{where}: test and entry_point are needed together")
     prompt, suffix = texts["prompt"] or "", texts["suffix"] or ""
     truth = texts["canonical_solution"] if texts["truth"] is None else texts["truth"]
     kind = texts["kind"]

@@ -1,4 +1,4 @@
-"""Tables of results in Markdown, every one with its provenance. Knows rows; runs nothing and draws nothing."""
+"""Tables of results in Markdown, each with its provenance. Knows rows; runs nothing and draws nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ START, END = "<!-- results -->", "<!-- /results -->"
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Results of the same problems: systems by label, the floors and the ceiling once. baseline: a label."""
+    """Results of the same problems: rows by label of the system, floors and ceiling once. baseline: a label."""
 
     title: str
     results: tuple[Results, ...]
@@ -28,16 +28,16 @@ class Table:
 
     @property
     def executed(self) -> bool:
-        """Tests were run; otherwise what counts is an exact match."""
+        """Tell whether tests were run; if not, an exact match counts as right."""
         return any(row.passed is not None for rows in self.systems.values() for row in rows)
 
     def right(self, row: Row) -> bool | None:
-        """What counts in this table."""
+        """Tell whether an answer is right by the measure of this table."""
         return row.passed if self.executed else row.exact
 
 
 def shown(values: Iterable[bool | None]) -> str:
-    """`12.3 (10.1–14.9)`: percent of those that apply, with Wilson's interval; a dash if none does."""
+    """Return percent of the values that apply, with Wilson's interval, as `12.3 (10.1–14.9)`; a dash if none applies."""
     known = [value for value in values if value is not None]
     if not known:
         return NONE
@@ -46,19 +46,19 @@ def shown(values: Iterable[bool | None]) -> str:
 
 
 def percent(values: Iterable[bool | float | None]) -> str:
-    """The mean of those that apply, in percent."""
+    """Return the mean of the values that apply, in percent."""
     known = [value for value in values if value is not None]
     return f"{100 * sum(known) / len(known):.1f}" if known else NONE
 
 
 def before_the_gate(rows: Sequence[Row]) -> str:
-    """Percent of all candidates that parse."""
+    """Return the percentage of all candidates that parse."""
     candidates = sum(row.raw for row in rows)
     return f"{100 * sum(row.raw_parse for row in rows) / candidates:.1f}" if candidates else NONE
 
 
 def milliseconds(rows: Sequence[Row], at: float) -> str:
-    """A percentile of the wall clock."""
+    """Return a percentile of the wall-clock times."""
     return f"{percentile([row.ms for row in rows], at):.0f}"
 
 
@@ -84,15 +84,17 @@ REPAIR: dict[str, Column] = {
 
 
 def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A table, without the columns that nothing has."""
+    """Format a Markdown table, without its empty columns."""
     used = [i for i in range(len(head)) if i == 0 or any(line[i] != NONE for line in lines)]
     rows = [[line[i] for i in used] for line in (head, ["---"] * len(head), *lines)]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 def paired(table: Table, label: str) -> tuple[str, str, str]:
-    """Against the baseline, on the problems both have: points and p of what counts; points of similarity, 95 %; times as
-    long."""
+    """Compare a system with the baseline, on the problems that both have.
+
+    Returns percentage points with McNemar's p, points of similarity with a 95 % interval, and the ratio of median times.
+    """
     if label == table.baseline or label in BOUNDS:
         return (NONE,) * 3
     mine = {(row.task, row.seed): row for row in table.systems[label]}
@@ -114,7 +116,7 @@ def paired(table: Table, label: str) -> tuple[str, str, str]:
 
 
 def main_table(table: Table) -> str:
-    """Every system with every figure."""
+    """Format the table of all systems and all figures."""
     repairs = any(label.startswith("repair: ") for label in table.systems)
     columns = {**QUALITY, **COST, **(REPAIR if repairs else {})}
     against = [f"points over {table.baseline}", "similarity over it", "times its p50"]
@@ -128,7 +130,7 @@ def main_table(table: Table) -> str:
 
 
 def by_kind(table: Table) -> str:
-    """What counts, for each kind of hole; nothing if there is one kind only."""
+    """Format the rates by kind of hole; empty if there is only one kind."""
     kinds = list(dict.fromkeys(row.kind for rows in table.systems.values() for row in rows))
     if len(kinds) < 2 or table.results[0].settings["experiment"] == "sweep":
         return ""
@@ -141,7 +143,7 @@ def by_kind(table: Table) -> str:
 
 
 def gap(table: Table) -> str:
-    """What it costs not to know the length, in a sentence for each way of knowing it."""
+    """Say what not knowing the length costs: a sentence for each oracle."""
     said = []
     for label in table.systems:
         kind, _, rest = label.partition("chosen length")
@@ -154,11 +156,10 @@ def gap(table: Table) -> str:
 
 
 def tables(results: Sequence[Results], baseline: str | None = None) -> list[Table]:
-    """Results that are of the same problems in one table, in the order given. Labels name the checkpoint where there are
-    several.
+    """Group results of the same problems into tables, in the given order. Labels name the checkpoint if there are several.
 
-    baseline: the system others are compared with; else the first, and `repair: parser` among repairs. Raises DataError
-    if there is no such system.
+    baseline: the system that others are compared with; by default the first, and `repair: parser` among repairs. Raises
+    DataError if there is no such system.
     """
     groups: dict[str, list[Results]] = {}
     for each in results:
@@ -190,7 +191,7 @@ def _table(group: Sequence[Results], baseline: str | None) -> Table:
 
 
 def title(settings: dict[str, Any]) -> str:
-    """A heading: the problems, and what was tried on them."""
+    """Return a heading: the problems and the experiment."""
     name = str(settings["data"]["name"]).removesuffix(".gz").removesuffix(".jsonl")
     what = {"systems": "", "repairs": ": repair at equal wall clock", "sweep": ": sampling settings"}
     seeds = settings["seeds"]
@@ -199,7 +200,7 @@ def title(settings: dict[str, Any]) -> str:
 
 
 def provenance(results: Results) -> str:
-    """Where the figures are from, in a paragraph."""
+    """Say in a paragraph how the figures were made: command, commit, checkpoint, machine."""
     checkpoint, machine = results.settings["checkpoint"], results.about["machine"]
     where = machine["gpu"] if checkpoint["device"].startswith("cuda") and machine["gpu"] else machine["cpu"]
     sandbox = (
@@ -216,7 +217,7 @@ def provenance(results: Results) -> str:
 
 
 def section(table: Table, pictures: Sequence[str] = ()) -> str:
-    """One table with everything about it. pictures: paths as seen from the page."""
+    """Format a table with everything about it. pictures: paths relative to the page."""
     parts = [f"### {table.title}", main_table(table), gap(table), by_kind(table)]
     parts += [f"![{table.title}]({picture})" for picture in pictures]
     parts += [provenance(each) for each in table.results]
@@ -224,7 +225,7 @@ def section(table: Table, pictures: Sequence[str] = ()) -> str:
 
 
 def put_between_marks(page: Path, text: str) -> None:
-    """Replace what stands between the page's marks. Raises DocumentMissing, or DataError if it has none."""
+    """Replace the text between the page's marks. Raises DocumentMissing, or DataError without marks."""
     try:
         whole = page.read_text("utf-8")
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:

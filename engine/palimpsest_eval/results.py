@@ -1,7 +1,7 @@
-"""Results on disk: written as rows come, so that a run can be stopped and resumed; whole, with what produced them.
+"""Results on disk, with everything that produced them. Rows are written at once, so that a run can be resumed.
 
-While it runs, `NAME.rows.jsonl` grows beside `NAME`: what is being measured on its first line, then a row a line. At the
-end `NAME` takes its place.
+During a run `NAME.rows.jsonl` grows beside `NAME`: the settings on its first line, then one row a line. At the end
+`NAME` takes its place.
 """
 
 from __future__ import annotations
@@ -27,27 +27,30 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """settings: everything that decides the rows; two runs with the same are the same run. about: when, where and how
-    it was run."""
+    """The rows of a run and their origin.
+
+    settings: everything that decides the rows; two runs with the same settings are the same run. about: date, command
+    and machine.
+    """
 
     settings: dict[str, Any]
     about: dict[str, Any]
     rows: tuple[Row, ...]
 
     def of(self, system: str) -> list[Row]:
-        """The rows of a system."""
+        """Return the rows of a system."""
         return [row for row in self.rows if row.system == system]
 
     @property
     def systems(self) -> list[str]:
-        """Their names, in order."""
+        """Return the names of the systems, in order."""
         return list(dict.fromkeys(row.system for row in self.rows))
 
 
 class Journal:
-    """The rows of a run under way; a context manager. Rows that are there already are not computed again.
+    """The rows of an unfinished run; a context manager. Rows that it already has are not computed again.
 
-    Raises DataError if the file, or the one it will become, has rows of a run with other settings.
+    Raises DataError if the journal or the results file has rows of a run with other settings.
     """
 
     def __init__(self, out: Path, settings: dict[str, Any], about: dict[str, Any]) -> None:
@@ -75,13 +78,13 @@ class Journal:
         self._file.close()
 
     def add(self, row: Row) -> None:
-        """Keep a row, on disk at once."""
+        """Add a row and write it to disk at once."""
         self.done[row.system, row.task, row.seed] = row
         self._file.write(json.dumps(row.as_json()) + "\n")
         self._file.flush()
 
     def finish(self) -> Results:
-        """Every row is there: write the results and take the journal away."""
+        """Write the results and remove the journal. Every row must be there."""
         results = Results(self.settings, self.about, tuple(self.done.values()))
         write(self.out, results)
         self._file.close()
@@ -99,13 +102,13 @@ class Journal:
 
     def _resume(self) -> None:
         raw = self.path.read_bytes()
-        whole = raw.rfind(b"\n") + 1  # a last line cut short is made again
+        whole = raw.rfind(b"\n") + 1  # a last line that was cut short is measured again
         lines = raw[:whole].splitlines()
         try:
             head = json.loads(lines[0])
             rows = [Row(**json.loads(line)) for line in lines[1:]]
         except (IndexError, ValueError, TypeError) as error:
-            raise DataError(f"{self.path} is no journal of an evaluation: remove it, or name another --out") from error
+            raise DataError(f"{self.path} is not a journal of an evaluation: remove it, or name another --out") from error
         self._same(self.path, head.get("settings") if isinstance(head, dict) else None)
         self.about = head["about"]
         self.done = {(row.system, row.task, row.seed): row for row in rows}
@@ -113,7 +116,7 @@ class Journal:
 
 
 def write(path: Path, results: Results) -> None:
-    """At once or not at all; a row a line."""
+    """Write a results file atomically, one row a line."""
     head = {"format": FORMAT, "settings": results.settings, "about": results.about}
     rows = ",\n".join(json.dumps(row.as_json()) for row in results.rows)
     text = json.dumps(head, indent=1).removesuffix("\n}") + f',\n "rows": [\n{rows}\n]}}\n'
@@ -127,7 +130,7 @@ def write(path: Path, results: Results) -> None:
 
 
 def read(path: Path) -> Results:
-    """A results file. Raises DocumentMissing or DataError."""
+    """Read a results file. Raises DocumentMissing or DataError."""
     try:
         raw = json.loads(path.read_bytes())
         if raw["format"] != FORMAT:
@@ -137,11 +140,11 @@ def read(path: Path) -> Results:
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise DocumentMissing(f"there is no file {path}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} is no result of `palimpsest eval`") from error
+        raise DataError(f"{path} is not a results file of `palimpsest eval`") from error
 
 
 def digest(*paths: Path) -> str:
-    """SHA-256 of files one after the other."""
+    """Return the SHA-256 of the concatenated files."""
     whole = hashlib.sha256()
     for path in paths:
         whole.update(path.read_bytes())
@@ -149,7 +152,7 @@ def digest(*paths: Path) -> str:
 
 
 def about(arguments: list[str]) -> dict[str, Any]:
-    """When, where and how: the date, the command line (of paths elsewhere the names only), the machine's kind."""
+    """Return the date, the command line (absolute paths shortened to their names) and the machine."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "command": shlex.join(["palimpsest", *map(_without_folders, arguments)]),
@@ -163,7 +166,7 @@ def _without_folders(argument: str) -> str:
 
 
 def machine() -> dict[str, Any]:
-    """The kind of the machine: processor, cores this process may use, threads torch uses; versions."""
+    """Describe the machine: processor, cores this process may use, torch's threads, versions."""
     import torch
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -188,7 +191,7 @@ def _processor() -> str:
 
 
 def commit() -> str:
-    """The commit that this code is of, `-changed` if it was edited since; the version, if it is in no repository."""
+    """Return the commit of this code, with `-changed` if it was edited since; outside a repository, the version."""
     folder = Path(__file__).parent
 
     def git(*arguments: str) -> str:
@@ -205,7 +208,7 @@ def commit() -> str:
 
 
 def described(checkpoint: Checkpoint, adapter: str | None = None) -> dict[str, Any]:
-    """What of a checkpoint decides its answers; adapter: the folder of the one that was added to it."""
+    """Return everything about a checkpoint that decides its answers. adapter: the folder of its adapter."""
     spec = asdict(checkpoint.spec)
     for told_otherwise in ("name", "sha256", "languages", "sources"):
         del spec[told_otherwise]

@@ -1,4 +1,4 @@
-"""One evaluation: every problem through every system, measured and kept. Knows no files but the journal."""
+"""Runs an evaluation: every problem through every system. Knows no files but the journal."""
 
 from __future__ import annotations
 
@@ -21,11 +21,10 @@ def evaluate(
     seeds: Sequence[int] = (0,),
     advanced: Callable[[int], None] = lambda rows: None,
 ) -> None:
-    """Add every row that the journal lacks. Problem by problem, so that a run cut short compares systems on the same
-    problems, and a slow moment of the machine hits all of them.
+    """Add every row that the journal lacks.
 
-    Each problem gets noise of its own: its seed is its number plus the run's. Each system fills once before its time
-    counts.
+    It goes problem by problem: a run that is cut short then compares systems on the same problems, and a slow moment of
+    the machine hits all systems. Each problem has noise of its own. Each system fills once before its time counts.
     """
     warm: set[str] = set()
     for number, problem in enumerate(problems):

@@ -1,4 +1,4 @@
-"""The little statistics that the tables need: exact where that is cheap. Numbers in, numbers out."""
+"""The statistics of the tables, exact where that is cheap. Knows numbers only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Z95 = 1.959963984540054
 
 
 def wilson(successes: int, trials: int, z: float = Z95) -> tuple[float, float]:
-    """Wilson's score interval of a rate (1927), by default at 95 %. (0, 1) without trials."""
+    """Return Wilson's score interval of a rate (1927), by default at 95 %; (0, 1) without trials."""
     if trials == 0:
         return 0.0, 1.0
     rate, square = successes / trials, z * z
@@ -21,7 +21,7 @@ def wilson(successes: int, trials: int, z: float = Z95) -> tuple[float, float]:
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """Two-sided p of McNemar's exact test: the pairs that differ are as likely to differ either way."""
+    """Return the two-sided p of McNemar's exact test: pairs that differ do so either way with equal probability."""
     trials, term, tail = only_first + only_second, 1, 1
     for k in range(1, min(only_first, only_second) + 1):
         term = term * (trials - k + 1) // k  # the binomial coefficient, exactly
@@ -30,7 +30,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 
 def bootstrap(differences: Sequence[float], seed: int = 0, resamples: int = 2000) -> tuple[float, float]:
-    """95 % percentile interval of the mean of paired differences, resampled with a seed."""
+    """Return the 95 % percentile interval of the mean of paired differences, resampled with a seed."""
     rng, count = random.Random(seed), len(differences)
     if count == 0:
         return 0.0, 0.0
@@ -39,7 +39,7 @@ def bootstrap(differences: Sequence[float], seed: int = 0, resamples: int = 2000
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """Linearly interpolated between the two nearest; 0 of nothing."""
+    """Return a percentile, interpolated linearly between the two nearest values; 0 without values."""
     ordered = sorted(values)
     if not ordered:
         return 0.0

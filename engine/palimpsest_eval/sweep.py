@@ -1,4 +1,4 @@
-"""Sampling settings in a grid, each a system of its own. Knows checkpoints' settings; fills nothing."""
+"""A grid of sampling settings, each a system of its own. Knows checkpoints' settings; fills nothing."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ KEYS = (*SAMPLING, *NUMBERS, *SIZES, *PAIRS, "candidates")
 
 
 def grid(changes: Sequence[str]) -> list[dict[str, str]]:
-    """Every combination of `KEY=VALUE[,VALUE...]`; one that changes nothing if there are none. Raises DataError."""
+    """Return every combination of `KEY=VALUE[,VALUE...]`; without any, one empty combination. Raises DataError."""
     axes: list[list[tuple[str, str]]] = []
     for change in changes:
         key, equals, values = change.partition("=")
         if key not in KEYS or not equals or not all(values.split(",")):
-            raise DataError(f"{change} is no KEY=VALUE[,VALUE...] with a key of {', '.join(KEYS)}")
+            raise DataError(f"{change} is not KEY=VALUE[,VALUE...] with a key of {', '.join(KEYS)}")
         axes.append([(key, value) for value in values.split(",")])
     return [dict(point) for point in itertools.product(*axes)]
 
 
 def varied(checkpoint: Checkpoint, point: dict[str, str]) -> System:
-    """The engine with these settings in the place of the checkpoint's own. Raises DataError."""
+    """Return the engine with these settings in place of the checkpoint's own. Raises DataError."""
     spec, candidates = checkpoint.spec, 1
     for key, value in point.items():
         try:
@@ -54,8 +54,11 @@ def varied(checkpoint: Checkpoint, point: dict[str, str]) -> System:
 
 
 def _parsed(spec: Spec, key: str, value: str) -> Any:
-    """`prune=none` or `prune=3:2+5:1` (after step 3 two rows go on, after step 5 one), `steps_by_size=8:4`;
-    `hole_sizes=4+8`; numbers."""
+    """Parse a value of the grid.
+
+    Pairs are `prune=none` or `prune=3:2+5:1` (two rows after step 3, one after step 5) and `steps_by_size=8:4`; sizes are
+    `hole_sizes=4+8`; all others are numbers.
+    """
     if key in PAIRS:
         pairs = [] if value == "none" else [pair.split(":") for pair in value.split("+")]
         return tuple((_positive(one), _positive(other)) for one, other in pairs)

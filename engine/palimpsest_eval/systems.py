@@ -1,6 +1,6 @@
-"""What is put to the test, behind one protocol: the engine in its variants, left to right, floors and a ceiling.
+"""The systems under test, behind one protocol: variants of the engine, left to right, floors and a ceiling.
 
-All that go through a model share the engine's layout, its tidying and its syntax gate.
+All systems with a model use the engine's layout, tidying and syntax gate.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from palimpsest_eval.problems import Problem
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a system fills in. ms: wall clock; repair_ms: the part of it spent on repair. nfe: passes of the model.
+    """The answer of a system. ms: wall clock; repair_ms: the part of it spent on repair. nfe: passes of the model.
 
-    candidates: what it had written before the syntax gate saw it, the preferred one first. treatment: what the gate did.
+    candidates: the texts before the syntax gate, the preferred one first. treatment: what the gate did.
     """
 
     text: str
@@ -41,16 +41,16 @@ class System(Protocol):
 
     @property
     def name(self) -> str:
-        """As in the tables."""
+        """Return the name that the tables use."""
         ...
 
     def fill(self, problem: Problem, seed: int) -> Answer:
-        """Its answer, from nothing encoded."""
+        """Fill the problem, with no cached prefix."""
         ...
 
 
 class Recorded(OneCanvas):
-    """A canvas that remembers what its candidates were before the gate, and how long repair took."""
+    """A canvas that remembers its candidates before the gate and the time spent on repair."""
 
     raw: tuple[str, ...] = ()
     repair_ms = 0.0
@@ -74,8 +74,8 @@ class Recorded(OneCanvas):
 class Filled:
     """The engine. sizes: hole sizes in tokens, None for the checkpoint's choice. candidates: as in a request.
 
-    as_users: tidied, and within a line where that is known. gated: what the gate lets through; else the preferred
-    candidate as it was written.
+    as_users: tidy the fill, and keep it to one line if the middle is one line. gated: answer with the text that passed
+    the gate; otherwise with the preferred candidate as it was written.
     """
 
     name: str
@@ -86,7 +86,7 @@ class Filled:
     gated: bool = True
 
     def fill(self, problem: Problem, seed: int) -> Answer:
-        """One request."""
+        """Fill the problem with one request."""
         request = problem.request(seed, as_users=self.as_users, sizes=self.sizes)
         return self._filled(replace(request, document=f"{problem.task_id} {seed}", candidates=self.candidates))
 
@@ -103,7 +103,7 @@ class Filled:
 
 @dataclass(frozen=True, slots=True)
 class OracleLength:
-    """The engine, told how many tokens the middle has; it may then put no filler there. candidates: as in a request."""
+    """The engine, told the number of tokens of the middle; filler is banned. candidates: as in a request."""
 
     name: str
     checkpoint: Checkpoint
@@ -111,7 +111,7 @@ class OracleLength:
     as_users: bool = True
 
     def fill(self, problem: Problem, seed: int) -> Answer:
-        """As many tokens as the middle has, with what token healing has to write again."""
+        """Fill as many tokens as the middle has, plus those that token healing writes again."""
         assert problem.truth is not None
         filler = Filler(self.checkpoint)
         filler.banned = filler.all_banned
@@ -122,32 +122,32 @@ class OracleLength:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A floor or the ceiling: text by a rule, in no time."""
+    """A floor or the ceiling: text by a rule, without a model."""
 
     name: str
     rule: Callable[[Problem], str]
 
     def fill(self, problem: Problem, seed: int) -> Answer:
-        """What the rule says."""
+        """Answer with the text of the rule."""
         text = self.rule(problem)
         return Answer(text, candidates=(text,))
 
 
 def indented(problem: Problem, text: str) -> str:
-    """A line with the indentation of the true one, if the hole begins where the line does: that much is given."""
+    """Give a line the indentation of the true one, if the hole begins at the start of a line."""
     if problem.truth is None or not (problem.prompt.endswith("\n") or not problem.prompt):
         return text
     return problem.truth[: len(problem.truth) - len(problem.truth.lstrip(" \t"))] + text
 
 
 def line_above(problem: Problem) -> str:
-    """The last line before the hole's own that is not blank."""
+    """Return the last line before the hole's own that is not blank."""
     above = problem.prompt.rpartition("\n")[0].rstrip()
     return indented(problem, above.rpartition("\n")[2].strip())
 
 
 def truth(problem: Problem) -> str:
-    """What stood there."""
+    """Return the true text."""
     assert problem.truth is not None
     return problem.truth
 
@@ -164,14 +164,14 @@ CHOICES = ("chosen", "oracle", "fixed", "left-to-right", "left-to-right-ungated"
 def systems(
     choices: Sequence[str], checkpoint: Checkpoint, *, as_users: bool = True, repair_ms: float | None = None
 ) -> list[System]:
-    """The systems of these `CHOICES`. repair_ms: what `repairs` gives each strategy."""
+    """Make the systems of these `CHOICES`. repair_ms: the time that `repairs` gives each strategy."""
     made: list[System] = []
     for choice in dict.fromkeys(choices):
         match choice:
             case "chosen":
                 made.append(Filled("chosen length", Filler(checkpoint), as_users=as_users))
             case "oracle":
-                rows = len(checkpoint.spec.hole_sizes)  # as many as are tried where the length is not known
+                rows = len(checkpoint.spec.hole_sizes)  # as many as without the length
                 made += [
                     OracleLength("oracle length", checkpoint, as_users=as_users),
                     OracleLength(f"oracle length, best of {rows}", checkpoint, max(1, rows - 1), as_users),
@@ -196,5 +196,5 @@ def systems(
 
 
 def bounds(*, known: bool) -> list[System]:
-    """The floors, and the ceiling where the true text is known."""
+    """Return the floors, and the ceiling if the true text is known."""
     return [*FLOORS, CEILING] if known else list(FLOORS)

@@ -1,7 +1,7 @@
-"""Runs one program after the other, each in a fork of this process, within limits. The sandbox's far side.
+"""The process inside the sandbox: runs one program after the other, each in a fork of itself, within limits.
 
-Started by `execute.py` as a script, with an interpreter that has read nothing else; standard library only. One JSON
-object a line on standard input (`program`), one on standard output (`outcome`, `detail`, `ms`).
+`execute.py` starts it as a script in a bare interpreter, so it imports the standard library only. It reads one JSON
+object a line from standard input (`program`) and writes one to standard output (`outcome`, `detail`, `ms`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 NOBODY = 65534
-# What an audit hook refuses, whatever else holds a program back. By the names of Python's audit events.
+# Python's audit events that the hook refuses, in addition to all other limits.
 _REFUSED = """
     os.chflags os.chmod os.chown os.exec os.fork os.forkpty os.kill
     os.killpg os.link os.mkdir os.posix_spawn os.putenv os.remove os.removexattr os.rename os.rmdir os.setxattr os.spawn
@@ -29,7 +29,7 @@ _REFUSED = """
 """
 _REFUSED_MODULES = ("ctypes.", "shutil.", "ftplib.", "http.", "urllib.", "smtplib.", "webbrowser.", "mmap.")
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-# What programs import most: read once, here, and not once a program.
+# The modules that programs import most. They are imported once here, not once for each program.
 _MODULES = (
     "array bisect cmath collections copy dataclasses datetime decimal enum fractions functools hashlib heapq itertools "
     "math operator random re statistics string sys textwrap typing unicodedata"
@@ -37,7 +37,7 @@ _MODULES = (
 
 
 def main(seconds: float, memory: int, file_size: int, isolated: bool) -> None:
-    """Serve until standard input ends."""
+    """Run programs until standard input ends."""
     os.environ.clear()
     for name in _MODULES.split():
         __import__(name)
@@ -58,7 +58,7 @@ def main(seconds: float, memory: int, file_size: int, isolated: bool) -> None:
 
 
 def may_drop() -> bool:
-    """This is root, and a child of it can become nobody and still read Python's own modules."""
+    """Tell whether this is root and a child of it, as nobody, can still read Python's own modules."""
     if os.geteuid() != 0:
         return False
     child = os.fork()
@@ -72,7 +72,7 @@ def may_drop() -> bool:
 
 
 def become_nobody() -> None:
-    """Give root up for good."""
+    """Give up root permanently."""
     os.setgroups([])
     os.setgid(NOBODY)
     os.setuid(NOBODY)
@@ -81,9 +81,9 @@ def become_nobody() -> None:
 def run(
     program: str, folder: str, seconds: float, memory: int, file_size: int, drop: bool, isolated: bool
 ) -> tuple[str, str]:
-    """(`passed`, `failed`, `timed out` or `crashed`; the exception or signal)."""
+    """Run a program. Returns `passed`, `failed`, `timed out` or `crashed`, and the name of the exception or signal."""
     reading, writing = os.pipe()
-    secret = os.urandom(16)  # whoever ends early does not say this
+    secret = os.urandom(16)  # a program that ends early cannot send it
     child = os.fork()
     if child == 0:
         confined(program, folder, seconds, memory, file_size, drop, isolated, writing, secret)
@@ -125,7 +125,7 @@ def confined(
     writing: int,
     secret: bytes,
 ) -> NoReturn:
-    """The child: limits, then the program, then a word on how it went."""
+    """Run in the child: set the limits, run the program, and report how it went."""
     leave: Callable[[int], NoReturn] = os._exit
     tell = os.write
     try:
@@ -163,7 +163,7 @@ def confined(
 
 
 def refusal(folder: str, isolated: bool) -> Callable[[str, tuple[Any, ...]], None]:
-    """An audit hook: no other process, no connection, nothing written outside of the folder. It cannot be removed."""
+    """Return an audit hook that refuses processes, connections, and writing outside the folder. It cannot be removed."""
     inside = os.path.realpath(folder) + os.sep
     realpath, fspath, error, refused = os.path.realpath, os.fsdecode, PermissionError, frozenset(_REFUSED.split())
 

@@ -88,7 +88,7 @@ def test_any_data_file(data: Path, options: list[object], tmp_path: Path) -> Non
     assert read(tmp_path / "out.json").systems == ["chosen length", "empty", "pass", "line above"]
     (tmp_path / "out.json").unlink()
     oracle = palimpsest("problems", data, "--system", "oracle", *options)
-    assert (oracle.exit_code, "truth of every problem" in oracle.stderr) == (40, True)
+    assert (oracle.exit_code, "lacks the true text" in oracle.stderr) == (40, True)
 
 
 @pytest.mark.parametrize("short", [[], ["--short"]])
@@ -151,10 +151,10 @@ def test_bad_input_is_one_sentence(data: Path, options: list[object], tmp_path: 
         (10, "no corpus", ["held-out", "--corpus", tmp_path / "nowhere", *options]),
         (10, "no folder", ["humaneval", data, *options, "--out", tmp_path / "no" / "out.json"]),
         (20, "no checkpoint folder", ["humaneval", data, *options, "--checkpoint", tmp_path / "no"]),
-        (40, "is no KEY=VALUE", ["sweep", data, "--set", "speed=9", *options]),
+        (40, "is not KEY=VALUE", ["sweep", data, "--set", "speed=9", *options]),
         (40, "max_steps cannot be 0", ["sweep", data, "--set", "max_steps=0", *options]),
         (10, "there is no file", ["report", tmp_path / "nowhere"]),
-        (40, "no result of", ["report", no_test]),
+        (40, "is not a results file of", ["report", no_test]),
     ]
     for code, sentence, arguments in cases:
         result = palimpsest(*arguments)

@@ -190,7 +190,7 @@ def test_a_worker_ends_with_its_sandbox() -> None:
 
 def test_without_fork_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "fork")
-    with pytest.raises(PalimpsestError, match="forked"):
+    with pytest.raises(PalimpsestError, match="fork processes"):
         Sandbox()
 
 

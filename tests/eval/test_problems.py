@@ -78,7 +78,7 @@ def test_gzip_and_blank_lines(tmp_path: Path) -> None:
         (b'{"task_id": 1, "prompt": 2, "suffix": ""}', "the prompt is not a string"),
         (b'{"task_id": 1, "prompt": "", "suffix": "", "canonical_solution": 3}', "canonical_solution is not a string"),
         (b'{"task_id": 1, "prompt": "", "suffix": "", "test": "x"}', "entry_point"),
-        (b'{"task_id": "Sum/0", "prompt": "", "suffix": ""}', "that of line 1 too"),
+        (b'{"task_id": "Sum/0", "prompt": "", "suffix": ""}', "already on line 1"),
     ],
 )
 def test_a_bad_row_is_named(tmp_path: Path, row: bytes, fault: str) -> None:

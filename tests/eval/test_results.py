@@ -117,7 +117,7 @@ def test_no_results(tmp_path: Path) -> None:
     path = tmp_path / "out.json"
     for text in ("", "[]", "{}", '{"format": 1}', '{"format": 1, "settings": {}, "about": {}, "rows": [{"x": 1}]}'):
         path.write_text(text)
-        with pytest.raises(DataError, match="no result"):
+        with pytest.raises(DataError, match="not a results file"):
             read(path)
     path.write_text('{"format": 99}')
     with pytest.raises(DataError, match="format 99"):
