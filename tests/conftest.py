@@ -1,9 +1,12 @@
 """Every run draws the same examples: a failure in CI is one that can be had again. No run writes to the user's folders."""
 
 import os
+import re
 import signal
 import tempfile
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 from editors.programs import default_cache
@@ -21,3 +24,9 @@ os.environ |= {
     "XDG_RUNTIME_DIR": _folders.name,
     "XDG_CACHE_HOME": _folders.name,
 }  # where servers say what they are doing
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the tests for GPUs out unless they are asked for: they need Triton's compiler, the others its interpreter."""
+    asked = re.search(r"(?<!not )\bgpu\b", config.option.markexpr)
+    return True if collection_path == Path(__file__).parent / "gpu" and not asked else None
