@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from palimpsest_eval.problems import Problem
     from palimpsest_eval.systems import System
 
-_SYSTEMS = ("chosen", "oracle", "fixed", "left-to-right", "left-to-right-ungated", "repairs")
+_SYSTEMS = ("chosen", "oracle", "fixed", "left-to-right", "left-to-right-ungated")
 _KINDS = ("span", "rest of line", "line", "block")
 _SHORT = 8  # tokens
 _PATH = click.Path(path_type=Path)
@@ -91,12 +91,6 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
 
 def _systems(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that choose the systems under test."""
-    command = click.option(
-        "--repair-ms",
-        type=click.FloatRange(0, min_open=True),
-        metavar="MS",
-        help="With --system repairs: the time of each strategy.",
-    )(command)
     return click.option(
         "--system",
         "choices",
@@ -119,9 +113,7 @@ def command() -> None:
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only N problems, spread over the file.")
 @_systems
 @_options
-def humaneval(
-    options: Options, file: Path, limit: int | None, choices: tuple[str, ...], repair_ms: float | None
-) -> None:
+def humaneval(options: Options, file: Path, limit: int | None, choices: tuple[str, ...]) -> None:
     """Fill the problems of FILE and run their tests: HumanEval-Infilling, or any JSON Lines of its shape.
 
     A row has task_id, prompt, suffix, canonical_solution, test and entry_point. The programs run in a sandbox that
@@ -133,9 +125,7 @@ def humaneval(
     for problem in problems:
         if problem.test is None or problem.truth is None:
             raise DataError(f"{file}: the problem {problem.task_id} has no test or no canonical_solution")
-    _measure(
-        options, spread(problems, limit), _named(file), _chosen(choices, repair_ms), execute=True, repair_ms=repair_ms
-    )
+    _measure(options, spread(problems, limit), _named(file), _chosen(choices), execute=True)
 
 
 @command.command("problems", short_help="Fill any data file of prompts and suffixes.")
@@ -150,7 +140,6 @@ def problems(
     limit: int | None,
     language: str,
     choices: tuple[str, ...],
-    repair_ms: float | None,
 ) -> None:
     """Fill the problems of FILE and compare them with the true text where the file has it.
 
@@ -163,7 +152,7 @@ def problems(
     found = spread(list(read(file, None if language == "none" else language)), limit)
     if "oracle" in choices and any(problem.truth is None for problem in found):
         raise DataError(f"{file} lacks the true text of some problems, so the oracle cannot know their length")
-    _measure(options, found, _named(file), _chosen(choices, repair_ms), execute=False, repair_ms=repair_ms)
+    _measure(options, found, _named(file), _chosen(choices), execute=False)
 
 
 @command.command("held-out", short_help="Fill holes cut from held-out packages.")
@@ -186,7 +175,6 @@ def held_out(
     kinds: tuple[str, ...],
     short: bool,
     choices: tuple[str, ...],
-    repair_ms: float | None,
 ) -> None:
     """Fill holes in held-out files of the corpus: spans, rests of lines, whole lines, blocks."""
     from palimpsest_engine.checkpoint.load import locate, read_tokenizer
@@ -209,7 +197,7 @@ def held_out(
         "seed": holes_seed,
         "kinds": list(kinds),
     }
-    _measure(options, found, data, _chosen(choices, repair_ms, as_users=not short), execute=False, repair_ms=repair_ms)
+    _measure(options, found, data, _chosen(choices, as_users=not short), execute=False)
 
 
 @command.command("sweep", short_help="Compare sampling settings on the same problems.")
@@ -303,21 +291,16 @@ def _named(file: Path) -> dict[str, Any]:
     return {"name": file.name, "sha256": digest(file)}
 
 
-def _chosen(
-    choices: tuple[str, ...], repair_ms: float | None, *, as_users: bool = True
-) -> Callable[[Checkpoint], list[System]]:
+def _chosen(choices: tuple[str, ...], *, as_users: bool = True) -> Callable[[Checkpoint], list[System]]:
     """Return a function from a checkpoint to the chosen systems; the default is the checkpoint's own way of writing."""
     from palimpsest_eval.systems import systems
-
-    if ("repairs" in choices) != (repair_ms is not None) or ("repairs" in choices and len(choices) > 1):
-        raise click.UsageError("--repair-ms goes with --system repairs, which needs it and stands alone")
 
     def tested(checkpoint: Checkpoint) -> list[System]:
         control = checkpoint.spec.left_to_right
         if control and not all(choice.startswith("left-to-right") for choice in choices):
             raise click.UsageError(f"{checkpoint.spec.name} is a left-to-right control and can only write left to right")
         usual = ("left-to-right",) if control else ("chosen",)
-        return systems(choices or usual, checkpoint, as_users=as_users, repair_ms=repair_ms)
+        return systems(choices or usual, checkpoint, as_users=as_users)
 
     return tested
 
@@ -329,7 +312,6 @@ def _measure(
     tested: Callable[[Checkpoint], list[System]],
     *,
     execute: bool,
-    repair_ms: float | None = None,
     experiment: str = "systems",
     seeds: int = 1,
 ) -> None:
@@ -343,12 +325,11 @@ def _measure(
     systems = tested(checkpoint) + bounds(known=all(problem.truth is not None for problem in problems))
     chosen_seeds = [options.seed + number for number in range(seeds)]
     settings = {
-        "experiment": experiment if repair_ms is None else "repairs",
+        "experiment": experiment,
         "data": data,
         "problems": len(problems),
         "seeds": chosen_seeds,
         "systems": [system.name for system in systems],
-        "repair_ms": repair_ms,
         "checkpoint": results.described(checkpoint, options.adapter),
         "seconds": limits.seconds if execute else None,
         "commit": results.commit(),

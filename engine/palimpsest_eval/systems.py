@@ -11,19 +11,19 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from palimpsest_engine.checkpoint.load import Checkpoint
-from palimpsest_engine.fill.canvas_fill import OneCanvas
-from palimpsest_engine.fill.detokenize import Row
+from palimpsest_engine.fill.canvas_fill import CanvasFill
+from palimpsest_engine.fill.detokenize import Candidate
 from palimpsest_engine.fill.filler import Filler
-from palimpsest_engine.fill.renoise import REPAIRS
+from palimpsest_engine.fill.judging import Redraw
+from palimpsest_engine.fill.plan import Plan
 from palimpsest_engine.prompt.layout import Layout
-from palimpsest_engine.request import Draft, Fill, FillRequest, Verdict
-from palimpsest_engine.syntax.gate import SyntaxGate
+from palimpsest_engine.request import Draft, Fill, FillRequest
 from palimpsest_eval.problems import Problem
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer of a system. ms: wall clock; repair_ms: the part of it spent on repair. nfe: passes of the model.
+    """What a system fills in. ms: wall clock; repair_ms: the part of it spent on drawing anew. nfe: passes of the model.
 
     candidates: the texts before the syntax gate, the preferred one first. treatment: what the gate did.
     """
@@ -49,25 +49,23 @@ class System(Protocol):
         ...
 
 
-class Recorded(OneCanvas):
-    """A canvas that remembers its candidates before the gate and the time spent on repair."""
+class Recorded(CanvasFill):
+    """A canvas that remembers its candidates as they were before the gate, and how long drawing anew took."""
 
     raw: tuple[str, ...] = ()
     repair_ms = 0.0
 
-    def judged(self, layout: Layout, ranked: list[Row], sizes: Sequence[int]) -> Generator[Draft, None, Fill]:
-        """As the engine does it."""
-        self.raw = self.raw or tuple(self.read.texts(row)[0] for row in ranked)
-        return (yield from super().judged(layout, ranked, sizes))
+    def judged(self, ranked: list[Candidate], redraw: Redraw) -> Generator[Draft, None, Fill]:
+        """Judge as the engine does."""
+        self.raw = self.raw or tuple(self.read.texts(candidate)[0] for candidate in ranked)
+        return (yield from super().judged(ranked, redraw))
 
-    def mended(
-        self, layout: Layout, gate: SyntaxGate, row: Row, verdict: Verdict, sizes: Sequence[int]
-    ) -> Generator[Draft, None, Fill | None]:
-        """As the engine does it."""
+    def redrawn(self, layout: Layout, plan: Plan) -> Generator[Draft, None, list[Candidate]]:
+        """Draw anew as the engine does."""
         begun = time.perf_counter()
-        fill = yield from super().mended(layout, gate, row, verdict, sizes)
+        found = yield from super().redrawn(layout, plan)
         self.repair_ms += 1000 * (time.perf_counter() - begun)
-        return fill
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +90,7 @@ class Filled:
 
     def _filled(self, request: FillRequest) -> Answer:
         begun = time.perf_counter()
-        canvas = Recorded(self.filler, request, lambda: False)
+        canvas = Recorded(self.filler.resources, request, self.filler.prefix_cache(request.document))
         *_, fill = canvas.run()
         ms = 1000 * (time.perf_counter() - begun)
         assert isinstance(fill, Fill)
@@ -114,8 +112,8 @@ class OracleLength:
         """Fill as many tokens as the middle has, plus those that token healing writes again."""
         assert problem.truth is not None
         filler = Filler(self.checkpoint)
-        filler.banned = filler.all_banned
-        healed = OneCanvas(filler, problem.request(seed), lambda: False).layout.healed
+        filler.resources = replace(filler.resources, banned=filler.resources.all_banned)
+        healed = CanvasFill(filler.resources, problem.request(seed), filler.prefix_cache("")).layout.healed
         size = max(1, len(filler.tokens.encode(healed + problem.truth)))
         return Filled(self.name, filler, (size,), self.candidates, self.as_users).fill(problem, seed)
 
@@ -158,13 +156,11 @@ FLOORS = (
     Rule("line above", line_above),
 )
 CEILING = Rule("truth", truth)
-CHOICES = ("chosen", "oracle", "fixed", "left-to-right", "left-to-right-ungated", "repairs")
+CHOICES = ("chosen", "oracle", "fixed", "left-to-right", "left-to-right-ungated")
 
 
-def systems(
-    choices: Sequence[str], checkpoint: Checkpoint, *, as_users: bool = True, repair_ms: float | None = None
-) -> list[System]:
-    """Make the systems of these `CHOICES`. repair_ms: the time that `repairs` gives each strategy."""
+def systems(choices: Sequence[str], checkpoint: Checkpoint, *, as_users: bool = True) -> list[System]:
+    """Return the systems of these `CHOICES`."""
     made: list[System] = []
     for choice in dict.fromkeys(choices):
         match choice:
@@ -185,11 +181,6 @@ def systems(
                 gated = choice == "left-to-right"
                 name = "left to right" if gated else "left to right, no gate"
                 made.append(Filled(name, Filler(checkpoint, left_to_right=True), as_users=as_users, gated=gated))
-            case "repairs":
-                assert repair_ms is not None
-                made += [
-                    Filled(f"repair: {way}", Filler(checkpoint, way, repair_ms), as_users=as_users) for way in REPAIRS
-                ]
             case _:
                 raise ValueError(choice)
     return made

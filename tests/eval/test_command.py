@@ -128,14 +128,6 @@ def test_a_control_goes_left_to_right_unless_told_otherwise(
     assert (wrong.exit_code, "left-to-right control" in wrong.stderr) == (2, True)
 
 
-def test_ways_of_repair_need_a_time(data: Path, options: list[object], tmp_path: Path) -> None:
-    assert palimpsest("humaneval", data, "--system", "repairs", *options).exit_code == 2
-    assert palimpsest("humaneval", data, "--repair-ms", 5, *options).exit_code == 2
-    result = palimpsest("humaneval", data, "--limit", 2, "--system", "repairs", "--repair-ms", 5, *options)
-    assert result.exit_code == 0, result.stderr
-    assert read(tmp_path / "out.json").settings["experiment"] == "repairs"
-
-
 def bad(path: Path, text: str) -> Path:
     path.write_text(text)
     return path

@@ -75,22 +75,6 @@ def test_a_control_goes_left_to_right_only(control: Path, problems: list[Problem
     assert system.fill(problems[0], 0).nfe > 0
 
 
-def test_ways_of_repair_have_the_time_they_are_given(checkpoint: Checkpoint, problems: list[Problem]) -> None:
-    tested = systems(["repairs"], checkpoint, repair_ms=5.0)
-    assert [system.name for system in tested] == [
-        "repair: parser",
-        "repair: confidence",
-        "repair: random",
-        "repair: resample",
-        "repair: none",
-    ]
-    for system in tested:
-        assert isinstance(system, Filled)
-        assert system.filler.repair_ms == 5.0
-        for problem in problems[:2]:
-            assert system.fill(problem, 0).repair_ms < (1.0 if system.name.endswith("none") else 60_000)
-
-
 def test_floors_and_ceiling(problems: list[Problem]) -> None:
     empty, stop, above = (floor.fill(problems[2], 0).text for floor in FLOORS)
     assert (empty, stop, above) == ("", "    pass", "    c = 2")

@@ -69,7 +69,7 @@ def left_to_right(
 
             def write(context: tuple[int, ...] = context, size: int = size) -> None:
                 row = filler.prefix_cache("measure").cache.branch(1, len(context) - 1)
-                write_left_to_right(filler.model, row, context[-1], size, filler.all_banned)
+                write_left_to_right(filler.model, row, context[-1], size, filler.resources.all_banned)
 
             diffusion += seconds(diffuse, 2, device)
             causal += seconds(write, 2, device)
@@ -102,7 +102,7 @@ def hole(subject: Subject, text: str, runs: int = 5) -> dict[str, Any]:
         tries=1,
         sampling=replace(subject.checkpoint.spec.sampling, max_steps=HOLE_STEPS, confidence=NEVER),
     )
-    filler = Filler(replace(subject.checkpoint, spec=spec), repair="none", repair_ms=0.0)
+    filler = Filler(replace(subject.checkpoint, spec=spec), redraw=False)
     before, behind = text * (20_000 // len(text) + 1), text * (5000 // len(text) + 1)
     took, fill, encoded = list[float](), Fill((), None), list[int]()  # type: ignore[arg-type]
     for turn in range(runs + 1):

@@ -32,7 +32,7 @@ def peers(subject: Subject, context: int, runs: int = 5, until: float = float("i
     ids = subject.random_ids(context)
     prefix = PrefixCache(subject.model)
     prefix.encode(ids)
-    banned = subject.filler.all_banned
+    banned = subject.filler.resources.all_banned
 
     def left_to_right(count: int) -> None:
         write(subject.model, prefix.cache.branch(1, context - 1), ids[-1], count, banned)

@@ -108,14 +108,14 @@ class Ours:
         sampling = Sampling(max_steps=count, confidence=NEVER)
         generator = torch.Generator(model.device).manual_seed(0)
         if over is None:
-            over = self.subject.filler.prefix(self.prefix, self.batch)
+            over = self.subject.filler.resources.prefix(self.prefix, self.batch)
         for _ in denoise(model, over, canvas, sampling, generator, drawn):
             pass
 
 
 def other_ways(ours: Ours, step_ms: float, runs: int, failed: dict[str, str]) -> dict[str, float]:
     """On a GPU, the ways that are there beside the one that the engine goes. One that fails is not tried again."""
-    recorded = ours.subject.filler.prefixes
+    recorded = ours.subject.filler.resources.prefixes
     if recorded is None:
         return {}
     out = dict[str, float]()

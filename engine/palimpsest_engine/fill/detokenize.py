@@ -1,8 +1,7 @@
-"""What canvases say as text: the draft of a step, and what a candidate writes into each hole. Knows no model."""
+"""Read canvases as text: the draft of a step, and the text that a candidate writes into each hole. Knows no model."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -11,24 +10,22 @@ from palimpsest_engine.decoding.denoise import Step
 from palimpsest_engine.fill.tidy import tidy
 from palimpsest_engine.prompt.pieces import newline_of
 from palimpsest_engine.prompt.tokens import Tokens
-from palimpsest_engine.request import Draft, DraftPiece, FillRequest, Span
+from palimpsest_engine.request import Draft, DraftPiece, FillRequest
 
-PINNING = 0.5  # up to this strength, what stands in a hole is pinned, but for that share of it
+PINNING = 0.5  # up to this strength, the tokens that are kept of a hole are pinned
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One candidate's canvas: token ids `[T]` with holes at `spans` (canvas positions), whether it settled, and the
-    entropy of each position in nats `[T]` (None: it was not denoised)."""
+class Candidate:
+    """A finished canvas: token ids `[T]` with holes at `spans` (canvas positions). settled: not ended by a step limit."""
 
     tokens: Tensor
     spans: tuple[range, ...]
     settled: bool
-    entropy: Tensor | None = None
 
 
 @dataclass(slots=True)
-class ReadOut:
+class Detokenizer:
     """Reads the canvases of one request. healed: text that the first hole writes again. filler: the checkpoint's.
 
     opening: tokens that whole canvases of a long hole have already written.
@@ -42,11 +39,11 @@ class ReadOut:
 
     @property
     def newline(self) -> str:
-        """The document's line end."""
+        """Return the document's line end."""
         return newline_of(self.request.text)
 
     def draft(self, number: int, step: Step, row: int, spans: tuple[range, ...]) -> Draft:
-        """A row of a step as text, with the settled and the unsettled told apart."""
+        """Return a row of a step as text, the settled and the unsettled told apart."""
         shown, settled = [], list[bool]()
         for index, span in enumerate(spans):
             ids, accepted = step.tokens[row, list(span)].tolist(), step.accepted[row, list(span)].tolist()
@@ -57,7 +54,7 @@ class ReadOut:
         return Draft(number, tuple(shown), sum(settled) / len(settled))
 
     def _pieces(self, ids: list[int], accepted: list[bool], healed: str) -> tuple[DraftPiece, ...]:
-        """Runs of equally settled tokens as text, without filler and without the healed beginning."""
+        """Return runs of equally settled tokens as text, without filler and without the healed beginning."""
         runs: list[tuple[list[int], bool]] = []
         for token, settled in zip(self.until_filler(ids), accepted, strict=False):
             if runs and runs[-1][1] == settled:
@@ -73,26 +70,20 @@ class ReadOut:
         return tuple(out)
 
     def until_filler(self, ids: list[int]) -> list[int]:
-        """The tokens before the first filler; between tokens that are pinned, filler is just left out."""
+        """Return the tokens before the first filler; between pinned tokens, leave filler out."""
         if self.request.strength <= PINNING:
             return [token for token in ids if token != self.filler]
         return ids[: ids.index(self.filler)] if self.filler in ids else ids
 
-    def ids(self, row: Row) -> list[list[int]]:
-        """The tokens in each hole, without filler."""
-        return [self.until_filler(row.tokens[list(span)].tolist()) for span in row.spans]
+    def ids(self, candidate: Candidate) -> list[list[int]]:
+        """Return the tokens in each hole, without filler."""
+        return [self.until_filler(candidate.tokens[list(span)].tolist()) for span in candidate.spans]
 
-    def written(self, row: Row) -> list[int]:
-        """Hole positions up to each hole's first filler, that included."""
-        ids = row.tokens.tolist()
-        spans = [list(span) for span in row.spans]
-        return [i for span in spans for i in span[: len(self.until_filler([ids[j] for j in span])) + 1]]
-
-    def texts(self, row: Row) -> tuple[str, ...]:
-        """What a row writes into each hole: up to the filler, without the healed beginning, in the document's newlines,
-        within the request's limit of lines."""
+    def texts(self, candidate: Candidate) -> tuple[str, ...]:
+        """Return the text of each hole: up to the filler, without the healed beginning, in the document's newlines, within
+        the request's limit of lines."""
         out = []
-        for index, ids in enumerate(self.ids(row)):
+        for index, ids in enumerate(self.ids(candidate)):
             healed = self.healed if index == 0 else ""
             ids = self.opening + ids if index == 0 else ids
             text = self.tokens.decode_all(ids) if self.request.strength <= PINNING else self.tokens.decode(ids)
@@ -107,17 +98,3 @@ class ReadOut:
             blank_after = self.request.text.startswith(("\n", "\r\n"), hole.end)
             out.append(text.rstrip(" \t") if blank_after else text)
         return tuple(out)
-
-    def positions(self, row: Row, bad: Sequence[Span]) -> list[int]:
-        """Canvas positions whose text overlaps or touches a bad span of the spliced document; all of them if none does."""
-        found, shift = list[int](), 0
-        opened = len(self.tokens.decode(self.opening).replace("\n", self.newline)) - len(self.healed)
-        for index, (span, hole) in enumerate(zip(row.spans, self.request.holes, strict=True)):
-            at = hole.start + shift + (opened if index == 0 else 0)
-            for position in span:
-                text = self.tokens.texts[int(row.tokens[position])].replace("\n", self.newline)
-                if any(at <= b.end and b.start <= at + len(text) for b in bad):
-                    found.append(position)
-                at += len(text)
-            shift += len(self.texts(row)[index]) - (hole.end - hole.start)
-        return found or [position for span in row.spans for position in span]

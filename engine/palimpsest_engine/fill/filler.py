@@ -1,6 +1,6 @@
-"""One request from text to text: its holes, a canvas' worth at a time, and one answer for all of them.
+"""Fill a request from text to text: its holes, a canvas' worth at a time, and one answer for all of them.
 
-Belongs to the thread that owns the model. What happens to one canvas is in `one_canvas.py`.
+Belongs to the thread that owns the model. `canvas_fill.py` fills each canvas.
 """
 
 from __future__ import annotations
@@ -9,20 +9,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-import torch
-
 from palimpsest_engine.checkpoint.load import Checkpoint
-from palimpsest_engine.cuda.fused_layers import make_fused
-from palimpsest_engine.cuda.graphs import Prefixes
-from palimpsest_engine.cuda.shared_prefix import Rows, SharedPrefix, make_shared
-from palimpsest_engine.errors import UnsupportedCheckpoint
-from palimpsest_engine.fill.canvas_fill import OneCanvas
-from palimpsest_engine.fill.renoise import Repair
+from palimpsest_engine.fill.canvas_fill import CanvasFill
+from palimpsest_engine.fill.plan import groups, parts
+from palimpsest_engine.fill.resources import Resources
 from palimpsest_engine.model.device_errors import give_back_memory
-from palimpsest_engine.model.kv_cache import RollbackCache
 from palimpsest_engine.model.prefix_cache import PrefixCache
-from palimpsest_engine.prompt.layout import WINDOW
-from palimpsest_engine.prompt.tokens import Tokens
 from palimpsest_engine.request import Draft, DraftPiece, Fill, FillRequest, Span
 
 CACHED_DOCUMENTS = 4
@@ -31,47 +23,16 @@ CACHED_DOCUMENTS = 4
 class Filler:
     """Fills requests with one checkpoint. Not thread-safe: it belongs to the engine's thread.
 
-    repair: what is done when every candidate breaks the syntax: drawing anew, or one of the ways of `renoise.py`.
-    repair_ms: how long to go on with that, and without a second attempt after it; None for three rounds. Both are the
-    evaluation's to change.
-    left_to_right: holes are written by the causal encoder, one at a time, and nothing is denoised.
-
-    Raises `UnsupportedCheckpoint` for a left-to-right control, unless that is asked for: it cannot denoise.
+    left_to_right, redraw: as in `Resources`; for the evaluation and the benchmark. Raises what `Resources.of` raises.
     """
 
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        repair: Repair = "resample",
-        repair_ms: float | None = None,
-        *,
-        left_to_right: bool = False,
-    ) -> None:
-        self.repair: Repair = "none" if left_to_right else repair
-        self.repair_ms, self.left_to_right = repair_ms, left_to_right
-        if checkpoint.spec.left_to_right and not left_to_right:
-            raise UnsupportedCheckpoint(
-                f"{checkpoint.spec.name} is a left-to-right control for `palimpsest eval`; it cannot fill holes by diffusion."
-            )
-        self.spec, self.model = checkpoint.spec, checkpoint.model
-        self.tokens = Tokens(checkpoint.tokenizer, self.model.config.get_text_config().vocab_size)
-        banned = torch.zeros(self.tokens.vocabulary, dtype=torch.bool)
-        banned[list(self.tokens.special)] = True
-        banned[checkpoint.tokenizer.get_vocab_size() :] = True
-        self.all_banned = banned.to(self.model.device)
-        if self.spec.filler is not None:
-            banned = banned.clone()
-            banned[self.spec.filler] = False
-        self.banned = banned.to(self.model.device)
+    def __init__(self, checkpoint: Checkpoint, *, left_to_right: bool = False, redraw: bool = True) -> None:
+        self.resources = Resources.of(checkpoint, left_to_right=left_to_right, redraw=redraw)
+        self.spec, self.model, self.tokens = self.resources.spec, self.resources.model, self.resources.tokens
         self._caches: dict[str, PrefixCache] = {}
-        self.prefixes: Prefixes | None = None
-        if self.model.device.type == "cuda":
-            self.prefixes = Prefixes()
-            make_shared(self.model)
-            make_fused(self.model)
 
     def prefix_cache(self, document: str) -> PrefixCache:
-        """The cache of a document; those of the few used last are kept."""
+        """Return the cache of a document; keep those of the few used last."""
         cache = self._caches.pop(document, None) or PrefixCache(self.model)
         self._caches[document] = cache
         while len(self._caches) > CACHED_DOCUMENTS:
@@ -79,105 +40,61 @@ class Filler:
         return cache
 
     def forget(self, document: str | None = None) -> None:
-        """Let go of what is kept of a document; without one, of all that can be made again, and of the memory it took."""
+        """Drop the cache of a document; without one, drop everything that can be made again, and free its memory."""
         if document is not None:
             self._caches.pop(document, None)
             return
         self._caches.clear()
-        if self.prefixes is not None:
-            self.prefixes.forget()
+        if self.resources.prefixes is not None:
+            self.resources.prefixes.forget()
         give_back_memory()
 
-    def prefix(self, cache: PrefixCache, rows: int) -> RollbackCache | SharedPrefix:
-        """A document's encoded context, for the decoder to read with so many rows."""
-        return cache.cache.branch(rows) if self.prefixes is None else self.prefixes.shared(cache.cache)
-
-    def rows(self, cache: PrefixCache, rows: int, length: int) -> RollbackCache | Rows:
-        """A document's first so many tokens, encoded, for the encoder to go on from with so many rows."""
-        return cache.cache.branch(rows, length) if self.prefixes is None else Rows(cache.cache, length)
-
     def fill(self, request: FillRequest, cancelled: Callable[[], bool] = lambda: False) -> Iterator[Draft | Fill]:
-        """Drafts, then the `Fill`. Raises `FillCancelled` before the next decoder pass once `cancelled()` is true."""
+        """Yield drafts, then the `Fill`. Raises `FillCancelled` before the next decoder pass once `cancelled()` is true."""
         begun = time.perf_counter()
-        parts = self.parts(request)
-        texts = {part: "" if request.strength == 1.0 else request.text[part.start : part.end] for part in parts}
+        spans = parts(request, self.spec, self.tokens)
+        texts = {span: "" if request.strength == 1.0 else request.text[span.start : span.end] for span in spans}
         text, shift, fills, done = request.text, 0, list[Fill](), set[Span]()
-        for group in self.groups(request.text, parts, alone=request.strength < 1.0 or self.left_to_right):
-            holes = tuple(Span(part.start + shift, part.end + shift) for part in group)
+        alone = request.strength < 1.0 or self.resources.left_to_right
+        for group in ((span,) for span in spans) if alone else groups(request.text, spans, self.spec, self.tokens):
+            holes = tuple(Span(span.start + shift, span.end + shift) for span in group)
             canvas = replace(request, text=text, holes=holes)
-            for event in OneCanvas(self, canvas, cancelled).run():
+            cache = self.prefix_cache(request.document)
+            for event in CanvasFill(self.resources, canvas, cache, cancelled).run():
                 if isinstance(event, Draft):
                     now = dict(zip(group, event.holes, strict=True))
-                    shown = {part: now.get(part, (DraftPiece(texts[part], part in done),)) for part in parts}
+                    shown = {span: now.get(span, (DraftPiece(texts[span], span in done),)) for span in spans}
                     yield replace(event, holes=tuple(joined_pieces(shown, hole) for hole in request.holes))
                     continue
                 fills.append(event)
-                # Where nothing is offered, what stands there stays.
+                # A hole for which nothing is offered keeps its text.
                 new = tuple(text[hole.start : hole.end] for hole in holes) if event.empty else event.texts
                 texts |= dict(zip(group, new, strict=True))
                 done |= set(group)
                 text = canvas.splice(new)
             shift = len(text) - len(request.text)
-        whole = tuple("".join(texts[part] for part in parts if within(part, hole)) for hole in request.holes)
+        whole = tuple("".join(texts[span] for span in spans if within(span, hole)) for hole in request.holes)
         yield joined(fills, whole, (time.perf_counter() - begun) * 1000)
-
-    def parts(self, request: FillRequest) -> tuple[Span, ...]:
-        """The holes; those that begin from what stands there, in parts that a canvas can hold, cut between lines where
-        there are any."""
-        if request.strength == 1.0:
-            return request.holes
-        most = max(1, self.spec.canvas - self.spec.pins - min(self.spec.hole_sizes))
-        parts = list[Span]()
-        for hole in request.holes:
-            start = hole.start
-            while start < hole.end or start == hole.start:
-                rest = request.text[start : min(hole.end, start + WINDOW)]
-                ends = self.tokens.ends(rest)
-                end = len(rest) if len(ends) <= most else ends[most - 1]
-                if end < len(rest) and (line := rest.rfind("\n", 0, end) + 1):
-                    end = line
-                parts.append(Span(start, start + max(end, min(1, len(rest)))))
-                if parts[-1].end >= hole.end:
-                    break
-                start = parts[-1].end
-        return tuple(parts)
-
-    def groups(self, text: str, holes: Sequence[Span], *, alone: bool = False) -> Iterator[tuple[Span, ...]]:
-        """Runs of holes that fit in one canvas together, by the tokens between them; denoised together.
-
-        alone: each hole by itself.
-        """
-        least = 2 * min(self.spec.hole_sizes)
-        group: list[Span] = []
-        used = 0
-        for hole in holes:
-            between = len(self.tokens.encode(text[group[-1].end : hole.start])) if group else 0
-            if group and (alone or used + between + 2 * least > self.spec.canvas):
-                yield tuple(group)
-                group, used, between = [], 0, 0
-            group.append(hole)
-            used += between + least
-        yield tuple(group)
 
 
 def within(part: Span, hole: Span) -> bool:
-    """The part is (a piece of) this hole."""
+    """Whether the part is this hole or a piece of it."""
     return hole.start <= part.start and part.end <= hole.end
 
 
 def joined_pieces(shown: dict[Span, tuple[DraftPiece, ...]], hole: Span) -> tuple[DraftPiece, ...]:
-    """The draft of a hole out of those of its parts."""
+    """Join the drafts of a hole's parts."""
     return tuple(piece for part, pieces in shown.items() if within(part, hole) for piece in pieces if piece.text)
 
 
 def joined(fills: Sequence[Fill], texts: tuple[str, ...], ms: float) -> Fill:
-    """One answer out of those of the canvases: the verdict on the whole, the gravest treatment, sums of the work."""
+    """Join the canvases' answers: the verdict on the whole document, the gravest treatment, sums of the work."""
     if len(fills) == 1:
         return replace(fills[0], ms=ms)
     treatments = ("none", "repaired", "cut", "rejected")
     return Fill(
         texts=("",) * len(texts) if all(fill.empty for fill in fills) else texts,
-        # Each canvas is judged on the document with those before it filled: the last one with a text saw the whole.
+        # Each canvas is judged with those before it filled, so the last verdict on a text is that on the whole document.
         verdict=next((fill.verdict for fill in reversed(fills) if not fill.empty), fills[-1].verdict),
         reason="; ".join(dict.fromkeys(fill.reason for fill in fills if fill.reason)),
         treatment=max((fill.treatment for fill in fills), key=treatments.index),

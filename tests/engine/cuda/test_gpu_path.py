@@ -34,7 +34,7 @@ def ways(checkpoint):
     changed = replace(checkpoint, model=copy.deepcopy(checkpoint.model), spec=spec)
     make_shared(changed.model)
     shared = Filler(changed)
-    shared.prefixes = Prefixes(unrecorded)
+    shared.resources = replace(shared.resources, prefixes=Prefixes(unrecorded))
     return Filler(replace(checkpoint, spec=spec)), shared
 
 

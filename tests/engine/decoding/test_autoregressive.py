@@ -205,7 +205,7 @@ def test_a_control_s_filler_ends_the_middle(checkpoint, monkeypatch):
                 break
         return [seen]
 
-    monkeypatch.setattr("palimpsest_engine.fill.canvas_fill.write", script)
+    monkeypatch.setattr("palimpsest_engine.fill.candidates.write", script)
     fill = fill_of(filler, FillRequest("\n", (Span(0, 0),), language=None))
     assert seen == scripted[:2]
     assert fill.texts == (filler.tokens.decode(scripted[:1]),)
@@ -233,7 +233,7 @@ def test_left_to_right_two_holes_are_written_one_after_the_other(checkpoint):
 
 
 def test_left_to_right_is_cancelled_between_passes(checkpoint, monkeypatch):
-    monkeypatch.setattr("palimpsest_engine.fill.canvas_fill.Lookup", lambda *anything: lambda written: ())
+    monkeypatch.setattr("palimpsest_engine.fill.candidates.Lookup", lambda *anything: lambda written: ())
     filler = Filler(checkpoint, left_to_right=True)
     asked = []
 

@@ -11,7 +11,8 @@ from palimpsest_engine import Draft, Fill, FillRequest, Span
 from palimpsest_engine.checkpoint.load import Checkpoint
 from palimpsest_engine.checkpoint.spec import Sampling
 from palimpsest_engine.decoding import autoregressive, denoise, scoring
-from palimpsest_engine.fill import canvas_fill
+from palimpsest_engine.fill import candidates
+from palimpsest_engine.fill.canvas_fill import CanvasFill
 from palimpsest_engine.fill.filler import Filler
 from palimpsest_engine.model import prefix_cache
 
@@ -62,10 +63,10 @@ def test_rows_of_the_first_pass(checkpoint, monkeypatch, changes, request_change
 
 def test_a_finished_row_costs_no_further_pass_and_is_still_ranked(checkpoint, monkeypatch):
     filler, ranked, fewer = filler_of(checkpoint, sampling=LIVELY, tries=2), [], 0
-    ranking = canvas_fill.OneCanvas.ranked
+    ranking = candidates.Candidates._rank
     monkeypatch.setattr(
-        canvas_fill.OneCanvas,
-        "ranked",
+        candidates.Candidates,
+        "_rank",
         lambda self, layout, rows: (ranked.append(rows), ranking(self, layout, rows))[1],
     )
     for seed in range(4):
@@ -101,23 +102,23 @@ def test_pruned_rows_are_gone(checkpoint, monkeypatch):
 def test_steps_by_the_shortest_row(checkpoint, monkeypatch, request_changes, steps):
     patient = Sampling(max_steps=5, confidence=-1.0)
     filler = filler_of(checkpoint, sampling=patient, steps_by_size=((2, 2), (4, 3)))
-    limits, whole = [], canvas_fill.denoise
+    limits, whole = [], candidates.denoise
 
     def counted(model, cache, canvas, sampling, *others):
         limits.append(sampling.max_steps)
         return whole(model, cache, canvas, sampling, *others)
 
-    monkeypatch.setattr(canvas_fill, "denoise", counted)
+    monkeypatch.setattr(candidates, "denoise", counted)
     drafts, _ = run(filler, replace(REQUEST, **request_changes))
     assert limits[0] == steps
     assert sum(limits) == len(drafts)
 
 
 def test_lines_written_left_to_right_stand_beside_the_others(checkpoint, monkeypatch):
-    ranked, ranking = [], canvas_fill.OneCanvas.ranked
+    ranked, ranking = [], candidates.Candidates._rank
     monkeypatch.setattr(
-        canvas_fill.OneCanvas,
-        "ranked",
+        candidates.Candidates,
+        "_rank",
         lambda self, layout, rows: (ranked.append(rows), ranking(self, layout, rows))[1],
     )
     filler = filler_of(checkpoint, causal_candidates=2)
@@ -125,12 +126,12 @@ def test_lines_written_left_to_right_stand_beside_the_others(checkpoint, monkeyp
     assert len(ranked[0]) == 3 + 2
     assert fill.nfe > len(drafts)
     alone = run(Filler(checkpoint, left_to_right=True), replace(REQUEST, max_lines=1))[1]
-    read = canvas_fill.OneCanvas(filler, REQUEST, lambda: False).read
+    read = CanvasFill(filler.resources, REQUEST, filler.prefix_cache("")).read
     assert read.texts(ranked[0][3])[0].rstrip() == alone.texts[0].rstrip()
     for request in (replace(REQUEST, sizes=(4,)), replace(REQUEST, strength=0.7)):
         ranked.clear()
         run(filler, request)
-        assert all(row.entropy is not None for row in ranked[0])
+        assert len(ranked[0]) == 1
 
 
 @pytest.mark.parametrize(
@@ -145,8 +146,8 @@ def test_lines_written_left_to_right_stand_beside_the_others(checkpoint, monkeyp
     ],
 )
 def test_more_lines_left_to_right_where_nothing_else_stands_on_the_line(checkpoint, monkeypatch, text, at, count):
-    written, counts = canvas_fill.write, []
-    monkeypatch.setattr(canvas_fill, "write", lambda *args: (counts.append(args[7]), written(*args))[1])
+    written, counts = candidates.write, []
+    monkeypatch.setattr(candidates, "write", lambda *args: (counts.append(args[7]), written(*args))[1])
     request = FillRequest(text, (Span(at, at),), language=None)
     run(filler_of(checkpoint, causal_candidates=1, blank_line_candidates=3), request)
     run(filler_of(checkpoint, causal_candidates=2), request)
@@ -166,7 +167,7 @@ def test_the_context_is_encoded_once_for_all_that_is_made_of_it(checkpoint, monk
         monkeypatch.setattr(module, "encode", counted)
     filler = filler_of(checkpoint, causal_candidates=2, tries=2)
     request = FillRequest("def f(x):\n    return \n" * 5, (Span(20, 20),), language="python", document="a")
-    context = len(canvas_fill.OneCanvas(filler, request, lambda: False).layout.context)
+    context = len(CanvasFill(filler.resources, request, filler.prefix_cache("other")).layout.context)
     fill = run(filler, request)[1]
     assert fill.encoded == fill.context == context
     once = Counter(at for begun, count in passes for at in range(begun, min(begun + count, context - 1)))

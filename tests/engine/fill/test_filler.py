@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from palimpsest_engine import Draft, Fill, FillCancelled, FillRequest, Span, Verdict
 from palimpsest_engine.decoding import denoise
-from palimpsest_engine.fill import canvas_fill
+from palimpsest_engine.fill import candidates
 from palimpsest_engine.fill.filler import Filler, joined
+from palimpsest_engine.fill.plan import groups, parts
 from palimpsest_engine.model.prefix_cache import PrefixCache
 
 QUICK = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -151,8 +152,8 @@ def test_a_hole_larger_than_a_canvas_is_written_block_after_block(filler, monkey
 def test_near_holes_share_a_canvas_and_far_ones_do_not(filler):
     near = FillRequest("a = \nb = \n", (Span(4, 4), Span(9, 9)))
     far = FillRequest("a = \n" + "c = 1234\n" * 30 + "b = \n", (Span(4, 4), Span(5 + 270 + 4, 5 + 270 + 4)))
-    assert len(list(filler.groups(near.text, near.holes))) == 1
-    assert len(list(filler.groups(far.text, far.holes))) == 2
+    assert len(list(groups(near.text, near.holes, filler.spec, filler.tokens))) == 1
+    assert len(list(groups(far.text, far.holes, filler.spec, filler.tokens))) == 2
 
 
 def test_the_document_s_newlines_are_used(filler):
@@ -222,18 +223,19 @@ def test_the_verdict_on_several_canvases_is_that_on_the_whole_document():
 @QUICK
 @given(request=requests())
 def test_what_is_touched_up_is_cut_into_parts_that_a_canvas_holds(filler, request):
-    for hole, parts in ((hole, filler.parts(replace(request, holes=(hole,), strength=0.3))) for hole in request.holes):
-        assert "".join(request.text[part.start : part.end] for part in parts) == request.text[hole.start : hole.end]
-        assert all(a.end == b.start for a, b in pairwise(parts))
+    for hole in request.holes:
+        cut = parts(replace(request, holes=(hole,), strength=0.3), filler.spec, filler.tokens)
+        assert "".join(request.text[part.start : part.end] for part in cut) == request.text[hole.start : hole.end]
+        assert all(a.end == b.start for a, b in pairwise(cut))
         most = filler.spec.canvas - filler.spec.pins - min(filler.spec.hole_sizes)
-        assert all(len(filler.tokens.encode(request.text[p.start : p.end])) <= most + 1 for p in parts)
+        assert all(len(filler.tokens.encode(request.text[p.start : p.end])) <= most + 1 for p in cut)
 
 
 def test_a_long_selection_is_touched_up_line_by_line(filler):
     text = "".join(f"value_{i} = {i}\n" for i in range(12))
-    parts = filler.parts(FillRequest(text, (Span(0, len(text)),), strength=0.3))
-    assert len(parts) > 2
-    assert all(part.start == 0 or text[part.start - 1] == "\n" for part in parts)
+    cut = parts(FillRequest(text, (Span(0, len(text)),), strength=0.3), filler.spec, filler.tokens)
+    assert len(cut) > 2
+    assert all(part.start == 0 or text[part.start - 1] == "\n" for part in cut)
     drafts, _ = run(filler, FillRequest(text, (Span(0, len(text)),), strength=0.3, language="python"))
     assert all(len(draft.holes) == 1 for draft in drafts)
     assert drafts[0].texts[0].endswith("value_10 = 10\nvalue_11 = 11\n")  # its turn is yet to come
@@ -243,7 +245,7 @@ def test_where_nothing_is_offered_the_hole_reads_as_it_did(filler, monkeypatch):
     text = "a = 1\n" + "# between\n" * 12 + "b = 2\n"
     holes = (Span(4, 5), Span(len(text) - 2, len(text) - 1))
     answers = iter([Fill(("",), Verdict("worse"), "no good"), Fill(("7",), Verdict("valid"))])
-    monkeypatch.setattr("palimpsest_engine.fill.canvas_fill.OneCanvas.run", lambda self: iter([next(answers)]))
+    monkeypatch.setattr("palimpsest_engine.fill.canvas_fill.CanvasFill.run", lambda self: iter([next(answers)]))
     _, fill = run(filler, FillRequest(text, holes, language="python"))
     assert fill.texts == ("1", "7")
     assert fill.reason == "no good"
@@ -251,12 +253,12 @@ def test_where_nothing_is_offered_the_hole_reads_as_it_did(filler, monkeypatch):
 
 def test_more_candidates_are_more_rows(filler, monkeypatch):
     rows = []
-    denoise = canvas_fill.denoise
+    denoise = candidates.denoise
     monkeypatch.setattr(
-        canvas_fill, "denoise", lambda m, c, canvas, *a: (rows.append(len(canvas.tokens)), denoise(m, c, canvas, *a))[1]
+        candidates, "denoise", lambda m, c, canvas, *a: (rows.append(len(canvas.tokens)), denoise(m, c, canvas, *a))[1]
     )
-    for candidates in (1, 3, 8):
-        run(filler, FillRequest("x = ", (Span(4, 4),), language=None, candidates=candidates))
+    for count in (1, 3, 8):
+        run(filler, FillRequest("x = ", (Span(4, 4),), language=None, candidates=count))
     sizes = len(filler.spec.hole_sizes)
     assert rows[0] == sizes
     assert [count >= wanted for count, wanted in zip(rows[-2:], (3, 8), strict=True)] == [True, True]
@@ -265,14 +267,15 @@ def test_more_candidates_are_more_rows(filler, monkeypatch):
 def test_a_touch_up_pins_most_of_what_stands_there(filler, monkeypatch):
     """Even a random model changes no more than its share of the tokens, and loses nothing behind them."""
     text, share = "total = alpha + beta + gamma - delta\n", []
-    denoise = canvas_fill.denoise
+    denoise = candidates.denoise
 
     def watched(model, cache, canvas, *rest):
-        parts = [filler.tokens.encode(text[part.start : part.end]) for part in filler.parts(request)]
-        share.append(1 - (int(canvas.is_hole.sum()) - min(filler.spec.hole_sizes)) / max(map(len, parts)))
+        cut = parts(request, filler.spec, filler.tokens)
+        most = max(len(filler.tokens.encode(text[part.start : part.end])) for part in cut)
+        share.append(1 - (int(canvas.is_hole.sum()) - min(filler.spec.hole_sizes)) / most)
         return denoise(model, cache, canvas, *rest)
 
-    monkeypatch.setattr(canvas_fill, "denoise", watched)
+    monkeypatch.setattr(candidates, "denoise", watched)
     for seed in range(12):
         request = FillRequest(text, (Span(8, 36),), strength=0.2, seed=seed, language=None)
         _, fill = run(filler, request)

@@ -75,7 +75,7 @@ def test_a_failed_load_answers_every_request_with_its_sentence():
 
 def test_a_crash_in_a_fill_is_one_answer_and_the_engine_lives(engine, monkeypatch, caplog):
     engine.submit(request()).future.result(60)
-    monkeypatch.setattr("palimpsest_engine.fill.canvas_fill.denoise", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr("palimpsest_engine.fill.candidates.denoise", lambda *a, **k: 1 / 0)
     with pytest.raises(Exception, match="division by zero"):
         engine.submit(request()).future.result(60)
     assert [record.levelname for record in caplog.records] == ["ERROR"]

@@ -1,0 +1,232 @@
+"""Write the candidates of one canvas and rank them: hole sizes denoised as one batch, and lines written left to right.
+
+Yields a `Draft` per denoising step. Knows no syntax; its caller judges the candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
+from operator import itemgetter
+
+import torch
+from torch import Tensor
+
+from palimpsest_engine.decoding.autoregressive import middle_of, write
+from palimpsest_engine.decoding.denoise import Canvas, denoise
+from palimpsest_engine.decoding.prompt_lookup import Lookup
+from palimpsest_engine.decoding.sampler import drawn
+from palimpsest_engine.decoding.scoring import likelihoods
+from palimpsest_engine.errors import FillCancelled
+from palimpsest_engine.fill.detokenize import PINNING, Candidate, Detokenizer
+from palimpsest_engine.fill.plan import Plan
+from palimpsest_engine.fill.resources import Resources
+from palimpsest_engine.model.prefix_cache import PrefixCache
+from palimpsest_engine.prompt.layout import Layout
+from palimpsest_engine.request import Draft, FillRequest
+
+SCORED_SUFFIX = 8
+FAR = 64  # code points of the suffix that are looked for in what is written left to right
+
+
+class Candidates:
+    """Candidates for one request, over the encoded context in `cache`. nfe: passes of the model so far."""
+
+    def __init__(
+        self,
+        resources: Resources,
+        request: FillRequest,
+        cache: PrefixCache,
+        read: Detokenizer,
+        cancelled: Callable[[], bool],
+    ) -> None:
+        self.resources, self.request, self.cache, self.read = resources, request, cache, read
+        self.spec, self.tokens, self.model = resources.spec, resources.tokens, resources.model
+        self.cancelled = cancelled
+        self.generator = torch.Generator(self.model.device).manual_seed(request.seed)
+        self.nfe = 0
+
+    def check_cancelled(self) -> None:
+        """Raise `FillCancelled` if the request was cancelled."""
+        if self.cancelled():
+            raise FillCancelled("The fill was cancelled.")
+
+    def block(self, layout: Layout) -> Generator[Draft, None, Layout]:
+        """Write one whole canvas of a long hole, commit it to the cache, and return the layout that continues after it."""
+        size = self.spec.canvas
+        ids = torch.full((1, size), layout.end, device=self.model.device)
+        everything = torch.ones_like(ids, dtype=torch.bool)
+        canvas = Canvas(ids, everything, self.resources.all_banned, self._healing(layout))
+        (written,) = yield from self._steps(canvas, [(range(size),)])
+        block = written.tokens.tolist()
+        self.read.opening += block
+        committed = (*layout.context, *block)
+        self.cache.encode(committed)
+        return replace(layout, context=committed, healed="")
+
+    def ranked(self, layout: Layout, plan: Plan) -> Generator[Draft, None, list[Candidate]]:
+        """Write all candidates of a plan; the best first."""
+        if self.resources.left_to_right:
+            return self._rank(layout, self._left_to_right(layout))
+        found = yield from self._denoised(layout, plan)
+        if plan.lines:
+            found += self._left_to_right(layout, plan.lines, lines=1, others=found)
+        return self._rank(layout, found)
+
+    def redrawn(self, layout: Layout, plan: Plan) -> Generator[Draft, None, list[Candidate]]:
+        """Denoise all sizes once more, from other noise; the best first."""
+        return self._rank(layout, (yield from self._denoised(layout, plan)))
+
+    def _denoised(self, layout: Layout, plan: Plan) -> Generator[Draft, None, list[Candidate]]:
+        """Denoise all sizes as one batch over the shared prefix; below full strength, from the text in the hole."""
+        canvas, spans = self._canvas(layout, plan.sizes)
+        if self.request.strength < 1.0 and len(self.request.holes) == 1 and not self.read.opening:
+            hole = self.request.holes[0]
+            present = layout.healed + self.request.text[hole.start : hole.end].replace("\r\n", "\n")
+            canvas = seeded(canvas, spans, self.tokens.encode(present), self.request.strength, self.generator)
+        return (yield from self._steps(canvas, spans))
+
+    def _canvas(self, layout: Layout, sizes: Sequence[int]) -> tuple[Canvas, list[tuple[range, ...]]]:
+        """Return one row a size, and the places of its holes. All rows are equally long: hole, between, hole, ..., pins."""
+        rows, spans = list[list[int]](), list[tuple[range, ...]]()
+        for size in sizes:
+            row, where = list[int](), list[range]()
+            for kept in (*layout.between, ()):
+                where.append(range(len(row), len(row) + size))
+                row += [layout.end] * size + list(kept)
+            rows.append(row)
+            spans.append(tuple(where))
+        length = min(max(self.spec.canvas, max(map(len, rows))), max(map(len, rows)) + self.spec.pins)
+        right = [*layout.right, *[layout.end] * length]
+        ids = torch.tensor([(row + right)[:length] for row in rows], device=self.model.device)
+        is_hole = torch.zeros_like(ids, dtype=torch.bool)
+        for i, where_in_row in enumerate(spans):
+            for span in where_in_row:
+                is_hole[i, span.start : span.stop] = True
+        return Canvas(ids, is_hole, self.resources.banned, self._healing(layout)), spans
+
+    def _healing(self, layout: Layout) -> dict[int, Tensor]:
+        """Allow at the first hole position only tokens that continue the one under the cursor."""
+        if not layout.healed:
+            return {}
+        ids = self.tokens.starting_with(layout.healed)
+        return {0: torch.tensor(ids, device=self.model.device)}
+
+    def _steps(self, canvas: Canvas, spans: Sequence[tuple[range, ...]]) -> Generator[Draft, None, list[Candidate]]:
+        """Denoise, showing the most certain row after each step; return the remaining rows in the order of the canvas.
+
+        A finished row costs no further pass, and the least certain ones are dropped on the way where the checkpoint says so.
+        """
+        self.check_cancelled()
+        holes = canvas.is_hole.sum(-1).cpu()
+        limit = self.request.max_steps or self.spec.steps(int(holes.min()))
+        sampling = replace(self.spec.sampling, max_steps=limit)
+        prefix = self.resources.prefix(self.cache, len(spans))
+        work = denoise(self.model, prefix, canvas, sampling, self.generator, drawn)
+        rows, alive, best = dict[int, Candidate](), list(range(len(spans))), (torch.inf, Draft(0, (), 0.0))
+        step = next(work)
+        while True:
+            self.nfe += 1
+            uncertainty = (step.entropy.sum(-1) / holes[alive]).tolist()
+            order = sorted(range(len(alive)), key=uncertainty.__getitem__)
+            now = uncertainty[order[0]], self.read.draft(self.nfe, step, order[0], spans[alive[order[0]]])
+            yield replace(min(best, now, key=itemgetter(0))[1], step=self.nfe)
+            self.check_cancelled()
+            finished = step.finished.tolist()
+            best = min(best, now, key=itemgetter(0)) if finished[order[0]] else best
+            most = dict(self.spec.prune).get(step.number, len(alive))
+            most = max(most, 2 * self.request.candidates) if self.request.candidates > 1 else most
+            for i, row in enumerate(alive):
+                rows[row] = Candidate(step.tokens[i], spans[row], finished[i])
+            for i in order[most:]:
+                del rows[alive[i]]
+            keep = sorted(i for i in order[:most] if not finished[i])
+            if not keep:
+                return [rows[row] for row in sorted(rows)]
+            try:
+                step = next(work) if len(keep) == len(alive) else work.send(keep)
+            except StopIteration:
+                return [rows[row] for row in sorted(rows)]
+            alive = [alive[i] for i in keep]
+
+    def _left_to_right(
+        self, layout: Layout, count: int = 1, lines: int | None = None, others: Sequence[Candidate] = ()
+    ) -> list[Candidate]:
+        """Write the one hole left to right, `count` times, every time but the first by chance.
+
+        Each ends at the filler, or before the suffix begins again, or at a limit of lines; if the request has one size, after
+        as many tokens. others: denoised candidates; they and the context make guesses, and one pass checks several of them.
+        """
+        request, healed = self.request, layout.healed
+        after = request.text[request.holes[-1].end :][:FAR].replace("\r\n", "\n")
+        fixed = len(set(request.sizes or ())) == 1
+        marked = self.spec.left_to_right and not fixed
+
+        def passing() -> None:
+            self.check_cancelled()
+            self.nfe += 1
+
+        def ended(ids: list[int]) -> bool:
+            if fixed:
+                return False
+            text = self.tokens.decode(ids)[len(healed) :]
+            full = text.count("\n") >= (lines or request.max_lines or len(ids) + 1)
+            return full or (ids[-1] == self.spec.filler if marked else middle_of(text, after)[1])
+
+        most = max(request.sizes or self.spec.hole_sizes) + (0 if fixed or marked else self.spec.pins)
+        branch = self.cache.cache.branch(count, len(layout.context) - 1)
+        banned = self.resources.banned if marked else self.resources.all_banned
+        opening = self._healing(layout).get(0)
+        last, generator = layout.context[-1], self.generator
+        guess = Lookup(layout.context, [self.read.ids(other)[0] for other in others])
+        texts = write(self.model, branch, last, most, banned, opening, ended, count, generator, guess, passing)
+        out = []
+        for ids in texts:
+            if not fixed and not marked:
+                ids = self.tokens.encode(healed + middle_of(self.tokens.decode(ids)[len(healed) :], after)[0])
+            canvas, spans = self._canvas(layout, [max(1, len(ids))])
+            tokens = canvas.tokens[0].clone()
+            tokens[: len(ids)] = torch.tensor(ids, device=tokens.device)
+            out.append(Candidate(tokens, spans[0], settled=True))
+        return out
+
+    def _rank(self, layout: Layout, found: list[Candidate]) -> list[Candidate]:
+        """Sort by the causal encoder's likelihood of hole and following text, best first; each text once."""
+        by_text = {texts: each for each in reversed(found) if any(texts := self.read.texts(each))}
+        found = list(reversed(by_text.values())) or found[:1]
+        if len(found) == 1:
+            return found
+        sequences = [self._scored(layout, each) for each in found]
+        cache = self.resources.rows(self.cache, len(found), len(layout.context) - 1)
+        scores = likelihoods(self.model, cache, layout.context[-1], sequences, self.spec.length_power)
+        return [each for _, each in sorted(zip(scores, found, strict=True), key=lambda pair: -pair[0])]
+
+    def _scored(self, layout: Layout, candidate: Candidate) -> list[int]:
+        """Return the tokens that score a candidate: its holes without filler, the text between them, a little suffix."""
+        out = list[int]()
+        for ids, kept in zip(self.read.ids(candidate), (*layout.between, layout.right[:SCORED_SUFFIX]), strict=True):
+            out += [*ids, *kept]
+        return out or [layout.end]
+
+
+def seeded(
+    canvas: Canvas,
+    spans: Sequence[tuple[range, ...]],
+    present: Sequence[int],
+    strength: float,
+    generator: torch.Generator,
+) -> Canvas:
+    """Return the canvas of one hole, beginning with about 1 - `strength` of the present tokens; the rest is noise.
+
+    At most at `PINNING` the kept tokens are pinned: a sampler left free would rewrite everything.
+    """
+    start, known = canvas.tokens.clone(), torch.zeros_like(canvas.is_hole)
+    for row, (span,) in enumerate(spans):
+        ids = present[: len(span)]
+        start[row, span.start : span.start + len(ids)] = torch.tensor(ids, device=start.device)
+        known[row, span.start : span.start + len(ids)] = True
+    draw = torch.rand(known.shape, generator=generator, device=known.device)
+    known &= draw >= strength
+    if strength > PINNING:
+        return replace(canvas, start=start, start_known=known)
+    return replace(canvas, tokens=torch.where(known, start, canvas.tokens), is_hole=canvas.is_hole & ~known)
