@@ -23,7 +23,7 @@ from palimpsest_eval.problems import Problem
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a system fills in. ms: wall clock; repair_ms: the part of it spent on drawing anew. nfe: passes of the model.
+    """The answer of a system. ms: wall clock; repair_ms: the part of it spent on drawing anew. nfe: passes of the model.
 
     candidates: the texts before the syntax gate, the preferred one first. treatment: what the gate did.
     """
@@ -50,7 +50,7 @@ class System(Protocol):
 
 
 class Recorded(CanvasFill):
-    """A canvas that remembers its candidates as they were before the gate, and how long drawing anew took."""
+    """A canvas that remembers its candidates before the gate and the time spent on drawing anew."""
 
     raw: tuple[str, ...] = ()
     repair_ms = 0.0
@@ -160,7 +160,7 @@ CHOICES = ("chosen", "oracle", "fixed", "left-to-right", "left-to-right-ungated"
 
 
 def systems(choices: Sequence[str], checkpoint: Checkpoint, *, as_users: bool = True) -> list[System]:
-    """Return the systems of these `CHOICES`."""
+    """Make the systems of these `CHOICES`."""
     made: list[System] = []
     for choice in dict.fromkeys(choices):
         match choice:
