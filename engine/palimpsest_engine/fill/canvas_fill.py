@@ -18,7 +18,8 @@ from palimpsest_engine.model.prefix_cache import PrefixCache
 from palimpsest_engine.prompt.layout import Layout, lay_out
 from palimpsest_engine.prompt.pieces import pieces
 from palimpsest_engine.request import Draft, Fill, FillRequest
-from palimpsest_engine.syntax.gate import SyntaxGate, language_of
+from palimpsest_engine.syntax.gate import SyntaxGate
+from palimpsest_engine.syntax.grammars import language_of
 
 
 class CanvasFill:

@@ -1,4 +1,4 @@
-"""What the model would be given for a request, as text: the layout read back, without loading any weights."""
+"""Show as text what a model reads for a request: the layout read back, without loading any weights."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from palimpsest_engine.prompt.layout import lay_out
 from palimpsest_engine.prompt.pieces import pieces
 from palimpsest_engine.prompt.tokens import Tokens
 from palimpsest_engine.request import FillRequest
-from palimpsest_engine.syntax.gate import language_of
+from palimpsest_engine.syntax.grammars import language_of
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """context: what the encoder reads, control tokens spelled out. begins: text that the hole has to begin with, because
-    the cursor stands in a token (healing). pins: what stands behind the hole in the canvas, as far as it can fit.
-    tokens: of the context, out of `spec.context` at most.
+    """context: the encoder's text, control tokens spelled out. begins: text that the hole has to begin with, because the
+    cursor stands in a token (healing). pins: text behind the hole in the canvas, as much as can fit. tokens: length of the
+    context, at most `spec.context`.
     """
 
     context: str
@@ -29,7 +29,7 @@ class Seen:
 
 
 def seen(settings: EngineSettings, request: FillRequest) -> Seen:
-    """What the checkpoint of these settings would see. Raises what loading its tokenizer raises."""
+    """Return the text that the checkpoint of these settings would read. Raises what loading its tokenizer raises."""
     folder = locate(settings.checkpoint)
     spec = read_spec(folder)
     config = read_json(folder / "config.json")

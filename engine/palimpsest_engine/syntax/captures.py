@@ -1,17 +1,17 @@
-"""What the queries of a language capture in a tree, as ranges of bytes; knows nothing of what becomes of it.
+"""Read the captures of a language's queries from a tree, as ranges of bytes; knows nothing of their use.
 
 A language is described by `queries/<grammar>.scm`, in these captures (names that begin with `_` serve the queries' own
 conditions):
 
 - `comment`, `string`, `code`, `code.inner`: kinds of text; the innermost decides. Code inside strings is captured with
-  its brackets, or without as `code.inner`. `quote`: a quote that the parser could not pair. What is not captured is
-  code: so is all of Markdown, and JSON, YAML, TOML and HTML but for comments (their strings are what they are about).
-- `function`, `closure`, `class`, `type`, with `name` and where the body is: `body` (a node; its braces do not belong
-  to it), or from the end of `open`, else of `head`, to the start of `close`. Only a function's body can be a
-  placeholder for being empty; a closure's is meant to be.
+  its brackets, or without as `code.inner`. `quote`: a quote that the parser could not pair. All other text is code: so is
+  all of Markdown, and JSON, YAML, TOML and HTML but for comments (their strings are their contents).
+- `function`, `closure`, `class`, `type`, with `name` and the body: `body` (a node; its braces do not belong to it), or
+  from the end of `open`, else of `head`, to the start of `close`. Only a function's empty body can be a placeholder; a
+  closure's is meant to be empty.
 - `stub`: a placeholder if a function holds nothing else. `hole`: a placeholder anywhere. `claim`: a stub if it says
-  that something is not implemented; a hole if that is all it says. `doc`: a docstring. `keep`: a function whose body
-  is as short as it is meant to be.
+  that something is not implemented; a hole if it says nothing else. `doc`: a docstring. `keep`: a function with a body
+  that is short on purpose.
 - `import`: a module specifier.
 """
 
@@ -39,7 +39,7 @@ _BARE_CLAIM = re.compile(rb"[\"'`](TODO\b[^\"'`]*|(?i:not (yet )?implemented( ye
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Something with a body. header: where its signature ends. region: between its braces. column: of its start."""
+    """A definition with a body. header: the end of its signature. region: between its braces. column: of its start."""
 
     kind: str
     node: Range
@@ -50,13 +50,13 @@ class Block:
 
     @property
     def closed(self) -> bool:
-        """Whether something ends it: a brace, an `end`. If nothing does, it is indented or one expression."""
+        """Whether a brace or an `end` closes it. If nothing does, it is indented or one expression."""
         return self.region is not None and self.region[1] < self.node[1]
 
 
 @dataclass(slots=True)
 class Marks:
-    """What was captured in a whole document."""
+    """All captures of a whole document."""
 
     blocks: list[Block] = field(default_factory=list)  # sorted, outer before inner
     imports: list[Range] = field(default_factory=list)
@@ -68,7 +68,7 @@ class Marks:
 
 
 def marks_of(parsed: Parsed) -> Marks:
-    """All there is in the document; nothing, and `parsed` has a reason, if looking takes too long."""
+    """Return all captures of the document; none, with a reason in `parsed`, if that takes too long."""
     marks = Marks()
     if parsed.tree is None:
         return marks
@@ -90,7 +90,7 @@ def marks_of(parsed: Parsed) -> Marks:
 
 
 def blocks_of(captures: dict[str, list[Node]]) -> Iterator[Block]:
-    """The blocks of one match."""
+    """Yield the blocks of one match."""
     for kind in _BLOCKS:
         for node in captures.get(kind, ()):
             header, region = node.end_byte, None
@@ -111,7 +111,7 @@ def blocks_of(captures: dict[str, list[Node]]) -> Iterator[Block]:
 
 
 def _inside(body: Node) -> Range:
-    """The body without its braces, or what else introduces it."""
+    """Return the body without its braces or another token that introduces it."""
     start, end = body.byte_range
     if body.child_count:
         first, last = body.child(0), body.child(body.child_count - 1)
@@ -121,7 +121,7 @@ def _inside(body: Node) -> Range:
 
 
 def outermost(places: Iterable[Range]) -> list[Range]:
-    """Sorted, without those that overlap an earlier or longer one."""
+    """Sort ranges and leave out those that overlap an earlier or longer one."""
     found: list[Range] = []
     for place in sorted(set(places), key=lambda place: (place[0], -place[1])):
         if not found or found[-1][1] <= place[0]:
@@ -131,10 +131,7 @@ def outermost(places: Iterable[Range]) -> list[Range]:
 
 @cache
 def query(grammar: str) -> Query:
-    """The query of a language.
-
-    Raises GrammarMissing as `load` does.
-    """
+    """Return the query of a language. Raises GrammarMissing as `load` does."""
     from tree_sitter import Query
 
     return Query(load(grammar), _source(grammar))
@@ -148,7 +145,7 @@ def _source(grammar: str) -> str:
 
 @cache
 def defect_query(grammar: str) -> Query:
-    """Captures `missing` nodes, and as `error` both ERROR nodes and what is right in them."""
+    """Return a query that captures `missing` nodes, and as `error` both ERROR nodes and their sound children."""
     from tree_sitter import Query
 
     return Query(load(grammar), "(ERROR) @error (ERROR _ @error) (MISSING) @missing")

@@ -1,4 +1,4 @@
-"""Which grammar a document is written in, and the tree-sitter grammars themselves; knows nothing of holes.
+"""Find the grammar of a document, and load tree-sitter grammars; knows nothing of holes.
 
 Every grammar comes from a wheel of its own and is imported when the first document of its language is parsed.
 """
@@ -89,16 +89,16 @@ for _name, (_, _, _ids, _extensions, _files) in _GRAMMARS.items():
 
 
 def languages() -> tuple[str, ...]:
-    """The canonical names of all grammars, sorted."""
+    """Return the canonical names of all grammars, sorted."""
     return tuple(_GRAMMARS)
 
 
 def language_of(path: str | None, language: str | None) -> str | None:
-    """The canonical grammar name of a document, or None when there is no grammar for it.
+    """Return the canonical grammar name of a document, or None if there is no grammar for it.
 
-    language: an LSP language id or a canonical name, in any case. If given it decides alone, because the
-    editor knows better than a file name: an id without a grammar is None. path: a path or URI, never opened;
-    the whole file name decides if it is a known one, else its extension.
+    language: an LSP language id or a canonical name, in any case. If given, it decides alone, because the editor knows
+    better than a file name: an id without a grammar is None. path: a path or URI, never opened; the whole file name
+    decides if it is a known one, else its extension.
     """
     if language:
         return _BY_ID.get(language.lower())
@@ -108,10 +108,9 @@ def language_of(path: str | None, language: str | None) -> str | None:
 
 @cache
 def load(name: str) -> Language:
-    """The grammar with this canonical name; imports its wheel on first use.
+    """Return the grammar with this canonical name; import its wheel on first use.
 
-    Raises GrammarMissing if no grammar has this name, or its wheel is not installed or is built for another
-    tree-sitter.
+    Raises GrammarMissing if no grammar has this name, or its wheel is not installed or is built for another tree-sitter.
     """
     from tree_sitter import Language
 

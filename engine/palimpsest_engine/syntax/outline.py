@@ -1,7 +1,7 @@
-"""What stands where in a document: comments, strings, placeholders, bodies, imports, definitions; by tree-sitter.
+"""Find the comments, strings, placeholders, bodies, imports and definitions of a document, by tree-sitter.
 
-Text in, spans of code points out; knows nothing of tensors, tokens, editors or any one language: what there is in a
-language is said by its query (see `captures`).
+Text in, spans of code points out; knows nothing of tensors, tokens, editors or any one language: a query describes each
+language (see `captures.py`).
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ Kind: TypeAlias = Literal["code", "comment", "string"]
 _KINDS: dict[str, Kind] = {"comment": "comment", "string": "string", "code": "code", "code.inner": "code"}
 _BLANK = b" \t\r\n\x0c"
 _NOTHING = _BLANK + b";"
-_LINE = 2048  # bytes of a line before the cursor that are searched for an open quote
+_LINE = 2048  # bytes of a line before the cursor to search for an open quote
 _SIGNATURE = 8  # lines
-_IMPORT_KEYWORD = re.compile(r"^import\s+")  # what Scala's grammar has no node without
+_IMPORT_KEYWORD = re.compile(r"^import\s+")  # Scala's grammar has no node without it
 _SELECTORS = re.compile(r"\s*\.\s*(\{.*|_|\*)$", re.DOTALL)
 _TODO = re.compile(rb"(//|#|--|/\*|<!--|--\[\[)\s*TODO\b")
 _CLOSED_COMMENT = re.compile(rb"/\*.*\*/|<!--.*-->|--\[(=*)\[.*\]\1\]|=begin.*=end\s*", re.DOTALL)
@@ -50,11 +50,11 @@ class Definition:
 
 
 class Outline:
-    """What stands where in one text; parsed when first asked. For one thread at a time.
+    """The structure of one text, parsed when first needed. For one thread at a time.
 
-    Questions about a text in no known language, or one that takes too long, are answered as if it were code without
-    any structure, and `reason` says why. Offsets outside the text count as its ends. The parse of a broken text
-    depends on how it came about: what grew from a `previous` one may recover otherwise than the text from scratch.
+    A text in no known language, or one that takes too long to parse, counts as code without any structure, and `reason`
+    says why. Offsets outside the text count as its ends. The parse of a broken text depends on its history: grown from a
+    `previous` one, it may recover otherwise than from scratch.
     """
 
     def __init__(
@@ -65,27 +65,27 @@ class Outline:
         previous: Outline | None = None,
         budget_ms: float = 1000.0,
     ) -> None:
-        """text: the document. language: an LSP language id or a canonical name; None to judge by path.
+        """Take a document. language: an LSP language id or a canonical name; None to judge by path.
 
-        previous: an outline of an earlier text; if it is of the same language and was parsed, only what changed is
-        parsed anew. budget_ms: what the parse may take, and so may each search through the tree.
+        previous: an outline of an earlier text; if it is of the same language and was parsed, only changes are parsed
+        anew. budget_ms: the time for the parse, and for each search through the tree.
         """
         self._grammar = language_of(path, language) or ""
         self._unknown = "" if self._grammar else f"there is no grammar for {language or 'this kind of document'}"
-        self._declares = (path or "").lower().endswith((".pyi", ".d.ts"))  # and no function in it has a body
+        self._declares = (path or "").lower().endswith((".pyi", ".d.ts"))  # functions have no bodies
         base: Parsed | None = previous._parsed if previous is not None and previous._grammar == self._grammar else None
         self._parsed: Parsed = Parsed(text, self._grammar, base, budget_ms)
 
     @property
     def reason(self) -> str:
-        """Why the answers say nothing; empty while they do. Parses."""
+        """The reason for a text without structure; empty if it has one. Parses."""
         _ = self._parsed.tree
         return self._unknown or self._parsed.reason
 
     def kind_at(self, offset: int) -> Kind:
-        """What text inserted there would be; at the end of a line comment it would be comment.
+        """Return the kind of a text inserted there; at the end of a line comment it is a comment.
 
-        The parser makes no string of a quote that is still open; here the rest of its line is one.
+        The rest of a line after an open quote is a string, though the parser makes none of it.
         """
         at = self._parsed.byte(offset)
         line = max(self._data.rfind(b"\n", 0, at) + 1, at - _LINE)
@@ -101,10 +101,10 @@ class Outline:
         return "string" if sum(end <= at for end in quotes) % 2 else "code"
 
     def body_at(self, offset: int) -> Span | None:
-        """The body of the innermost function around the offset, else of the innermost class; None outside both.
+        """Return the body of the innermost function around the offset, else of the innermost class; None outside both.
 
-        From its first character to its last that is not blank, without header, docstring and braces. An empty body
-        is where it would be written. An indented body goes on over blanks that are as deep.
+        It reaches from its first to its last character that is not blank, without header, docstring and braces. An empty
+        body is an empty span at the place to write it. An indented body includes blanks of the same depth.
         """
         at = self._parsed.byte(offset)
         matches = self._matches(max(self._before(at) - 1, 0), at + 1)
@@ -122,12 +122,12 @@ class Outline:
         return self._parsed.span((end, end) if place is None else (place, place))
 
     def placeholders(self) -> tuple[Span, ...]:
-        """What "fill every hole" fills: sorted, disjoint; an empty span is an insertion into an empty body.
+        """Return the holes of "fill every hole": sorted, disjoint; an empty span is an insertion into an empty body.
 
-        They are stubs that are all a function has (`pass`, `raise NotImplementedError`; docstring and comments stay),
-        placeholders by name (`todo!()`, `???`), bodies of functions without a word in them, and TODO comments that
-        have a line, or the body of a function, to themselves. Neighbours in one body, or one column, are one: a TODO
-        comment goes with its stub. A docstring or a comment alone is a body.
+        They are the stubs of functions that have nothing else (`pass`, `raise NotImplementedError`; docstring and comments
+        stay), placeholders by name (`todo!()`, `???`), empty bodies of functions, and TODO comments alone on their line or
+        in the body of a function. Neighbours in one body, or one column, are one: a TODO comment goes with its stub. A
+        docstring or a comment alone is a body.
         """
         if self._declares:
             return ()
@@ -154,9 +154,9 @@ class Outline:
         return tuple(self._parsed.span(place) for place, _ in merged)
 
     def defects(self, span: Span) -> tuple[Span, ...]:
-        """What is broken in the span: the code of the lines with ERROR and MISSING nodes, clipped to it and merged.
+        """Return the broken parts of the span: the code of the lines with ERROR and MISSING nodes, clipped to it and merged.
 
-        Nodes that touch the span count. Of an ERROR over several lines only what it could not make sense of does.
+        Nodes that touch the span count. Of an ERROR over several lines only the tokens that it could not place do.
         """
         low, high = self._parsed.byte(span.start), self._parsed.byte(span.end)
         if self._parsed.tree is None or not self._parsed.tree.root_node.has_error:
@@ -167,7 +167,7 @@ class Outline:
                 start, end = node.byte_range
                 if start > high or end < low:
                     continue
-                if name == "missing":  # it is missed where the code before it ends
+                if name == "missing":  # its place is the end of the code before it
                     before = max(self._before(start) - 1, 0)
                     places.add((before, before))
                 elif not node.child_count or node.start_point[0] == node.end_point[0]:
@@ -182,12 +182,12 @@ class Outline:
         return tuple(map(self._parsed.span, merged))
 
     def imports(self) -> tuple[str, ...]:
-        """Module specifiers as written, without quotes, in order, each once."""
+        """Return the module specifiers as written, without quotes, in order, each once."""
         texts = (self._data[start:end].decode("utf-8", "replace") for start, end in sorted(self._marks.imports))
         return tuple(dict.fromkeys(filter(None, map(_specifier, texts))))
 
     def definitions(self) -> tuple[Definition, ...]:
-        """Functions, classes and types that are not inside a function, in order."""
+        """Return the functions, classes and types that are not inside a function, in order."""
         found: dict[Range, Definition] = {}
         inside = 0
         for block in self._marks.blocks:
@@ -229,7 +229,7 @@ class Outline:
         return name == "string" and last is not None and last.is_missing
 
     def _holds(self, block: Block, at: int) -> bool:
-        """Whether an insertion there is part of the block, which may go on over blanks if nothing closes it."""
+        """Whether an insertion there is part of the block; one that nothing closes includes blanks behind it."""
         start, end = block.node
         if block.kind == "type" or block.region is None or at < start:
             return False
@@ -238,7 +238,7 @@ class Outline:
         return not self._data[end:at].strip(_BLANK) and self._column(at) > block.column
 
     def _contents(self, region: Range, fillers: list[Range]) -> list[Range] | None:
-        """The fillers in the region if there is nothing else but blanks; None if there is."""
+        """Return the fillers in the region; None if it holds anything else but blanks."""
         at, end = region
         found = []
         for i in range(bisect_left(fillers, (at, at)), len(fillers)):
@@ -249,7 +249,7 @@ class Outline:
         return None if self._data[at:end].strip(_NOTHING) else found
 
     def _room(self, block: Block) -> int | None:
-        """Where an empty body is to be written: on a blank line there, else right after the opening brace, if any."""
+        """Return the place to write an empty body: on a blank line there, else right after the opening brace, if any."""
         assert block.region is not None
         (start, end), closed = block.region, block.closed
         if not closed:
@@ -261,18 +261,18 @@ class Outline:
             blank = self._data[line + 1 : max(stop, 0)].rstrip(b"\r")
             if stop >= 0 and (closed or len(blank) > block.column):
                 return line + 1 + len(blank)
-            if closed and self._data[start - 1 : start] != b"{":  # right after a name it would go on with the name
+            if closed and self._data[start - 1 : start] != b"{":  # right after a name it would continue the name
                 return line + 1
         return start + self._data[start:end].rfind(b";") + 1 if closed else None
 
     def _trim(self, region: Range) -> Range:
-        """The region without blanks around it and stray semicolons before it; empty at its start if that is all."""
+        """Return the region without blanks around it and stray semicolons before it; else an empty one at its start."""
         start, end = region
         text = self._data[start:end].lstrip(_NOTHING)
         return (end - len(text), end - len(text) + len(text.rstrip(_BLANK))) if text else (start, start)
 
     def _docstring(self, start: int, end: int) -> int:
-        """Where the docstring ends that the body begins with; its start if there is none."""
+        """Return the end of the docstring at the start of the body; the start if there is none."""
         nodes = (node for captures in self._matches(start, start + 1) for node in captures.get("doc", ()))
         return max(
             (node.end_byte for node in nodes if node.start_byte == start and node.end_byte <= end),
@@ -280,14 +280,14 @@ class Outline:
         )
 
     def _before(self, at: int) -> int:
-        """The end of the last character before `at` that is not blank."""
+        """Return the end of the last character before `at` that is not blank."""
         return max(at - _LINE, 0) + len(self._data[max(at - _LINE, 0) : at].rstrip(_BLANK))
 
     def _column(self, at: int) -> int:
         return at - (self._data.rfind(b"\n", 0, at) + 1)
 
     def _line(self, start: int, end: int) -> Range:
-        """The code of the lines that the range touches."""
+        """Return the code of the lines that the range touches."""
         first, last = self._data.rfind(b"\n", 0, start) + 1, self._data.find(b"\n", end)
         return self._trim((first, len(self._data) if last < 0 else last))
 

@@ -1,5 +1,5 @@
-"""What Python's own parser says of a source: tree-sitter's grammar also takes headers without a body, lines that are
-indented for no reason, and half of an assignment. Strings only; nothing is ever executed."""
+"""Ask Python's own parser for errors: tree-sitter's grammar accepts headers without a body, lines that are indented for no
+reason, and half of an assignment. Strings only; nothing is ever executed."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ import re
 import warnings
 from dataclasses import dataclass
 
-# Python's parser does not let go of the interpreter: at this size it takes about 15 ms.
+# Python's parser holds the interpreter's lock: at this size, for about 15 ms.
 LONGEST = 65_536
-_WHERE = re.compile(r" on line \d+")  # of the header, say; in a part of a document that is another one
+_WHERE = re.compile(r" on line \d+")  # in a message; the number is wrong for a part of a document
 _BODY_MISSING = ("expected an indented block", "expected 'except' or 'finally' block")
 
 
 @dataclass(frozen=True, slots=True)
 class PythonError:
-    """The first error of a source: its line, from 1 on, and what the parser calls it."""
+    """The first error of a source: its line, from 1 on, and the parser's message."""
 
     line: int
     message: str
 
     @property
     def body_missing(self) -> bool:
-        """A header is there, and what it heads is not."""
+        """Whether a header lacks its body."""
         return self.message.startswith(_BODY_MISSING)
 
 
 def error_of(source: str) -> PythonError | None:
-    """The first error that the parser of the running Python finds; None if it finds none, or cannot say: too long a
-    source, NUL characters, or nested too deeply."""
+    """Return the first error that the running Python's parser finds. None if there is none, or if the source is too long,
+    has NUL characters or is nested too deeply."""
     if len(source) > LONGEST:
         return None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd escapes in the user's strings are nobody's business here
+            warnings.simplefilter("ignore")  # odd escapes in the user's strings do not matter here
             ast.parse(source)
     except SyntaxError as error:
         return PythonError(error.lineno or 1, _WHERE.sub("", error.msg))
@@ -44,7 +44,7 @@ def error_of(source: str) -> PythonError | None:
 
 
 def with_body(source: str, line: int) -> str:
-    """The source with a body for the header in `line`, from 1 on; and for a `try`, with what has to follow that."""
+    """Return the source with a body for the header in `line`, from 1 on; for a `try`, also with a `finally`."""
     lines = source.split("\n")
     header = lines[line - 1]
     indent = header[: len(header) - len(header.lstrip())]

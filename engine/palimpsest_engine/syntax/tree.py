@@ -1,4 +1,4 @@
-"""A text and its tree: parsed incrementally within a budget, asked by queries. Knows no language and no meaning.
+"""Parse a text incrementally within a budget, and run queries on its tree. Knows no language and no meaning.
 
 Offsets of a text are code points; tree-sitter counts bytes of UTF-8. This module converts.
 """
@@ -23,17 +23,17 @@ Range: TypeAlias = tuple[int, int]  # of bytes
 
 _CHUNK = 1024  # code points between two known offsets
 _READ = 4096  # bytes that the parser gets at a time
-_SMALL = 65_536  # bytes that are parsed in one go
-_LONG = 50_000  # bytes of one line: of a string that long, every change is half a second in one go
+_SMALL = 65_536  # bytes to parse without a callback
+_LONG = 50_000  # bytes of one line: every change in a string of that length takes half a second
 _HEAP = 5000  # tokens in a row
-_SEARCH = 4096  # bytes that a query goes through at a time
+_SEARCH = 4096  # bytes to run a query over at a time
 
 
 class Parsed:
     """A text as bytes and, once asked for, its tree. For one thread at a time."""
 
     def __init__(self, text: str, grammar: str, previous: Parsed | None, budget_ms: float) -> None:
-        """grammar: a canonical name, or "" for none. previous: an earlier text of the same grammar."""
+        """Take a text. grammar: a canonical name, or "" for none. previous: an earlier text of the same grammar."""
         self.text = text
         self.grammar = grammar
         self.reason = ""
@@ -58,7 +58,7 @@ class Parsed:
         return list(accumulate(map(len, self._pieces), initial=0))
 
     def byte(self, offset: int) -> int:
-        """Where the code point at offset begins; offsets outside the text are its ends."""
+        """Return the first byte of the code point at offset; offsets outside the text are its ends."""
         offset = min(max(offset, 0), len(self.text))
         if len(self.data) == len(self.text):
             return offset
@@ -66,7 +66,7 @@ class Parsed:
         return self._starts[piece] + len(self.text[offset - rest : offset].encode("utf-8", "replace"))
 
     def span(self, place: Range) -> Span:
-        """A range of bytes in code points."""
+        """Return a range of bytes in code points."""
         return Span(self._offset(place[0]), self._offset(place[1]))
 
     def _offset(self, byte: int) -> int:
@@ -77,7 +77,7 @@ class Parsed:
 
     @cached_property
     def tree(self) -> Tree | None:
-        """The tree, grown from the previous one if there is one; None, with a `reason`, if there can be none."""
+        """The tree, grown from the previous one if there is one; None, with a `reason`, if the text cannot be parsed."""
         if not self.grammar:
             return None
         if len(self.data) > _SMALL and max(map(len, self.data.split(b"\n"))) > _LONG:
@@ -88,7 +88,7 @@ class Parsed:
         except GrammarMissing as error:
             self.reason = str(error)
             return None
-        except ValueError:  # what the binding raises when a callback stops it
+        except ValueError:  # a callback stopped the binding
             self._give_up()
             return None
         if _is_heap(tree.root_node):
@@ -98,10 +98,11 @@ class Parsed:
         return tree
 
     def matches(self, query: Query, start: int, end: int) -> Iterator[dict[str, list[Node]]]:
-        """The captures of every match that overlaps the range, some of them twice; fewer if that takes too long.
+        """Yield the captures of every match that overlaps the range, some of them twice; fewer, with a `reason`, if that
+        takes too long.
 
-        If so there is a `reason`. The range is searched piece by piece, for a search cannot be interrupted (the
-        binding crashes on a progress callback).
+        Searches the range piece by piece, because a search cannot be interrupted (the binding crashes on a progress
+        callback).
         """
         from tree_sitter import QueryCursor
 
@@ -128,9 +129,9 @@ class Parsed:
             return parser.parse(data)
         deadline = time.perf_counter() + self._budget
 
-        # The binding holds on to the interpreter while it parses; other threads get their turn in these two. But it never
-        # gives back what the first one returns (py-tree-sitter 0.26), so only where a parse may take long. What a
-        # query asks for by text it reads by the same callback, and crashes on anything but bytes.
+        # The binding holds the interpreter's lock while it parses; other threads run only during these callbacks. But it
+        # never frees the bytes that the first one returns (py-tree-sitter 0.26), so they are for long parses only. Queries
+        # read the text by the same callback, and crash on anything but bytes.
         def read(at: int, _point: Point) -> bytes:
             return data[at : at + _READ]
 
@@ -144,10 +145,10 @@ class Parsed:
 
 
 def _is_heap(root: Node) -> bool:
-    """Whether the parser found so little sense in a long text that searching the tree would take seconds.
+    """Whether the tree of a broken text would take seconds to search.
 
-    From each token a query looks along its siblings for a named one, and cannot be interrupted at that. So it takes
-    the square of how many brackets, say, an ERROR holds in a row.
+    From each token a query looks along its siblings for a named one, and cannot be interrupted meanwhile. So its time
+    grows with the square of the brackets, say, that an ERROR holds in a row.
     """
     left = [root]
     while left:
@@ -167,7 +168,7 @@ def _is_heap(root: Node) -> bool:
 
 
 def _edited(old: bytes, tree: Tree, new: bytes) -> Tree:
-    """A copy of the tree that knows which bytes are no longer what they were."""
+    """Return a copy of the tree that knows which bytes have changed."""
     tree = tree.copy()
     if old == new:
         return tree
@@ -184,12 +185,12 @@ def _edited(old: bytes, tree: Tree, new: bytes) -> Tree:
 
 
 def _continues(old: bytes, new: bytes, at: int) -> bool:
-    """Whether a character is under way there, in either text."""
+    """Whether this byte continues a character, in either text."""
     return any(text[at : at + 1 or None] and text[at] & 0xC0 == 0x80 for text in (old, new))
 
 
 def _common(a: bytes, b: bytes) -> int:
-    """The length of the longest common prefix."""
+    """Return the length of the longest common prefix."""
     low, high = 0, min(len(a), len(b))
     while low < high:
         middle = (low + high + 1) // 2
