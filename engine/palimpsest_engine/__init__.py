@@ -7,11 +7,11 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-# Before torch is loaded, whoever loads it: OpenMP threads that wait must sleep. By default they spin, and on a machine
-# that is busy with anything else (a compiler, a test run) one denoising step then takes seconds instead of 20 ms.
+# To be set before torch is loaded: waiting OpenMP threads must sleep. By default they spin, and on a machine that is busy
+# with anything else (a compiler, a test run) one denoising step then takes seconds instead of 20 ms.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-# oneDNN keeps a kernel, with memory of its own, for each of the last 1,024 shapes it met; contexts come in hundreds of
-# lengths, and a server would grow past a gigabyte within 200 fills. The shapes that return stay within 32.
+# oneDNN keeps a kernel, with memory of its own, for each of the last 1,024 shapes. Contexts come in hundreds of lengths, and
+# a server would grow past a gigabyte within 200 fills. The shapes that come again fit in 32.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
 os.environ.setdefault("LRU_CACHE_CAPACITY", "32")
 
@@ -66,7 +66,7 @@ _LATER = {"Definition": "syntax.outline", "Outline": "syntax.outline", "judge": 
 
 
 def __getattr__(name: str) -> Any:
-    """What reads grammars is imported when it is first asked for: a server answers `initialize` without."""
+    """Import the names that need grammars when they are first used: a server answers `initialize` without them."""
     if name not in _LATER:
         raise AttributeError(f"module {__name__} has no attribute {name}")
     globals()[name] = value = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)

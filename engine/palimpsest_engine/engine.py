@@ -1,4 +1,4 @@
-"""`Engine`, the seam between those who ask for fills and whoever computes them; torch-free on import.
+"""`Engine`, the seam between the callers that want fills and the code that computes them; torch-free on import.
 
 `LocalEngine` (in `runtime/local.py`) owns the model on one thread of this process; `ScriptedEngine` (in
 `runtime/scripted.py`) answers from a table, for tests and for measuring everything but the model. `runtime/open.py` opens
@@ -21,14 +21,14 @@ EngineState = Literal["starting", "loading", "ready", "busy", "error", "closed"]
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """How to open an engine.
+    """Settings of an engine.
 
     checkpoint: a folder, a Hugging Face id already in the local cache, or None for the embedded one.
     adapter: a folder that `palimpsest tune` wrote for that checkpoint, or None.
     device: "auto", "cpu", "cuda", "cuda:N". dtype: "auto", "float32", "bfloat16". threads: CPU threads, None for auto.
-    quantization: how the weights of a mixture's experts are kept; "none" as they come.
+    quantization: the format of the weights of a mixture's experts; "none" keeps the checkpoint's.
     fallback: when the checkpoint runs out of memory or loses its device, go on with the embedded one on the CPU.
-    offline is always on: nothing is downloaded.
+    Nothing is downloaded.
     """
 
     checkpoint: str | None = None
@@ -42,11 +42,11 @@ class EngineSettings:
 
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
-    """What the engine is doing, in words fit for a status bar; `exit_code` is set in state "error".
+    """The engine's state, in words fit for a status bar; `exit_code` is set in state "error".
 
     languages: LSP language ids that the checkpoint was trained on; empty for all of them (or none loaded yet).
     sources: the kinds of context from elsewhere that were measured to help this checkpoint (`FillRequest.context`).
-    elsewhere: how many tokens of that it has room for.
+    elsewhere: the number of tokens of that context that it has room for.
     """
 
     state: EngineState
@@ -68,7 +68,7 @@ class Job:
     cancelled: threading.Event = field(default_factory=threading.Event)
 
     def cancel(self) -> None:
-        """Ask for the end; takes effect before the next denoising step. Safe from any thread, any number of times."""
+        """End the request before its next denoising step. Safe from any thread, any number of times."""
         self.cancelled.set()
 
 
@@ -76,7 +76,7 @@ class Engine(Protocol):
     """Fills holes. Every method is safe from any thread and returns at once."""
 
     def status(self) -> EngineStatus:
-        """Loading, ready, busy, or in error and why."""
+        """Return the state: loading, ready, busy, or in error and why."""
         ...
 
     def warm(self) -> None:

@@ -1,4 +1,4 @@
-"""Everything a user can cause, as one sentence and one exit code each.
+"""Every error that a user can cause, with one sentence and one exit code each.
 
 ::
 
@@ -8,24 +8,24 @@
     │   ├── DocumentBinary          11   NUL bytes: not a text
     │   ├── DocumentEncoding        12   not UTF-8
     │   ├── PositionOutside         13   a line or column the document does not have
-    │   └── DocumentChanged         14   it was written by somebody else meanwhile
+    │   └── DocumentChanged         14   another program has written it meanwhile
     ├── CheckpointError
     │   ├── CheckpointMissing       20   no such checkpoint
-    │   ├── CheckpointBroken        21   truncated, tampered with, or not what its config says
+    │   ├── CheckpointBroken        21   truncated, tampered with, or different from its config
     │   └── UnsupportedCheckpoint   22   a pickle, another model class, an unknown quantisation
     ├── OutOfMemory                 30   says how much is needed and how much is free
-    ├── DeviceLost                  32   the GPU failed in the middle of something, and can be used after a restart
+    ├── DeviceLost                  32   the GPU failed in the middle of work; it can be used after a restart
     ├── DeviceUnsupported           33   this torch has no code for this GPU, or the driver is too old for it
     ├── GrammarMissing              31   asked to check a language that has no grammar
-    ├── DataError                   40   a row of a data file is not what it should be
-    └── FillCancelled               130  somebody changed their mind
+    ├── DataError                   40   a row of a data file has the wrong form
+    └── FillCancelled               130  the user, or a newer request, ended it
 """
 
 from __future__ import annotations
 
 
 class PalimpsestError(Exception):
-    """Base of what is said to the user plainly; `str(error)` is the whole sentence."""
+    """Base of all errors that are shown to the user; `str(error)` is the whole sentence."""
 
     exit_code = 1
 
@@ -75,7 +75,7 @@ class CheckpointMissing(CheckpointError):
 
 
 class CheckpointBroken(CheckpointError):
-    """The checkpoint is damaged, or its weights are not what its config says."""
+    """The checkpoint is damaged, or its weights do not match its config."""
 
     exit_code = 21
 
@@ -105,13 +105,13 @@ class DeviceUnsupported(PalimpsestError):
 
 
 class GrammarMissing(PalimpsestError):
-    """There is no grammar for a language that was asked for."""
+    """There is no grammar for a requested language."""
 
     exit_code = 31
 
 
 class DataError(PalimpsestError):
-    """A row of a data file is not what it should be."""
+    """A row of a data file has the wrong form."""
 
     exit_code = 40
 

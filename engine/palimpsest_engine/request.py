@@ -25,7 +25,7 @@ class Span:
 class Excerpt:
     """Text from elsewhere that the model may read and never writes: another file, an edit, a diagnostic.
 
-    title: where it is from, as the model is told: a path for most.
+    title: its origin, as the model reads it: mostly a path.
     """
 
     title: str
@@ -34,17 +34,17 @@ class Excerpt:
 
 @dataclass(frozen=True, slots=True)
 class FillRequest:
-    """What to fill: a document's text and the holes in it.
+    """A request: a document's text and the holes in it.
 
     text: the whole document. holes: sorted, disjoint. document: identity for latest-wins (a URI or a path; two
     requests with the same non-empty identity never run at once, the newer cancels the older).
     language: an LSP language id such as `"python"`, or None to judge by `path`.
     sizes: hole sizes in tokens to try as one batch; None for the checkpoint's own choice.
-    strength: 1.0 rewrites from noise; less keeps about that share of the present tokens less.
-    context: excerpts from elsewhere, the most useful last; as many as fit, from the end.
-    candidates: how many different texts are wanted; `Fill.alternatives` has those after the first.
-    speculative: nobody waits for it yet; it gives way to every request that is not.
-    tidy: what is written is trimmed as people accept it at a cursor (`palimpsest_engine.fill.tidy`).
+    strength: 1.0 rewrites from noise; below it, about 1 - strength of the present tokens are kept.
+    context: excerpts from elsewhere, the most useful last; as many as fit are read, from the end.
+    candidates: the number of different texts wanted; `Fill.alternatives` has those after the first.
+    speculative: nobody waits for it yet; it gives way to every request that somebody waits for.
+    tidy: trim the fill to the part that people accept at a cursor (`palimpsest_engine.fill.tidy`).
     max_lines: cut the fill to so many lines (None: no limit).
     max_steps: at most so many denoising steps a canvas; None for the checkpoint's own choice.
     """
@@ -78,7 +78,7 @@ class FillRequest:
             raise ValueError(f"at least one candidate is wanted, not {self.candidates}")
 
     def splice(self, texts: tuple[str, ...]) -> str:
-        """The document with each hole replaced; every code point outside the holes is the user's own."""
+        """Return the document with each hole replaced; every code point outside the holes is the user's own."""
         out: list[str] = []
         at = 0
         for hole, fill in zip(self.holes, texts, strict=True):
@@ -90,7 +90,7 @@ class FillRequest:
 
 @dataclass(frozen=True, slots=True)
 class DraftPiece:
-    """A run of draft text; `settled` when the sampler accepted its tokens in this step."""
+    """A run of draft text; `settled` if the sampler accepted its tokens in this step."""
 
     text: str
     settled: bool
@@ -106,7 +106,7 @@ class Draft:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """Draft text per hole."""
+        """The draft text of each hole."""
         return tuple("".join(piece.text for piece in hole) for hole in self.holes)
 
 
@@ -133,9 +133,9 @@ class Verdict:
 class Fill:
     """The answer to a request.
 
-    texts: one string a hole; all empty when nothing is offered, and then `reason` says why. Where something is offered
-    for other holes only, a hole reads as it did.
-    treatment: what the gate had to do (`"none"`, `"repaired"`, `"cut"`, `"rejected"`).
+    texts: one string a hole; all empty when nothing is offered, and then `reason` says why. If something is offered for
+    other holes only, a hole keeps its text.
+    treatment: the gate's work (`"none"`, `"repaired"`, `"cut"`, `"rejected"`).
     alternatives: further candidates that passed the gate, best first.
     nfe: decoder passes. ms: wall clock inside the engine. settled: False if the step limit came first.
     encoded: context tokens that had to be encoded. context: context tokens seen by the model.
@@ -154,5 +154,5 @@ class Fill:
 
     @property
     def empty(self) -> bool:
-        """Nothing is offered."""
+        """Whether nothing is offered."""
         return not any(self.texts)

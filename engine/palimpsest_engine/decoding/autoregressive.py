@@ -1,6 +1,6 @@
-"""Writes a hole left to right with the causal encoder: a pass a token, or fewer with guesses. Knows no canvas, no policy.
+"""Write a hole left to right with the causal encoder: a pass a token, or fewer with guesses. Knows no canvas, no policy.
 
-For candidates that a checkpoint may put beside those of diffusion, and for the evaluation's control.
+A checkpoint may rank such candidates with those of diffusion; the evaluation's control writes nothing else.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from palimpsest_engine.model.forward import encode, head
 from palimpsest_engine.model.kv_cache import RollbackCache
 
 TEMPERATURE = 0.5
-ENOUGH = 12  # code points of the suffix, written again, that leave no doubt where the middle ended
+ENOUGH = 12  # code points of the suffix, written again, that prove the middle ended before them
 
 
 @torch.inference_mode()
@@ -33,14 +33,14 @@ def write(
     draft: Callable[[list[int]], Sequence[int]] = lambda written: (),
     passing: Callable[[], None] = lambda: None,
 ) -> list[list[int]]:
-    """At most so many tokens in each of so many rows, after a context of which the cache (with that batch) lacks only the
-    token `last`. What the cache holds afterwards is of no use.
+    """Write at most `most` tokens in each of `rows` rows, and return them.
 
-    The first row takes the most likely token each time; those after it sample, at `TEMPERATURE`. banned `[V]`: ids never
-    written. opening: the only ids that may come first. ended: told what a row has after each of its tokens, says whether
-    that was its last. draft: told the same before a pass, guesses what follows. The pass checks all of a guess, and the
-    beginning that would have been written anyway is; so guesses save passes, and change nothing. passing: called before
-    each pass; may raise to end it all.
+    They follow a context of which the cache (with that batch) lacks only the token `last`. The cache is useless afterwards.
+    The first row takes the most likely token each time; the others sample, at `TEMPERATURE`. banned `[V]`: ids never
+    written. opening: the only ids that may come first. ended: called with a row after each of its tokens; returns whether
+    that was its last. draft: called with a row before a pass; guesses the tokens that follow. The pass checks the whole
+    guess and keeps the beginning that it would have written anyway, so guesses save passes and change nothing. passing:
+    called before each pass; may raise to end it all.
     """
     first = banned if opening is None else torch.ones_like(banned).index_fill(0, opening, False)
     luck = torch.rand((most, rows - 1), generator=generator, device=model.device)  # as many numbers without guesses
@@ -86,10 +86,10 @@ def write(
 
 
 def middle_of(text: str, suffix: str) -> tuple[str, bool]:
-    """(what was written before it went over into the suffix, whether that is beyond doubt).
+    """Return (the text before the suffix begins again in it, whether that is beyond doubt).
 
-    The place is where the most of the suffix follows, what is not blank counting first; the first of equals. It is never
-    the beginning, nor inside a run of blanks. Before an empty suffix the middle is a line.
+    The middle ends at the place that most of the suffix follows, characters that are not blank counting first; at the first
+    of equals. It is never empty, and never ends inside a run of blanks. Before an empty suffix the middle is a line.
     """
     if not suffix:
         line, end, _ = text.partition("\n")
@@ -104,6 +104,6 @@ def middle_of(text: str, suffix: str) -> tuple[str, bool]:
 
 
 def common(a: str, b: str) -> str:
-    """The longest common beginning."""
+    """Return the longest common beginning."""
     length = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
     return a[:length]

@@ -1,4 +1,4 @@
-"""The denoising loop: one decoder pass a step, a draft a step. Knows tensors; policy belongs to its callers.
+"""Denoise a canvas: one decoder pass a step, a draft a step. Knows tensors; policy belongs to its callers.
 
 With nothing pinned it draws the same random numbers in the same order as transformers' stock `generate()` and ends in
 the same tokens. The sampler is the entropy-bound one of arXiv 2505.24857 as that library parameterises it.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """What to denoise. tokens `[B, T]`: the pinned ids (anything at hole positions); is_hole `[B, T]`.
+    """A batch of canvases. tokens `[B, T]`: the pinned ids (anything at hole positions); is_hole `[B, T]`.
 
     start `[B, T]`: hole tokens to begin with where `start_known [B, T]`; noise everywhere else.
     banned `[V]`: ids no hole may emit. allowed: position to the only ids it may take (for every row).
@@ -40,8 +40,8 @@ class Canvas:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """After one denoising step: the draft `tokens [B, T]` (argmax), what the sampler `accepted [B, T]`, the entropy of
-    every position in nats `[B, T]`, and which rows are `finished [B]`; all of it in main memory."""
+    """The result of one denoising step, in main memory: the draft `tokens [B, T]` (argmax), the positions that the sampler
+    `accepted [B, T]`, the entropy of every position in nats `[B, T]`, the rows that have `finished [B]`."""
 
     number: int
     tokens: Tensor
@@ -61,10 +61,10 @@ def denoise(
 ) -> Generator[Step, Sequence[int] | None, None]:
     """Denoise a canvas against an encoded prefix (a cache of B rows); yields after every decoder pass.
 
-    A canvas without holes yields nothing. Stopping between steps is the caller's: just do not ask for the next. Sending
-    row numbers goes on with those rows alone, in ascending order (all rows must share their prefix). draw: how a token is
-    drawn: `as_stock`, or `drawn`, which is as random and needs one random number a position instead of one a token.
-    Logits exist for the N hole positions of all rows only; `[N, V]` below.
+    A canvas without holes yields nothing. To stop between steps, do not ask for the next. Send row numbers to go on with
+    those rows alone, in ascending order (all rows must share their prefix). draw: the way to draw tokens: `as_stock`, or
+    `drawn`, which is as random and needs one random number a position instead of one a token. Logits exist for the N hole
+    positions of all rows only; `[N, V]` below.
     """
     if not bool(canvas.is_hole.any()):
         return
@@ -118,8 +118,8 @@ def denoise(
 
 
 def on_host(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """The same in main memory, brought there by one transfer: the only time that a step waits for a GPU. Ids and float32
-    pass through float64 as they are."""
+    """Bring tensors to main memory by one transfer: the only time that a step waits for a GPU. Ids and float32 pass through
+    float64 unchanged."""
     if tensors[0].device.type == "cpu":
         return tensors
     together = torch.cat([each.to(torch.float64).flatten() for each in tensors]).cpu()
@@ -129,9 +129,9 @@ def on_host(*tensors: Tensor) -> tuple[Tensor, ...]:
 
 @dataclass(slots=True)
 class State:
-    """What one step hands to the next. where `[N]`: the hole positions in the flattened canvas; history `[S, B, T]`: the
-    last S drafts; chances `[N, V]`: the last probabilities; entropy `[B, T]`: theirs; forbidden `[K, V]`, which `[N]`: what
-    may not be emitted, and where."""
+    """The state between two steps. where `[N]`: the hole positions in the flattened canvas; history `[S, B, T]`: the last S
+    drafts; chances `[N, V]`: the last probabilities; entropy `[B, T]`: theirs; forbidden `[K, V]`, which `[N]`: the ids that
+    may not be emitted, as `forbidden_ids` returns them."""
 
     tokens: Tensor
     is_hole: Tensor
@@ -150,7 +150,7 @@ class State:
 
     @classmethod
     def begin(cls, canvas: Canvas, vocabulary: int, sampling: Sampling, generator: torch.Generator) -> State:
-        """Pins in place, noise (or the given start) in the holes."""
+        """Put the pins in place, and noise (or the given start) in the holes."""
         tokens, is_hole = canvas.tokens, canvas.is_hole
         current = torch.randint(0, vocabulary, tokens.shape, generator=generator, device=tokens.device)
         if canvas.start is not None and canvas.start_known is not None:
@@ -165,16 +165,16 @@ class State:
         return cls(tokens, is_hole, where, *begun)
 
     def noise(self) -> Tensor:
-        """Uniform tokens `[B, T]`."""
+        """Return uniformly random tokens `[B, T]`."""
         return torch.randint(0, self.vocabulary, self.tokens.shape, generator=self.generator, device=self.tokens.device)
 
     def on_canvas(self, values: Tensor, elsewhere: Tensor | None = None) -> Tensor:
-        """`[B, T]`: values `[N]` at the holes, and `elsewhere` (or the pinned tokens) at the pins."""
+        """Return `[B, T]`: values `[N]` at the holes, and `elsewhere` (or the pinned tokens) at the pins."""
         elsewhere = self.tokens if elsewhere is None else elsewhere
         return elsewhere.flatten().scatter(0, self.where, values).view(self.tokens.shape)
 
     def of_holes(self, rows: Tensor) -> Tensor:
-        """`[N]`: a value `[B]` per row, for each of its holes."""
+        """Return `[N]`: a value `[B]` per row, for each of its holes."""
         return rows.repeat_interleave(self.tokens.shape[1])[self.where]
 
     def narrow(self, keep: Sequence[int]) -> None:
@@ -190,7 +190,7 @@ class State:
 
 
 def within_bound(entropy: Tensor, bound: float) -> Tensor:
-    """`[B, T]` True for the lowest-entropy positions whose summed entropy, less the largest of them, is within bound."""
+    """Return `[B, T]`: True for the positions of lowest entropy; their sum, without the largest, is within the bound."""
     ordered, order = torch.sort(entropy, dim=-1)
     chosen = torch.cumsum(ordered, dim=-1) - ordered <= bound
     return torch.zeros_like(chosen).scatter(-1, order, chosen)

@@ -1,28 +1,28 @@
-"""Guesses what comes next: what came after the same tokens before. Knows token ids; a causal pass checks the guesses."""
+"""Guess the next tokens: those that followed the same tokens before. Knows token ids; a causal pass checks the guesses."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-SAME = 3  # tokens that are looked for at most
-AHEAD = 4  # tokens guessed at most
+SAME = 3  # tokens to look for at most
+AHEAD = 4  # tokens to guess at most
 APART = chr(0x10FFFF)  # no token: no vocabulary is that large
 
 
 class Lookup:
-    """Guesses for what is written after a context, out of that context, what has been written, and other texts.
+    """Guesses the tokens after a context, out of that context, the tokens written so far, and other continuations of it.
 
-    others: other tries at what comes after the context. The longest run of tokens counts, of equally long ones the last in
-    `others, context, written`.
+    others: those continuations. The longest run of equal tokens counts; of equally long ones the last in `others, context,
+    written`.
     """
 
     def __init__(self, context: Sequence[int], others: Iterable[Sequence[int]] = ()) -> None:
-        # As code points, so that the search is that of strings.
+        # As code points, so that string search finds them.
         whole = as_text(context)
         self.before = "".join(whole[-SAME:] + as_text(other) + APART for other in others) + whole
 
     def __call__(self, written: Sequence[int]) -> list[int]:
-        """Up to `AHEAD` tokens, or none."""
+        """Return up to `AHEAD` tokens, or none."""
         text = self.before + as_text(written)
         for same in range(SAME, 0, -1):
             found = text.rfind(text[-same:], 0, -1)
@@ -33,5 +33,5 @@ class Lookup:
 
 
 def as_text(tokens: Iterable[int]) -> str:
-    """A code point a token."""
+    """Return one code point for each token."""
     return "".join(map(chr, tokens))

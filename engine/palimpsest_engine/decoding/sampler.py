@@ -1,14 +1,7 @@
-"""From the raw logits of a step to its tokens: probabilities, one drawn token a row, the likeliest, and how sure it is.
+"""Turn the raw logits of a step into tokens: probabilities, one drawn token a row, the likeliest one, the entropy.
 
 Knows tensors; nothing of canvases or policy. There is a plain form, which computes operation for operation what stock
-`generate()` does, and a fused one in `kernels/sampler.py` for GPUs, which never writes the logits in float32.
-
-The floor of the fused one, for the largest model we know, [256 x 262,144] logits in bfloat16: they are read twice and the
-probabilities are written once, 403 MB, 84 microseconds at 4.8 TB/s. Each reading also takes three special functions a
-logit (two of tanh's, one of the softmax'), 2 x 56 microseconds on an H200, which is the higher floor. Reading once would do
-if the product with the embedding matrix took chances that do not add up to 1; that product and the head's each read that
-matrix, 1.48 GB, so there is little to gain. The plain form moves 268 MB for each pass over the same numbers in float32, of
-which it makes more than ten. None of this has been measured on a GPU yet.
+`generate()` does, and a fused one in `cuda/kernels/sampler.py` for GPUs, which never writes the logits in float32.
 """
 
 from __future__ import annotations
@@ -26,8 +19,8 @@ Draw = Callable[[Tensor, "torch.Generator | None"], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """Of N rows: chances `[N, V]`, the probabilities in the format that was asked for; drawn and argmax `[N]`, ids, int64;
-    entropy `[N]`, float32, in nats."""
+    """Samples of N rows. chances `[N, V]`: the probabilities, in the requested format; drawn and argmax `[N]`: ids, int64;
+    entropy `[N]`: float32, in nats."""
 
     chances: Tensor
     drawn: Tensor
@@ -47,12 +40,12 @@ def sample(
     dtype: torch.dtype = torch.float32,
     out: Tensor | None = None,
 ) -> Sampled:
-    """Sample from `logits [N, V]` as the language model's head gives them, in its format, not yet capped.
+    """Sample from `logits [N, V]` of the language model's head, in its format, not yet capped. They may be overwritten.
 
-    They may be overwritten. temperature: a number, or a float32 tensor of no dimensions on the same device, which a
-    recorded graph reads anew at every replay. forbidden, which: as `forbidden_ids` makes them. draw: uniform numbers in
-    [0, 1), `[N]`, by which the tokens are drawn as `drawn` draws them; or how to draw, with the generator.
-    dtype: of the probabilities. out `[N, V]`: where to write them, in its format.
+    temperature: a number, or a float32 tensor of no dimensions on the same device, which a recorded graph reads anew at
+    every replay. forbidden, which: as `forbidden_ids` returns them. draw: a way to draw, with the generator; or uniform
+    numbers in [0, 1), `[N]`, from which to draw as `drawn` does. dtype: of the probabilities. out `[N, V]`: the tensor to
+    write them to, in its format.
 
     On a GPU the fused form runs, unless `draw` is `as_stock` or the like. It may be recorded as a CUDA graph if `draw` and
     temperature are tensors and `which` is given wherever `forbidden` has more rows than one.
@@ -76,10 +69,10 @@ def sample(
 def forbidden_ids(
     banned: Tensor | None, allowed: Mapping[int, Tensor], position: Tensor, vocabulary: int
 ) -> tuple[Tensor | None, Tensor | None]:
-    """(forbidden `[K, V]`, which `[N]`) for N rows at canvas positions `position [N]`: row `which[n]` of `forbidden` is True
-    at what row n may not emit. No `which` means the first row for all.
+    """Return (forbidden `[K, V]`, which `[N]`) for N rows at canvas positions `position [N]`.
 
-    banned `[V]`: what no row may. allowed: position to the only ids it may take, banned ones excepted.
+    Row `which[n]` of `forbidden` is True at the ids that row n may not emit. No `which` means the first row for all.
+    banned `[V]`: ids that no row may emit. allowed: position to the only ids it may take, banned ones excepted.
     """
     if banned is None and not allowed:
         return None, None
@@ -94,33 +87,33 @@ def forbidden_ids(
 
 
 def constrained(logits: Tensor, forbidden: Tensor | None, which: Tensor | None) -> Tensor:
-    """Logits `[N, V]` with what is forbidden taken out, in place: the sampler and the self-conditioning both see these.
-    What may not be is as unlikely as a number can say, and has the probability 0."""
+    """Take the forbidden ids out of logits `[N, V]`, in place, for the sampler and the self-conditioning alike: they get the
+    lowest finite logit, and so the probability 0."""
     if forbidden is None:
         return logits
     return logits.masked_fill_(forbidden[0] if which is None else forbidden[which], torch.finfo(logits.dtype).min)
 
 
 def as_stock(chances: Tensor, generator: torch.Generator | None) -> Tensor:
-    """A token `[N]` for each row of probabilities `[N, V]`, with the random numbers that stock `generate()` takes."""
+    """Draw a token `[N]` for each row of probabilities `[N, V]`, with the random numbers of stock `generate()`."""
     return torch.multinomial(chances, 1, generator=generator).squeeze(1)
 
 
 def drawn(chances: Tensor, generator: torch.Generator | None) -> Tensor:
-    """The same from one random number a row: the first token at which the summed probabilities exceed it.
+    """Draw a token for each row from one random number: the first token at which the summed probabilities exceed it.
 
-    A tenth of the time of `torch.multinomial` on a CPU, which draws a random number for every token.
+    Takes a tenth of the time of `torch.multinomial` on a CPU, which draws a random number for every token.
     """
     return drawn_at(chances, uniform_numbers(chances, generator))
 
 
 def uniform_numbers(rows: Tensor, generator: torch.Generator | None) -> Tensor:
-    """One a row of `[N, V]`, in [0, 1), `[N]`, float32."""
+    """Return one number in [0, 1) for each row of `[N, V]`: `[N]`, float32."""
     return torch.rand(len(rows), generator=generator, device=rows.device)
 
 
 def drawn_at(chances: Tensor, uniform: Tensor) -> Tensor:
-    """As `drawn`, from these uniform numbers `[N]`."""
+    """Draw as `drawn` does, from these uniform numbers `[N]`."""
     summed = chances.cumsum(-1)
     total = summed[:, -1:]
     at = uniform.unsqueeze(1) * total
@@ -130,7 +123,7 @@ def drawn_at(chances: Tensor, uniform: Tensor) -> Tensor:
 
 
 def entropy_of(logits: Tensor, chances: Tensor, highest: Tensor, likeliest: Tensor) -> Tensor:
-    """Entropy in nats `[N]` of logits `[N, V]`, from what is known of them: their softmax, maximum and argmax.
+    """Return the entropy in nats `[N]` of logits `[N, V]`, from their softmax, maximum and argmax.
 
     H = log Z - sum p l, and log Z = max l - log max p; no second pass over the logits for Z.
     """

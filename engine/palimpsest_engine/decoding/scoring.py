@@ -1,4 +1,4 @@
-"""How likely the causal encoder holds what candidates write: one pass for all of them. Knows token ids, no policy."""
+"""Score candidates by the causal encoder's likelihood: one pass for all of them. Knows token ids, no policy."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from palimpsest_engine.model.kv_cache import RollbackCache
 def likelihoods(
     model: Any, cache: RollbackCache | Rows, last: int, sequences: Sequence[Sequence[int]], length_power: float
 ) -> list[float]:
-    """The log-likelihood of each sequence (none of them empty) after a context of which the cache (with a row for each)
-    lacks only the token `last`.
+    """Return the log-likelihood of each sequence (none of them empty), divided by (tokens)^`length_power`.
 
-    A summed likelihood leans to the shortest, so it is divided by (tokens)^`length_power`.
+    They follow a context of which the cache (with a row for each) lacks only the token `last`. Without the division the
+    shortest would win.
     """
     longest = max(map(len, sequences))
     ids = [[last, *sequence, *[last] * (longest - len(sequence))] for sequence in sequences]

@@ -1,4 +1,4 @@
-"""Brackets and quotes in pieces of code, in whatever language; knows no grammar, so what it says is a good guess.
+"""Match brackets and quotes in pieces of code, in any language; knows no grammar, so its answers are good guesses.
 
 A string ends on its line, unless it is in three quotes or in backticks. Comments count as code.
 """
@@ -13,7 +13,7 @@ _QUOTED = r"""
     "(?:\\.|[^"\\\n])*"
     | (?<![\w&<])[rbfuRBFU]{0,2}'(?:\\.|[^'\\\n])*'   # no apostrophe, no lifetime
 """
-# For text that may begin inside a string of many lines, or have one half: what is in these counts as code.
+# For text that may begin or end inside a string of many lines: the contents of such strings count as code.
 _TOKENS = re.compile(rf"\"\"\" | ''' | {_QUOTED} | [()\[\]{{}}]", re.VERBOSE)
 _TOKENS_OF_FILL = re.compile(
     rf'"""[\s\S]*?""" | \'\'\'[\s\S]*?\'\'\' | `(?:\\.|[^`\\])*` | {_QUOTED} | [()\[\]{{}}]', re.VERBOSE
@@ -23,7 +23,7 @@ _NO_QUOTE = re.compile(r"(?:[&<]|\w)$(?<!\b[rbfuRBFU])(?<!\b[rbfuRBFU]{2})")  # 
 
 
 def open_quote(line: str) -> str:
-    """The quote of the string that the end of this line is in, or ""."""
+    """Return the quote of the string that is open at the end of this line, or ""."""
     quote, line = "", line[-4096:]
     for match in QUOTES.finditer(line):
         mark = match[0]
@@ -35,7 +35,7 @@ def open_quote(line: str) -> str:
 
 
 def brackets(fill: str, quote: str) -> Iterator[tuple[int, str]]:
-    """The brackets that are code, with their offsets; quote: the one of the string that the text begins in, or ""."""
+    """Yield the brackets outside strings, with their offsets. quote: of the string that the text begins in, or ""."""
     start = 0
     if quote:
         end = re.compile(r"(?:\\.|[^\\])*?" + quote, re.DOTALL).match(fill)
@@ -48,7 +48,7 @@ def brackets(fill: str, quote: str) -> Iterator[tuple[int, str]]:
 
 
 def whole(fill: str, at: int, quote: str) -> bool:
-    """Cutting the text there takes away no bracket that closes one of its own; quote: the string that it begins in."""
+    """Whether a cut there separates no bracket from its partner. quote: of the string that the text begins in, or ""."""
     stack: list[int] = []
     for where, bracket in brackets(fill, quote):
         if bracket not in CLOSERS:
@@ -59,7 +59,7 @@ def whole(fill: str, at: int, quote: str) -> bool:
 
 
 def unclosed(before: str) -> list[str]:
-    """The brackets that are open at the end of this text."""
+    """Return the brackets that are open at the end of this text."""
     stack: list[str] = []
     for match in _TOKENS.finditer(before):
         token = match[0]
@@ -72,7 +72,7 @@ def unclosed(before: str) -> list[str]:
 
 
 def unopened(after: str) -> list[str]:
-    """The closing brackets of this text that it does not open."""
+    """Return the closing brackets of this text that it does not open."""
     stack: list[str] = []
     closers: list[str] = []
     for match in _TOKENS.finditer(after):
@@ -88,7 +88,7 @@ def unopened(after: str) -> list[str]:
 
 
 def strings_of_many_lines(fill: str, quote: str) -> list[tuple[int, int]]:
-    """Where strings that go over line ends are; quote: the one that the text begins in."""
+    """Return the ranges of strings that reach over line ends. quote: of the string that the text begins in, or ""."""
     return [
         (match.start() - len(quote), match.end() - len(quote))
         for match in _TOKENS_OF_FILL.finditer(quote + fill)

@@ -1,7 +1,7 @@
-"""What of a fill people accept at its place in a text: small rules on strings; knows no grammar, model or editor.
+"""Trim a fill to the part that people accept at its place in a text: small rules on strings; no grammar, model or editor.
 
-Each rule takes a fill and its place and takes something away from the fill, or changes its indentation; none adds text
-of its own. A rule that is not sure leaves the fill as it is: the syntax gate judges code, this judges only manners.
+Each rule gets a fill and its place, and removes something from the fill or changes its indentation; none adds text of its
+own. A rule in doubt leaves the fill unchanged: the syntax gate judges code, this module only manners.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from itertools import pairwise
 
 from palimpsest_engine.fill import brackets
 
-_WINDOW = 16_384  # as much of the text is looked at on either side
-_LINES = 40  # and as many lines, where lines are compared
+_WINDOW = 16_384  # code points of the text to look at on either side
+_LINES = 40  # lines to compare on either side
 _ROUNDS = 8  # a cut may uncover something else to cut; real fills take two rounds
 
 _OPENS = re.compile(r"(?:[:{(\[]|=>|->|\b(?:then|do|begin|else))$")
@@ -37,7 +37,7 @@ _BLANK_LINES = re.compile(r"\A(?:[ \t]*\n)+")
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a fill goes, line ends as `\\n`: what is before, in and after the hole."""
+    """The place of a fill: the text before, in and after the hole, line ends as `\\n`."""
 
     before: str
     hole: str
@@ -56,7 +56,7 @@ class _Place:
 
     @property
     def beside_code(self) -> bool:
-        """There is something else on the line."""
+        """Whether there is something else on the line."""
         return bool(self.prefix.strip() or self.rest.strip())
 
     @property
@@ -65,22 +65,21 @@ class _Place:
         return brackets.open_quote(self.prefix)
 
     def lines_above(self) -> list[str]:
-        """The last lines before the one that the hole begins on that are not blank, the nearest last."""
+        """Return the last lines above the hole's that are not blank, the nearest last."""
         return _not_blank(self.before.rsplit("\n", _LINES + 1)[-_LINES - 1 : -1])
 
     def lines_below(self) -> list[str]:
-        """The first lines after the one that the hole ends on that are not blank."""
+        """Return the first lines below the hole's that are not blank."""
         return _not_blank(self.after.split("\n", _LINES + 1)[1 : _LINES + 1])
 
 
-@lru_cache(maxsize=64)  # a candidate is looked at several times on its way
+@lru_cache(maxsize=64)  # a candidate is tidied several times on its way
 def tidy(text: str, offset: int, end: int, fill: str, *, multiline: bool) -> str:
-    """What is to be written over `[offset, end)` of `text` when the model wrote `fill`; "" if nothing of it is.
+    """Return the part of `fill` to write over `[offset, end)` of `text`; may be "".
 
-    offset, end: code points; equal for text to be inserted at a cursor. fill: any line ends. multiline: more than one
-    line is wanted, if the place allows it. The result has `\\n` only; whoever applies it gives it the text's line ends.
-    It has no more lines than the fill, but for the white space that a hole (`offset < end`) begins and ends with, which
-    stays. Tidying what was tidied changes nothing.
+    offset, end: code points; equal for an insertion at a cursor. fill: any line ends. multiline: allow more than one line,
+    if the place does. The result has `\\n` only; the caller gives it the text's line ends. It has no more lines than the
+    fill, except for white space at the ends of a hole (`offset < end`), which stays. Tidying twice changes nothing more.
     """
     hole = _plain(text[offset:end])
     head, body, tail = _margins(hole, text[end : end + 1])
@@ -99,7 +98,7 @@ def tidy(text: str, offset: int, end: int, fill: str, *, multiline: bool) -> str
 
 
 def _margins(hole: str, following: str) -> tuple[str, str, str]:
-    """A hole's own white space at both ends, which is not the model's to change, and what is between."""
+    """Split a hole into its white space at both ends, which the model may not change, and the text between."""
     core = hole.strip()
     if core:
         at = hole.index(core)
@@ -113,7 +112,7 @@ def _margins(hole: str, following: str) -> tuple[str, str, str]:
 
 
 def without_trailing_blanks(fill: str, place: _Place) -> str:
-    """No blanks at line ends and no blank lines at the end; white space alone is nothing."""
+    """Remove blanks at line ends and blank lines at the end; white space alone becomes nothing."""
     if not fill.strip():
         return ""
     above, newline, last = fill.rpartition("\n")
@@ -126,13 +125,13 @@ def without_trailing_blanks(fill: str, place: _Place) -> str:
 
 
 def outside_of_words(fill: str, place: _Place) -> str:
-    """Nothing is inserted in the middle of a word. A word begun before the cursor is the engine's to finish."""
+    """Insert nothing in the middle of a word. The engine itself finishes a word begun before the cursor."""
     inside = not place.hole and _is_word(place.before[-1:]) and _is_word(place.after[:1])
     return "" if inside else fill
 
 
 def in_the_texts_indentation(fill: str, place: _Place) -> str:
-    """Leading tabs or spaces as the lines around have them."""
+    """Indent with tabs or spaces as the lines around do."""
     unit = _unit(place)
     first, *more = fill.split("\n")
     lines = more if place.prefix else [first, *more]  # behind anything else, blanks are no indentation
@@ -151,7 +150,7 @@ def in_the_texts_indentation(fill: str, place: _Place) -> str:
 
 
 def indented_once(fill: str, place: _Place) -> str:
-    """The first line does not bring the indentation along that the cursor stands behind, or the blank before it."""
+    """Remove from the first line the indentation that is before the cursor already, or the blank before it."""
     first, *more = fill.split("\n")
     lead = _lead(first)
     if not lead or not first.strip() or not place.prefix or not place.prefix[-1].isspace():
@@ -171,7 +170,7 @@ def indented_once(fill: str, place: _Place) -> str:
 
 
 def indented_from_the_cursor(fill: str, place: _Place) -> str:
-    """A block written from the margin on, as if the cursor were there, moves over to the cursor."""
+    """Move a block that was written from the margin on over to the cursor."""
     first, *more = fill.split("\n")
     below = next(iter(_not_blank(more)), "")
     if (
@@ -191,7 +190,7 @@ def indented_from_the_cursor(fill: str, place: _Place) -> str:
 
 
 def as_far_as_wanted(fill: str, place: _Place) -> str:
-    """One line beside code; on a blank line, and after what opens a block, as many as are given."""
+    """Keep one line beside code; on a blank line, and after the opening of a block, as many as there are."""
     if place.multiline:
         opened = not place.rest.strip() and fill.startswith("\n") and _OPENS.search(place.prefix.rstrip())
         if place.hole.strip() or not place.beside_code or opened:
@@ -202,7 +201,7 @@ def as_far_as_wanted(fill: str, place: _Place) -> str:
 
 
 def inside_the_block(fill: str, place: _Place) -> str:
-    """Cut where the fill leaves the block that it began in: the next function is not part of this one."""
+    """Cut the fill where it leaves the block that it began in: the next function is not part of this one."""
     base = _width(place.prefix + fill.partition("\n")[0])
     if place.prefix.strip() and fill.startswith("\n"):
         base = _width(next(iter(_not_blank(fill.split("\n"))), ""))
@@ -219,7 +218,7 @@ def inside_the_block(fill: str, place: _Place) -> str:
 
 
 def without_the_lines_below(fill: str, place: _Place) -> str:
-    """Cut where the fill goes over to repeating the lines that follow, at their indentation."""
+    """Cut the fill where it begins to repeat the lines that follow, at their indentation."""
     if place.rest.strip() or not (below := [_line_key(line) for line in place.lines_below()]):
         return fill
     starts = [at for at, line in _lines(fill) if line.strip()]
@@ -237,7 +236,7 @@ def without_the_lines_below(fill: str, place: _Place) -> str:
 
 
 def without_the_rest_of_the_line(fill: str, place: _Place) -> str:
-    """Cut what stands after the cursor already, if the fill ends in it: all of it, or enough to be no accident."""
+    """Cut the text after the cursor off a fill that ends in it: in all of it, or in enough to be no accident."""
     rest, where = _squeezed(place.rest)
     last = fill.rfind("\n") + 1
     written, places = _squeezed(fill[last:])
@@ -258,7 +257,7 @@ def without_the_rest_of_the_line(fill: str, place: _Place) -> str:
 
 
 def without_doubled_brackets(fill: str, place: _Place) -> str:
-    """Cut at a closing bracket that stands after the cursor already; never at one that the fill itself opened."""
+    """Cut at a closing bracket that is after the cursor already; never at one that the fill itself opened."""
     fits: list[int] = []
     spare: Counter[str] | None = None
     balance: Counter[str] = Counter()
@@ -282,7 +281,7 @@ def without_doubled_brackets(fill: str, place: _Place) -> str:
 
 
 def without_doubled_quotes(fill: str, place: _Place) -> str:
-    """Cut at the quote that ends the string around the cursor, if the one after the cursor does that."""
+    """Cut at the quote that ends the string around the cursor, if the quote after the cursor ends it."""
     quote = place.quote
     if not quote or not place.rest.startswith(quote) or brackets.open_quote(quote + fill):
         return fill
@@ -293,7 +292,7 @@ def without_doubled_quotes(fill: str, place: _Place) -> str:
 
 
 def other_than_the_lines_above(fill: str, place: _Place) -> str:
-    """Nothing, if the fill only says once more what the lines just above the cursor say."""
+    """Drop a fill that only repeats the lines just above the cursor."""
     if place.rest.strip() or place.hole.strip():
         return fill
     keys = [_line_key(line) for line in _not_blank((place.prefix + fill).split("\n"))]
@@ -333,7 +332,7 @@ def _not_blank(lines: list[str]) -> list[str]:
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
-    """Each line with its offset."""
+    """Yield each line with its offset."""
     at = 0
     for line in text.split("\n"):
         yield at, line
@@ -341,7 +340,7 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _lines_of_code(fill: str, place: _Place) -> Iterator[tuple[int, str]]:
-    """The lines that do not begin inside a string of many lines."""
+    """Return the lines that do not begin inside a string of many lines."""
     strings = brackets.strings_of_many_lines(fill, place.quote)
     return ((at, line) for at, line in _lines(fill) if not any(start < at < end for start, end in strings))
 
@@ -351,7 +350,7 @@ def _lead(line: str) -> str:
 
 
 def _width(line: str) -> int:
-    """Columns of indentation; tabs only ever meet tabs, so their width does not matter much."""
+    """Return the columns of indentation; tabs only ever meet tabs, so their width hardly matters."""
     return len(_lead(line).expandtabs(4))
 
 
@@ -368,13 +367,13 @@ def _is_word(character: str) -> bool:
 
 
 def _squeezed(text: str) -> tuple[str, list[int]]:
-    """The text without white space, and where each character of it was."""
+    """Return the text without white space, and the old offset of each character."""
     where = [at for at, character in enumerate(text) if not character.isspace()]
     return "".join(text[at] for at in where), where
 
 
 def _unit(place: _Place) -> str:
-    """One level of indentation around here: a tab, some spaces, or "" if there is no such thing."""
+    """Return one level of indentation around the place: a tab, some spaces, or "" if there is none."""
     lead = _lead(place.prefix) if len(_lead(place.prefix)) > 1 or place.prefix[:1] == "\t" else ""
     lines = [*place.lines_above(), *place.lines_below()]
     tabs = sum(line.startswith("\t") for line in lines)
@@ -394,7 +393,7 @@ def _unit(place: _Place) -> str:
 
 
 def _left_open(place: _Place) -> Counter[str]:
-    """How many brackets the text opens before the hole and does not close after it, as far as this statement goes."""
+    """Count the brackets that the text opens before the hole and does not close after it, within this statement."""
     cursor = _width(place.prefix)
     after = place.after
     for at, line in _lines(place.after):
@@ -414,5 +413,5 @@ def _left_open(place: _Place) -> Counter[str]:
 
 
 def _doubled(balance: Counter[str], spare: Counter[str]) -> bool:
-    """More is closed than the text has left open."""
+    """Whether more brackets are closed than the text has left open."""
     return any(balance[opener] > spare[opener] for opener in balance)

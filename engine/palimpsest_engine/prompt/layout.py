@@ -1,4 +1,4 @@
-"""Lays a document's pieces out as tokens: what the encoder reads, what the canvas pins, what the hole may begin with.
+"""Lay a document's pieces out as tokens: the encoder's context, the canvas' pins, the beginning of the hole.
 
 Knows the tokenizer and the prompt dialects; no tensors, no model. Offsets of text are code points, as everywhere.
 """
@@ -13,11 +13,11 @@ from palimpsest_engine.prompt.pieces import Hole, Keep
 from palimpsest_engine.prompt.tokens import Tokens
 from palimpsest_engine.request import Excerpt
 
-# Of a file only so many characters on each side of the hole are tokenised as could make the tokens that there is room for,
-# and never more than WINDOW. In front it moves in steps of a quarter, so that typing on does not shift it (and with it every
-# cached token) at each keystroke.
+# Only so many characters on each side of the hole are tokenised as the token budget could need, and never more than WINDOW.
+# In front of the hole the window moves in steps of a quarter, so that typing does not shift it, and with it every cached
+# token, at each keystroke.
 WINDOW = 65_536
-CHARACTERS = 16  # to a token, with plenty to spare: in code they are three or four
+CHARACTERS = 16  # at most in a token, on average; in code there are three or four
 TOKEN_STRIDE = 64
 LONGEST_HEALED = 24
 EOS = 1
@@ -33,7 +33,7 @@ class Layout:
 
     context: encoder tokens. healed: text at the end of the document's prefix that the first hole writes again (token
     healing). between: pinned tokens after each hole but the last. right: pinned tokens after the last hole (the canvas
-    takes as many as fit). end: what fills up after the suffix ends.
+    takes as many as fit). end: the token that fills a canvas up after the suffix.
     """
 
     context: tuple[int, ...]
@@ -44,12 +44,12 @@ class Layout:
 
 
 def window_for(tokens: int) -> int:
-    """Characters in which so many tokens are found."""
+    """Return a number of characters that holds at least so many tokens."""
     return min(WINDOW, tokens * CHARACTERS)
 
 
 def prefix_window(text: str, window: int) -> str:
-    """The end of a long prefix, from the start of a line; stable while the user types at its end."""
+    """Return the end of a long prefix, from the start of a line; its start is stable while the user types."""
     if len(text) <= window:
         return text
     stride = max(1, window // 4)
@@ -59,7 +59,7 @@ def prefix_window(text: str, window: int) -> str:
 
 
 def heal(tokens: Tokens, ids: list[int]) -> tuple[list[int], str]:
-    """(ids without the last token, its text): the hole writes that token again, so that it may end up a longer one."""
+    """Return (ids without the last token, its text). The hole writes that token again and may make it a longer one."""
     if not ids:
         return ids, ""
     text = tokens.texts[ids[-1]]
@@ -75,7 +75,7 @@ def lay_out(
     language: str | None,
     excerpts: Sequence[Excerpt] = (),
 ) -> Layout:
-    """Tokens of a run of pieces `Keep, Hole, Keep, ..., Hole, Keep`, whose first and last reach the document's ends.
+    """Lay out pieces `Keep, Hole, Keep, ..., Hole, Keep`, of which the first and last reach the document's ends.
 
     Excerpts come before everything that typing changes, so that they stay encoded.
     """
@@ -108,7 +108,7 @@ def lay_out(
 
 
 def fitting(excerpts: Sequence[Excerpt], budget: int, tokens: Tokens, language: str | None) -> list[int]:
-    """Tokens of as many excerpts as the budget has room for, whole ones, from the last (the most useful) backwards."""
+    """Return the tokens of as many whole excerpts as fit in the budget, from the last (the most useful) backwards."""
     out: list[int] = []
     mark = LINE_COMMENTS.get(language or "", "//")
     for excerpt in reversed(excerpts):
@@ -121,7 +121,7 @@ def fitting(excerpts: Sequence[Excerpt], budget: int, tokens: Tokens, language: 
 def chat_context(
     tokens: Tokens, suffix: list[int], prefix: list[int], language: str | None, elsewhere: list[int]
 ) -> list[int]:
-    """The prompt of an instruction-tuned checkpoint, ending inside the model's turn, in the middle of its answer.
+    """Return the prompt of an instruction-tuned checkpoint, which ends in the middle of the model's answer.
 
     The turn tokens are the model's own (Gemma 4 chat template); without the model turn it does not converge. The empty
     thought block is written out, or the model would begin with one of its own.

@@ -1,4 +1,4 @@
-"""A document cut into what is kept and what is to be written. Text only: knows no tokens."""
+"""Cut a document into the text to keep and the holes to write. Text only: knows no tokens."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from palimpsest_engine.request import FillRequest, Span
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """Text of the user's that no model output ever replaces."""
+    """Text of the user that no model output ever replaces."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Hole:
-    """A span to be written anew; `text` is what stands there now."""
+    """A span to be written anew; `text` is its present text."""
 
     span: Span
     text: str
 
 
 def pieces(request: FillRequest) -> tuple[Keep | Hole, ...]:
-    """Keep, Hole, Keep, ..., Hole, Keep: alternating, beginning and ending with a (possibly empty) Keep."""
+    """Return Keep, Hole, Keep, ..., Hole, Keep: alternating, with a (possibly empty) Keep at both ends."""
     out: list[Keep | Hole] = []
     at = 0
     for hole in request.holes:
@@ -34,6 +34,6 @@ def pieces(request: FillRequest) -> tuple[Keep | Hole, ...]:
 
 
 def newline_of(text: str) -> str:
-    """The newline a document uses most: `\\r\\n` or `\\n`. A model sees and writes only `\\n`."""
+    """Return the newline that a document uses most: `\\r\\n` or `\\n`. A model reads and writes only `\\n`."""
     crlf = text.count("\r\n")
     return "\r\n" if crlf > text.count("\n") - crlf else "\n"

@@ -25,19 +25,19 @@ class Tokens:
 
     @property
     def special(self) -> frozenset[int]:
-        """Control tokens: pad, end of turn, images and the like."""
+        """The control tokens: pad, end of turn, images and the like."""
         return frozenset(self._special)
 
     @property
     def texts(self) -> list[str]:
-        """Text of each id; the empty string for control tokens and for pieces of characters."""
+        """The text of each id; the empty string for control tokens and for pieces of characters."""
         if self._texts is None:
             decoded = self.tokenizer.decode_batch([[i] for i in range(self.vocabulary)], skip_special_tokens=False)
             self._texts = ["" if i in self._special or "\ufffd" in t else t for i, t in enumerate(decoded)]
         return self._texts
 
     def control(self, name: str) -> int:
-        """Id of a control token a dialect needs."""
+        """Return the id of a control token that a dialect needs."""
         found = self.tokenizer.token_to_id(name)
         if found is None:
             raise UnsupportedCheckpoint(
@@ -46,11 +46,11 @@ class Tokens:
         return int(found)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a text; what looks like a control token in it is encoded as the text it is."""
+        """Return the ids of a text. A control token written out in it is encoded as text."""
         return list(self._encoding(text).ids)
 
     def ends(self, text: str) -> list[int]:
-        """Where each token of a text ends, in code points."""
+        """Return the end of each token of a text, in code points."""
         return [end for _, end in self._encoding(text).offsets]
 
     def _encoding(self, text: str) -> Any:
@@ -59,17 +59,17 @@ class Tokens:
         return self.tokenizer.encode(text, add_special_tokens=False)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of ids, up to the first byte sequence that is no character."""
+        """Return the text of ids, up to the first byte sequence that is no character."""
         text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True)
         return text.split("\ufffd", 1)[0]
 
     def decode_all(self, ids: Sequence[int]) -> str:
-        """Text of ids without the byte sequences that are no characters."""
+        """Return the text of ids, without the byte sequences that are no characters."""
         text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True)
         return text.replace("\ufffd", "")
 
     def starting_with(self, text: str) -> list[int]:
-        """Ids whose text begins with `text`."""
+        """Return the ids with a text that begins with `text`."""
         if text not in self._starting:
             self._starting[text] = [i for i, t in enumerate(self.texts) if t.startswith(text)]
         return self._starting[text]

@@ -1,6 +1,6 @@
-"""Is everything there that a fill needs? One check after the other, each with what to do about it.
+"""Check everything that a fill needs, one thing after the other, each with advice.
 
-Imports torch inside functions only, and asks the engine through its seam, as everybody does.
+Imports torch inside functions only, and uses the engine through its seam alone.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from palimpsest_engine.syntax.grammars import languages, load
 _PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "pygls", "tree-sitter")
 _SAMPLE = "def area(width, height):\n    return \n\n\nprint(area(3, 4))\n"
 _GIB = 2**30
-_TIGHT = _GIB  # less free main memory than this, and the embedded checkpoint makes the machine swap
+_TIGHT = _GIB  # with less free main memory the embedded checkpoint makes the machine swap
 _SLOW_MS = 5000
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing looked at. found: what it is like. advice: what to do, empty when all is well."""
+    """The result of one check. found: the state. advice: the remedy; empty when all is well."""
 
     name: str
     status: Literal["ok", "warning", "error"]
@@ -37,7 +37,7 @@ class Check:
 
 
 def examine(engine: Engine, settings: EngineSettings) -> Iterator[Check]:
-    """Every check, as soon as it is made. settings: those of the engine. Raises nothing a user can cause."""
+    """Yield every check, as soon as it is made. settings: those of the engine. Raises no error that a user can cause."""
     yield check_python()
     yield from check_packages()
     yield check_memory()
@@ -51,7 +51,7 @@ def examine(engine: Engine, settings: EngineSettings) -> Iterator[Check]:
 
 
 def check_python() -> Check:
-    """A Python that this package supports."""
+    """Check that the package supports this Python."""
     found = f"{platform.python_version()} ({sys.executable})"
     if (3, 11) <= sys.version_info < (3, 14):
         return Check("python", "ok", found)
@@ -59,7 +59,7 @@ def check_python() -> Check:
 
 
 def check_packages() -> Iterator[Check]:
-    """The packages that do the work, in one line; one more for each that is missing."""
+    """Check the packages that do the work: one line for all, and one for each that is missing."""
     versions = []
     for name in _PACKAGES:
         try:
@@ -70,7 +70,7 @@ def check_packages() -> Iterator[Check]:
 
 
 def check_memory() -> Check:
-    """Free main memory."""
+    """Check free main memory."""
     import psutil
 
     memory = psutil.virtual_memory()
@@ -81,7 +81,7 @@ def check_memory() -> Check:
 
 
 def check_device(device: str) -> Check:
-    """Where the model would run, and how much room there is."""
+    """Check the device of the model, and its free memory."""
     try:
         import torch
     except (ImportError, OSError) as error:
@@ -107,7 +107,7 @@ def _cores() -> str:
 
 
 def check_grammars() -> Check:
-    """Every grammar can be loaded."""
+    """Check that every grammar can be loaded."""
     missing = []
     for name in languages():
         try:
@@ -121,7 +121,7 @@ def check_grammars() -> Check:
 
 
 def check_room(settings: EngineSettings) -> Iterator[Check]:
-    """Of a checkpoint with a mixture of experts: what it takes in each format, and which of them fit."""
+    """Check, for a checkpoint with a mixture of experts, the memory that each format takes, and which of them fit."""
     from palimpsest_engine.checkpoint.load import choose, gib, has_mixture, needed, shapes_of, that_fit
 
     try:
@@ -145,7 +145,7 @@ def check_room(settings: EngineSettings) -> Iterator[Check]:
 
 
 def check_checkpoint(engine: Engine) -> Check:
-    """The checkpoint can be loaded."""
+    """Check that the checkpoint can be loaded."""
     begun = time.perf_counter()
     engine.warm()
     while (status := engine.status()).state in ("starting", "loading"):
@@ -161,7 +161,7 @@ def check_checkpoint(engine: Engine) -> Check:
 
 
 def check_fill(engine: Engine) -> Check:
-    """One small fill, timed; what the model writes is not judged."""
+    """Check one small fill and its time; its text is not judged."""
     at = _SAMPLE.index("return ") + len("return ")
     request = FillRequest(_SAMPLE, (Span(at, at),), language="python", max_lines=1)
     job = engine.submit(request)

@@ -1,7 +1,7 @@
-"""Which checkpoint answers: the one that was asked for, or the embedded one on the CPU while that cannot. On one thread.
+"""Choose the checkpoint that answers: the requested one, or the embedded one on the CPU while that cannot. On one thread.
 
-Knows nothing of queues. A fill that runs out of memory is answered by the embedded checkpoint, if the user allows it, and
-the next one tries again; after the third in a row it stays so. A lost device does not come back in a process.
+Knows nothing of queues. If a fill runs out of memory, the embedded checkpoint answers it, if the user allows that, and the
+next fill tries again; after the third shortage in a row, none does. A lost device does not come back in a process.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("palimpsest.engine")
 
-SHORTAGES = 3  # in a row, after which the checkpoint that was asked for is not tried any more
+SHORTAGES = 3  # in a row, after which the requested checkpoint is not tried any more
 _REHEARSED = "palimpsest:rehearsal"
 _REHEARSAL = "def area(width, height):\n    return \n\n\nprint(area(3, 4))\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A checkpoint ready to fill, and what is said of it. place: the device alone."""
+    """A checkpoint ready to fill, and its status. place: the device alone."""
 
     filler: Filler
     status: EngineStatus
@@ -36,7 +36,7 @@ class Loaded:
 
     @classmethod
     def of(cls, settings: EngineSettings) -> Loaded:
-        """Load it. Raises what `checkpoint.load` raises, and what torch does."""
+        """Load the checkpoint of the settings. Raises what `checkpoint.load` raises, and what torch does."""
         from palimpsest_engine.checkpoint.load import load
         from palimpsest_engine.fill.filler import Filler
 
@@ -49,18 +49,18 @@ class Loaded:
 
 
 class Standby:
-    """Fills with the checkpoint of the settings, or with the one that stands in for it. `status` is what to tell."""
+    """Fills with the checkpoint of the settings, or with the embedded one in its place. `status` says which, and why."""
 
     def __init__(self, settings: EngineSettings) -> None:
         self.settings = settings
         self.status = EngineStatus("loading", "The checkpoint is being loaded.")
         self._own: Loaded | None = None
         self._embedded: Loaded | None = None
-        self._failure: PalimpsestError | None = None  # why the one that was asked for is not asked
+        self._failure: PalimpsestError | None = None  # why the requested checkpoint is not used any more
         self._shortages = 0
 
     def open(self) -> None:
-        """Load the checkpoint, or the one that stands in for it. What goes wrong is in the status, and in every answer."""
+        """Load the checkpoint, or the embedded one in its place. A failure goes into the status, and into every answer."""
         failure: PalimpsestError
         why: Outage | None = None
         try:
@@ -77,7 +77,7 @@ class Standby:
         self._give_up(failure if why is None else self._call_in(why))
 
     def fill(self, request: FillRequest, cancelled: Callable[[], bool]) -> Iterator[Draft | Fill]:
-        """As `Filler.fill`. Raises `OutOfMemory`, `DeviceLost` or `DeviceUnsupported` if nothing may stand in."""
+        """Fill as `Filler.fill` does. Raises `OutOfMemory`, `DeviceLost` or `DeviceUnsupported` if no other may answer."""
         failure = self._failure
         if failure is None:
             assert self._own is not None
@@ -87,14 +87,14 @@ class Standby:
                 return
             failure = self._came_short(why)
         if self._embedded is None or not speaks(self._embedded, request):
-            raise type(failure)(str(failure))  # one that is raised again and again grows
+            raise type(failure)(str(failure))  # an exception that is raised again and again grows
         why = yield from filled(self._embedded, request, cancelled)
         if why is not None:
             raise why
 
     def rehearse(self, cancelled: Callable[[], bool]) -> None:
-        """One small fill that nobody asked for, so that what is done once is done: kernels chosen and compiled, graphs
-        recorded, a grammar loaded. It leaves nothing that another fill could see. Gives way as a fill does."""
+        """Fill once unasked, so that the first request need not wait for kernels to be compiled, graphs to be recorded and a
+        grammar to be loaded. Leaves nothing that another fill could see. Is cancelled as a fill is."""
         languages = self.status.languages
         language = "python" if not languages or "python" in languages else languages[0]
         at = _REHEARSAL.index("return ") + len("return ")
@@ -105,7 +105,7 @@ class Standby:
             for _ in self.fill(request, cancelled):
                 pass
         except PalimpsestError:
-            pass  # somebody came, or it is in the status
+            pass  # a request came, or the status has the error
         except Exception:
             log.warning("a fill to warm up failed; the next one may, too", exc_info=True)
         for each in (self._own, self._embedded):
@@ -113,14 +113,14 @@ class Standby:
                 each.filler.forget(_REHEARSED)
 
     def close(self) -> None:
-        """Let go of the checkpoints: the next engine of this process may need the memory of a GPU."""
+        """Release the checkpoints: the next engine of this process may need the memory of the GPU."""
         on_gpu = self._own is not None and self._own.place != "cpu"
         self._own = self._embedded = None
-        if on_gpu and self._failure is None:  # a lost one is asked for nothing
+        if on_gpu and self._failure is None:  # a lost GPU cannot give memory back
             give_back_memory()
 
     def _came_short(self, why: Outage) -> PalimpsestError:
-        """A fill failed for want of memory, or of the device. What is told to whom nothing answers."""
+        """Record that a fill ran out of memory or lost its device; return the error for requests that nothing can answer."""
         assert self._own is not None
         log.warning("%s", why)
         passing = isinstance(why, OutOfMemory)
@@ -136,19 +136,19 @@ class Standby:
         return told
 
     def _give_up(self, failure: PalimpsestError) -> None:
-        """The checkpoint that was asked for is not asked any more."""
+        """Stop using the requested checkpoint."""
         self._failure = failure
         if self._embedded is None:
             self.status = EngineStatus("error", str(failure), exit_code=failure.exit_code)
             return
         self.status = replace(self._embedded.status, reason=f"The embedded checkpoint answers. {failure}")
         if isinstance(failure, OutOfMemory):
-            self._own = None  # its memory is for others
+            self._own = None  # frees its memory
             give_back_memory()
 
     def _call_in(self, why: Outage) -> PalimpsestError:
-        """Load what may stand in, unless it is there; why the checkpoint that was asked for does not answer, and nor does
-        another, if none does."""
+        """Load the embedded checkpoint, if it may answer and is not loaded; return the error for requests that neither can
+        answer."""
         settings = self._stand_in()
         if self._embedded is not None or settings is None:
             return why
@@ -162,7 +162,7 @@ class Standby:
         return why
 
     def _stand_in(self) -> EngineSettings | None:
-        """What could stand in: the embedded checkpoint on the CPU, unless that is what has failed."""
+        """Return settings for the embedded checkpoint on the CPU; None if that is what has failed."""
         own, embedded = self.settings, self.settings.checkpoint is None
         if embedded and "cpu" in (own.device, self._own and self._own.place):
             return None
@@ -173,7 +173,7 @@ class Standby:
 def filled(
     loaded: Loaded, request: FillRequest, cancelled: Callable[[], bool]
 ) -> Generator[Draft | Fill, None, Outage | None]:
-    """As `Filler.fill`; what gave out, if that ended it. After a shortage of memory the caches are gone."""
+    """Fill as `Filler.fill` does; return the outage that ended it, if one did. A shortage of memory empties the caches."""
     why = None
     try:
         yield from loaded.filler.fill(request, cancelled)
@@ -181,7 +181,7 @@ def filled(
         why = outage(error, "during a fill", loaded.place)
         if why is None:
             raise
-    # Only now: an exception keeps the frames that it came through, and all the tensors in them.
+    # Not in the handler: an exception keeps the frames that it came through, and all the tensors in them.
     if isinstance(why, OutOfMemory):
         loaded.filler.forget()
     return why

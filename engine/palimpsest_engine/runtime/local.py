@@ -1,4 +1,4 @@
-"""The engine in this process: one thread owns the model, requests queue, the newest of a document wins.
+"""Run the engine in this process: one thread owns the model, requests queue, the newest of a document wins.
 
 torch and transformers are imported on that thread, never on the caller's.
 """
@@ -35,7 +35,7 @@ class LocalEngine:
         self._thread: threading.Thread | None = None
 
     def status(self) -> EngineStatus:
-        """Loading, ready, busy, or in error and why."""
+        """Return the state: loading, ready, busy, or in error and why."""
         return self._status
 
     def warm(self) -> None:
@@ -43,14 +43,14 @@ class LocalEngine:
         with self._lock:
             if self._thread is None and self._status.state != "closed":
                 self._status = EngineStatus("loading", "The checkpoint is being loaded.")
-                # A daemon, so that a process whose editor has died is not held by a fill.
+                # A daemon, so that no fill keeps a process alive after its editor has died.
                 self._thread = threading.Thread(target=self._own_the_model, name="palimpsest-model", daemon=True)
                 self._thread.start()
 
     def submit(self, request: FillRequest, on_draft: OnDraft | None = None) -> Job:
-        """Queue a request; an unfinished one for the same document is cancelled.
+        """Queue a request; cancel an unfinished one for the same document.
 
-        Speculative ones wait until nothing else does, and end when anything else comes.
+        Speculative requests wait until nothing else does, and end when anything else comes.
         """
         job = Job(request)
         with self._lock:
@@ -76,8 +76,7 @@ class LocalEngine:
             self._queue.put((-1, next(self._count), None, None))
 
     def _own_the_model(self) -> None:
-        """The thread: load, warm up if nobody waits, then serve the queue. A failed load answers every request with its
-        sentence."""
+        """Load, warm up if nobody waits, then serve the queue. After a failed load, answer every request with its error."""
         standby = Standby(self.settings)
         standby.open()
         self._become(standby.status)
@@ -89,7 +88,7 @@ class LocalEngine:
                 self._running = None
             _, _, job, on_draft = self._queue.get()
             if job is None:
-                # Those behind are cancelled: answer them.
+                # The jobs behind are cancelled: answer them.
                 while not self._queue.empty():
                     if (late := self._queue.get()[2]) is not None:
                         late.future.set_exception(FillCancelled("The engine is closed."))
@@ -108,7 +107,7 @@ class LocalEngine:
                 self._status = status
 
     def _answer(self, standby: Standby, job: Job, on_draft: OnDraft | None) -> None:
-        """Exactly one result for the job: a fill, or the error that ended it."""
+        """Give the job exactly one result: a fill, or the error that ended it."""
         try:
             if job.cancelled.is_set():
                 raise FillCancelled("The fill was cancelled.")

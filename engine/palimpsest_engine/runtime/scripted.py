@@ -1,4 +1,4 @@
-"""An engine that answers from a script: for protocol tests, and to measure everything but the model."""
+"""Answer from a script: for protocol tests, and to measure everything but the model."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class ScriptedEngine:
         self._latest: dict[str, Job] = {}
 
     def status(self) -> EngineStatus:
-        """Ready or busy; never loading."""
+        """Return ready or busy; never loading."""
         return EngineStatus("busy" if self.running else "ready", model="scripted", device="none")
 
     def warm(self) -> None:
-        """Nothing to load."""
+        """Load nothing."""
 
     def submit(self, request: FillRequest, on_draft: Callable[[Draft], None] | None = None) -> Job:
         """Run the script for this request on a thread of its own, or at once if it takes no time."""
@@ -57,7 +57,7 @@ class ScriptedEngine:
         return job
 
     def close(self) -> None:
-        """Cancel what runs."""
+        """Cancel the running jobs."""
         with self._lock:
             for job in self._latest.values():
                 job.cancel()
