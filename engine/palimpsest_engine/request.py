@@ -120,8 +120,8 @@ class Verdict:
     valid: no ERROR or MISSING node in the whole spliced document. no worse: it had defects before and has no more
     now, or it waits for the body of a header. worse: new defects. not checked: no grammar, or over the time budget;
     `reason` says which.
-    bad: spans (code points of the *spliced* document) to renoise; in every "worse" one, and where a better fill could
-    make a "no worse" one valid.
+    bad: broken spans (code points of the *spliced* document); in every "worse" one, and if a better fill could make a "no
+    worse" one valid.
     """
 
     status: VerdictStatus

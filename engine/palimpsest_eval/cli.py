@@ -298,7 +298,9 @@ def _chosen(choices: tuple[str, ...], *, as_users: bool = True) -> Callable[[Che
     def tested(checkpoint: Checkpoint) -> list[System]:
         control = checkpoint.spec.left_to_right
         if control and not all(choice.startswith("left-to-right") for choice in choices):
-            raise click.UsageError(f"{checkpoint.spec.name} is a left-to-right control and can only write left to right")
+            raise click.UsageError(
+                f"{checkpoint.spec.name} is a left-to-right control and can only write left to right"
+            )
         usual = ("left-to-right",) if control else ("chosen",)
         return systems(choices or usual, checkpoint, as_users=as_users)
 

@@ -108,7 +108,9 @@ class Journal:
             head = json.loads(lines[0])
             rows = [Row(**json.loads(line)) for line in lines[1:]]
         except (IndexError, ValueError, TypeError) as error:
-            raise DataError(f"{self.path} is not a journal of an evaluation: remove it, or name another --out") from error
+            raise DataError(
+                f"{self.path} is not a journal of an evaluation: remove it, or name another --out"
+            ) from error
         self._same(self.path, head.get("settings") if isinstance(head, dict) else None)
         self.about = head["about"]
         self.done = {(row.system, row.task, row.seed): row for row in rows}

@@ -1,4 +1,4 @@
-"""Holes written left to right: parity with one causal pass, where a middle ends, and the control that is not served."""
+"""Holes written left to right: parity with one causal pass, the end of a middle, and the control that is not served."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def cache_of(model, ids):
 
 
 def test_each_token_is_the_most_likely_after_all_before_it(model):
-    """Token by token through the cache, held to one causal pass over the whole."""
+    """Compare writing token by token through the cache with one causal pass over the whole."""
     context, banned = [5, 17, 40, 8, 23], torch.zeros(97, dtype=torch.bool)
     banned[[3, 60]] = True
     opening = torch.tensor([11, 12, 50])
@@ -41,14 +41,14 @@ def test_each_token_is_the_most_likely_after_all_before_it(model):
     assert len(set(written)) > 1
 
 
-def test_it_ends_where_it_is_told(model):
+def test_a_row_ends_when_its_caller_says_so(model):
     banned = torch.zeros(97, dtype=torch.bool)
     (written,) = write(model, cache_of(model, [5]), 9, 14, banned, ended=lambda ids: len(ids) == 3)
     assert len(written) == 3
 
 
 def guesses_of(texts, at, right, wrong):
-    """For a row whose text is known: as many tokens of it as `right` says at each place, then others."""
+    """Return a draft for rows with known texts: `right` tokens of the text at each place, then wrong ones."""
 
     def draft(written):
         text = next((text for text in texts if text[: len(written)] == written), [])
@@ -69,7 +69,7 @@ def guesses_of(texts, at, right, wrong):
 )
 @settings(max_examples=60, deadline=None)
 def test_guesses_change_nothing_but_the_number_of_passes(model, seed, rows, most, stops, right, wrong, opening):
-    """Right, wrong, too long or none: what is written is what is written a token a pass."""
+    """With right, wrong, too long or no guesses, the text is that of one token a pass."""
     context, banned = [5, 17, 40, seed % 90, 23], torch.zeros(97, dtype=torch.bool)
     banned[[3, 60]] = True
     opening = None if opening is None else torch.tensor(opening)
@@ -117,7 +117,7 @@ def test_guesses_from_a_document_change_nothing_that_trained_weights_write_and_s
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=30), st.lists(st.integers(0, 4), max_size=6))
-def test_a_guess_has_stood_after_the_same_tokens(context, written):
+def test_a_guess_followed_the_same_token_before(context, written):
     whole = context + written
     guess = Lookup(context)(written)
     assert len(guess) <= AHEAD
@@ -140,7 +140,7 @@ def test_a_guess_has_stood_after_the_same_tokens(context, written):
         ([55_296, 3, 55_296], [], [], [3, 55_296]),  # a surrogate is as good a code point as any
     ],
 )
-def test_what_is_guessed(context, others, written, guess):
+def test_the_longest_then_the_last_match_is_guessed(context, others, written, guess):
     assert Lookup(context, others)(written) == guess
 
 
@@ -159,12 +159,12 @@ def test_what_is_guessed(context, others, written, guess):
         (")", ")", ")", False),
     ],
 )
-def test_where_a_middle_ends(text, suffix, middle, sure):
+def test_a_middle_ends_before_the_suffix_begins_again(text, suffix, middle, sure):
     assert middle_of(text, suffix) == (middle, sure)
 
 
 @given(st.text("ab\n (", max_size=20), st.text("ab\n )", min_size=1, max_size=30))
-def test_the_middle_is_a_beginning_after_which_the_suffix_begins_if_that_is_sure(text, suffix):
+def test_a_sure_middle_is_followed_by_the_suffix(text, suffix):
     middle, sure = middle_of(text, suffix)
     assert text.startswith(middle)
     again = common(text[len(middle) :], suffix)
@@ -177,7 +177,7 @@ def fill_of(filler, request, cancelled=lambda: False):
     return fill
 
 
-def test_a_control_is_refused_unless_asked_for(checkpoint, checkpoint_folder, tmp_path):
+def test_a_control_is_refused_unless_requested(checkpoint, checkpoint_folder, tmp_path):
     control = replace(checkpoint, spec=replace(checkpoint.spec, left_to_right=True))
     with pytest.raises(UnsupportedCheckpoint, match="left-to-right control"):
         Filler(control)
@@ -191,7 +191,7 @@ def test_a_control_is_refused_unless_asked_for(checkpoint, checkpoint_folder, tm
     engine.close()
 
 
-def test_a_control_s_filler_ends_the_middle(checkpoint, monkeypatch):
+def test_the_filler_of_a_control_ends_the_middle(checkpoint, monkeypatch):
     control = replace(checkpoint, spec=replace(checkpoint.spec, left_to_right=True))
     filler = Filler(control, left_to_right=True)
     scripted = [filler.tokens.encode("(x)")[0], filler.spec.filler, filler.tokens.encode("y")[0]]
@@ -212,8 +212,8 @@ def test_a_control_s_filler_ends_the_middle(checkpoint, monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["", "x = ", "def f(x):\n    retu\n", "é = 1\r\n"])
-def test_left_to_right_answers_like_any_filler(checkpoint, text):
-    """The same answer each time, nothing denoised, the size asked for, within the limit of lines."""
+def test_left_to_right_repeats_itself_and_keeps_sizes_and_lines(checkpoint, text):
+    """The answer is the same each time, with the requested size, within the limit of lines."""
     filler = Filler(checkpoint, left_to_right=True)
     at = len(text.rstrip("\r\n"))
     request = FillRequest(text, (Span(at, at),), language=None)

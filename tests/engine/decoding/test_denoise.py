@@ -1,4 +1,4 @@
-"""The denoising loop: token-for-token parity with stock `generate()`, and what pins, bans and seeds promise."""
+"""The denoising loop: token-for-token parity with stock `generate()`, and the promises of pins, bans and seeds."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def encoded(model, tokens):
 
 
 def ours(model, ids, blocks, sampling, seed):
-    """Block after block with nothing pinned, as `generate()` does; (sequences, steps of each block)."""
+    """Denoise block after block with nothing pinned, as `generate()` does; return (sequences, steps of each block)."""
     generator = torch.Generator().manual_seed(seed)
     cache = RollbackCache.for_config(model.config.text_config)
     sequence, new, steps = ids, ids, []
@@ -95,7 +95,7 @@ def test_pins_never_change_and_banned_tokens_never_appear(model, cells, seed, ba
 
 @settings(max_examples=10, deadline=None)
 @given(cells=canvases, seed=st.integers(0, 2**31))
-def test_same_seed_same_fill(model, cells, seed):
+def test_the_same_seed_gives_the_same_steps(model, cells, seed):
     runs = []
     for _ in range(2):
         cache = encoded(model, torch.tensor([[2, 5, 9]]))
@@ -104,7 +104,7 @@ def test_same_seed_same_fill(model, cells, seed):
     assert runs[0] == runs[1]
 
 
-def test_what_the_decoder_is_shown_has_the_pins_in_it_at_every_step(model, monkeypatch):
+def test_the_decoder_reads_the_pins_at_every_step(model, monkeypatch):
     cells = [None, 7, None, None, 8, 9]
     shown, told = [], []
     conditioned = type(model.model.decoder.self_conditioning).forward
@@ -131,8 +131,8 @@ def test_what_the_decoder_is_shown_has_the_pins_in_it_at_every_step(model, monke
         assert float((signal[[0, 2, 3]]).abs().max()) > 0.0
 
 
-def test_the_decoder_is_told_what_the_class_would_be_told(model):
-    """Logits of a whole canvas, one-hot at the pins, through the class; against probabilities at the holes alone."""
+def test_probabilities_at_the_holes_condition_like_logits_of_the_whole_canvas(model):
+    """Compare logits of a whole canvas, one-hot at the pins, through the class with probabilities at the holes alone."""
     tokens = torch.randint(0, VOCABULARY, (2, 5), generator=torch.Generator().manual_seed(3))
     where = torch.tensor([1, 2, 6, 9])
     logits = torch.randn(len(where), VOCABULARY, generator=torch.Generator().manual_seed(4)) * 3
@@ -158,7 +158,7 @@ def test_the_entropy_is_that_of_the_distribution(seed, scale, bans):
 
 
 @given(seed=st.integers(0, 2**31), zeros=st.sets(st.integers(0, 9), max_size=9))
-def test_what_has_no_chance_is_never_drawn(seed, zeros):
+def test_a_token_of_probability_zero_is_never_drawn(seed, zeros):
     generator = torch.Generator().manual_seed(seed)
     chances = torch.rand((50, 10), generator=generator)
     chances[:, list(zeros)] = 0.0
@@ -172,7 +172,7 @@ def test_tokens_are_drawn_as_often_as_they_are_likely():
 
 
 def spied(monkeypatch):
-    """What the decoder is given in each step: (tokens, chances)."""
+    """Record the decoder's input in each step: (tokens, chances)."""
     seen = []
 
     def spy(model, cache, tokens, where, chances, positions):
@@ -211,7 +211,7 @@ def test_an_allowed_set_holds_at_its_position(model, only, seed):
         assert int(step.tokens[0, 0]) in only
 
 
-def test_the_start_is_shown_to_the_first_pass(model, monkeypatch):
+def test_the_first_pass_reads_the_given_start(model, monkeypatch):
     decoded = spied(monkeypatch)
     cache = encoded(model, torch.tensor([[2, 5, 9]]))
     start = torch.tensor([[11, 12, 13, 14]])
@@ -224,8 +224,8 @@ def test_the_start_is_shown_to_the_first_pass(model, monkeypatch):
     assert shown[0, 2] == 13
 
 
-def test_rows_that_go_on_go_on_as_they_would_have_done(model):
-    """Everything accepted at almost no temperature leaves nothing to chance: then the kept rows end as in the full run."""
+def test_kept_rows_end_as_in_the_full_run(model):
+    """At almost no temperature, with everything accepted, nothing is left to chance."""
     certain = Sampling(max_steps=5, t_min=1e-4, t_max=2e-4, entropy_bound=1e9, stability=1, confidence=1e-9)
     ids = torch.tensor([[0, 0, 7, 0], [0, 0, 0, 0], [5, 0, 0, 0]])
     is_hole = torch.tensor([[1, 1, 0, 1], [1, 1, 1, 1], [0, 1, 1, 1]], dtype=torch.bool)

@@ -1,4 +1,4 @@
-"""The sampler: its plain form is what stock `generate()` computes, and the fused one is the plain one but for rounding."""
+"""The sampler: its plain form computes the same as stock `generate()`, and its fused form the same up to rounding."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def raw_logits(rows, vocabulary, seed, scale=20.0, dtype=torch.float32):
 
 
 def fused(logits, chances, cap, temperature, forbidden, which, uniform, chunk=8192):
-    """As the fused form, on the GPU if there is one: Triton's interpreter takes what lies in main memory."""
+    """Run the fused form, on the GPU if there is one, else in Triton's interpreter in main memory."""
     from palimpsest_engine.cuda.kernels import sampler
 
     if not torch.cuda.is_available():
@@ -39,7 +39,7 @@ def fused(logits, chances, cap, temperature, forbidden, which, uniform, chunk=81
 
 
 def reference(logits, temperature, forbidden, which):
-    """(chances, cumulative chances, logits) in float64; `[N, V]`."""
+    """Return (chances, cumulative chances, logits) in float64; `[N, V]`."""
     logits = torch.tanh(logits.double() / CAP) * CAP / temperature
     if forbidden is not None:
         logits = logits.masked_fill(forbidden[0] if which is None else forbidden[which], -torch.inf)
@@ -51,7 +51,7 @@ def reference(logits, temperature, forbidden, which):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("temperature", [0.4, 0.7, 1.0])
 def test_the_plain_form_computes_what_stock_generate_computes(dtype, temperature, draw):
-    """To the bit, and with the same random numbers; the temperature may be a tensor."""
+    """They are equal to the bit, with the same random numbers; the temperature may be a tensor."""
     logits = raw_logits(9, 97, 1, dtype=dtype)
     capped = torch.tanh(logits.float() / CAP) * CAP / temperature
     chances = capped.softmax(-1)
@@ -67,7 +67,7 @@ def test_the_plain_form_computes_what_stock_generate_computes(dtype, temperature
         assert ours.argmax.dtype == ours.drawn.dtype == torch.int64
 
 
-def test_numbers_drawn_beforehand_draw_the_same_and_the_result_may_go_elsewhere():
+def test_given_uniform_numbers_draw_the_same_into_a_given_tensor():
     logits = raw_logits(9, 97, 2)
     theirs = sample(logits.clone(), cap=CAP, temperature=0.7, draw=drawn, generator=torch.Generator().manual_seed(3))
     uniform = torch.rand(9, generator=torch.Generator().manual_seed(3))
@@ -82,7 +82,7 @@ def test_numbers_drawn_beforehand_draw_the_same_and_the_result_may_go_elsewhere(
     bans=st.sets(st.integers(0, 19), max_size=19),
     allowed=st.dictionaries(st.integers(0, 5), st.sets(st.integers(0, 19), min_size=1), max_size=3),
 )
-def test_what_may_not_be_is_said_row_by_row(bans, allowed):
+def test_forbidden_ids_of_each_row_are_those_of_its_position(bans, allowed):
     banned = torch.zeros(20, dtype=torch.bool)
     banned[list(bans)] = True
     position = torch.tensor([0, 1, 5, 0, 3])
@@ -97,7 +97,7 @@ def test_what_may_not_be_is_said_row_by_row(bans, allowed):
 
 @st.composite
 def cases(draw):
-    """Raw logits, what is forbidden, temperature, uniform numbers; at least one id is allowed in each row."""
+    """Draw raw logits, forbidden ids, a temperature and uniform numbers; at least one id is allowed in each row."""
     rows, vocabulary = draw(st.sampled_from([(3, 1), (3, 7), (3, 97), (2, 1000)]))
     dtype = draw(st.sampled_from([torch.float32, torch.bfloat16]))
     scale = draw(st.sampled_from([0.0, 0.01, 1.0, 20.0, 300.0, 1e30]))
@@ -149,7 +149,7 @@ def test_the_fused_form_is_the_plain_one_but_for_rounding(case, dtype, chunk):
 @settings(max_examples=4)
 @given(seed=st.integers(0, 2**31), temperature=st.floats(0.4, 1.0))
 def test_both_forms_draw_the_same_from_the_same_number(seed, temperature):
-    """Except within rounding of a boundary, and so in almost every row."""
+    """They may differ only within rounding of a boundary; so they are equal in almost every row."""
     logits = raw_logits(16, 97, seed, scale=6.0)
     uniform = torch.rand(16, generator=torch.Generator().manual_seed(seed))
     _, ours, _ = fused(logits, torch.empty_like(logits), CAP, temperature, None, None, uniform, 64)
@@ -165,8 +165,8 @@ def test_both_forms_draw_the_same_from_the_same_number(seed, temperature):
 @example(alike=[40, 41, 96], among=97)
 @given(alike=st.lists(st.integers(0, 6), min_size=1), among=st.just(7))
 @settings(max_examples=10)
-def test_of_the_likeliest_the_first(alike, among):
-    """Within a chunk and across chunks; also where the cap has made two different numbers one."""
+def test_the_argmax_is_the_first_of_equals(alike, among):
+    """This holds within a chunk and across chunks, and if the cap makes two different numbers equal."""
     logits = torch.full((1, among), -1.0)
     logits[0, alike] = 2.5
     logits = torch.cat((logits, torch.where(logits > 0, 1e5 * (1 + torch.arange(among)), logits)))
@@ -190,8 +190,8 @@ def test_rows_may_lie_apart_and_there_may_be_none():
 
 @needs_triton
 @pytest.mark.filterwarnings("ignore:All-NaN:RuntimeWarning")
-def test_a_model_gone_mad_draws_no_id_that_there_is_not():
-    """Not a number at all: on a GPU an id out of range would take the whole process' device away."""
+def test_logits_that_are_no_numbers_draw_no_id_out_of_range():
+    """On a GPU an id out of range would cost the whole process its device."""
     logits = torch.full((2, 21), torch.nan)
     logits[1, :5] = 1.0
     with np.errstate(invalid="ignore"):
@@ -201,7 +201,7 @@ def test_a_model_gone_mad_draws_no_id_that_there_is_not():
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_on_a_gpu_the_fused_form_runs_and_can_be_recorded():
-    """With another temperature and other numbers at each replay, into the same buffers."""
+    """Each replay has another temperature and other numbers, in the same buffers."""
     logits = raw_logits(5, 5003, 6, scale=6.0, dtype=torch.bfloat16).cuda()
     temperature, uniform = torch.tensor(0.7, device="cuda"), torch.empty(5, device="cuda")
     out = torch.empty(5, 5003, dtype=torch.bfloat16, device="cuda")
@@ -229,7 +229,7 @@ def test_on_a_gpu_the_fused_form_runs_and_can_be_recorded():
 
 
 @needs_triton
-def test_kernels_are_for_gpus_and_the_interpreter_for_tests(monkeypatch):
+def test_kernels_run_on_gpus_and_in_the_interpreter(monkeypatch):
     usable.cache_clear()
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     assert usable(torch.device("cpu"))

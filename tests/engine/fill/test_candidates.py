@@ -1,4 +1,4 @@
-"""What stands for choice: sizes and tries as one batch, rows that finish, lines written left to right."""
+"""Candidates of one canvas: sizes and tries as one batch, rows that finish, lines written left to right."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run(filler, request):
 
 
 def batches(filler, request, monkeypatch):
-    """Rows of each decoder pass."""
+    """Return the rows of each decoder pass."""
     seen, decode = [], denoise.decode
     with monkeypatch.context() as patch:
         patch.setattr(
@@ -56,7 +56,7 @@ def batches(filler, request, monkeypatch):
         ({"tries": 3}, {"candidates": 2}, 9),
     ],
 )
-def test_rows_of_the_first_pass(checkpoint, monkeypatch, changes, request_changes, rows):
+def test_the_first_pass_has_a_row_for_each_size_and_try(checkpoint, monkeypatch, changes, request_changes, rows):
     request = replace(REQUEST, **request_changes)
     assert batches(filler_of(checkpoint, **changes), request, monkeypatch)[0] == rows
 
@@ -80,7 +80,7 @@ def test_a_finished_row_costs_no_further_pass_and_is_still_ranked(checkpoint, mo
     assert fewer
 
 
-def test_pruned_rows_are_gone(checkpoint, monkeypatch):
+def test_pruned_rows_take_no_further_pass(checkpoint, monkeypatch):
     filler = filler_of(checkpoint, prune=((1, 2), (2, 1)))
     assert batches(filler, REQUEST, monkeypatch)[:4] == [3, 2, 1, 1]
 
@@ -99,7 +99,7 @@ def test_pruned_rows_are_gone(checkpoint, monkeypatch):
         ({"sizes": (8,), "max_steps": 7}, 7),
     ],
 )
-def test_steps_by_the_shortest_row(checkpoint, monkeypatch, request_changes, steps):
+def test_the_shortest_row_decides_the_number_of_steps(checkpoint, monkeypatch, request_changes, steps):
     patient = Sampling(max_steps=5, confidence=-1.0)
     filler = filler_of(checkpoint, sampling=patient, steps_by_size=((2, 2), (4, 3)))
     limits, whole = [], candidates.denoise
@@ -114,7 +114,7 @@ def test_steps_by_the_shortest_row(checkpoint, monkeypatch, request_changes, ste
     assert sum(limits) == len(drafts)
 
 
-def test_lines_written_left_to_right_stand_beside_the_others(checkpoint, monkeypatch):
+def test_lines_written_left_to_right_are_ranked_with_the_others(checkpoint, monkeypatch):
     ranked, ranking = [], candidates.Candidates._rank
     monkeypatch.setattr(
         candidates.Candidates,
@@ -145,7 +145,7 @@ def test_lines_written_left_to_right_stand_beside_the_others(checkpoint, monkeyp
         ("a\r\n\r\nb", 3, 3),
     ],
 )
-def test_more_lines_left_to_right_where_nothing_else_stands_on_the_line(checkpoint, monkeypatch, text, at, count):
+def test_a_blank_line_gets_its_own_number_of_lines_written_left_to_right(checkpoint, monkeypatch, text, at, count):
     written, counts = candidates.write, []
     monkeypatch.setattr(candidates, "write", lambda *args: (counts.append(args[7]), written(*args))[1])
     request = FillRequest(text, (Span(at, at),), language=None)
@@ -154,9 +154,9 @@ def test_more_lines_left_to_right_where_nothing_else_stands_on_the_line(checkpoi
     assert set(counts) == {count, 2}
 
 
-def test_the_context_is_encoded_once_for_all_that_is_made_of_it(checkpoint, monkeypatch):
-    """Denoising, writing left to right, ranking and drawing anew: but for its last token, whose answer is asked for each
-    time, no token of the context goes through the encoder twice, and none at all in the next fill at that place."""
+def test_no_token_of_the_context_is_encoded_twice(checkpoint, monkeypatch):
+    """Denoising, writing left to right, ranking and drawing anew encode only the last token of the context again; the next
+    fill at that place encodes no other."""
     passes, encode = [], prefix_cache.encode
 
     def counted(model, cache, tokens):

@@ -1,4 +1,4 @@
-"""Requests to fills on a tiny random checkpoint: bytes outside holes, seeds, cancelling, several and long holes."""
+"""Fills of a tiny random checkpoint: bytes outside holes, seeds, cancelling, several and long holes."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def requests(draw):
 
 @QUICK
 @given(request=requests())
-def test_whatever_the_document_the_answer_is_one_fill_and_touches_only_holes(filler, request):
+def test_any_request_ends_in_one_fill_that_changes_only_holes(filler, request):
     drafts, fill = run(filler, request)
     assert len(fill.texts) == len(request.holes)
     assert bool(fill.reason) or not fill.empty
@@ -75,7 +75,7 @@ def test_whatever_the_document_the_answer_is_one_fill_and_touches_only_holes(fil
 
 @QUICK
 @given(request=requests())
-def test_same_seed_same_fill_whatever_was_filled_before(checkpoint, filler, request):
+def test_the_same_seed_gives_the_same_fill_after_any_other_fill(checkpoint, filler, request):
     fresh = run(Filler(checkpoint), request)[1]
     warm = run(filler, request)[1]
     assert (warm.texts, warm.nfe, warm.verdict) == (fresh.texts, fresh.nfe, fresh.verdict)
@@ -83,13 +83,13 @@ def test_same_seed_same_fill_whatever_was_filled_before(checkpoint, filler, requ
 
 @pytest.mark.parametrize("text", ["", "x", "x\n", "\n", "é", "a = 1\r\nb = 2\r\n"])
 @pytest.mark.parametrize("end", ["start", "end"])
-def test_holes_at_the_very_ends(filler, text, end):
+def test_holes_at_both_ends_of_a_text_are_filled(filler, text, end):
     at = 0 if end == "start" else len(text)
     run(filler, FillRequest(text, (Span(at, at),), language="python"))
 
 
 def test_a_word_under_the_cursor_is_healed_not_repeated(filler):
-    """The first token of the hole continues what was typed: its beginning is never written twice, and never lost."""
+    """The first token of the hole continues the typed one; its beginning is never written twice, and never lost."""
     text = "import os\nimpo"
     for seed in range(5):
         layout_texts = filler.tokens.texts
@@ -118,7 +118,7 @@ def test_a_cancelled_fill_takes_no_further_step(filler):
     run(filler, request)  # and the filler is as good as before
 
 
-def test_a_fill_cancelled_while_its_context_is_encoded_keeps_what_was(filler, monkeypatch):
+def test_a_fill_cancelled_during_encoding_keeps_the_encoded_pieces(filler, monkeypatch):
     monkeypatch.setattr("palimpsest_engine.model.prefix_cache.PIECE", 8)
     text, asked = "total = 1\n" * 12, []
 
@@ -156,14 +156,14 @@ def test_near_holes_share_a_canvas_and_far_ones_do_not(filler):
     assert len(list(groups(far.text, far.holes, filler.spec, filler.tokens))) == 2
 
 
-def test_the_document_s_newlines_are_used(filler):
+def test_a_fill_has_the_newlines_of_the_document(filler):
     text = "a\r\nb\r\n\r\nc\r\n"
     for seed in range(12):
         _, fill = run(filler, FillRequest(text, (Span(6, 6),), seed=seed, language=None))
         assert "\n" not in fill.texts[0].replace("\r\n", "")
 
 
-def test_typing_one_more_character_encodes_little(filler):
+def test_one_more_typed_character_encodes_at_most_two_tokens(filler):
     head = "".join(f"value_{i} = compute(value_{i}, {i})\n" for i in range(3)) + "def f(x):\n    return x + "
     tail = "\n\nprint(f(1))\n"
     first = run(filler, FillRequest(head + tail, (Span(len(head), len(head)),), document="typing"))[1]
@@ -173,8 +173,8 @@ def test_typing_one_more_character_encodes_little(filler):
     assert then.encoded <= 2
 
 
-def test_less_strength_starts_from_what_stands_there(filler, monkeypatch):
-    """The share of present tokens that the first pass sees falls with the strength."""
+def test_less_strength_starts_from_more_of_the_present_tokens(filler, monkeypatch):
+    """The share of present tokens in the first pass falls with the strength."""
     text, hole = "total = alpha + beta + gamma\n", Span(8, 28)
     shown = []
     decode = denoise.decode
@@ -189,7 +189,7 @@ def test_less_strength_starts_from_what_stands_there(filler, monkeypatch):
     assert kept[0] > kept[1] > kept[2]
 
 
-def test_what_cannot_be_mended_is_not_offered(filler):
+def test_a_fill_that_breaks_the_syntax_is_never_offered(filler):
     """A random model writes no valid JSON: everything offered parses no worse, the rest is rejected with a reason."""
     text = '{"a": [1, 2, 3], "b": }\n'
     treatments = set()
@@ -204,8 +204,8 @@ def test_what_cannot_be_mended_is_not_offered(filler):
     assert treatments & {"rejected", "cut", "repaired"}
 
 
-def test_the_verdict_on_several_canvases_is_that_on_the_whole_document():
-    """The first was judged while the second hole was still open; the last one with a text saw everything."""
+def test_the_verdict_on_several_canvases_is_the_last_one_with_a_text():
+    """The first canvas was judged while the second hole was open; the last one with a text saw the whole document."""
     first = Fill(("a",), Verdict("no worse"), nfe=3, context=10)
     second = Fill(("b",), Verdict("valid"), treatment="repaired", nfe=4, context=20, settled=False)
     nothing = Fill(("",), Verdict("worse"), "no good", treatment="rejected", nfe=5)
@@ -222,7 +222,7 @@ def test_the_verdict_on_several_canvases_is_that_on_the_whole_document():
 
 @QUICK
 @given(request=requests())
-def test_what_is_touched_up_is_cut_into_parts_that_a_canvas_holds(filler, request):
+def test_a_touched_up_hole_is_cut_into_parts_that_a_canvas_holds(filler, request):
     for hole in request.holes:
         cut = parts(replace(request, holes=(hole,), strength=0.3), filler.spec, filler.tokens)
         assert "".join(request.text[part.start : part.end] for part in cut) == request.text[hole.start : hole.end]
@@ -241,7 +241,7 @@ def test_a_long_selection_is_touched_up_line_by_line(filler):
     assert drafts[0].texts[0].endswith("value_10 = 10\nvalue_11 = 11\n")  # its turn is yet to come
 
 
-def test_where_nothing_is_offered_the_hole_reads_as_it_did(filler, monkeypatch):
+def test_a_hole_without_an_offer_keeps_its_text(filler, monkeypatch):
     text = "a = 1\n" + "# between\n" * 12 + "b = 2\n"
     holes = (Span(4, 5), Span(len(text) - 2, len(text) - 1))
     answers = iter([Fill(("",), Verdict("worse"), "no good"), Fill(("7",), Verdict("valid"))])
@@ -251,7 +251,7 @@ def test_where_nothing_is_offered_the_hole_reads_as_it_did(filler, monkeypatch):
     assert fill.reason == "no good"
 
 
-def test_more_candidates_are_more_rows(filler, monkeypatch):
+def test_more_wanted_candidates_are_more_rows(filler, monkeypatch):
     rows = []
     denoise = candidates.denoise
     monkeypatch.setattr(

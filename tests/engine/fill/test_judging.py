@@ -1,4 +1,4 @@
-"""Choosing by the syntax gate when every candidate breaks the syntax: drawn anew so many times, cut, or rejected."""
+"""Candidates that all break the syntax: they are drawn anew a few times, then cut, then rejected."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def run(filler, request):
     return fill
 
 
-def test_drawing_anew_offers_nothing_worse_and_nothing_is_repaired_without_it(checkpoint):
+def test_drawing_anew_offers_nothing_worse_and_only_it_repairs(checkpoint):
     for redraw in (True, False):
         filler = Filler(checkpoint, redraw=redraw)
         fills = [run(filler, replace(BROKEN, seed=seed)) for seed in SEEDS]

@@ -1,4 +1,4 @@
-"""What of a fill people get: data cases, properties, and real code whose own middles must come back unchanged."""
+"""Tidied fills: data cases, properties, and middles of real code, which must come back unchanged."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ SNIPPETS = {row["name"]: row["text"] for row in tomllib.loads((FIXTURES / "good.
 
 
 def at(text: str) -> tuple[str, int, int]:
-    """A text without the marks of its hole, and the hole."""
+    """Return a text without the marks of its hole, and the hole."""
     before, rest = text.split("⟦")
     hole, after = rest.split("⟧")
     return before + hole + after, len(before), len(before + hole)
 
 
-def test_the_package_exports_it():
+def test_the_package_exports_tidy():
     assert package_level is tidy
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_case(case):
+def test_each_case_is_tidied_as_written(case):
     text, start, end = at(case["text"])
     multiline = case.get("multiline", True)
     assert tidy(text, start, end, case["fill"], multiline=multiline) == case["tidy"]
@@ -45,7 +45,7 @@ def test_case(case):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_case_with_other_line_ends(case):
+def test_each_case_gives_the_same_with_crlf(case):
     text, start, end = at(case["text"].replace("\r\n", "\n").replace("\n", "\r\n"))
     assert tidy(text, start, end, case["fill"], multiline=case.get("multiline", True)) == case["tidy"]
 
@@ -78,7 +78,7 @@ TEXTS = st.lists(PIECES, max_size=24).map("".join)
 @given(TEXTS, TEXTS, TEXTS, TEXTS, st.booleans())
 @example("f(", "", ")", "x)", True)
 @example("\t", "", "\n\ta", "    x\n        y", True)
-def test_whatever_comes(before, hole, after, fill, multiline):
+def test_a_tidied_fill_has_no_new_text_no_more_lines_and_stays_the_same(before, hole, after, fill, multiline):
     text, start, end = before + hole + after, len(before), len(before + hole)
     got = tidy(text, start, end, fill, multiline=multiline)
     plain = fill.replace("\r\n", "\n").replace("\r", "\n")
@@ -106,7 +106,7 @@ BALANCED = st.recursive(
 
 
 def unopened(text: str) -> int:
-    """How many closing brackets of a text, strings left out, are nobody's."""
+    """Count the closing brackets of a text, outside strings, that close nothing."""
     stack: list[str] = []
     alone = 0
     for each in re.sub(r'"[^"\n]*"', "", text):
@@ -138,8 +138,8 @@ def test_a_closing_bracket_after_auto_pairing_is_dropped(name, place):
 
 
 @pytest.mark.parametrize("bracket", [")", "(", "()", '"', "'", "\n", "    \n", "a\n", "if a:\n", "}\n{"])
-def test_long_fills_end_soon(bracket):
-    """Quadratic work over 20,000 pieces would be minutes."""
+def test_long_fills_take_no_quadratic_time(bracket):
+    """Quadratic work over 20,000 pieces would take minutes."""
     text = "f(" * 5_000 + ")" * 5_000
     assert len(tidy(text, 10_000, 10_000, bracket * 20_000, multiline=True)) <= len(bracket) * 20_000
 
@@ -148,7 +148,7 @@ def test_long_fills_end_soon(bracket):
 
 
 def holes(text: str, draw: random.Random, number: int) -> Iterator[tuple[str, int, int]]:
-    """Line ends, spans within a line, lines, blocks: the places where fills are wanted."""
+    """Yield places of usual fills: line ends, spans within a line, lines, blocks."""
     lines = [(match.start(), match[0]) for match in re.finditer(r"[^\n]+", text) if match[0].strip()]
     for _ in range(number):
         i = draw.randrange(len(lines))
@@ -178,12 +178,12 @@ def holes(text: str, draw: random.Random, number: int) -> Iterator[tuple[str, in
 
 
 def in_a_word(text: str, start: int, end: int) -> bool:
-    """Without the hole, its two sides would be one word: nobody asks there."""
+    """Whether the two sides of the hole would be one word without it: nobody asks for a fill there."""
     return bool(re.fullmatch(r"\w\w", text[max(0, start - 1) : start] + text[end : end + 1]))
 
 
 def changed(text: str, draw: random.Random, number: int) -> tuple[int, list[str]]:
-    """How many middles of a text were offered again at their place, and those that did not come back unchanged."""
+    """Tidy middles of a text at their own place; return their number, and those that did not come back unchanged."""
     tried, lost = 0, []
     for kind, start, end in holes(text, draw, number):
         middle = text[start:end]
@@ -199,8 +199,8 @@ def changed(text: str, draw: random.Random, number: int) -> tuple[int, list[str]
     return tried, lost
 
 
-def test_good_python_comes_back():
-    """In this repository's own code; what is lost is a line that is there twice in a row."""
+def test_python_middles_come_back_unchanged():
+    """The code is this repository's own. Only a line that is there twice in a row may be lost."""
     tried, lost = 0, []
     files = [
         path for pattern in ("fixtures/demo/*.py", "engine/**/*.py", "server/**/*.py") for path in ROOT.glob(pattern)
@@ -214,7 +214,7 @@ def test_good_python_comes_back():
 
 
 @pytest.mark.parametrize("name", sorted(SNIPPETS))
-def test_good_code_of_other_languages_comes_back(name):
+def test_middles_of_other_languages_come_back_unchanged(name):
     tried, lost = changed(SNIPPETS[name], random.Random(name), 400)
     assert tried > 300
     assert not lost, "\n\n".join(lost)
@@ -222,7 +222,7 @@ def test_good_code_of_other_languages_comes_back(name):
 
 @pytest.mark.parametrize("multiline", [True, False])
 @pytest.mark.parametrize("name", sorted(SNIPPETS))
-def test_single_lines_come_back_either_way(name, multiline):
+def test_whole_lines_come_back_unchanged(name, multiline):
     text = SNIPPETS[name]
     for match in re.finditer(r"(?m)^[ \t]*(\S.*)$", text):
         start, end = match.span(1)

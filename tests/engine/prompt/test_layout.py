@@ -1,4 +1,4 @@
-"""Text to tokens: nothing is lost, healing gives back what it takes, windows stay put while one types."""
+"""From text to tokens: no text is lost, a healed token is offered again, windows are stable under typing."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_any_text_is_encoded_and_decoded_to_itself(tokens, text):
 
 
 @pytest.mark.parametrize("text", ["<pad>", "<eos>x", "a<fill>b", "<pre><suf>"])
-def test_what_looks_like_a_control_token_is_text(tokens, text):
+def test_a_control_token_written_out_in_a_document_is_encoded_as_text(tokens, text):
     assert not set(tokens.encode(text)) & tokens.special
     assert tokens.decode(tokens.encode(text)) == text
 
@@ -64,7 +64,7 @@ def test_healing_takes_the_last_token_and_offers_it_again(tokens, text):
 
 
 @pytest.mark.parametrize("window", [WINDOW, 8192, 1000])
-def test_the_window_of_a_long_prefix_stays_while_one_types(window):
+def test_the_window_of_a_long_prefix_is_stable_under_typing(window):
     text = "".join(f"line {i}\n" for i in range(20_000))
     assert len(text) > window
     windows = [prefix_window(text + "x" * n, window) for n in range(200)]
@@ -76,8 +76,8 @@ def test_the_window_of_a_long_prefix_stays_while_one_types(window):
 
 
 @pytest.mark.parametrize("context", [64, 128, 512])
-def test_of_code_no_token_is_lost_by_looking_at_no_more_than_could_be_needed(tokens, checkpoint, context, monkeypatch):
-    """The end of the context is the same; where it begins is moved in steps, which are counted from the window's start."""
+def test_the_window_loses_no_token_of_the_context(tokens, checkpoint, context, monkeypatch):
+    """The end of the context is the same; its beginning moves in steps, counted from the window's start."""
     text = "".join(path.read_text("utf-8") for path in sorted(Path(layout_module.__file__).parent.glob("l*.py")))
     spec = replace(checkpoint.spec, context=context, suffix=context // 3)
     ats = range(0, len(text), 997)
@@ -93,7 +93,7 @@ def test_of_code_no_token_is_lost_by_looking_at_no_more_than_could_be_needed(tok
         assert (one.healed, one.right) == (other.healed, other.right)
 
 
-def test_a_window_is_never_larger_than_the_largest():
+def test_a_window_is_never_larger_than_the_limit():
     assert [window_for(tokens) for tokens in (1, 512, 8192)] == [16, 8192, WINDOW]
 
 
@@ -108,7 +108,7 @@ def test_context_is_within_budget_and_suffix_comes_before_prefix(tokens, checkpo
     assert list(layout.right) == tokens.encode(text[at:])[: len(layout.right)]
 
 
-def test_windows_newlines_reach_the_model_as_plain_ones(tokens, checkpoint):
+def test_crlf_reaches_the_model_as_a_plain_newline(tokens, checkpoint):
     crlf = lay_out(pieces(FillRequest("a\r\nb\r\nc", (Span(3, 3),))), checkpoint.spec, tokens, None)
     plain = lay_out(pieces(FillRequest("a\nb\nc", (Span(2, 2),))), checkpoint.spec, tokens, None)
     assert crlf == plain
@@ -116,13 +116,13 @@ def test_windows_newlines_reach_the_model_as_plain_ones(tokens, checkpoint):
     assert newline_of("") == "\n"
 
 
-def test_the_chat_dialect_says_which_token_is_missing(tokens, checkpoint):
+def test_the_chat_dialect_names_the_missing_token(tokens, checkpoint):
     with pytest.raises(UnsupportedCheckpoint, match=r"<turn\|>|<\|turn>"):
         lay_out(pieces(FillRequest("a", (Span(1, 1),))), replace(checkpoint.spec, dialect="chat"), tokens, "python")
 
 
 def test_the_chat_dialect_ends_in_the_model_s_turn_after_an_empty_thought(checkpoint):
-    """Suffix in the user's turn, prefix in the model's, so that typing only extends; the canvas pins the way out."""
+    """The suffix is in the user's turn and the prefix in the model's, so that typing only appends; the end is pinned."""
     tokenizer = Tokenizer.from_str(checkpoint.tokenizer.to_str())
     controls = ["<bos>", "<|turn>", "<turn|>", "<|channel>", "<channel|>"]
     tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in controls])
@@ -168,7 +168,7 @@ def test_excerpts_are_read_and_their_control_tokens_are_text(checkpoint, dialect
         assert [i for i in layout.context if i in tokens.special] == [i for i in without.context if i in tokens.special]
 
 
-def test_the_most_useful_excerpt_is_kept_and_no_half_ones(checkpoint, tokens):
+def test_the_last_excerpt_is_kept_first_and_only_whole_ones(checkpoint, tokens):
     parts = pieces(FillRequest("x = \n", (Span(4, 4),)))
     need = len(tokens.encode("# near.py\n" + EXCERPTS[1].text + "\n"))
     layout = lay_out(parts, replace(checkpoint.spec, context=4096, excerpts=need), tokens, "python", EXCERPTS)
@@ -179,7 +179,7 @@ def test_the_most_useful_excerpt_is_kept_and_no_half_ones(checkpoint, tokens):
     assert tight.context == lay_out(parts, checkpoint.spec, tokens, "python").context
 
 
-def test_what_is_seen_is_what_is_laid_out(checkpoint_folder, checkpoint, tokens):
+def test_the_preview_shows_the_layout(checkpoint_folder, checkpoint, tokens):
     request = FillRequest("def f(x):\n    retu\n", (Span(18, 18),), context=tuple(EXCERPTS), language="python")
     told = seen(EngineSettings(str(checkpoint_folder)), request)
     layout = lay_out(pieces(request), checkpoint.spec, tokens, "python", EXCERPTS)
@@ -190,6 +190,6 @@ def test_what_is_seen_is_what_is_laid_out(checkpoint_folder, checkpoint, tokens)
 
 
 @pytest.mark.parametrize("text", ["\ud83d", "a\udc00b", "\ud83d\ud83d x"])
-def test_half_a_character_is_read_as_one_that_is_none(tokens, text):
+def test_half_a_surrogate_pair_is_read_as_a_replacement_character(tokens, text):
     assert tokens.encode(text) == tokens.encode("".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text))
     assert tokens.ends(text)[-1] == len(text)

@@ -1,4 +1,4 @@
-"""Memory or a device gives out: what is raised, what is told, who answers; and what nobody sees of warming up.
+"""Memory or a device fails: the error, the status, the checkpoint that answers; and the rehearsal, which leaves no trace.
 
 The models are real; their passes raise what torch raises.
 """
@@ -37,7 +37,7 @@ def request(seed=0, language="python", **more):
 
 
 class Device:
-    """Makes the decoder passes of the tiny model fail, of no other. passes: how often each model was asked, by the size of
+    """Makes the decoder passes of the tiny model fail, and of no other. passes: their number for each model, by the size of
     its vocabulary."""
 
     def __init__(self, monkeypatch, vocabulary):
@@ -101,7 +101,7 @@ def fill(standby, asked=None):
     ],
     ids=str,
 )
-def test_what_torch_raises_is_told_apart(error, kind):
+def test_errors_of_torch_become_the_right_outage(error, kind):
     why = outage(error, "during a fill", "cuda:0" if kind is not DeviceLost else "a GPU that is gone")
     assert type(why) is (kind or type(None))
     if kind is not None:
@@ -109,7 +109,7 @@ def test_what_torch_raises_is_told_apart(error, kind):
         assert str(why).endswith(".") or isinstance(error, PalimpsestError)
 
 
-def test_the_main_memory_of_this_machine_running_out_is_told_apart():
+def test_running_out_of_main_memory_is_out_of_memory():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(1 << 60)
     why = outage(caught.value, "during a fill", "cpu")
@@ -117,18 +117,18 @@ def test_the_main_memory_of_this_machine_running_out_is_told_apart():
     assert "enforce fail" not in str(why)
 
 
-def test_a_gpu_that_still_works_was_not_lost(monkeypatch):
+def test_an_error_on_a_gpu_that_still_works_is_no_outage(monkeypatch):
     monkeypatch.setattr("palimpsest_engine.model.device_errors.works", lambda device: True)
     assert outage(torch.AcceleratorError("CUDA error: invalid argument"), "during a fill", "cuda") is None
 
 
-def test_what_it_was_raised_from_counts_too():
+def test_the_cause_of_an_error_counts_too():
     error = PalimpsestError("The checkpoint cannot be loaded.")
     error.__cause__ = FULL
     assert isinstance(outage(error, "while the checkpoint was loaded", "cuda"), OutOfMemory)
 
 
-def test_out_of_memory_is_one_answer_and_the_next_fill_is_as_ever(checkpoint_folder, device):
+def test_out_of_memory_ends_one_fill_and_not_the_next(checkpoint_folder, device):
     standby = opened(checkpoint_folder)
     expected = fill(standby).texts
     device.fault = FULL
@@ -147,7 +147,7 @@ def test_out_of_memory_is_one_answer_and_the_next_fill_is_as_ever(checkpoint_fol
 
 
 @pytest.mark.parametrize(("fault", "kind"), [(LOST, DeviceLost), (TOO_OLD, DeviceUnsupported)])
-def test_a_lost_device_stays_lost_and_says_so(checkpoint_folder, device, fault, kind):
+def test_a_lost_device_is_not_tried_again(checkpoint_folder, device, fault, kind):
     standby = opened(checkpoint_folder)
     device.fault = fault
     for _ in range(3):
@@ -174,7 +174,7 @@ def test_with_fallback_the_embedded_checkpoint_answers_for_a_lost_device(checkpo
         fill(standby, request(language="rust"))
 
 
-def test_with_fallback_a_shortage_is_bridged_and_a_third_in_a_row_is_the_last(checkpoint_folder, device):
+def test_with_fallback_the_third_shortage_in_a_row_is_the_last(checkpoint_folder, device):
     standby = opened(checkpoint_folder, fallback=True)
     expected = fill(standby).texts
     for _ in range(2):
@@ -198,7 +198,7 @@ def test_with_fallback_a_shortage_is_bridged_and_a_third_in_a_row_is_the_last(ch
 
 
 def loading_fails(monkeypatch, folder, fault):
-    """Where the class reads that folder's weights."""
+    """Make the class fail when it reads that folder's weights."""
     from transformers import DiffusionGemmaForBlockDiffusion as Model
 
     read = Model.from_pretrained
@@ -212,7 +212,7 @@ def loading_fails(monkeypatch, folder, fault):
 
 
 @pytest.mark.parametrize(("fault", "kind"), [(FULL, OutOfMemory), (TOO_OLD, DeviceUnsupported), (LOST, DeviceLost)])
-def test_a_checkpoint_that_cannot_be_loaded_for_such_a_reason(checkpoint_folder, monkeypatch, fault, kind):
+def test_an_outage_while_loading_is_an_error_and_with_fallback_a_warning(checkpoint_folder, monkeypatch, fault, kind):
     settings = EngineSettings(str(checkpoint_folder), device="cpu", dtype="float32")
     loading_fails(monkeypatch, checkpoint_folder, fault)
     standby = Standby(settings)
@@ -228,7 +228,7 @@ def test_a_checkpoint_that_cannot_be_loaded_for_such_a_reason(checkpoint_folder,
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_gpu_that_is_not_there_can_be_bridged_too(checkpoint_folder):
+def test_with_fallback_the_embedded_checkpoint_answers_for_a_missing_gpu(checkpoint_folder):
     asked = Standby(EngineSettings(str(checkpoint_folder), device="cuda"))
     asked.open()
     assert (asked.status.state, asked.status.exit_code) == ("error", DeviceUnsupported.exit_code)
@@ -243,13 +243,13 @@ def test_a_gpu_that_is_not_there_can_be_bridged_too(checkpoint_folder):
     engine.close()
 
 
-def test_other_failures_to_load_are_nobodys_to_bridge(tmp_path):
+def test_fallback_does_not_hide_other_failures_to_load(tmp_path):
     standby = Standby(EngineSettings(str(tmp_path / "nowhere"), fallback=True))
     standby.open()
     assert (standby.status.state, standby.status.exit_code) == ("error", 20)
 
 
-def test_the_embedded_checkpoint_has_nothing_to_stand_in_for_it_on_a_cpu(device):
+def test_nothing_answers_for_the_embedded_checkpoint_on_a_cpu(device):
     standby = Standby(EngineSettings(device="cpu", fallback=True))
     standby.open()
     device.tiny = standby._own.filler.tokens.vocabulary
@@ -261,7 +261,7 @@ def test_the_embedded_checkpoint_has_nothing_to_stand_in_for_it_on_a_cpu(device)
     fill(standby)
 
 
-def test_a_bug_is_no_outage(checkpoint_folder, device):
+def test_another_error_is_no_outage(checkpoint_folder, device):
     standby = opened(checkpoint_folder, fallback=True)
     device.fault = RuntimeError("shapes do not match")
     with pytest.raises(RuntimeError, match="shapes do not match"):
@@ -280,14 +280,14 @@ def test_a_rehearsal_leaves_nothing_behind(checkpoint_folder):
 
 
 def status_of(engine, wanted):
-    """The engine's status once it is one of the states wanted."""
+    """Return the engine's status once it is in one of the wanted states."""
     until = time.monotonic() + 60
     while (status := engine.status()).state not in wanted and time.monotonic() < until:
         time.sleep(0.005)
     return status
 
 
-def test_a_rehearsal_gives_way_to_whoever_comes_and_nobody_sees_it(checkpoint_folder, monkeypatch):
+def test_a_rehearsal_is_invisible_and_gives_way_to_a_request(checkpoint_folder, monkeypatch):
     begun, go, passes = threading.Event(), threading.Event(), Counter()
     decode = loop.decode
 
@@ -313,7 +313,7 @@ def test_a_rehearsal_gives_way_to_whoever_comes_and_nobody_sees_it(checkpoint_fo
     engine.close()
 
 
-def test_nobody_who_waits_waits_for_a_rehearsal(checkpoint_folder, monkeypatch):
+def test_a_waiting_request_comes_before_a_rehearsal(checkpoint_folder, monkeypatch):
     rehearsed = []
     monkeypatch.setattr(Standby, "rehearse", lambda self, cancelled: rehearsed.append(1))
     engine = open_engine(EngineSettings(str(checkpoint_folder), device="cpu", dtype="float32"))
@@ -322,7 +322,7 @@ def test_nobody_who_waits_waits_for_a_rehearsal(checkpoint_folder, monkeypatch):
     assert rehearsed == []
 
 
-def test_a_gpu_that_cannot_be_used_is_known_before_anybody_asks(checkpoint_folder, device):
+def test_the_rehearsal_reports_an_unusable_gpu_before_the_first_request(checkpoint_folder, device):
     device.fault = TOO_OLD
     engine = open_engine(EngineSettings(str(checkpoint_folder), device="cpu", dtype="float32"))
     engine.warm()

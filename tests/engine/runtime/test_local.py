@@ -63,7 +63,7 @@ def test_cancelling_takes_effect_before_the_next_step(engine):
     assert len(steps) <= 2  # the first draft may come before `job` is bound
 
 
-def test_a_failed_load_answers_every_request_with_its_sentence():
+def test_a_failed_load_answers_every_request_with_its_error():
     engine = open_engine(EngineSettings("/no/such/folder"))
     for _ in range(2):
         with pytest.raises(CheckpointMissing, match="/no/such/folder"):
@@ -83,7 +83,7 @@ def test_a_crash_in_a_fill_is_one_answer_and_the_engine_lives(engine, monkeypatc
     assert engine.submit(request()).future.result(60)
 
 
-def test_a_closed_engine_answers_too(checkpoint_folder):
+def test_a_closed_engine_cancels_new_jobs(checkpoint_folder):
     engine = open_engine(EngineSettings(str(checkpoint_folder)))
     engine.close()
     with pytest.raises(FillCancelled):
@@ -108,8 +108,8 @@ def test_the_engine_works_without_pygls():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_what_nobody_waits_for_gives_way(engine):
-    """A speculative fill ends when another is asked for, and one that is queued goes last."""
+def test_a_speculative_fill_gives_way(engine):
+    """A running speculative fill ends when a request comes, and a queued one goes last."""
     begun, go = threading.Event(), threading.Event()
 
     def hold(draft):
@@ -129,7 +129,7 @@ def test_what_nobody_waits_for_gives_way(engine):
     assert order == sorted(order)
 
 
-def test_closing_answers_everybody(checkpoint_folder):
+def test_closing_answers_every_job(checkpoint_folder):
     engine = open_engine(EngineSettings(str(checkpoint_folder), device="cpu", dtype="float32"))
     begun, go = threading.Event(), threading.Event()
 

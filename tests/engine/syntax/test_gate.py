@@ -1,4 +1,4 @@
-"""The syntax gate: cases for every language in `fixtures/syntax`, and what holds for every text."""
+"""The syntax gate: cases for every language in `fixtures/syntax`, and promises for every text."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Case:
 
 
 def unmark(marked: str) -> tuple[str, tuple[Span, ...]]:
-    """The text without the marks of its holes, and the holes."""
+    """Return the text without the marks of its holes, and the holes."""
     text, holes = "", []
     for i, piece in enumerate(re.split("[⟦⟧]", marked)):
         if i % 2:
@@ -70,7 +70,7 @@ def splice(text: str, holes: tuple[Span, ...], fills: tuple[str, ...]) -> str:
 
 
 def filled(holes: tuple[Span, ...], fills: tuple[str, ...]) -> list[Span]:
-    """Where the fills are in the spliced document."""
+    """Return the places of the fills in the spliced document."""
     spans, moved = [], 0
     for hole, fill in zip(holes, fills, strict=True):
         spans.append(Span(hole.start + moved, hole.start + moved + len(fill)))
@@ -79,7 +79,7 @@ def filled(holes: tuple[Span, ...], fills: tuple[str, ...]) -> list[Span]:
 
 
 def check_promises(gate: SyntaxGate, text: str, holes: tuple[Span, ...], fills: tuple[str, ...]) -> None:
-    """What holds for every verdict and every cut."""
+    """Check the promises of every verdict and every cut."""
     verdict = gate.judge(fills)
     assert verdict.status != "not checked"
     assert verdict.status == "no worse" or (verdict.status == "worse") == bool(verdict.bad) == bool(verdict.reason)
@@ -103,7 +103,7 @@ def check_promises(gate: SyntaxGate, text: str, holes: tuple[Span, ...], fills: 
 
 
 @pytest.mark.parametrize("case", CASES, ids=IDS)
-def test_case(case):
+def test_each_case_has_its_verdict_bad_spans_and_cut(case):
     verdict = case.gate.judge(case.fills)
     assert verdict.status == case.status, verdict
     if case.bad is not None:
@@ -119,7 +119,7 @@ def test_the_promises_hold_for_the_case(case):
 
 
 @pytest.mark.parametrize("case", CASES, ids=IDS)
-def test_what_stands_in_the_hole_is_never_worse(case):
+def test_the_present_text_of_a_hole_is_never_worse(case):
     own = tuple(case.text[hole.start : hole.end] for hole in case.holes)
     assert case.gate.judge(own).status in ("valid", "no worse")
 
@@ -151,7 +151,7 @@ CRLF = ["c", "csharp", "css", "html", "java", "javascript", "json", "python", "r
 @pytest.mark.parametrize(
     "case", [case for case in CASES if case.language in CRLF], ids=[i for i in IDS if i.split(":")[0] in CRLF]
 )
-def test_carriage_returns(case):
+def test_crlf_gives_the_same_verdict_and_cut(case):
     def crlf(text: str) -> str:
         return text.replace("\n", "\r\n")
 
@@ -165,7 +165,7 @@ def test_carriage_returns(case):
 
 
 def nodes(root: Node) -> list[tuple[object, ...]]:
-    """The whole tree, with every node's place."""
+    """Return the whole tree, with every node's place."""
     found, left = [], [root]
     while left:
         node = left.pop()
@@ -191,12 +191,12 @@ def has_error(text: str, language: str) -> bool:
 
 
 def is_clean(text: str, language: str) -> bool:
-    """To tree-sitter, and Python to Python's own parser, too."""
+    """Whether tree-sitter finds no error, and in Python its own parser neither."""
     return not has_error(text, language) and (language != "python" or error_of(text) is None)
 
 
 def clean_text(language: str, size: int) -> str:
-    """What the language's cases come to, one below the other, again and again; "" where that makes no clean document."""
+    """Repeat the language's valid cases, one below the other; return "" if that makes no clean document."""
     whole = [
         splice(case.text, case.holes, case.fills)
         for case in CASES
@@ -208,7 +208,7 @@ def clean_text(language: str, size: int) -> str:
 
 
 @pytest.mark.parametrize("case", CASES, ids=IDS)
-def test_in_a_large_document_the_verdict_is_the_same_though_only_what_is_near_is_compared(case, monkeypatch):
+def test_comparing_only_the_surroundings_of_a_large_document_gives_the_same_verdict(case, monkeypatch):
     around = clean_text(case.language, 4_000)
     text = around + case.text.rstrip("\n") + "\n" + around
     holes = tuple(Span(hole.start + len(around), hole.end + len(around)) for hole in case.holes)
@@ -226,7 +226,7 @@ def test_in_a_large_document_the_verdict_is_the_same_though_only_what_is_near_is
 LARGE = "".join(f"def f{i}(x):\n    return x + {i}\n\n\n" for i in range(4_000))
 
 
-def test_of_a_large_document_little_is_parsed_again_for_a_fill_that_is_worse(monkeypatch):
+def test_a_worse_fill_in_a_large_document_parses_only_its_surroundings_again(monkeypatch):
     at, parsed, parse = LARGE.index("return x + 2000"), [], SyntaxGate._parse
     monkeypatch.setattr(
         SyntaxGate, "_parse", lambda self, data, old=None: (old or parsed.append(len(data)), parse(self, data, old))[1]
@@ -241,7 +241,7 @@ def test_of_a_large_document_little_is_parsed_again_for_a_fill_that_is_worse(mon
     assert gate.judge(("return x",)).status == "valid"
 
 
-def test_a_defect_far_away_is_neither_mended_nor_counted():
+def test_a_defect_far_away_is_not_counted():
     broken = LARGE + "x = )\n"
     at = broken.index("return x + 2000")
     gate = SyntaxGate(broken, (Span(at, at + 8),), "python", PATIENCE)
@@ -297,7 +297,7 @@ FRAGMENTS = st.lists(FRAGMENT, max_size=12).map("".join)
 
 @st.composite
 def edited(draw):
-    """A case's document with holes anywhere and fills of anything: pieces of the document and fragments."""
+    """Draw a case's document with holes anywhere and any fills: pieces of the document and fragments."""
     case = draw(st.sampled_from(CASES))
     text = draw(st.sampled_from([case.text, case.text.rstrip("\n"), case.text.replace("\n", "\r\n")]))
     if draw(st.booleans()):
@@ -335,7 +335,7 @@ def test_the_promises_hold_for_any_text(example):
 
 @given(edited())
 @settings(max_examples=200, deadline=None, derandomize=True)
-def test_a_verdict_does_not_depend_on_what_was_judged_before(example):
+def test_a_verdict_does_not_depend_on_earlier_ones(example):
     language, text, holes, fills = example
     used = SyntaxGate(text, holes, language, PATIENCE)
     used.judge(("",) * len(holes))
@@ -368,14 +368,14 @@ def test_a_clean_document_stays_clean(example):
         ("⟦⟧⟦⟧", ("x = (", "1)"), "valid"),
     ],
 )
-def test_edges(marked, fills, status):
+def test_holes_at_the_edges_of_a_text_are_judged(marked, fills, status):
     text, holes = unmark(marked)
     gate = SyntaxGate(text, holes, "python", PATIENCE)
     assert gate.judge(fills).status == status
     check_promises(gate, text, holes, fills)
 
 
-def test_an_empty_fill_that_does_harm_is_bad_where_it_stands():
+def test_a_harmful_empty_fill_has_an_empty_bad_span():
     text, holes = unmark("f(⟦1)⟧\n")
     assert SyntaxGate(text, holes, "python", PATIENCE).judge(("",)).bad == (Span(2, 2),)
 
@@ -450,7 +450,7 @@ def test_wrong_holes_are_refused(holes):
         SyntaxGate("x = 1", holes, "python")
 
 
-def test_one_text_a_hole():
+def test_a_wrong_number_of_texts_is_refused():
     with pytest.raises(ValueError, match="1 holes, but 2 texts"):
         SyntaxGate("x = 1", (Span(0, 0),), "python").judge(("", ""))
 
@@ -471,13 +471,13 @@ def test_pythons_parser_never_raises(text):
         ("x =\n" + "#" * LONGEST, None),
     ],
 )
-def test_what_pythons_parser_says(source, says):
+def test_pythons_parser_returns_the_first_error(source, says):
     said = error_of(source)
     assert said == says or (said is not None and source.startswith("(("))
 
 
 @pytest.mark.parametrize("header", ["if x:", "try:", "for x in y:", "class A:", "    else:", "\ttry:"])
-def test_a_body_is_all_that_a_header_lacks(header):
+def test_with_body_completes_a_header_without_body(header):
     indent = header[: len(header) - len(header.lstrip())]
     before = f"if y:\n{indent}pass\n" if indent else ""
     before += f"{indent}if z:\n{indent}  pass\n" if "else" in header else ""

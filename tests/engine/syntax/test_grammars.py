@@ -1,4 +1,4 @@
-"""Every grammar of the project is there, parses, and is found by the name an editor or a file has for it."""
+"""Every grammar of the project is installed, parses, and is found by the names that editors and files give it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_wheels_in_pyproject_are_the_grammars():
     assert {*languages()} == wheels | {"csharp", "tsx"}
 
 
-def test_names_are_sorted():
+def test_language_names_are_sorted():
     assert list(languages()) == sorted(languages())
 
 
@@ -72,7 +72,7 @@ def test_names_are_sorted():
         (None, None),
     ],
 )
-def test_a_path_has_a_language(path, expected):
+def test_a_path_decides_the_language(path, expected):
     assert language_of(path, None) == expected
     assert language_of(path, "") == expected
 

@@ -1,4 +1,4 @@
-"""Outlines: cases for every language in `fixtures/outline`, and what holds for every text.
+"""Outlines: cases for every language in `fixtures/outline`, and promises for every text.
 
 In the fixtures `⟦⟧` are the expected spans, `‸` are cursors and `⟪⟫` is the span that is asked about.
 """
@@ -38,7 +38,7 @@ def outline(text: str, language: str, previous: Outline | None = None) -> Outlin
 
 
 def unmark(marked: str) -> tuple[str, dict[str, list[int]]]:
-    """The text without its marks, and where they were."""
+    """Return the text without its marks, and their places."""
     text, marks = "", {mark: [] for mark in "⟦⟧‸⟪⟫"}
     for piece in re.split("([⟦⟧‸⟪⟫])", marked):
         if piece in marks:
@@ -53,7 +53,7 @@ def spans(marks: dict[str, list[int]], marked: str = "⟦⟧") -> tuple[Span, ..
 
 
 def rows(table: str) -> list:
-    """The rows of one table of every language's file: as written, with CRLF, and after wide characters."""
+    """Return the rows of one table of every language's file: as written, with CRLF, and after wide characters."""
     found = []
     for language in languages():
         for i, row in enumerate(tomllib.loads((FIXTURES / f"{language}.toml").read_text("utf-8")).get(table, [])):
@@ -67,7 +67,7 @@ def rows(table: str) -> list:
 
 
 @pytest.mark.parametrize(("language", "row"), rows("case"))
-def test_placeholders_imports_definitions(language, row):
+def test_placeholders_imports_and_definitions_are_found(language, row):
     text, marks = unmark(row["text"])
     found = outline(text, language)
     assert found.placeholders() == spans(marks)
@@ -77,7 +77,7 @@ def test_placeholders_imports_definitions(language, row):
 
 
 @pytest.mark.parametrize(("language", "row"), rows("kind"))
-def test_kind(language, row):
+def test_the_kind_at_each_cursor_is_found(language, row):
     text, marks = unmark(row["text"])
     found = outline(text, language)
     shown = [text[at - 8 : at] + "‸" for at in marks["‸"]]
@@ -85,7 +85,7 @@ def test_kind(language, row):
 
 
 @pytest.mark.parametrize(("language", "row"), rows("body"))
-def test_body(language, row):
+def test_the_body_at_each_cursor_is_found(language, row):
     text, marks = unmark(row["text"])
     found = outline(text, language)
     for at in marks["‸"]:
@@ -93,7 +93,7 @@ def test_body(language, row):
 
 
 @pytest.mark.parametrize(("language", "row"), rows("defect"))
-def test_defects(language, row):
+def test_the_defects_of_a_span_are_found(language, row):
     text, marks = unmark(row["text"])
     (asked,) = spans(marks, "⟪⟫")
     assert outline(text, language).defects(asked) == spans(marks)
@@ -119,7 +119,7 @@ def test_over_budget_is_code_without_structure():
     assert found.reason == "parsing the python took over 0 ms"
 
 
-def test_a_text_that_was_over_budget_is_no_obstacle_to_the_next():
+def test_a_text_parses_after_one_that_was_over_budget():
     late = Outline("x = [1, 2, 3]\n" * 6_000, "python", budget_ms=0.0)
     assert late.reason
     assert outline("# a", "python", late).kind_at(3) == "comment"
@@ -145,7 +145,7 @@ def test_a_path_is_as_good_as_a_language():
     assert Outline("# a", None, path="/x/y.py").kind_at(2) == "comment"
 
 
-def test_outlines_that_were_never_asked_keep_no_chain():
+def test_unused_outlines_keep_no_chain_of_texts():
     first = outline("x = 1\n", "python")
     assert first.imports() == ()
     last = first
@@ -187,7 +187,7 @@ def answers(found: Outline, at: int) -> tuple[object, ...]:
 
 
 def nodes(root: Node) -> list[tuple[object, ...]]:
-    """The whole tree, with every node's place."""
+    """Return the whole tree, with every node's place."""
     found, left = [], [root]
     while left:
         node = left.pop()
@@ -219,7 +219,7 @@ FRAGMENTS = st.lists(
 
 @st.composite
 def edits(draw):
-    """A language, and a text in it that is edited here and there."""
+    """Draw a language, and a text in it that is edited here and there."""
     language, text = draw(st.sampled_from(TEXTS))
     texts = [text]
     for _ in range(draw(st.integers(1, 4))):
@@ -235,7 +235,7 @@ def edits(draw):
 @given(edits())
 @settings(max_examples=400, deadline=None, derandomize=True)
 def test_an_incremental_parse_is_the_cold_one(example):
-    """But for broken texts, where it depends on the way there what error recovery makes of them."""
+    """Broken texts are excepted: their error recovery depends on the earlier texts."""
     language, texts = example
     previous = None
     for text in texts:
@@ -251,7 +251,7 @@ def test_an_incremental_parse_is_the_cold_one(example):
 
 @given(edits(), st.data())
 @settings(max_examples=400, deadline=None, derandomize=True)
-def test_every_answer_keeps_its_promises(example, data):
+def test_every_answer_is_well_formed(example, data):
     language, texts = example
     previous = None
     for text in texts:
