@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import DiffusionGemmaConfig, DiffusionGemmaForBlockDiffusion
 
-from palimpsest_bench.engine.random_models import TOKEN_VISION
+from palimpsest_engine.model.layers import TOKEN_VISION
 from palimpsest_train.shape import Shape as Shape
 from palimpsest_train.tokenizer import BOS, EOS, PAD
 

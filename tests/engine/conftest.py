@@ -15,9 +15,9 @@ if not torch.cuda.is_available():
 from transformers import DiffusionGemmaConfig, DiffusionGemmaForBlockDiffusion
 from transformers.models.diffusion_gemma.generation_diffusion_gemma import DiffusionGemmaGenerationConfig
 
-from palimpsest_bench.engine.random_models import TOKEN_VISION
 from palimpsest_engine.checkpoint.load import Checkpoint, load
 from palimpsest_engine.engine import EngineSettings
+from palimpsest_engine.model.layers import TOKEN_VISION
 from palimpsest_train.tokenizer import BOS, EOS, FILLER, PAD, PREFIX, SUFFIX, new_tokenizer
 
 torch.set_num_threads(1)  # tiny tensors: a second thread only waits

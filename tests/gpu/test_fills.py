@@ -12,6 +12,7 @@ import torch
 from gpu.conftest import DEVICE, ON_GPU
 from palimpsest_engine import EngineSettings, Fill, FillCancelled, FillRequest, OutOfMemory, Span, open_engine
 from palimpsest_engine.checkpoint.load import load
+from palimpsest_engine.cuda.backend import Backend
 from palimpsest_engine.fill.filler import Filler
 from palimpsest_engine.syntax.gate import SyntaxGate
 from palimpsest_eval.held_out import short_holes
@@ -32,7 +33,7 @@ def plain_filler(dtype):
     """On the same device with the class's own passes, the prefix copied to every row."""
     checkpoint = load(EngineSettings(device=str(DEVICE), dtype=dtype))
     made = Filler(checkpoint)
-    made.prefixes = None
+    made.backend = Backend()
     for module in checkpoint.model.model.modules():
         module.__dict__.pop("forward", None)
     return made
@@ -60,10 +61,10 @@ def test_on_the_same_device_the_texts_are_those_of_the_class(holes, report):
     for dtype in ("float32", "bfloat16") if ON_GPU else ("float32",):
         made = filler(DEVICE, dtype)
         if ON_GPU:
-            assert made.prefixes is not None
+            assert made.backend.prefixes is not None
             assert "forward" in vars(made.model.model.decoder.layers[0])
         ours = texts(made, holes)
-        assert made.prefixes is None or made.prefixes.recording
+        assert made.backend.prefixes is None or made.backend.prefixes.recording
         theirs = texts(plain_filler(dtype), holes)
         same = sum(a == b for a, b in zip(ours, theirs, strict=True))
         report(f"fills as by the class's passes, {dtype}", f"{same} of {len(holes)}")

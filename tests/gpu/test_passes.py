@@ -10,18 +10,20 @@ import torch
 from transformers import DiffusionGemmaConfig
 
 from gpu.conftest import DEVICE, ON_GPU
-from palimpsest_bench.engine.random_models import _TEXT_26B, TOKEN_VISION, random_model
+from palimpsest_bench.engine.random_models import _TEXT_26B, random_model
 from palimpsest_bench.engine.subject import as_the_class_has_it
 from palimpsest_engine.checkpoint.load import load
 from palimpsest_engine.checkpoint.spec import Sampling
 from palimpsest_engine.checkpoint.weights import draw, give_room, hollow
-from palimpsest_engine.cuda.fused_layers import make_fused, make_grouped
+from palimpsest_engine.cuda.experts import give_kernels, make_grouped
+from palimpsest_engine.cuda.fused_layers import make_fused
 from palimpsest_engine.cuda.graphs import Prefixes, as_graph, unrecorded
 from palimpsest_engine.cuda.shared_prefix import Rows, make_shared
 from palimpsest_engine.decoding.denoise import Canvas, denoise
 from palimpsest_engine.decoding.sampler import drawn
 from palimpsest_engine.engine import EngineSettings
 from palimpsest_engine.model.forward import decode, encode
+from palimpsest_engine.model.layers import TOKEN_VISION
 from palimpsest_engine.model.moe import QuantisedExperts, quantised_experts
 from palimpsest_engine.model.prefix_cache import PrefixCache
 from palimpsest_engine.model.quantize import FORMATS, dequantised
@@ -203,6 +205,7 @@ def test_quantised_experts_of_a_loaded_checkpoint(format, tmp_path, report):
     settings = {"device": str(DEVICE), "dtype": "float32"}
     ours = load(EngineSettings(str(folder), quantization=format, **settings)).model
     theirs = load(EngineSettings(str(folder), **settings)).model
+    give_kernels(ours)
     assert all((each.grouped is not None) == ON_GPU for each in quantised_experts(ours))
     for mine, layer in zip(quantised_experts(ours), theirs.model.decoder.layers, strict=True):
         assert isinstance(mine, QuantisedExperts)

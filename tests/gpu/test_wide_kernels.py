@@ -7,10 +7,11 @@ import torch
 from torch.nn import functional as F
 
 from gpu.conftest import DEVICE, ON_GPU
-from palimpsest_bench.engine.timing import seconds
+from palimpsest_engine.cuda.experts import by_kernels
 from palimpsest_engine.cuda.kernels.moe import grouped_experts
+from palimpsest_engine.cuda.timing import seconds
 from palimpsest_engine.decoding.sampler import as_stock, drawn, drawn_at, sample
-from palimpsest_engine.model.moe import by_kernels, plain
+from palimpsest_engine.model.moe import plain
 from palimpsest_engine.model.quantize import FORMATS, as_it_is, quantise
 
 pytestmark = pytest.mark.gpu

@@ -9,7 +9,8 @@ from typing import Any
 
 from palimpsest_bench.engine.steps import Ours
 from palimpsest_bench.engine.subject import Subject
-from palimpsest_bench.engine.timing import slopes, wait
+from palimpsest_bench.engine.timing import slopes
+from palimpsest_engine.cuda.timing import wait
 from palimpsest_engine.model.prefix_cache import PrefixCache
 
 LENGTHS = (256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768, 65_536)

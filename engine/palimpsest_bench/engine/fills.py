@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from palimpsest_bench.engine.subject import NEVER, Subject
-from palimpsest_bench.engine.timing import seconds, wait
+from palimpsest_engine.cuda.timing import seconds, wait
 from palimpsest_engine.decoding.autoregressive import write as write_left_to_right
 from palimpsest_engine.fill.filler import Filler
 from palimpsest_engine.model.prefix_cache import PrefixCache

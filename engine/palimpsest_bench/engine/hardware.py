@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from palimpsest_bench.engine.timing import wait
+from palimpsest_engine.cuda.timing import wait
 
 FLAGS = ("amx_bf16", "amx_int8", "avx512_bf16", "avx512_vnni", "avx512f", "avx_vnni", "avx2")
 _SECONDS = 0.4  # for each rate

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from palimpsest_engine.cuda.experts import GELU, by_kernels
 from palimpsest_engine.model.moe import MATRICES, QuantisedExperts
 from palimpsest_engine.model.quantize import FORMATS, Format
 
@@ -71,6 +72,8 @@ def changed(experts: Any, name: str) -> nn.Module:
     for matrix in MATRICES:
         for index, weight in enumerate(getattr(experts, matrix)):
             made.put(matrix, index, weight)
+    if experts.config.hidden_activation == GELU:
+        made.grouped = by_kernels(experts.down_proj.device, made.format)
     return made
 
 

@@ -35,22 +35,13 @@ _NARROW |= {
     "moe_intermediate_size": 16,
     "sliding_window": 96,
 }
-# The class always has a vision tower; where no picture goes through it, this one takes no room.
-TOKEN_VISION = {
-    "model_type": "gemma4_vision",
-    "hidden_size": 8,
-    "intermediate_size": 8,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 1,
-    "num_key_value_heads": 1,
-    "head_dim": 8,
-    "position_embedding_size": 8,
-}
 
 
 def config_of(shape: Shape) -> Any:
     """The class's config; its vision tower is a token one, for no text goes through it."""
     from transformers import DiffusionGemmaConfig
+
+    from palimpsest_engine.model.layers import TOKEN_VISION
 
     text = _TEXT_26B | (_NARROW if shape == "26b-narrow" else {})
     length = 32 if shape == "26b-narrow" else 256

@@ -14,9 +14,10 @@ import torch
 
 from palimpsest_bench.engine.hardware import floor
 from palimpsest_bench.engine.subject import NEVER, Subject, as_the_class_has_it
-from palimpsest_bench.engine.timing import seconds, slopes
+from palimpsest_bench.engine.timing import slopes
 from palimpsest_engine.checkpoint.spec import Sampling
 from palimpsest_engine.cuda.graphs import Prefixes, unrecorded
+from palimpsest_engine.cuda.timing import seconds
 from palimpsest_engine.decoding.denoise import Canvas, denoise
 from palimpsest_engine.decoding.sampler import drawn
 from palimpsest_engine.model.prefix_cache import PrefixCache
@@ -108,14 +109,14 @@ class Ours:
         sampling = Sampling(max_steps=count, confidence=NEVER)
         generator = torch.Generator(model.device).manual_seed(0)
         if over is None:
-            over = self.subject.filler.resources.prefix(self.prefix, self.batch)
+            over = self.subject.filler.resources.backend.prefix(self.prefix.cache, self.batch)
         for _ in denoise(model, over, canvas, sampling, generator, drawn):
             pass
 
 
 def other_ways(ours: Ours, step_ms: float, runs: int, failed: dict[str, str]) -> dict[str, float]:
     """On a GPU, the ways that are there beside the one that the engine goes. One that fails is not tried again."""
-    recorded = ours.subject.filler.resources.prefixes
+    recorded = ours.subject.filler.resources.backend.prefixes
     if recorded is None:
         return {}
     out = dict[str, float]()

@@ -1,4 +1,4 @@
-"""Clocks: work timed in seconds, and slopes that leave out what is done once. Knows no models."""
+"""Time the ways of a pass by turns, without the work that is done once; limit how long a part may take. Knows no models."""
 
 from __future__ import annotations
 
@@ -12,22 +12,10 @@ from types import FrameType
 
 import torch
 
+from palimpsest_engine.cuda.timing import wait
 from palimpsest_engine.errors import PalimpsestError
 
 FEW, MANY = 2, 8
-
-
-def seconds(work: Callable[[], object], runs: int, device: torch.device | None = None) -> list[float]:
-    """Wall clock of each of so many runs, after one that does not count."""
-    work()
-    out = []
-    for _ in range(runs):
-        wait(device)
-        begun = time.perf_counter()
-        work()
-        wait(device)
-        out.append(time.perf_counter() - begun)
-    return out
 
 
 def slopes(ways: dict[str, Callable[[int], object]], device: torch.device, runs: int) -> dict[str, float]:
@@ -45,12 +33,6 @@ def slopes(ways: dict[str, Callable[[int], object]], device: torch.device, runs:
             if run:
                 took[name].append(1000 * (each[1] - each[0]) / (MANY - FEW))
     return {name: median(values) for name, values in took.items()}
-
-
-def wait(device: torch.device | None) -> None:
-    """Until a GPU has done what it was told to do."""
-    if device is not None and device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 @contextmanager

@@ -8,27 +8,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from palimpsest_bench.engine.timing import seconds
 from palimpsest_engine.cuda import kernels
+from palimpsest_engine.cuda.experts import GELU, make_grouped
 from palimpsest_engine.cuda.shared_prefix import SharedPrefix, softmax_part
 from palimpsest_engine.model.cpu_layers import join
 from palimpsest_engine.model.forward import encode
 from palimpsest_engine.model.kv_cache import RollbackCache
 from palimpsest_engine.model.layers import Rope, replace_layer, run_class_layer
-from palimpsest_engine.model.moe import Grouped, QuantisedExperts, by_kernels
-from palimpsest_engine.model.quantize import as_it_is
 
 log = logging.getLogger(__name__)
 
-_TIMED = 5
-_GELU = "gelu_pytorch_tanh"  # the activation that the kernels have
 _CLOSE = {torch.bfloat16: 0.05, torch.float32: 1e-3}  # relative error of a layer's output at a position
 
 
@@ -95,7 +90,7 @@ def make_fused(model: Any) -> bool:
     decoder = model.model.decoder
     if hasattr(decoder.layers[0], "fused"):
         return "forward" in vars(decoder.layers[0])
-    if not kernels.usable(model.device) or model.config.get_text_config().hidden_activation != _GELU:
+    if not kernels.usable(model.device) or model.config.get_text_config().hidden_activation != GELU:
         return False
     for layer in decoder.layers:
         layer.fused = Fused(layer)
@@ -112,40 +107,6 @@ def make_fused(model: Any) -> bool:
         replace_layer(layer, fused_layer)
     make_grouped(model)
     return True
-
-
-@torch.inference_mode()
-def make_grouped(model: Any) -> bool:
-    """Let kernels compute the experts of a mixture that is not quantised, where they take less time for a canvas than the
-    class's way: whether that was done.
-
-    What the class calls goes from expert to expert below compute capability 9.0, and waits for the device before that, so
-    that nothing could be recorded (pytorch/pytorch#169970).
-    """
-    layers = model.model.decoder.layers
-    first = layers[0].experts
-    grouped = None if isinstance(first, QuantisedExperts) else by_kernels(model.device, "none")
-    if grouped is None:
-        return False
-    generator = torch.Generator(model.device).manual_seed(0)
-    shape = model.config.canvas_length, first.gate_up_proj.shape[-1]
-    hidden = torch.randn(shape, generator=generator, device=model.device, dtype=model.dtype)
-    scores = torch.rand(len(hidden), len(first.gate_up_proj), generator=generator, device=model.device)
-    weights, index = scores.softmax(-1).topk(layers[0].fused.most, dim=-1)
-    ways = first, kernels_of(grouped, first)
-    took = [min(seconds(partial(way, hidden, index, weights), _TIMED, model.device)) for way in ways]
-    log.info("experts of a canvas: %.2f ms by the class, %.2f ms by our kernels", *(1000 * each for each in took))
-    if took[1] >= took[0]:
-        return False
-    for layer in layers:
-        layer.fused.experts = kernels_of(grouped, layer.experts)
-    return True
-
-
-def kernels_of(grouped: Grouped, experts: Any) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """What the class's experts are, by the kernels: hidden `[T, hidden]`, index and weights `[T, K]`; out `[T, hidden]`."""
-    gate_up, down = as_it_is(experts.gate_up_proj), as_it_is(experts.down_proj)
-    return lambda hidden, index, weights: grouped(hidden, index, weights, gate_up, down)
 
 
 @torch.inference_mode()

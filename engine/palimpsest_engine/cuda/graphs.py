@@ -13,8 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from palimpsest_engine.cuda.shared_prefix import SharedPrefix, padded
-from palimpsest_engine.model.forward import through
+from palimpsest_engine.cuda.shared_prefix import SharedPrefix, padded, through_shared
 from palimpsest_engine.model.kv_cache import RollbackCache
 
 log = logging.getLogger(__name__)
@@ -45,7 +44,7 @@ class Static:
         def work() -> Tensor:
             prefix.beside = self.beside
             try:
-                return through(stack, self.hidden, prefix, self.positions, {})
+                return through_shared(prefix, stack, self.hidden, self.positions)
             finally:
                 prefix.beside = None
 
@@ -119,7 +118,7 @@ class Prefixes:
     def run(self, prefix: SharedPrefix, stack: Any, hidden: Tensor, positions: Tensor) -> Tensor:
         """As `passes.through` over a prefix of these."""
         if self._record is None:
-            return through(stack, hidden, prefix, positions, {})
+            return through_shared(prefix, stack, hidden, positions)
         key = (prefix.capacity, *room_for(hidden.shape[0], hidden.shape[1]))
         static = self._static.pop(key, None)
         if static is None:
@@ -131,7 +130,7 @@ class Prefixes:
                 log.warning("the decoder's layers cannot be recorded as a CUDA graph and will be slower: %s", error)
                 self._record = None
                 self._static.clear()
-                return through(stack, hidden, prefix, positions, {})
+                return through_shared(prefix, stack, hidden, positions)
         self._static[key] = static
         while len(self._static) > GRAPHS:
             self._static.pop(next(iter(self._static)))

@@ -76,10 +76,10 @@ class SharedPrefix:
             bias[seen:] = -torch.inf
 
     def through(self, stack: Any, hidden: Tensor, positions: Tensor) -> Tensor:
-        """As `passes.through` over this prefix; what comes out may be overwritten by the next pass."""
+        """Run a stack's layers and norm over this prefix; the next pass may overwrite what is returned."""
         if self._run is not None:
             return self._run(self, stack, hidden, positions)
-        return through(stack, hidden, self, positions, {})
+        return through_shared(self, stack, hidden, positions)
 
     def attended(self, index: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """Attention of a canvas over this prefix and itself, in the layer of that index."""
@@ -112,6 +112,10 @@ class Rows:
         first = self.own[-1]  # the last layer is written last
         return self.prefix + (0 if first is None else first[0].shape[2])
 
+    def through(self, stack: Any, hidden: Tensor, positions: Tensor) -> Tensor:
+        """Run a stack's layers and norm; each layer appends what it encoded."""
+        return through_shared(self, stack, hidden, positions)
+
     def attended(self, index: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """Append to the layer of that index; causal attention of the new tokens over the prefix and their own row."""
         before = self.own[index]
@@ -134,6 +138,11 @@ class Rows:
             outside = at + there - torch.arange(there, device=device) < layer.window
         prefix = keys, values, None if outside is None else bias_of(outside, query, key)
         return shared_attention(query, (key, value, bias_of(allowed, query, key)), prefix, scaling)
+
+
+def through_shared(shared: SharedPrefix | Rows, stack: Any, hidden: Tensor, positions: Tensor) -> Tensor:
+    """Run a stack's layers and norm, with what is shared in the place of every mask."""
+    return through(stack, hidden, positions, dict.fromkeys(stack.unique_layer_types, shared))
 
 
 def bias_of(allowed: Tensor, query: Tensor, key: Tensor) -> Tensor:

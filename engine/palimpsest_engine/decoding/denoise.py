@@ -8,18 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from palimpsest_engine.checkpoint.spec import Sampling
+from palimpsest_engine.cuda.backend import Prefix
 from palimpsest_engine.decoding.sampler import Draw, forbidden_ids, sample
 from palimpsest_engine.model.forward import decode
-from palimpsest_engine.model.kv_cache import RollbackCache
-
-if TYPE_CHECKING:
-    from palimpsest_engine.cuda.shared_prefix import SharedPrefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +50,7 @@ class Step:
 @torch.inference_mode()
 def denoise(
     model: Any,
-    cache: RollbackCache | SharedPrefix,
+    cache: Prefix,
     canvas: Canvas,
     sampling: Sampling,
     generator: torch.Generator,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from palimpsest_engine.cuda.kernels import usable
+from palimpsest_engine.cuda.backend import fused_sampler
 
 Draw = Callable[[Tensor, "torch.Generator | None"], Tensor]
 
@@ -50,9 +50,8 @@ def sample(
     On a GPU the fused form runs, unless `draw` is `as_stock` or the like. It may be recorded as a CUDA graph if `draw` and
     temperature are tensors and `which` is given wherever `forbidden` has more rows than one.
     """
-    if logits.is_cuda and usable(logits.device) and (draw is drawn or isinstance(draw, Tensor)):
-        from palimpsest_engine.cuda.kernels.sampler import fused
-
+    fused = fused_sampler(logits.device)
+    if fused is not None and (draw is drawn or isinstance(draw, Tensor)):
         uniform = draw if isinstance(draw, Tensor) else uniform_numbers(logits, generator)
         out = torch.empty(logits.shape, dtype=dtype, device=logits.device) if out is None else out
         argmax, token, entropy = fused(logits, out, cap, temperature, forbidden, which, uniform)

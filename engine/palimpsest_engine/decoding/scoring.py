@@ -7,14 +7,13 @@ from typing import Any
 
 import torch
 
-from palimpsest_engine.cuda.shared_prefix import Rows
+from palimpsest_engine.cuda.backend import Continued
 from palimpsest_engine.model.forward import encode, head
-from palimpsest_engine.model.kv_cache import RollbackCache
 
 
 @torch.inference_mode()
 def likelihoods(
-    model: Any, cache: RollbackCache | Rows, last: int, sequences: Sequence[Sequence[int]], length_power: float
+    model: Any, cache: Continued, last: int, sequences: Sequence[Sequence[int]], length_power: float
 ) -> list[float]:
     """Return the log-likelihood of each sequence (none of them empty), divided by (tokens)^`length_power`.
 

@@ -121,7 +121,7 @@ class Candidates:
         holes = canvas.is_hole.sum(-1).cpu()
         limit = self.request.max_steps or self.spec.steps(int(holes.min()))
         sampling = replace(self.spec.sampling, max_steps=limit)
-        prefix = self.resources.prefix(self.cache, len(spans))
+        prefix = self.resources.backend.prefix(self.cache.cache, len(spans))
         work = denoise(self.model, prefix, canvas, sampling, self.generator, drawn)
         rows, alive, best = dict[int, Candidate](), list(range(len(spans))), (torch.inf, Draft(0, (), 0.0))
         step = next(work)
@@ -197,7 +197,7 @@ class Candidates:
         if len(found) == 1:
             return found
         sequences = [self._scored(layout, each) for each in found]
-        cache = self.resources.rows(self.cache, len(found), len(layout.context) - 1)
+        cache = self.resources.backend.rows(self.cache.cache, len(found), len(layout.context) - 1)
         scores = likelihoods(self.model, cache, layout.context[-1], sequences, self.spec.length_power)
         return [each for _, each in sorted(zip(scores, found, strict=True), key=lambda pair: -pair[0])]
 

@@ -45,8 +45,7 @@ class Filler:
             self._caches.pop(document, None)
             return
         self._caches.clear()
-        if self.resources.prefixes is not None:
-            self.resources.prefixes.forget()
+        self.resources.backend.forget()
         give_back_memory()
 
     def fill(self, request: FillRequest, cancelled: Callable[[], bool] = lambda: False) -> Iterator[Draft | Fill]:

@@ -10,12 +10,8 @@ from torch import Tensor
 
 from palimpsest_engine.checkpoint.load import Checkpoint
 from palimpsest_engine.checkpoint.spec import Spec
-from palimpsest_engine.cuda.fused_layers import make_fused
-from palimpsest_engine.cuda.graphs import Prefixes
-from palimpsest_engine.cuda.shared_prefix import Rows, SharedPrefix, make_shared
+from palimpsest_engine.cuda.backend import Backend, prepare
 from palimpsest_engine.errors import UnsupportedCheckpoint
-from palimpsest_engine.model.kv_cache import RollbackCache
-from palimpsest_engine.model.prefix_cache import PrefixCache
 from palimpsest_engine.prompt.tokens import Tokens
 
 
@@ -23,7 +19,7 @@ from palimpsest_engine.prompt.tokens import Tokens
 class Resources:
     """Model, tokenizer and description of one checkpoint, and the way it fills.
 
-    banned `[V]`: ids that no hole may emit. all_banned `[V]`: the same with the filler. prefixes: the buffers of a GPU.
+    banned `[V]`: ids that no hole may emit. all_banned `[V]`: the same with the filler. backend: the way this device reads a cache.
     left_to_right: write holes with the causal encoder, one at a time, and denoise nothing. redraw: draw anew when nothing
     came of a fill, or when every candidate breaks the syntax.
     """
@@ -33,7 +29,7 @@ class Resources:
     tokens: Tokens
     banned: Tensor
     all_banned: Tensor
-    prefixes: Prefixes | None
+    backend: Backend
     left_to_right: bool
     redraw: bool
 
@@ -55,18 +51,6 @@ class Resources:
         banned = all_banned.clone()
         if spec.filler is not None:
             banned[spec.filler] = False
-        prefixes = None
-        if model.device.type == "cuda":
-            prefixes = Prefixes()
-            make_shared(model)
-            make_fused(model)
+        backend = prepare(model)
         banned, all_banned = banned.to(model.device), all_banned.to(model.device)
-        return cls(spec, model, tokens, banned, all_banned, prefixes, left_to_right, redraw and not left_to_right)
-
-    def prefix(self, cache: PrefixCache, rows: int) -> RollbackCache | SharedPrefix:
-        """Return a document's encoded context for the decoder to read with so many rows."""
-        return cache.cache.branch(rows) if self.prefixes is None else self.prefixes.shared(cache.cache)
-
-    def rows(self, cache: PrefixCache, rows: int, length: int) -> RollbackCache | Rows:
-        """Return a document's first `length` tokens, encoded, for the encoder to go on from with so many rows."""
-        return cache.cache.branch(rows, length) if self.prefixes is None else Rows(cache.cache, length)
+        return cls(spec, model, tokens, banned, all_banned, backend, left_to_right, redraw and not left_to_right)

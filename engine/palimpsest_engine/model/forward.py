@@ -1,13 +1,13 @@
-"""The passes of the model class: the causal encoder's, the bidirectional decoder's, and the head. Knows tensors.
+"""Run the passes of the model class: the causal encoder's, the bidirectional decoder's, and the head's. Knows tensors.
 
-The class's own modules, called one by one: its `forward` makes masks that nobody looks at, and takes the logits of a whole
-canvas to tell the decoder what was thought of the holes.
+The class's own modules are called one by one: its `forward` makes masks that are never read, and needs the logits of a whole
+canvas to tell the decoder the result of the step before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -15,86 +15,106 @@ from torch import Tensor
 from palimpsest_engine.model.kv_cache import RollbackCache, RollbackLayer
 from palimpsest_engine.model.layers import run_layer
 
-if TYPE_CHECKING:
-    from palimpsest_engine.cuda.shared_prefix import Rows, SharedPrefix
+
+class Shared(Protocol):
+    """What a pass reads in the place of a `RollbackCache`: an encoded context that all rows share."""
+
+    def get_seq_length(self) -> int:
+        """Return the number of tokens in it."""
+        ...
+
+    def through(self, stack: Any, hidden: Tensor, positions: Tensor) -> Tensor:
+        """Run a stack's layers and its norm over it, as `through` does."""
+        ...
 
 
 @torch.inference_mode()
-def encode(model: Any, cache: RollbackCache | Rows, tokens: Tensor) -> Tensor:
-    """Append `tokens [B, T]` to the cache through the causal encoder; last hidden states `[B, T, hidden]`."""
+def encode(model: Any, cache: RollbackCache | Shared, tokens: Tensor) -> Tensor:
+    """Append `tokens [B, T]` to the cache through the causal encoder; return the last hidden states `[B, T, hidden]`."""
     past = cache.get_seq_length()
     positions = torch.arange(past, past + tokens.shape[1], device=tokens.device)
-    masks = {}
-    if isinstance(cache, RollbackCache):  # rows over a shared prefix see to it themselves
-        for kind, layer in zip(model.config.get_text_config().layer_types, cache.layers, strict=True):
-            if kind not in masks:
-                masks[kind] = causal_mask(positions, layer)
     encoder = model.model.encoder.language_model
-    return through(encoder, encoder.embed_tokens(tokens), cache, positions.unsqueeze(0), masks)
+    embedded = encoder.embed_tokens(tokens)
+    if not isinstance(cache, RollbackCache):
+        return cache.through(encoder, embedded, positions.unsqueeze(0))
+    masks = causal_masks(model.config.get_text_config(), cache, positions)
+    return through(encoder, embedded, positions.unsqueeze(0), masks, cache)
 
 
 @torch.inference_mode()
 def decode(
     model: Any,
-    cache: RollbackCache | SharedPrefix,
+    cache: RollbackCache | Shared,
     tokens: Tensor,
     where: Tensor,
     chances: Tensor | None,
     positions: Tensor | None = None,
 ) -> Tensor:
-    """One decoder pass over a canvas `tokens [B, T]` that reads the cache (of B rows) and leaves it as it is; last hidden
-    states `[B, T, hidden]`.
+    """Run the decoder over a canvas `tokens [B, T]` and return the last hidden states `[B, T, hidden]`. The cache, of B rows,
+    is read and not changed.
 
-    chances `[N, V]`: the probabilities of the step before, at the N positions `where` of the flattened canvas; of all
-    others, the pins, the decoder is told that they are certain. None before the first step, which is told nothing.
+    chances `[N, V]`: the probabilities of the step before, at the N positions `where` of the flattened canvas; the decoder is
+    told that all other positions, the pins, are certain. None before the first step: the decoder is told nothing.
     positions `[1, T]`: those behind the cache, if they are at hand.
     """
     if positions is None:
         past = cache.get_seq_length()
         positions = torch.arange(past, past + tokens.shape[1], device=tokens.device).unsqueeze(0)
     decoder = model.model.decoder
-    embedding = decoder.embed_tokens
-    embedded = embedding(tokens)
+    embedded = decoder.embed_tokens(tokens)
     signal = torch.zeros_like(embedded)
     if chances is not None:
-        soft = (chances.to(embedded.dtype) @ embedding.weight) * embedding.embed_scale.to(embedded.dtype)
+        soft = soft_embeddings(decoder.embed_tokens, chances)
         signal = embedded.flatten(0, 1).index_copy(0, where, soft).view_as(embedded)
     hidden = decoder.self_conditioning(embedded, signal)
-    if isinstance(cache, RollbackCache):
-        return through(decoder, hidden, cache, positions, {})
-    return cache.through(decoder, hidden, positions)
+    if not isinstance(cache, RollbackCache):
+        return cache.through(decoder, hidden, positions)
+    return through(decoder, hidden, positions, {}, cache)
 
 
 def through(
-    stack: Any,
-    hidden: Tensor,
-    cache: RollbackCache | SharedPrefix | Rows,
-    positions: Tensor,
-    masks: Mapping[str, Tensor | None],
+    stack: Any, hidden: Tensor, positions: Tensor, masks: Mapping[str, Any], cache: RollbackCache | None = None
 ) -> Tensor:
-    """Run a stack's layers and its norm, as its own forward has them. masks: by the kind of layer; without one every position
-    may look at all. What rows share is no cache for the layers: it stands in the mask's place, see `shared.py`."""
+    """Run a stack's layers and its norm over `hidden [B, T, d]`, as the class does.
+
+    masks: by the kind of layer; a position may look at everything where there is none. What the registered attention reads
+    in the place of keys and values of a cache stands here, too.
+    """
     ropes = {kind: stack.rotary_emb(hidden, positions, kind) for kind in stack.unique_layer_types}
     for layer in stack.layers:
         kind = layer.self_attn.layer_type
-        if isinstance(cache, RollbackCache):
-            hidden = run_layer(layer, hidden, ropes[kind], masks.get(kind), positions, cache)
-        else:
-            hidden = run_layer(layer, hidden, ropes[kind], cache, positions, None)
+        hidden = run_layer(layer, hidden, ropes[kind], masks.get(kind), positions, cache)
     normed: Tensor = stack.norm(hidden)
     return normed
 
 
+def soft_embeddings(embedding: Any, chances: Tensor) -> Tensor:
+    """Return the mean embedding `[.., d]` under probabilities `[.., V]`: what a denoising step tells the next one."""
+    dtype = embedding.weight.dtype
+    soft: Tensor = (chances.to(dtype) @ embedding.weight).to(dtype)  # under autocast the product has another format
+    scale: Tensor = embedding.embed_scale.to(dtype)
+    return soft * scale
+
+
 def head(model: Any, hidden: Tensor) -> Tensor:
-    """Soft-capped logits `[N, V]` in float32 of hidden states `[N, d]`, operation for operation as the model class."""
+    """Return the soft-capped logits `[.., V]` in float32 of hidden states `[.., d]`, operation for operation as the model
+    class; in place where no gradients are wanted."""
     cap: float = model.final_logit_softcapping
     logits: Tensor = model.lm_head(hidden).to(torch.float32)
+    if torch.is_grad_enabled():
+        return torch.tanh(logits / cap) * cap
     return logits.div_(cap).tanh_().mul_(cap)
 
 
+def causal_masks(text_config: Any, cache: RollbackCache, positions: Tensor) -> dict[str, Tensor | None]:
+    """Return the mask of new tokens at `positions [T]` behind the cache for each kind of layer."""
+    layers = dict(zip(text_config.layer_types, cache.layers, strict=True))
+    return {kind: causal_mask(positions, layer) for kind, layer in layers.items()}
+
+
 def causal_mask(positions: Tensor, layer: RollbackLayer) -> Tensor | None:
-    """`[1, 1, T, S]`, True where a new token at `positions [T]` may look among the keys that `layer.update` will return;
-    None for a single token, which may look at all of them."""
+    """Return `[1, 1, T, S]`, True where a new token at `positions [T]` may look among the keys that `layer.update` returns; None
+    for a single token, which may look at all of them."""
     if len(positions) == 1:
         return None
     length, offset = layer.get_mask_sizes(len(positions))

@@ -16,7 +16,17 @@ from transformers.models.diffusion_gemma import modeling_diffusion_gemma as libr
 
 Rope = tuple[Tensor, Tensor]
 Forward = Callable[[Any, Tensor, Rope, Any, Any], Tensor]
-
+# The config of the smallest vision tower: the class always has one, even where no picture goes through it.
+TOKEN_VISION = {
+    "model_type": "gemma4_vision",
+    "hidden_size": 8,
+    "intermediate_size": 8,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 1,
+    "num_key_value_heads": 1,
+    "head_dim": 8,
+    "position_embedding_size": 8,
+}
 
 (CACHE,) = {"cache", "past_key_values"} & signature(library.DiffusionGemmaDecoderTextLayer.forward).parameters.keys()
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from palimpsest_engine.checkpoint.spec import Sampling
-from palimpsest_engine.cuda.fused_layers import make_fused, make_grouped, tried
+from palimpsest_engine.cuda.experts import make_grouped
+from palimpsest_engine.cuda.fused_layers import make_fused, tried
 from palimpsest_engine.cuda.shared_prefix import SharedPrefix, make_shared
 from palimpsest_engine.decoding.denoise import Canvas, denoise
 from palimpsest_engine.decoding.sampler import drawn
@@ -77,10 +78,8 @@ def mixing(monkeypatch):
         return grouped_experts(hidden, index, weights, gate_up, down)
 
     times = iter([[2.0, 3.0], [1.0, 9.0]])  # the class's, then ours
-    monkeypatch.setattr("palimpsest_engine.cuda.fused_layers.by_kernels", lambda device, format: counted)
-    monkeypatch.setattr(
-        "palimpsest_engine.cuda.fused_layers.seconds", lambda work, runs, device: (work(), next(times))[1]
-    )
+    monkeypatch.setattr("palimpsest_engine.cuda.experts.by_kernels", lambda device, format: counted)
+    monkeypatch.setattr("palimpsest_engine.cuda.experts.seconds", lambda work, runs, device: (work(), next(times))[1])
     return ran
 
 
@@ -98,7 +97,7 @@ def test_experts_by_kernels_say_the_same(model, mixing):
 
 
 def test_experts_by_kernels_only_if_they_are_faster(model, mixing, monkeypatch):
-    monkeypatch.setattr("palimpsest_engine.cuda.fused_layers.seconds", lambda work, runs, device: [1.0])
+    monkeypatch.setattr("palimpsest_engine.cuda.experts.seconds", lambda work, runs, device: [1.0])
     changed = copy.deepcopy(model)
     make_shared(changed)
     assert make_fused(changed)

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from palimpsest_engine import Fill, FillRequest, Span
+from palimpsest_engine.cuda.backend import Backend
 from palimpsest_engine.cuda.fused_layers import make_fused
 from palimpsest_engine.cuda.graphs import Prefixes, unrecorded
 from palimpsest_engine.cuda.shared_prefix import make_shared
@@ -34,7 +35,7 @@ def ways(checkpoint):
     changed = replace(checkpoint, model=copy.deepcopy(checkpoint.model), spec=spec)
     make_shared(changed.model)
     shared = Filler(changed)
-    shared.resources = replace(shared.resources, prefixes=Prefixes(unrecorded))
+    shared.resources = replace(shared.resources, backend=Backend(Prefixes(unrecorded)))
     return Filler(replace(checkpoint, spec=spec)), shared
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 from types import SimpleNamespace
 
@@ -9,8 +10,9 @@ import pytest
 import torch
 from transformers.models.diffusion_gemma.modeling_diffusion_gemma import DiffusionGemmaTextExperts
 
-from palimpsest_engine.model.moe import MATRICES, QuantisedExperts, plain, trial
-from palimpsest_engine.model.moe import by_kernels as by_kernels_for
+from palimpsest_engine.cuda.experts import by_kernels as by_kernels_for
+from palimpsest_engine.cuda.experts import give_kernels, trial
+from palimpsest_engine.model.moe import MATRICES, QuantisedExperts, make_room, plain, quantised_experts
 from palimpsest_engine.model.quantize import FORMATS, as_it_is, dequantised
 
 needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
@@ -180,12 +182,16 @@ def test_each_row_is_in_one_block_of_its_expert(routing, block_m):
     assert sorted(seen) == list(range(index.numel()))
 
 
-def test_another_activation_is_left_to_the_plain_form(monkeypatch):
-    monkeypatch.setattr("palimpsest_engine.model.moe.by_kernels", lambda device, format: "kernels")
-    assert QuantisedExperts(of_the_class(), "int8", "meta").grouped == "kernels"
-    module = of_the_class()
-    module.config.hidden_activation = "silu"
-    assert QuantisedExperts(module, "int8", "meta").grouped is None
+def test_another_activation_is_left_to_the_plain_form(model, monkeypatch):
+    monkeypatch.setattr("palimpsest_engine.cuda.experts.by_kernels", lambda device, format: "kernels")
+    changed = copy.deepcopy(model)
+    make_room(changed, "int8", "cpu")
+    changed.config.text_config.hidden_activation = "silu"
+    give_kernels(changed)
+    assert {each.grouped for each in quantised_experts(changed)} == {None}
+    changed.config.text_config.hidden_activation = "gelu_pytorch_tanh"
+    give_kernels(changed)
+    assert {each.grouped for each in quantised_experts(changed)} == {"kernels"}
 
 
 @pytest.mark.parametrize("format", [*FORMATS, "none"])
@@ -210,7 +216,8 @@ def test_kernels_that_are_wrong_or_fail_are_not_used(monkeypatch, caplog, kernel
     monkeypatch.setattr("palimpsest_engine.cuda.kernels.usable", lambda device: True)
     monkeypatch.setattr("palimpsest_engine.cuda.kernels.moe.grouped_experts", kernels)
     monkeypatch.setattr(
-        "palimpsest_engine.model.moe.trial", lambda device, format, grouped: trial(torch.device("cpu"), format, grouped)
+        "palimpsest_engine.cuda.experts.trial",
+        lambda device, format, grouped: trial(torch.device("cpu"), format, grouped),
     )
     by_kernels_of = by_kernels_for.__wrapped__
     assert by_kernels_of(torch.device("cuda"), "int4") is None
