@@ -217,12 +217,12 @@ def test_on_a_gpu_the_other_ways_are_timed_beside_the_engines(narrow, monkeypatc
     failed = {}
     assert steps.other_ways(ours, 3.0, 1, failed) == {}
     make_shared(narrow.model)
-    monkeypatch.setattr(narrow.filler.backend, "prefixes", Prefixes(unrecorded))
+    monkeypatch.setattr(narrow.filler.resources.backend, "prefixes", Prefixes(unrecorded))
     found = steps.other_ways(ours, 3.0, 1, failed)
     assert found["recorded_step_ms"] == 3.0
     assert set(found) == {"recorded_step_ms", "shared_step_ms", "plain_step_ms"}
     monkeypatch.setattr(steps, "Prefixes", lambda record: SimpleNamespace(shared=lambda cache: 1 / 0))
-    monkeypatch.setattr(narrow.filler.backend, "prefixes", SimpleNamespace(recording=False))
+    monkeypatch.setattr(narrow.filler.resources.backend, "prefixes", SimpleNamespace(recording=False))
     found = steps.other_ways(ours, 3.0, 1, failed)
     assert set(found) == {"plain_step_ms"}
     assert set(failed) == {"recorded_step_ms", "shared_step_ms"}
