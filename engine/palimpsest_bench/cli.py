@@ -109,7 +109,7 @@ def _measured(
     output: str | None,
 ) -> dict[str, Any]:
     if shape is None:
-        from palimpsest_engine.checkpoint.load import locate
+        from palimpsest_engine.checkpoint.locate import locate
 
         locate(settings.checkpoint)  # nobody wants to hear of this after some minutes
     click.echo("palimpsest: measuring; this takes minutes, and other work on this machine spoils it", err=True)

@@ -19,7 +19,7 @@ import click
 from lsprotocol import types
 
 from palimpsest_engine import Engine, EngineSettings, FillRequest, Span, open_engine
-from palimpsest_engine.checkpoint.load import locate
+from palimpsest_engine.checkpoint.locate import locate
 from palimpsest_engine.checkpoint.spec import read_spec
 from palimpsest_engine.engine import Quantization
 from palimpsest_engine.errors import DataError

@@ -180,7 +180,7 @@ def files(plan: Plan) -> dict[str, Any]:
 def session(plan: Plan) -> dict[str, Any]:
     """Typing sessions with the checkpoint, at their own pace."""
     from palimpsest_bench.server import real
-    from palimpsest_engine.checkpoint.load import locate
+    from palimpsest_engine.checkpoint.locate import locate
     from palimpsest_engine.checkpoint.spec import read_spec
 
     languages = read_spec(locate(plan.settings.checkpoint)).languages

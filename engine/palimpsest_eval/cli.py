@@ -177,7 +177,8 @@ def held_out(
     choices: tuple[str, ...],
 ) -> None:
     """Fill holes in held-out files of the corpus: spans, rests of lines, whole lines, blocks."""
-    from palimpsest_engine.checkpoint.load import locate, read_tokenizer
+    from palimpsest_engine.checkpoint.load import read_tokenizer
+    from palimpsest_engine.checkpoint.locate import locate
     from palimpsest_eval import held_out
     from palimpsest_eval.results import digest
 

@@ -17,7 +17,8 @@ from transformers.models.diffusion_gemma.generation_diffusion_gemma import (
 )
 
 from palimpsest_engine import EngineSettings
-from palimpsest_engine.checkpoint.load import EMBEDDED, load
+from palimpsest_engine.checkpoint.load import load
+from palimpsest_engine.checkpoint.locate import EMBEDDED
 from palimpsest_engine.checkpoint.spec import SPEC_FILE, Spec
 from palimpsest_engine.errors import PalimpsestError
 from palimpsest_train.errors import TrainingError

@@ -20,16 +20,10 @@ from pathlib import Path
 import torch
 
 from palimpsest_engine import __version__
-from palimpsest_engine.checkpoint.adapter import (
-    FORMAT,
-    NOTE_FILE,
-    WEIGHTS_FILE,
-    digest,
-    fingerprint,
-    merge,
-    read_adapter,
-)
-from palimpsest_engine.checkpoint.load import Checkpoint, weight_files
+from palimpsest_engine.checkpoint.adapter import FORMAT, NOTE_FILE, WEIGHTS_FILE, fingerprint, merge, read_adapter
+from palimpsest_engine.checkpoint.header import digest
+from palimpsest_engine.checkpoint.load import Checkpoint
+from palimpsest_engine.checkpoint.locate import weight_files
 from palimpsest_engine.errors import OutOfMemory, PalimpsestError
 from palimpsest_tune import lora
 from palimpsest_tune.code import Code

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from click.testing import CliRunner, Result
 
-from palimpsest_engine.checkpoint.load import EMBEDDED
+from palimpsest_engine.checkpoint.locate import EMBEDDED
 from palimpsest_server.cli import main
 
 WEIGHTS = "model.safetensors"

@@ -100,7 +100,7 @@ def test_what_of_a_mixture_would_fit(
         available = gib * 2**30
 
     monkeypatch.setattr(psutil, "virtual_memory", Memory)
-    monkeypatch.setattr("palimpsest_engine.checkpoint.load.shapes_of", lambda settings: MIXTURE)
+    monkeypatch.setattr("palimpsest_engine.checkpoint.header.shapes_of", lambda settings: MIXTURE)
     settings = EngineSettings("x", "cpu", "bfloat16", quantization=quantization)
     (check,) = doctor.check_room(settings)
     assert (check.name, check.status, check.advice) == ("room", status, advice)

@@ -10,7 +10,7 @@ from transformers import DiffusionGemmaForBlockDiffusion
 from transformers.models.diffusion_gemma.generation_diffusion_gemma import EntropyBoundSamplerConfig
 
 from gpu.conftest import DEVICE, ON_GPU
-from palimpsest_engine.checkpoint.load import EMBEDDED
+from palimpsest_engine.checkpoint.locate import EMBEDDED
 from palimpsest_engine.checkpoint.spec import Sampling
 from palimpsest_engine.decoding.denoise import Canvas, denoise
 from palimpsest_engine.decoding.sampler import as_stock

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from palimpsest_engine import EngineSettings
-from palimpsest_engine.checkpoint.load import EMBEDDED, load
+from palimpsest_engine.checkpoint.load import load
+from palimpsest_engine.checkpoint.locate import EMBEDDED
 from palimpsest_engine.checkpoint.spec import Sampling
 from palimpsest_train import export as exporting
 from palimpsest_train.errors import TrainingError

@@ -149,7 +149,8 @@ def as_table(found: dict[str, Any]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     from palimpsest_bench.engine.random_models import SHAPES, random_model
-    from palimpsest_engine.checkpoint.load import locate, read_model, read_tokenizer
+    from palimpsest_engine.checkpoint.load import read_model, read_tokenizer
+    from palimpsest_engine.checkpoint.locate import locate
 
     parser = argparse.ArgumentParser(
         prog="python -m palimpsest_bench.engine.quantize_error", description=__doc__.split("\n")[0]

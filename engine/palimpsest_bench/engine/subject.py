@@ -12,7 +12,8 @@ import torch
 
 from palimpsest_bench.engine.hardware import Rates
 from palimpsest_bench.engine.random_models import Shape, random_model
-from palimpsest_engine.checkpoint.load import EMBEDDED, Checkpoint, choose, load, read_tokenizer
+from palimpsest_engine.checkpoint.load import Checkpoint, choose, load, read_tokenizer
+from palimpsest_engine.checkpoint.locate import EMBEDDED
 from palimpsest_engine.checkpoint.spec import Sampling, read_spec
 from palimpsest_engine.engine import EngineSettings
 from palimpsest_engine.fill.filler import Filler

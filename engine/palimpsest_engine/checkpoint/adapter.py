@@ -1,4 +1,4 @@
-"""Verifies an adapter that `palimpsest tune` made and adds it to a checkpoint's weights; knows nothing of training.
+"""Verify an adapter that `palimpsest tune` made and add it to a checkpoint's weights. Knows nothing of training.
 
 An adapter is a folder in peft's format: two small matrices for each of some weights, W + scale * B @ A. Added to the
 weights once, when a checkpoint is loaded, it costs nothing afterwards and needs no peft.
@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from palimpsest_engine.checkpoint.load import tensor_bytes
+from palimpsest_engine.checkpoint.header import digest, read_header
+from palimpsest_engine.checkpoint.locate import pickles_in, read_json
 from palimpsest_engine.checkpoint.spec import Spec
 from palimpsest_engine.errors import CheckpointBroken, CheckpointMissing, UnsupportedCheckpoint
 
@@ -53,15 +54,15 @@ class Adapter:
 
     @property
     def name(self) -> str:
-        """What to call it: its folder's name."""
+        """Name the adapter as its folder is named."""
         return self.folder.name
 
 
 def fingerprint(folder: Path, spec: Spec, files: list[Path]) -> dict[str, str]:
-    """SHA-256 of each weights file of a checkpoint, by name.
+    """Return the SHA-256 of each weights file of a checkpoint, by name.
 
-    Taken from the checkpoint's description where that has it (loading verifies it), and from the Hugging Face cache, whose
-    files are named by it; computed otherwise.
+    It comes from the checkpoint's description if that has it (loading verifies it), from the name of the file in the Hugging
+    Face cache, which names files so, and is computed otherwise.
     """
     found = {}
     for path in files:
@@ -70,14 +71,8 @@ def fingerprint(folder: Path, spec: Spec, files: list[Path]) -> dict[str, str]:
     return found
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def read_adapter(name: str, folder: Path, spec: Spec, files: list[Path]) -> Adapter:
-    """The adapter in the folder `name`, for the checkpoint in `folder` with these weights files.
+    """Read the adapter in the folder `name`, for the checkpoint in `folder` with these weights files.
 
     Raises CheckpointMissing, UnsupportedCheckpoint, or CheckpointBroken if it is damaged or made for other weights.
     """
@@ -85,12 +80,12 @@ def read_adapter(name: str, folder: Path, spec: Spec, files: list[Path]) -> Adap
     if not path.is_dir():
         raise CheckpointMissing(f"There is no adapter folder {name}.")
     if not (path / NOTE_FILE).exists():
-        if pickles := sorted(p.name for p in path.iterdir() if p.suffix in {".bin", ".pt", ".pth", ".ckpt", ".pkl"}):
+        if pickles := pickles_in(path):
             raise UnsupportedCheckpoint(
                 f"{name} holds a pickle ({pickles[0]}); only adapters in safetensors are loaded, as a pickle can run code."
             )
         raise CheckpointMissing(f"{name} is not an adapter that `palimpsest tune` made: it has no {NOTE_FILE}.")
-    note, config = _json(path / NOTE_FILE), _json(path / CONFIG_FILE)
+    note, config = (read_json(path / file, "The adapter") for file in (NOTE_FILE, CONFIG_FILE))
     if note.get("format") != FORMAT:
         raise UnsupportedCheckpoint(f"The adapter {name} is of a format that this version does not know; tune again.")
     base = note.get("base")
@@ -106,7 +101,7 @@ def read_adapter(name: str, folder: Path, spec: Spec, files: list[Path]) -> Adap
     weights = path / WEIGHTS_FILE
     if not weights.exists():
         raise CheckpointBroken(f"The adapter lacks {WEIGHTS_FILE} (looked in {path}).")
-    tensor_bytes(weights)
+    read_header(weights)
     if note.get("sha256") != digest(weights):
         raise CheckpointBroken(f"{weights} is not the file that was written: its SHA-256 differs; tune again.")
     for key, plain in _PLAIN.items():
@@ -120,20 +115,8 @@ def read_adapter(name: str, folder: Path, spec: Spec, files: list[Path]) -> Adap
     return Adapter(path, alpha / rank, note)
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise CheckpointBroken(f"The adapter lacks {path.name} (looked in {path.parent}).") from None
-    except ValueError as error:
-        raise CheckpointBroken(f"{path} is not valid JSON: {error}.") from None
-    if not isinstance(value, dict):
-        raise CheckpointBroken(f"{path} is not a JSON object.")
-    return value
-
-
 def _short(digests: dict[str, Any]) -> str:
-    """One short name for the digests of all weights files."""
+    """Return one short name for the digests of all weights files."""
     first = next(iter(digests.values()), "none")
     if len(digests) != 1:
         first = hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()

@@ -1,37 +1,21 @@
-"""Finds, verifies and loads a checkpoint. Says plainly what is wrong with one; knows nothing of fills."""
+"""Verify and load a checkpoint, or say plainly what is wrong with it. Knows nothing of fills."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
 import os
-import re
-import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-import psutil
-
+from palimpsest_engine.checkpoint.adapter import merge, read_adapter
+from palimpsest_engine.checkpoint.header import VISION, Shapes, digest, for_pictures, shapes_in
+from palimpsest_engine.checkpoint.locate import locate, read_json, weight_files
+from palimpsest_engine.checkpoint.memory import check_memory
 from palimpsest_engine.checkpoint.spec import Spec, read_spec
 from palimpsest_engine.engine import EngineSettings, Quantization
-from palimpsest_engine.errors import (
-    CheckpointBroken,
-    CheckpointMissing,
-    DeviceUnsupported,
-    OutOfMemory,
-    UnsupportedCheckpoint,
-)
+from palimpsest_engine.errors import CheckpointBroken, DeviceUnsupported, OutOfMemory, UnsupportedCheckpoint
 
-EMBEDDED = Path(__file__).parents[1] / "embedded"
 ARCHITECTURE = "DiffusionGemmaForBlockDiffusion"
-BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1,
-         "BOOL": 1}  # fmt: skip
-Shapes = dict[str, tuple[int, ...]]
-_EXPERTS = re.compile(r"\.experts\.(gate_up_proj|down_proj)$")
-_VISION = ("vision_tower", "embed_vision")  # modules of the encoder through which no text goes
-_ROOM = 1.05  # how much more than its weights a model takes, at the least
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,115 +38,19 @@ class Checkpoint:
 
     @property
     def number_format(self) -> str:
-        """In which format the weights are, for people."""
+        """Name the format of the weights for people."""
         if self.int8:
             return f"{self.dtype}, multiplied in int8"
         return self.dtype if self.quantization == "none" else f"{self.dtype}, experts in {self.quantization}"
 
     @property
     def name(self) -> str:
-        """What people are told that they run."""
+        """Name for people what they run."""
         return f"{self.spec.name} with the adapter {self.adapter}" if self.adapter else self.spec.name
 
 
-def locate(name: str | None) -> Path:
-    """The folder of a checkpoint: the embedded one, a path, or a model id already in the local Hugging Face cache."""
-    if name is None:
-        if not (EMBEDDED / "config.json").exists():
-            raise CheckpointMissing(f"This installation has no embedded checkpoint (looked in {EMBEDDED}).")
-        return EMBEDDED
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return folder
-    if folder.exists():
-        raise CheckpointMissing(f"{name} is a file; a checkpoint is a folder with config.json and safetensors weights.")
-    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-        try:
-            return Path(snapshot_download(name, local_files_only=True))
-        except (LocalEntryNotFoundError, HFValidationError):
-            raise CheckpointMissing(
-                f"There is no folder {name}, and no model of that id in the local Hugging Face cache. "
-                f"Nothing is downloaded unasked: run `hf download {name}` once."
-            ) from None
-    raise CheckpointMissing(f"There is no checkpoint folder {name}.")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a checkpoint's file."""
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise CheckpointBroken(f"The checkpoint lacks {path.name} (looked in {path.parent}).") from None
-    except ValueError as error:
-        raise CheckpointBroken(f"{path} is not valid JSON: {error}.") from None
-    if not isinstance(value, dict):
-        raise CheckpointBroken(f"{path} is not a JSON object.")
-    return value
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files a checkpoint consists of; pickles are refused, whatever they are called."""
-    index = folder / "model.safetensors.index.json"
-    if index.exists():
-        names = sorted(set(read_json(index).get("weight_map", {}).values()))
-        if missing := [name for name in names if not (folder / name).exists()]:
-            raise CheckpointBroken(
-                f"The checkpoint lacks {len(missing)} of its {len(names)} weight files, first {missing[0]}."
-            )
-        return [folder / name for name in names]
-    if (folder / "model.safetensors").exists():
-        return [folder / "model.safetensors"]
-    pickles = [p.name for p in folder.iterdir() if p.suffix in {".bin", ".pt", ".pth", ".ckpt", ".pkl"}]
-    if pickles:
-        raise UnsupportedCheckpoint(
-            f"{folder} holds its weights as a pickle ({pickles[0]}); only safetensors are loaded, as a pickle can run code."
-        )
-    raise CheckpointMissing(f"There are no weights in {folder} (no model.safetensors).")
-
-
-def tensor_bytes(path: Path) -> int:
-    """Bytes of tensor data a safetensors file holds; its header is checked against its length first."""
-    return max((tensor["data_offsets"][1] for tensor in read_header(path).values()), default=0)
-
-
-def read_header(path: Path) -> dict[str, dict[str, Any]]:
-    """What a safetensors file says of its tensors, by name (`dtype`, `shape`, `data_offsets`), checked against its length."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(8)
-        if start[:2] in (b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05"):
-            raise UnsupportedCheckpoint(
-                f"{path} is a pickle with a safetensors name; only safetensors are loaded, as a pickle can run code."
-            )
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
-        if length > size - 8:
-            raise CheckpointBroken(f"{path} is truncated or not a safetensors file ({size} bytes).")
-        try:
-            header: dict[str, Any] = json.loads(file.read(length))
-            header.pop("__metadata__", None)
-            total = 0
-            for name, tensor in header.items():
-                begin, end = tensor["data_offsets"]
-                if (
-                    end - begin != math.prod(tensor["shape"]) * BYTES.get(tensor["dtype"], 0)
-                    and tensor["dtype"] in BYTES
-                ):
-                    raise ValueError(name)
-                total = max(total, end)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise CheckpointBroken(f"{path} has a damaged safetensors header.") from None
-    if size != 8 + length + total:
-        raise CheckpointBroken(
-            f"{path} is truncated or was added to: {size} bytes, its header promises {8 + length + total}."
-        )
-    return header
-
-
 def verify(folder: Path, spec: Spec) -> Shapes:
-    """Check everything that can be checked before loading; the shapes of all tensors, by name."""
+    """Check all that can be checked before loading; return the shapes of all tensors, by name."""
     config = read_json(folder / "config.json")
     if ARCHITECTURE not in config.get("architectures", [ARCHITECTURE]) or config.get("model_type") != "diffusion_gemma":
         raise UnsupportedCheckpoint(
@@ -179,21 +67,16 @@ def verify(folder: Path, spec: Spec) -> Shapes:
     if not (folder / "tokenizer.json").exists():
         raise CheckpointBroken(f"The checkpoint lacks tokenizer.json (looked in {folder}).")
     files = weight_files(folder)
-    shapes = {name: tuple(tensor["shape"]) for path in files for name, tensor in read_header(path).items()}
+    shapes = shapes_in(files)
     for path in files:
         wanted = spec.sha256.get(path.name)
-        if wanted and hashlib.sha256(path.read_bytes()).hexdigest() != wanted:
+        if wanted and digest(path) != wanted:
             raise CheckpointBroken(f"{path} is not the file that was published: its SHA-256 differs. Reinstall it.")
     return shapes
 
 
-def gib(size: float) -> str:
-    """Bytes for people."""
-    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
-
-
 def choose(settings: EngineSettings) -> tuple[str, str]:
-    """(device, dtype): a GPU if there is one; on a CPU bfloat16 only where the processor multiplies it natively."""
+    """Return (device, dtype): a GPU if there is one; on a CPU bfloat16 only where the processor multiplies it natively."""
     import torch
 
     device = settings.device
@@ -211,8 +94,10 @@ def choose(settings: EngineSettings) -> tuple[str, str]:
 
 
 def multiplies_in_int8(settings: EngineSettings, dtype: str) -> bool:
-    """On a CPU without bfloat16 of its own: as many fills are right, in two thirds to four fifths of the time. Who asks for
-    float32 gets that. Elsewhere than on x86 the library has no kernel for it."""
+    """Return whether the layers multiply in int8: on an x86 CPU that has no bfloat16, unless the settings ask for float32.
+
+    As many fills are right, in two thirds to four fifths of the time. The library has no such kernel for other CPUs.
+    """
     import torch
 
     if settings.dtype != "auto" or dtype != "float32":
@@ -221,82 +106,22 @@ def multiplies_in_int8(settings: EngineSettings, dtype: str) -> bool:
     return x86 and bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
 
 
-def shapes_of(settings: EngineSettings) -> Shapes:
-    """The shapes of all tensors of the checkpoint that the settings choose, by the headers of its files alone."""
-    files = weight_files(locate(settings.checkpoint))
-    return {name: tuple(tensor["shape"]) for path in files for name, tensor in read_header(path).items()}
-
-
-def has_mixture(shapes: Shapes) -> bool:
-    """More than one expert a layer."""
-    return any(shape[0] > 1 for name, shape in shapes.items() if _EXPERTS.search(name))
-
-
-def for_pictures(name: str) -> bool:
-    """A tensor that is not kept: of the vision tower."""
-    return name.startswith(tuple(f"model.encoder.{module}." for module in _VISION))
-
-
 def without_vision(model: Any) -> Any:
-    """The model without the modules for pictures, which it only looks for when it is given some."""
-    for module in _VISION:
+    """Remove the modules for pictures, which the model looks for only when it is given one."""
+    for module in VISION:
         delattr(model.model.encoder, module)
     return model
 
 
-def needed(shapes: Shapes, dtype: str, quantization: Quantization) -> float:
-    """Bytes for a checkpoint's tensors on the device, and the room that loading and a fill take beside them."""
-    width, total = {"float32": 4, "bfloat16": 2}[dtype], 0
-    for name, shape in shapes.items():
-        if for_pictures(name):
-            continue
-        if quantization != "none" and _EXPERTS.search(name) and len(shape) == 3:
-            from palimpsest_engine.model.quantize import stored_bytes
-
-            total += shape[0] * stored_bytes(shape[1], shape[2], quantization)
-        else:
-            total += width * math.prod(shape)
-    return _ROOM * total
-
-
-def room_on(device: str) -> tuple[str, float]:
-    """(where, bytes free) for the place that must hold all the weights; on the way to a GPU nothing else does."""
-    import torch
-
-    if device.startswith("cuda"):
-        return f"on {device}", float(torch.cuda.mem_get_info(device)[0])
-    return "of main memory", float(psutil.virtual_memory().available)
-
-
-def that_fit(shapes: Shapes, device: str, dtype: str) -> dict[Quantization, float]:
-    """Ways to keep the experts with which the checkpoint fits, and the bytes that it needs; the most exact first."""
-    found: dict[Quantization, float] = {each: needed(shapes, dtype, each) for each in get_args(Quantization)}
-    return {each: size for each, size in found.items() if size <= room_on(device)[1]}
-
-
-def check_memory(shapes: Shapes, device: str, dtype: str, quantization: Quantization = "none") -> None:
-    """Raise `OutOfMemory` if the weights do not fit, with what they need, what is free, and what to do."""
-    wanted, (place, free) = needed(shapes, dtype, quantization), room_on(device)
-    if wanted <= free:
-        return
-    fitting = [f"{each} would need {gib(size)}" for each, size in that_fit(shapes, device, dtype).items()]
-    advice = f"set quantization ({', '.join(fitting)})" if fitting else "choose another device"
-    kept = "" if quantization == "none" else f" with its experts in {quantization}"
-    raise OutOfMemory(
-        f"The checkpoint needs {gib(wanted)} in {dtype}{kept} and {gib(free)} {place} is free; "
-        f"close something, {advice}, or use the embedded checkpoint (set checkpoint to null)."
-    )
-
-
 def cpu_threads(wanted: int | None, parameters: int) -> int:
-    """Threads for a model of so many parameters: a small one gains nothing from a second thread, and leaves that core
-    to the editor."""
+    """Choose the number of threads for a model of so many parameters: a small one gains nothing from a second thread, and
+    leaves that core to the editor."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return wanted or min(1 if parameters < 10_000_000 else 8, usable)
 
 
 def read_tokenizer(folder: Path) -> Any:
-    """The checkpoint's `tokenizers.Tokenizer`."""
+    """Read the checkpoint's `tokenizers.Tokenizer`."""
     from tokenizers import Tokenizer
 
     try:
@@ -306,7 +131,7 @@ def read_tokenizer(folder: Path) -> Any:
 
 
 def read_model(folder: Path, device: str, dtype: str, quantization: Quantization) -> Any:
-    """The model on the device, every tensor from the files. But for a model on the CPU as it comes, a tensor at a time."""
+    """Load the model onto the device, every tensor from the files; one at a time, except an unquantised model on a CPU."""
     import torch
     from transformers import DiffusionGemmaForBlockDiffusion
 
@@ -343,7 +168,7 @@ def read_model(folder: Path, device: str, dtype: str, quantization: Quantization
 
 
 def read_onto(device: str, folder: Path, dtype: str, quantization: Quantization) -> Any:
-    """The model, read from the files straight onto the device: main memory holds a tensor at most."""
+    """Read the model from the files straight onto the device: main memory holds one tensor at most."""
     import torch
     from transformers import DiffusionGemmaConfig
 
@@ -359,12 +184,10 @@ def read_onto(device: str, folder: Path, dtype: str, quantization: Quantization)
 
 
 def load(settings: EngineSettings, *, trainable: bool = False) -> Checkpoint:
-    """Verify and load; every tensor of the model must have come from the files. An adapter is added to the weights.
+    """Verify and load the checkpoint of the settings and add their adapter to the weights; all tensors come from the files.
 
     trainable: the layers stay as the class has them; slower on a CPU.
     """
-    from palimpsest_engine.checkpoint.adapter import merge, read_adapter
-
     folder = locate(settings.checkpoint)
     spec = read_spec(folder)
     shapes = verify(folder, spec)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from palimpsest_engine.checkpoint.load import locate, read_json, read_tokenizer
+from palimpsest_engine.checkpoint.load import read_tokenizer
+from palimpsest_engine.checkpoint.locate import locate, read_json
 from palimpsest_engine.checkpoint.spec import Spec, read_spec
 from palimpsest_engine.engine import EngineSettings
 from palimpsest_engine.prompt.layout import lay_out

@@ -122,7 +122,9 @@ def check_grammars() -> Check:
 
 def check_room(settings: EngineSettings) -> Iterator[Check]:
     """Check, for a checkpoint with a mixture of experts, the memory that each format takes, and which of them fit."""
-    from palimpsest_engine.checkpoint.load import choose, gib, has_mixture, needed, shapes_of, that_fit
+    from palimpsest_engine.checkpoint.header import has_mixture, shapes_of
+    from palimpsest_engine.checkpoint.load import choose
+    from palimpsest_engine.checkpoint.memory import gib, needed, that_fit
 
     try:
         shapes = shapes_of(settings)

@@ -13,8 +13,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from palimpsest_engine import CheckpointBroken, CheckpointMissing, EngineSettings, UnsupportedCheckpoint, open_engine
-from palimpsest_engine.checkpoint.adapter import CONFIG_FILE, NOTE_FILE, WEIGHTS_FILE, digest, fingerprint, read_adapter
-from palimpsest_engine.checkpoint.load import load, weight_files
+from palimpsest_engine.checkpoint.adapter import CONFIG_FILE, NOTE_FILE, WEIGHTS_FILE, fingerprint, read_adapter
+from palimpsest_engine.checkpoint.header import digest
+from palimpsest_engine.checkpoint.load import load
+from palimpsest_engine.checkpoint.locate import weight_files
 from palimpsest_tune import lora
 
 from ..conftest import write_checkpoint

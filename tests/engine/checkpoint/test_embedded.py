@@ -10,7 +10,8 @@ from transformers import DiffusionGemmaForBlockDiffusion
 from transformers.models.diffusion_gemma.generation_diffusion_gemma import EntropyBoundSamplerConfig
 
 from palimpsest_engine import EngineSettings
-from palimpsest_engine.checkpoint.load import EMBEDDED, load
+from palimpsest_engine.checkpoint.load import load
+from palimpsest_engine.checkpoint.locate import EMBEDDED
 from palimpsest_engine.checkpoint.spec import Sampling, read_spec
 from palimpsest_engine.decoding.denoise import Canvas, denoise
 from palimpsest_engine.decoding.sampler import as_stock

@@ -20,7 +20,9 @@ from palimpsest_engine import (
     OutOfMemory,
     UnsupportedCheckpoint,
 )
-from palimpsest_engine.checkpoint.load import check_memory, for_pictures, load, needed, read_onto, that_fit
+from palimpsest_engine.checkpoint.header import for_pictures
+from palimpsest_engine.checkpoint.load import load, read_onto
+from palimpsest_engine.checkpoint.memory import check_memory, needed, that_fit
 from palimpsest_engine.checkpoint.weights import Files
 from palimpsest_engine.model.moe import MATRICES, QuantisedExperts, quantised_experts
 from palimpsest_engine.model.quantize import FORMATS, dequantised, quantise
