@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from palimpsest_engine.model.cpu_layers import make_lean
+from palimpsest_engine.model.forward import head, soft_embeddings
 from palimpsest_train.data import Batch, ContextBatch
-from palimpsest_train.model import FUSED, WRITTEN_OUT, causal_forward, logits_of, packed_forward
+from palimpsest_train.model import FUSED, WRITTEN_OUT, causal_forward, packed_forward
 from palimpsest_train.recipe import Recipe
 
 IGNORED = -100
@@ -25,11 +27,18 @@ def tensors(batch: Batch | ContextBatch, device: str = "cpu") -> dict[str, Tenso
     return {name: array.pin_memory().to(device, non_blocking=True) for name, array in arrays.items()}
 
 
+def cross_entropy(model: Any, hidden: Tensor, targets: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Return the weighted mean cross-entropy in nats of hidden states `[N, d]` against `targets [N]`."""
+    losses = F.cross_entropy(head(model, hidden), targets, reduction="none")
+    return losses.mean() if weight is None else (losses * weight).sum() / weight.sum()
+
+
 class Step:
     """One optimisation step's losses; holds the (possibly compiled) passes."""
 
     def __init__(self, model: Any, recipe: Recipe, device: str = "cpu") -> None:
         self.model, self.recipe, self.device = model, recipe, device
+        make_lean(model, trainable=True)
         self.kernels = WRITTEN_OUT if device == "cpu" else FUSED
 
         def compiled(function: Any) -> Any:
@@ -44,11 +53,9 @@ class Step:
         return torch.autocast(self.device.partition(":")[0], dtype=torch.bfloat16)
 
     def _loss(self, model: Any, hidden: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
-        """Weighted mean cross-entropy of `hidden [N, d]` against `targets [N]`, flat in t."""
+        """Return the `cross_entropy` with the head in bfloat16."""
         with self.autocast():
-            logits = logits_of(model, hidden)
-        losses = F.cross_entropy(logits, targets, reduction="none")
-        return (losses * weight).sum() / weight.sum()
+            return cross_entropy(model, hidden, targets, weight)
 
     def forward(self, batch: dict[str, Tensor], soft: Tensor) -> Tensor:
         """Hidden states of the packed batch in bfloat16 arithmetic."""
@@ -64,8 +71,8 @@ class Step:
             embed = self.model.model.decoder.embed_tokens
             zeros = torch.zeros(*batch["noised"].shape, embed.embedding_dim, device=self.device)
             hidden = self.forward(batch, zeros)[:, shape.context :]
-            probabilities = torch.softmax(logits_of(self.model, hidden) / temperature, dim=-1)
-            soft = (probabilities @ embed.weight).float() * embed.embed_scale
+            probabilities = torch.softmax(head(self.model, hidden) / temperature, dim=-1)
+            soft = soft_embeddings(embed, probabilities)
             return torch.where(batch["is_hole"][..., None], soft, embed(batch["clean"]).float())
 
     def causal(self, hidden: Tensor, targets: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import DiffusionGemmaConfig, DiffusionGemmaForBlockDiffusion
 
+from palimpsest_engine.model.forward import through
 from palimpsest_engine.model.layers import TOKEN_VISION
 from palimpsest_train.shape import Shape as Shape
 from palimpsest_train.tokenizer import BOS, EOS, PAD
@@ -61,12 +62,6 @@ def build(shape: Shape, seed: int) -> DiffusionGemmaForBlockDiffusion:
         layer.post_attention_layernorm.weight.data.fill_(0.5)
         layer.post_feedforward_layernorm.weight.data.fill_(0.5)
     return model
-
-
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary embedding of `x [B, T, H, D]` by `cos, sin [B, T, 1, D]`."""
-    half = x.shape[-1] // 2
-    return x * cos + torch.cat((-x[..., half:], x[..., :half]), dim=-1) * sin
 
 
 def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -129,37 +124,36 @@ WRITTEN_OUT = Kernels(causal_attention, canvas_attention)
 FUSED = Kernels(fused_causal_attention, fused_canvas_attention)
 
 
-def attend(attention: Any, x: Tensor, cos: Tensor, sin: Tensor, over: Callable[..., Tensor]) -> Tensor:
-    """One layer's attention over `x [B, T, hidden]`; `over` takes q, k, v `[B, H, T, D]` to the mixed values."""
-    b, t, _ = x.shape
-    heads = (b, t, -1, attention.head_dim)
-    q = rotate(attention.q_norm(attention.q_proj(x).view(heads)), cos, sin)
-    k = attention.k_proj(x).view(heads)
-    v = attention.v_proj(x).view(heads) if attention.v_proj is not None else k
-    k, v = rotate(attention.k_norm(k), cos, sin), attention.v_norm(v)
-    groups = attention.num_key_value_groups
-    q = q.transpose(1, 2).to(v.dtype)
-    k = k.transpose(1, 2).to(v.dtype).repeat_interleave(groups, dim=1)
-    v = v.transpose(1, 2).repeat_interleave(groups, dim=1)
-    projected: Tensor = attention.o_proj(over(q, k, v).transpose(1, 2).reshape(b, t, -1))
-    return projected
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """The attention of a packed pass, which stands in the mask's place (see `use_attention`).
+
+    Of T positions the first `context` are the context, the rest canvases of `canvas` positions, of which each sees what
+    `visible [B, K, C]` allows. visible None: there is only the context.
+    """
+
+    kernels: Kernels
+    context: int
+    canvas: int = 0
+    visible: Tensor | None = None
+
+    def attended(self, index: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+        """Attend with `query [B, H, T, D]` over `key, value [B, G, T, D]`; return `[B, T, H, D]`. The scaling is always 1."""
+        groups = query.shape[1] // key.shape[1]
+        q = query.to(value.dtype)
+        k = key.to(value.dtype).repeat_interleave(groups, dim=1)
+        v = value.repeat_interleave(groups, dim=1)
+        if self.visible is None:
+            return self.kernels.causal(q, k, v).transpose(1, 2)
+        context = self.context
+        first = self.kernels.causal(q[:, :, :context], k[:, :, :context], v[:, :, :context])
+        rest = self.kernels.canvases(q[:, :, context:], k, v, self.visible, self.canvas)
+        return torch.cat((first, rest), dim=2).transpose(1, 2)
 
 
-def through_layers(decoder: Any, x: Tensor, positions: Tensor, over: Callable[..., Tensor]) -> Tensor:
-    """Last hidden states of embeddings `x [B, T, hidden]` at `positions [B, T]`."""
-    rotary = {kind: decoder.rotary_emb(x, positions, kind) for kind in decoder.unique_layer_types}
-    for layer in decoder.layers:
-        cos, sin = (part.unsqueeze(2) for part in rotary[layer.self_attn.layer_type])
-        x = x + layer.post_attention_layernorm(attend(layer.self_attn, layer.input_layernorm(x), cos, sin, over))
-        dense = layer.post_feedforward_layernorm_1(layer.mlp(layer.pre_feedforward_layernorm(x)))
-        # One expert of one: the router's softmax over a single score is 1.
-        expert, inner = layer.experts, layer.pre_feedforward_layernorm_2(x)
-        gate, up = F.linear(inner, expert.gate_up_proj[0]).chunk(2, dim=-1)
-        routed = F.linear(expert.act_fn(gate) * up, expert.down_proj[0]) * layer.router.per_expert_scale[0]
-        mixed = dense + layer.post_feedforward_layernorm_2(routed)
-        x = x + layer.post_feedforward_layernorm(mixed)
-    hidden: Tensor = decoder.norm(x)
-    return hidden
+def through_packed(decoder: Any, hidden: Tensor, positions: Tensor, packed: Packed) -> Tensor:
+    """Return the last hidden states of embeddings `[B, T, d]` at `positions [B, T]`."""
+    return through(decoder, hidden, positions, dict.fromkeys(decoder.unique_layer_types, packed))
 
 
 def packed_forward(
@@ -171,7 +165,8 @@ def packed_forward(
     soft_embeddings: Tensor,
     kernels: Kernels = WRITTEN_OUT,
 ) -> Tensor:
-    """Last hidden states `[B, C + K*c, hidden]` of contexts `[B, C]` and their K canvases, laid end to end, `[B, K*c]`.
+    """Return the last hidden states `[B, C + K*c, hidden]` of contexts `[B, C]` and their K canvases, laid end to end,
+    `[B, K*c]`. The model's layers must be `trainable`.
 
     positions `[B, C + K*c]`; starts `[B, K]`, the context tokens each canvas may see; soft_embeddings `[B, K*c, hidden]`,
     zeros where nothing is known yet. Sliding windows are taken to be longer than the context.
@@ -180,27 +175,15 @@ def packed_forward(
     context, canvas = context_ids.shape[1], canvas_ids.shape[1] // starts.shape[1]
     embedded = decoder.embed_tokens(torch.cat((context_ids, canvas_ids), dim=1))
     canvases = decoder.self_conditioning(embedded[:, context:], soft_embeddings)
-    x = torch.cat((embedded[:, :context], canvases.to(embedded.dtype)), dim=1)
-    visible = torch.arange(context, device=x.device)[None, None, :] < starts[:, :, None]
-
-    def over(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        over_context = kernels.causal(q[:, :, :context], k[:, :, :context], v[:, :, :context])
-        return torch.cat((over_context, kernels.canvases(q[:, :, context:], k, v, visible, canvas)), dim=2)
-
-    return through_layers(decoder, x, positions, over)
+    hidden = torch.cat((embedded[:, :context], canvases.to(embedded.dtype)), dim=1)
+    visible = torch.arange(context, device=hidden.device)[None, None, :] < starts[:, :, None]
+    return through_packed(decoder, hidden, positions, Packed(kernels, context, canvas, visible))
 
 
 def causal_forward(
     model: DiffusionGemmaForBlockDiffusion, context_ids: Tensor, kernels: Kernels = WRITTEN_OUT
 ) -> Tensor:
-    """Last hidden states `[B, C, hidden]` of contexts `[B, C]` alone: what the class's encoder gives."""
+    """Return the last hidden states `[B, C, hidden]` of contexts `[B, C]` alone, as the class's encoder does."""
     decoder = model.model.decoder
     positions = torch.arange(context_ids.shape[1], device=context_ids.device).expand_as(context_ids)
-    return through_layers(decoder, decoder.embed_tokens(context_ids), positions, kernels.causal)
-
-
-def logits_of(model: DiffusionGemmaForBlockDiffusion, hidden: Tensor) -> Tensor:
-    """Soft-capped logits `[..., V]` in float32."""
-    cap: float = model.final_logit_softcapping
-    logits: Tensor = model.lm_head(hidden)
-    return torch.tanh(logits.float() / cap) * cap
+    return through_packed(decoder, decoder.embed_tokens(context_ids), positions, Packed(kernels, context_ids.shape[1]))

@@ -13,11 +13,11 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from palimpsest_engine.checkpoint.load import Checkpoint
 from palimpsest_engine.errors import UnsupportedCheckpoint
-from palimpsest_engine.model.forward import causal_mask
+from palimpsest_engine.model.cpu_layers import make_lean
+from palimpsest_engine.model.forward import causal_masks, head, soft_embeddings
 from palimpsest_engine.model.kv_cache import RollbackCache
 from palimpsest_engine.model.layers import run_decoder, run_encoder
 from palimpsest_engine.prompt.layout import lay_out
@@ -26,7 +26,8 @@ from palimpsest_engine.prompt.tokens import Tokens
 from palimpsest_engine.request import Span
 from palimpsest_train import tokenizer as embedded
 from palimpsest_train.data import Rows, RowShape
-from palimpsest_train.model import logits_of, packed_forward
+from palimpsest_train.losses import cross_entropy
+from palimpsest_train.model import packed_forward
 from palimpsest_tune.code import Split
 
 Losses = tuple[Tensor, Tensor]
@@ -68,6 +69,7 @@ class Packed:
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.model, self.tokenizer, spec = checkpoint.model, checkpoint.tokenizer, checkpoint.spec
+        make_lean(self.model, trainable=True)
         longest = max(spec.hole_sizes)
         self.shape = RowShape(
             context=spec.context, canvas=spec.canvas, losses=max(16, longest // 2), sizes=tuple(sorted(spec.hole_sizes))
@@ -93,8 +95,8 @@ class Packed:
         soft = torch.zeros(*at["noised"].shape, embed.embedding_dim, device=self.model.device, dtype=embed.weight.dtype)
         if temperature is not None:
             with torch.no_grad():
-                said = logits_of(self.model, self.hidden(at, soft)[:, context:])
-                soft = torch.where(at["is_hole"][..., None], softened(embed, said, temperature), embed(at["clean"]))
+                chances = torch.softmax(head(self.model, self.hidden(at, soft)[:, context:]) / temperature, dim=-1)
+                soft = torch.where(at["is_hole"][..., None], soft_embeddings(embed, chances), embed(at["clean"]))
         hidden = self.hidden(at, soft)
         targets = at["targets"]
         known = targets >= 0
@@ -205,8 +207,7 @@ class Apart:
         holes = len(question.weight)
         cache = RollbackCache.for_config(self.model.config.get_text_config())
         positions = torch.arange(context.shape[1], device=device)
-        kinds = self.model.config.get_text_config().layer_types
-        masks = {kind: causal_mask(positions, layer) for kind, layer in zip(kinds, cache.layers, strict=True)}
+        masks = causal_masks(self.model.config.get_text_config(), cache, positions)
         encoded = run_encoder(self.model, context, cache, positions[None], masks)
 
         def decoded(conditioning: Tensor | None) -> Tensor:
@@ -216,7 +217,7 @@ class Apart:
         conditioning = None
         if temperature is not None:
             with torch.no_grad():
-                conditioning = logits_of(self.model, decoded(None)) / temperature
+                conditioning = head(self.model, decoded(None)) / temperature
                 pinned = torch.full_like(conditioning[:, holes:], -1e4).scatter(2, clean[:, holes:, None], 0.0)
                 conditioning = torch.cat((conditioning[:, :holes], pinned), dim=1).to(encoded.dtype)
         hidden = decoded(conditioning)
@@ -225,16 +226,3 @@ class Apart:
             cross_entropy(self.model, encoded[0, :-1], context[0, 1:]),
             cross_entropy(self.model, hidden[0, :holes], clean[0, :holes], weight),
         )
-
-
-def softened(embed: Any, logits: Tensor, temperature: float) -> Tensor:
-    """What a denoising step hands to the next: softmax(logits / T) @ E * scale."""
-    soft: Tensor = torch.softmax(logits / temperature, dim=-1).to(embed.weight.dtype) @ embed.weight
-    scale: Tensor = embed.embed_scale
-    return soft * scale.to(soft.dtype)
-
-
-def cross_entropy(model: Any, hidden: Tensor, targets: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Weighted mean cross-entropy of hidden states `[N, d]` against `targets [N]`."""
-    losses = F.cross_entropy(logits_of(model, hidden), targets, reduction="none")
-    return losses.mean() if weight is None else (losses * weight).sum() / weight.sum()

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from palimpsest_engine.model.cpu_layers import make_lean
+from palimpsest_engine.model.forward import head
 from palimpsest_train.flops import equal_steps, step_flops
 from palimpsest_train.losses import Step, tensors
-from palimpsest_train.model import FUSED, WRITTEN_OUT, build, causal_forward, logits_of, packed_forward
+from palimpsest_train.model import FUSED, WRITTEN_OUT, build, causal_forward, packed_forward
 
 
 @pytest.fixture
-def model(smoke):
-    """A model whose every parameter matters."""
+def stock(smoke):
+    """A model of the class, in which every parameter matters."""
     made = build(smoke.shape, seed=0).eval()
     with torch.no_grad():
         for parameter in made.parameters():
@@ -24,18 +27,26 @@ def model(smoke):
 
 
 @pytest.fixture
+def model(stock):
+    """The same model with layers that a packed pass can go through."""
+    made = copy.deepcopy(stock)
+    make_lean(made, trainable=True)
+    return made
+
+
+@pytest.fixture
 def batch(rows):
     return tensors(rows.batch(2))
 
 
-def test_the_packed_pass_equals_the_model_class(smoke, model, batch):
+def test_the_packed_pass_equals_the_model_class(smoke, stock, model, batch):
     row, vocabulary = smoke.row, smoke.shape.vocabulary
     with torch.no_grad():
         soft = torch.zeros(2, row.canvases * row.canvas, smoke.shape.hidden)
         args = (batch["context"], batch["noised"], batch["positions"], batch["starts"])
         hidden = packed_forward(model, *args, soft)
-        packed = logits_of(model, hidden)
-        encoder = model.model.encoder(input_ids=batch["context"]).last_hidden_state
+        packed = head(model, hidden)
+        encoder = stock.model.encoder(input_ids=batch["context"]).last_hidden_state
         torch.testing.assert_close(hidden[:, : row.context], encoder, atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(causal_forward(model, batch["context"]), encoder, atol=1e-4, rtol=1e-4)
         for i_row in range(2):
@@ -44,7 +55,7 @@ def test_the_packed_pass_equals_the_model_class(smoke, model, batch):
                 start = int(batch["starts"][i_row, i])
                 said = torch.randn(1, row.canvas, vocabulary)
                 for conditioning in (None, said):
-                    out = model(
+                    out = stock(
                         input_ids=batch["context"][i_row : i_row + 1, :start],
                         decoder_input_ids=batch["noised"][i_row : i_row + 1, canvas],
                         self_conditioning_logits=conditioning,
@@ -52,7 +63,7 @@ def test_the_packed_pass_equals_the_model_class(smoke, model, batch):
                     if conditioning is not None:
                         embed = model.model.decoder.embed_tokens
                         soft[i_row, canvas] = (said.softmax(-1) @ embed.weight * embed.embed_scale)[0]
-                        packed = logits_of(model, packed_forward(model, *args, soft))
+                        packed = head(model, packed_forward(model, *args, soft))
                     at = slice(row.context + canvas.start, row.context + canvas.stop)
                     torch.testing.assert_close(packed[i_row, at], out.logits[0], atol=1e-4, rtol=1e-4)
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
 
 from palimpsest_engine import EngineSettings
 from palimpsest_engine.checkpoint.adapter import merge, read_adapter
-from palimpsest_engine.checkpoint.load import load, weight_files
+from palimpsest_engine.checkpoint.load import load
+from palimpsest_engine.checkpoint.locate import weight_files
 from palimpsest_engine.errors import UnsupportedCheckpoint
+from palimpsest_engine.model.forward import head
 from palimpsest_engine.prompt.pieces import Keep
-from palimpsest_train.model import logits_of, packed_forward
+from palimpsest_train.model import packed_forward
 from palimpsest_train.tokenizer import EOS, FILLER
 from palimpsest_tune import lora, passes
 from palimpsest_tune.code import Source, prepared
@@ -41,26 +45,30 @@ def tensors(batch):
     return {name: torch.from_numpy(getattr(batch, name)) for name in batch.__dataclass_fields__}
 
 
+@contextmanager
 def as_the_class_is(model):
-    """With the library's own attention, which makes its own masks; the engine's wants to be given them."""
+    """Run with the library's own attention, which makes its own masks; the engine's must be given them."""
+    ours = model.config._attn_implementation
     model.set_attn_implementation("eager")
-    return model
+    yield
+    model.set_attn_implementation(ours)
 
 
 def class_logits(model, batch, row, canvas, length):
     """What the class itself says of one canvas: its encoder over the context, then its decoder."""
     start = int(batch["starts"][row, canvas])
-    out = model(
-        input_ids=batch["context"][row : row + 1, :start],
-        decoder_input_ids=batch["noised"][row : row + 1, canvas * length : (canvas + 1) * length],
-    )
+    with as_the_class_is(model):
+        out = model(
+            input_ids=batch["context"][row : row + 1, :start],
+            decoder_input_ids=batch["noised"][row : row + 1, canvas * length : (canvas + 1) * length],
+        )
     return out.logits[0]
 
 
 def packed_logits(model, batch):
     soft = torch.zeros(*batch["noised"].shape, model.config.get_text_config().hidden_size)
     hidden = packed_forward(model, batch["context"], batch["noised"], batch["positions"], batch["starts"], soft)
-    return logits_of(model, hidden)
+    return head(model, hidden)
 
 
 def test_the_packed_pass_with_lora_is_the_class_with_lora_shared_and_the_class_with_lora_merged(
@@ -68,7 +76,7 @@ def test_the_packed_pass_with_lora_is_the_class_with_lora_shared_and_the_class_w
 ):
     at = pass_for(checkpoint)
     assert isinstance(at, Packed)
-    model, shape = as_the_class_is(checkpoint.model), at.shape
+    model, shape = checkpoint.model, at.shape
     batch = tensors(at.rows(code.train, 3).batch(2))
     with torch.no_grad():
         plain = packed_logits(model, batch)
@@ -162,7 +170,7 @@ def test_the_class_pass_agrees_with_the_class(checkpoint, code):
     with torch.no_grad():
         causal, diffusion = at.losses([question], None)
         conditioned = at.losses([question], 0.7)
-        as_the_class_is(model)
+    with torch.no_grad(), as_the_class_is(model):
         out = model(input_ids=torch.tensor([question.context]), decoder_input_ids=torch.tensor([question.noised]))
         hole = len(question.weight)
         weight = torch.tensor(question.weight)
@@ -171,7 +179,7 @@ def test_the_class_pass_agrees_with_the_class(checkpoint, code):
         )
         torch.testing.assert_close(diffusion, (each * weight).sum() / weight.sum(), atol=1e-4, rtol=1e-4)
         encoded = model.model.encoder(input_ids=torch.tensor([question.context])).last_hidden_state
-        said = logits_of(model, encoded[0, :-1])
+        said = head(model, encoded[0, :-1])
         expected = torch.nn.functional.cross_entropy(said, torch.tensor(question.context[1:]))
         torch.testing.assert_close(causal, expected, atol=1e-4, rtol=1e-4)
         assert not torch.equal(conditioned[1], diffusion)

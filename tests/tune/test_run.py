@@ -26,12 +26,12 @@ RECIPE = Recipe(steps=25, rows=2, rank=4, learning_rate=1e-2, lines=2, held_out_
 SOURCES = [Source(module(seed), "python") for seed in range(12)]
 
 
-def opened(folder, **settings):
-    return load(EngineSettings(str(folder), device="cpu", dtype="float32", **settings))
+def opened(folder, trainable=False, **settings):
+    return load(EngineSettings(str(folder), device="cpu", dtype="float32", **settings), trainable=trainable)
 
 
 def tuned(folder, out, recipe=RECIPE, stop=None):
-    checkpoint = opened(folder)
+    checkpoint = opened(folder, trainable=True)
     tuning = Tuning(checkpoint, prepared(SOURCES, checkpoint.tokenizer, 0, "here"), recipe)
     before = tuning.measure()
     out.mkdir()
@@ -58,7 +58,7 @@ def test_it_learns_what_the_code_repeats(done):
 
 def test_what_was_measured_is_what_is_served(done, folder):
     tuning, _, result, out = done
-    served = opened(folder, adapter=str(out))
+    served = opened(folder, trainable=True, adapter=str(out))
     again = Tuning(served, tuning.code, RECIPE).measure()
     assert again == result.after
 
@@ -104,7 +104,7 @@ def test_time_ends_it_and_the_learning_rate_falls_to_nothing(folder, tmp_path, m
 
 
 def test_losses_that_are_no_numbers_end_it(folder, tmp_path):
-    checkpoint = opened(folder)
+    checkpoint = opened(folder, trainable=True)
     code = prepared(SOURCES, checkpoint.tokenizer, 0, "here")
     tuning = Tuning(checkpoint, code, replace(RECIPE, lines=0, held_out_rows=8))
     before = {name: parameter.clone() for name, parameter in checkpoint.model.named_parameters()}
@@ -136,7 +136,7 @@ def test_memory_that_runs_out_is_a_sentence(checkpoint, tmp_path):
 
 def test_a_mixture_of_experts_learns_through_the_class(tmp_path):
     """The way of the large checkpoint: the class's own forward, matrices shared by its encoder and decoder."""
-    checkpoint = opened(write_mixture(tmp_path / "mixture"))
+    checkpoint = opened(write_mixture(tmp_path / "mixture"), trainable=True)
     tuning = Tuning(
         checkpoint,
         prepared(SOURCES, checkpoint.tokenizer, 0, "here"),

@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AttentionInterface, AttentionMaskInterface
+from transformers import AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from palimpsest_engine.model.forward import through
 from palimpsest_engine.model.kv_cache import RollbackCache, RollbackLayer
+from palimpsest_engine.model.layers import use_attention
 
 SHARED = "palimpsest_shared"
 BUCKET = 512  # prefixes are padded to multiples of this; and to powers of two beyond eight of them
@@ -154,20 +155,8 @@ def bias_of(allowed: Tensor, query: Tensor, key: Tensor) -> Tensor:
 def make_shared(model: Any) -> None:
     """Let the attention of decoder and encoder read a `SharedPrefix` and `Rows` in place of a mask; with a mask it is the
     library's."""
-    AttentionInterface.register(SHARED, shared_or_library)
     AttentionMaskInterface.register(SHARED, sdpa_mask)
-    model.set_attn_implementation(SHARED)
-
-
-def shared_or_library(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **others: Any
-) -> tuple[Tensor, Tensor | None]:
-    """Compute attention of `query [B, H, T, D]` over `key, value [B, G, S, D]`, out `[B, T, H, D]`; and over what is
-    shared, if that stands in the mask's place."""
-    if isinstance(attention_mask, SharedPrefix | Rows):
-        return attention_mask.attended(module.layer_idx, query, key, value, module.scaling), None
-    theirs: tuple[Tensor, Tensor | None] = sdpa_attention_forward(module, query, key, value, attention_mask, **others)
-    return theirs
+    use_attention(model, SHARED, sdpa_attention_forward)
 
 
 Part = tuple[Tensor, Tensor, Tensor | None]

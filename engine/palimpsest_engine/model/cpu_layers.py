@@ -15,9 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import AttentionInterface
 
-from palimpsest_engine.model.layers import Rope, replace_layer
+from palimpsest_engine.model.layers import Rope, replace_layer, use_attention
 from palimpsest_engine.model.moe import quantised_experts
 
 GROUPED = "palimpsest_grouped"
@@ -61,8 +60,7 @@ def make_lean(model: Any, *, trainable: bool = False, int8: bool = False) -> boo
     int8: these layers multiply in eight bits, see `InEightBits`; then changing a weight afterwards changes nothing. Whether
     they do is returned.
     """
-    AttentionInterface.register(GROUPED, grouped_attention)
-    model.set_attn_implementation(GROUPED)
+    use_attention(model, GROUPED, grouped_attention)
     if model.config.get_text_config().num_experts != 1 or quantised_experts(model):
         return False
     encoder, decoder = model.model.encoder.language_model, model.model.decoder
@@ -82,13 +80,13 @@ def make_lean(model: Any, *, trainable: bool = False, int8: bool = False) -> boo
 
 
 def _sole_weight(router: Any, hidden: Tensor) -> tuple[None, Tensor, None]:
-    """A softmax over one score is 1; what is left of the weight is the expert's own scale."""
-    return None, router.per_expert_scale[0], None
+    """Return the expert's own scale `[1]`: the softmax over one score is 1."""
+    return None, router.per_expert_scale, None
 
 
 def _sole_expert(experts: Any, hidden: Tensor, index: None, weight: Tensor) -> Tensor:
     gate, up = F.linear(hidden, experts.gate_up_proj[0]).chunk(2, dim=-1)
-    out: Tensor = F.linear(experts.act_fn(gate) * up, experts.down_proj[0]) * weight
+    out: Tensor = F.linear(experts.act_fn(gate) * up, experts.down_proj[0]) * weight[0]
     return out
 
 

@@ -113,7 +113,7 @@ def causal_masks(text_config: Any, cache: RollbackCache, positions: Tensor) -> d
 
 
 def causal_mask(positions: Tensor, layer: RollbackLayer) -> Tensor | None:
-    """Return `[1, 1, T, S]`, True where a new token at `positions [T]` may look among the keys that `layer.update` returns; None
+    """Return `[1, 1, T, S]`, True where a new token at `positions [T]` may look among what `layer.update` returns; None
     for a single token, which may look at all of them."""
     if len(positions) == 1:
         return None

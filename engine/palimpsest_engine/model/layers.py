@@ -12,10 +12,12 @@ from inspect import signature
 from typing import Any
 
 from torch import Tensor
+from transformers import AttentionInterface
 from transformers.models.diffusion_gemma import modeling_diffusion_gemma as library
 
 Rope = tuple[Tensor, Tensor]
 Forward = Callable[[Any, Tensor, Rope, Any, Any], Tensor]
+Attention = Callable[..., tuple[Tensor, Tensor | None]]
 # The config of the smallest vision tower: the class always has one, even where no picture goes through it.
 TOKEN_VISION = {
     "model_type": "gemma4_vision",
@@ -58,6 +60,21 @@ def replace_layer(layer: Any, forward: Forward) -> None:
         return forward(layer, hidden_states, position_embeddings, attention_mask, only_cache(cache))
 
     layer.forward = replaced
+
+
+def use_attention(model: Any, name: str, plain: Attention) -> None:
+    """Have a model's layers attend by `plain`, except where something other than a tensor stands in the mask's place: that
+    computes the attention itself, by `attended(index, query, key, value, scaling)`, to `[B, T, H, D]`."""
+
+    def attention(
+        module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **others: Any
+    ) -> tuple[Tensor, Tensor | None]:
+        if attention_mask is None or isinstance(attention_mask, Tensor):
+            return plain(module, query, key, value, attention_mask, **others)
+        return attention_mask.attended(module.layer_idx, query, key, value, module.scaling), None
+
+    AttentionInterface.register(name, attention)
+    model.set_attn_implementation(name)
 
 
 def only_cache(keywords: Mapping[str, Any]) -> Any:

@@ -48,7 +48,7 @@ def test_padded_passes_say_the_same_whatever_was_before_them(model, shared_model
         tokens = torch.randint(0, 97, (batch, length), generator=torch.Generator().manual_seed(seed))
         expected = decode(model, cache.branch(batch), tokens, torch.empty(0), None)
         ours = decode(shared_model, prefixes.shared(cache), tokens, torch.empty(0), None)
-        torch.testing.assert_close(ours, expected, atol=2e-5, rtol=1e-4)
+        torch.testing.assert_close(ours, expected, atol=5e-5, rtol=1e-4)
 
 
 def test_denoising_goes_on_with_fewer_rows(model, shared_model):
