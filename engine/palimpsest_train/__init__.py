@@ -1,1 +1,1 @@
-"""The trainer of Palimpsest checkpoints: corpus, tokenizer, packed training, export."""
+"""Train Palimpsest checkpoints: corpus, tokenizer, packed training, export."""

@@ -1,4 +1,4 @@
-"""Reads files out of wheels, sdists, npm tarballs and Debian source packages in memory; writes nothing, runs nothing.
+"""Read files out of wheels, sdists, npm tarballs and Debian source packages in memory; writes nothing, runs nothing.
 
 Since no member is ever written under its own name, none can land outside a folder; links and odd paths are passed over.
 """
@@ -19,7 +19,7 @@ BROKEN = (zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, EOFE
 
 
 def read_members(archive: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
-    """The members whose path is wanted and that are regular files of at most 2 MB, by path, in no particular order.
+    """Return the members whose path is wanted and that are regular files of at most 2 MB, by path, in no particular order.
 
     The single top folder of a tarball (`name-1.0/`, `package/`) is taken off. Raises CorpusError for a broken archive.
     """
@@ -32,7 +32,7 @@ def read_members(archive: Path, wanted: Callable[[str], bool]) -> dict[str, byte
 
 
 def is_safe(path: str) -> bool:
-    """A relative path that stays below where it starts, whichever system reads it."""
+    """Return whether a path is relative and stays below where it starts, whichever system reads it."""
     return not (
         path.startswith(("/", "\\")) or ":" in path or ".." in PurePosixPath(path.replace("\\", "/")).parts or not path
     )

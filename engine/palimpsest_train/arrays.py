@@ -1,4 +1,4 @@
-"""Turns the corpus's splits into token arrays, each document as often as its group says; trains nothing."""
+"""Turn the corpus's splits into token arrays, each document as often as its group says; trains nothing."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 
 
 def repeats_of(path: Path, repeat: dict[str, int]) -> list[int]:
-    """How often each document of a split is to be written, by its group; 1 where nothing is said."""
+    """Return how often each document of a split is to be written, by its group; 1 where nothing is said."""
     with path.open(encoding="utf-8") as rows:
         return [repeat.get(json.loads(row).get("group", ""), 1) for row in rows]
 
 
 def repeated(tokens: np.ndarray, starts: np.ndarray, times: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Token array `[N]` and document starts `[D + 1]` with document i written times[i] times.
+    """Return the token array `[N]` and document starts `[D + 1]` with document i written times[i] times.
 
     The copies follow the whole split, so that its beginning is the split without repetition. A document may have 0.
     """

@@ -1,4 +1,4 @@
-"""Writes the file that names every package of the corpus with its licence's text; decides nothing."""
+"""Write the file that names every package of the corpus with its licence's text; decides nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gives the batch of each step in order, drawn between steps or by processes ahead of them. Knows nothing of torch.
+"""Give the batch of each step in order, drawn between steps or by processes ahead of them. Knows nothing of torch.
 
 What a step's batch is follows from the seed and the step alone, so both ways, and every resumed run, see the same.
 """
@@ -23,7 +23,7 @@ _rows: Rows | None = None  # a worker's own
 
 
 def batches(source: Source, steps: range) -> Drawn:
-    """The batches of these steps; a closed generator leaves no process behind."""
+    """Return the batches of these steps; a closed generator leaves no process behind."""
     return _ahead(source, steps) if source.recipe.workers else _between(source, steps)
 
 

@@ -1,4 +1,4 @@
-"""The commands that make a corpus: corpus and tokens. They only read options and print; the work is done elsewhere."""
+"""Define the commands that make a corpus: corpus and tokens. They only read options and print; the work is done elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
 def one_sentence(command: Callable[..., None]) -> Callable[..., None]:
-    """An error of the trainer, or of the system such as a full disk, ends the command with one sentence and exit code 1."""
+    """End the command with one sentence and exit code 1 after an error of the trainer or of the system, such as a full
+    disk."""
 
     @wraps(command)
     def wrapped(*arguments: Any, **options: Any) -> None:
@@ -133,7 +134,7 @@ def unpack(archive: Path, corpus: Path) -> None:
 
 
 def numbers(given: tuple[str, ...]) -> dict[str, int]:
-    """Options of the form NAME=N as a mapping. Raises click.UsageError for anything else."""
+    """Parse options of the form NAME=N. Raises click.UsageError for anything else."""
     pairs = [text.partition("=") for text in given]
     for name, sign, number in pairs:
         if not (name and sign and number.isdigit()):

@@ -1,4 +1,4 @@
-"""Opens a fetched package: its source files, its licence and its licence texts; judges no code and writes nothing."""
+"""Open a fetched package: its source files, its licence and its licence texts; judges no code and writes nothing."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ LICENCE_FILE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a package holds: source files by path, and licence texts by path. refused: files whose own licence is none of
-    the accepted ones, though the package's is."""
+    """The source files of a package by path, and its licence texts by path. refused: files whose own licence is not
+    accepted although the package's is."""
 
     licence: Licence
     files: dict[str, bytes]
@@ -53,14 +53,14 @@ def open_package(fetched: Fetched, group: Group, rules: Rules) -> Contents:
 
 
 def _of_texts(texts: dict[str, str]) -> Licence:
-    """Where the metadata says nothing: what the package's licence text is, if it has one and that is a common one."""
+    """Return what the package's licence text is where the metadata says nothing, if there is one and it is common."""
     texts = {name: text for name, text in texts.items() if "notice" not in name.lower()}
     known = {of_text(text) for text in texts.values()}
     return Licence(known.pop(), min(texts)) if len(known) == 1 else Licence("", "")
 
 
 def _of_debian(files: dict[str, bytes], texts: dict[str, str], stated: str, rules: Rules) -> Contents:
-    """Each file has a licence of its own; the package's expression joins those of the files that may be used."""
+    """Judge each file by its own licence; the package's expression joins those of the files that may be used."""
     files = {name: data for name, data in files.items() if not name.startswith("debian/")}
     spdx_of = DebianCopyright(stated, rules).spdx
     licences = {name: spdx_of(name) for name in files}

@@ -1,4 +1,4 @@
-"""Builds the corpus: permissively licensed code from named packages, filtered, each file once. Knows no tokens.
+"""Build the corpus: permissively licensed code from named packages, filtered, each file once. Knows no tokens.
 
 The corpus is never committed; `python -m palimpsest_train corpus` rebuilds it.
 """
@@ -140,12 +140,12 @@ class Builder:
 
 
 def in_any_order(names: Iterable[str]) -> list[str]:
-    """The names in an order that is fixed but says nothing, so that a capped package is a fair sample of itself."""
+    """Return the names in an order that is fixed but says nothing, so that a capped package is a fair sample of itself."""
     return sorted(names, key=lambda name: hashlib.sha256(name.encode("utf-8", "replace")).digest())
 
 
 def library_files() -> Iterator[tuple[str, bytes]]:
-    """(path inside, bytes) of each Python file of the running interpreter's standard library."""
+    """Yield (path inside, bytes) of each Python file of the running interpreter's standard library."""
     root = Path(sysconfig.get_paths()["stdlib"])
     for name in in_any_order(path.relative_to(root).as_posix() for path in root.rglob("*.py")):
         if not LIBRARY.match(name):
@@ -218,5 +218,5 @@ def build(
 
 
 def held_out_name(group: Group) -> str:
-    """The split of a group's held-out packages: those of other languages are not mixed with Python's."""
+    """Return the split of a group's held-out packages: those of other languages are not mixed with Python's."""
     return "held_out" if "python" in group.languages else f"held_out.{group.name}"

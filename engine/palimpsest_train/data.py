@@ -1,4 +1,4 @@
-"""Draws training rows: one context and several canvases with holes of every kind the engine will ask for; or, for a
+"""Draw training rows: one context and several canvases with holes of every kind the engine will ask for; or, for a
 left-to-right run, a context that ends with its middle. Numpy only.
 
 A row is `<bos> <suf> SUFFIX <pre> PREFIX`; the prefix runs on a few tokens into the suffix, so that the causal pass
@@ -78,11 +78,11 @@ class Rows:
         self.rng = np.random.default_rng((self.seed, step))
 
     def batch(self, rows: int) -> Any:
-        """The next batch of so many rows, of type `kind`."""
+        """Return the next batch of so many rows, of type `kind`."""
         return self.kind(*(np.stack(parts) for parts in zip(*(self.row() for _ in range(rows)), strict=True)))
 
     def row(self) -> tuple[np.ndarray, ...]:
-        """One row, in the field order of `Batch`."""
+        """Return one row, in the field order of `Batch`."""
         s = self.shape
         prefix, suffix, boundary, following = self.window(s.context - 3, OVERLAP)
         head = [BOS, SUFFIX, *suffix, PREFIX]
@@ -97,7 +97,7 @@ class Rows:
         return context, targets, clean, noised, is_hole, positions, starts, at, weight
 
     def causal(self, head: list[int], text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(context, targets) `[C]` of `<bos> <suf> SUFFIX <pre>` and what follows it."""
+        """Return (context, targets) `[C]` of `<bos> <suf> SUFFIX <pre>` and what follows it."""
         length = self.shape.context
         context = np.full(length, PAD, dtype=np.int64)
         body = np.concatenate([head, text]).astype(np.int64)
@@ -108,7 +108,7 @@ class Rows:
         return context, targets
 
     def window(self, room: int, overlap: int) -> tuple[np.ndarray, np.ndarray, int, np.ndarray]:
-        """(prefix tokens, suffix tokens, boundary, all tokens after the prefix's start) of at most `room` tokens:
+        """Return (prefix tokens, suffix tokens, boundary, all tokens after the prefix's start) of at most `room` tokens:
         prefix[:boundary] is before the suffix; the prefix goes on into it for `overlap` tokens."""
         rng, s = self.rng, self.shape
         where = int(rng.integers(len(self.tokens)))
@@ -133,7 +133,8 @@ class Rows:
         return prefix[: room - len(suffix)], suffix, boundary, document_rest
 
     def span(self, prefix: np.ndarray, boundary: int, index: int) -> tuple[int, int]:
-        """[start, end) of a hole in the prefix; the first canvases of a row end theirs exactly where the suffix begins."""
+        """Return [start, end) of a hole in the prefix; the first canvases of a row end theirs exactly where the suffix
+        begins."""
         rng = self.rng
         longest = self.shape.sizes[-1]
         newlines = np.flatnonzero(self.is_newline[prefix[:boundary]])
@@ -163,7 +164,7 @@ class Rows:
     def canvas(
         self, prefix: np.ndarray, boundary: int, following: np.ndarray, index: int
     ) -> tuple[np.ndarray, np.ndarray, int]:
-        """(clean tokens, is_hole, start in the prefix) of one canvas."""
+        """Return (clean tokens, is_hole, start in the prefix) of one canvas."""
         rng, length, longest = self.rng, self.shape.canvas, self.shape.sizes[-1]
         if rng.random() < 0.07:  # a block of a long hole: nothing is pinned
             start = int(rng.integers(0, boundary))
@@ -212,7 +213,7 @@ class Rows:
         return clean, is_hole, start
 
     def split(self, token: int) -> tuple[list[int], list[int]]:
-        """A token cut where a cursor could stand, as healing lays it out: (pins, tokens that open the hole)."""
+        """Cut a token where a cursor could stand, as healing lays it out: (pins, tokens that open the hole)."""
         text = self.texts[token]
         if len(text) < 2 or not text.isascii():
             return [], [token]
@@ -221,7 +222,7 @@ class Rows:
         return typed[:-1], self.tokenizer.encode(rest, add_special_tokens=False).ids
 
     def noise(self, clean: np.ndarray, is_hole: np.ndarray) -> np.ndarray:
-        """Each hole token replaced by a uniform one with a probability t ~ U(0.001, 1) of its canvas; often t = 1."""
+        """Replace each hole token by a uniform one with a probability t ~ U(0.001, 1) of its canvas; often t = 1."""
         rng, s = self.rng, self.shape
         t = rng.uniform(0.001, 1.0, size=s.canvases)
         t[rng.random(s.canvases) < 0.15] = 1.0  # every fill begins there
@@ -229,7 +230,7 @@ class Rows:
         return np.where(hit, rng.integers(0, self.vocabulary, size=len(clean)), clean)
 
     def losses(self, clean: np.ndarray, is_hole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """At most `losses` hole positions a canvas and their weights: all filler of a canvas weighs like one token."""
+        """Return at most `losses` hole positions a canvas and their weights: all filler of a canvas weighs like one token."""
         s = self.shape
         at = np.zeros((s.canvases, s.losses), dtype=np.int64)
         weight = np.zeros((s.canvases, s.losses), dtype=np.float32)
@@ -254,7 +255,8 @@ class LeftToRightRows(Rows):
     kind = ContextBatch
 
     def row(self) -> tuple[np.ndarray, ...]:
-        """One row, in the field order of `ContextBatch`. Where there is no suffix nothing ends the middle but `<eos>`."""
+        """Return one row, in the field order of `ContextBatch`. Where there is no suffix nothing ends the middle but
+        `<eos>`."""
         prefix, suffix, boundary, _ = self.window(self.shape.context - 4, 0)
         ended = [FILLER] if len(suffix) else []
         return self.causal([BOS, SUFFIX, *suffix, PREFIX], np.concatenate([prefix[:boundary], ended]))

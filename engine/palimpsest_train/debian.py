@@ -1,4 +1,4 @@
-"""Fetches Debian source packages with apt from a configuration of its own; the system's is read and never written."""
+"""Fetch Debian source packages with apt from a configuration of its own; the system's is read and never written."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class AptSources:
     """The system's package sources, read as sources of source code, in a folder that belongs to this corpus."""
 
     def __init__(self, folder: Path, run: Callable[[list[str], str, Path], str | None], system: Path = SYSTEM) -> None:
-        """Writes the configuration under `folder` and fetches the index once. Raises CorpusError where there is none."""
+        """Write the configuration under `folder` and fetch the index once. Raises CorpusError where there is none."""
         self._options = []
         for option, part in (
             ("Dir::Etc::sourceparts", "sources"),
@@ -37,11 +37,11 @@ class AptSources:
             raise CorpusError(f"the index of Debian's sources cannot be fetched: {said.strip().splitlines()[-1]}")
 
     def command(self, requirement: str, into: Path) -> list[str]:
-        """The command line that downloads a source package and does not unpack it."""
+        """Return the command line that downloads a source package and does not unpack it."""
         return ["apt-get", "-q", *self._options, "source", "--download-only", "--only-source", requirement]
 
 
 def as_source(configuration: str) -> str:
-    """An apt source list, in either format, with binary packages turned into source packages."""
+    """Return an apt source list, in either format, with binary packages turned into source packages."""
     configuration = re.sub(r"(?m)^deb(\s)", r"deb-src\1", configuration)
     return re.sub(r"(?mi)^(Types:).*$", r"\1 deb-src", configuration)

@@ -1,4 +1,4 @@
-"""Finds texts that share long runs of words with a benchmark; knows benchmark files, and nothing of packages."""
+"""Find texts that share long runs of words with a benchmark; knows benchmark files, and nothing of packages."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Benchmarks:
     """The word runs of every problem of the given files; a text that has one of them is contaminated."""
 
     def __init__(self, files: Iterable[Path], words: Words) -> None:
-        """Raises CorpusError if a file cannot be read or is not JSON lines."""
+        """Raise CorpusError if a file cannot be read or is not JSON lines."""
         runs = [self._runs(text, words) for file in files for text in set(problem_texts(file))]
         self._runs_of_all = np.unique(np.concatenate(runs)) if runs else np.zeros(0, np.uint64)
 
@@ -47,7 +47,7 @@ class Benchmarks:
         return runs[names >= FEWEST_NAMES]
 
     def shared(self, text: str, hashes: np.ndarray) -> str | None:
-        """The first run of words that the text, whose words are `uint64 [N]`, shares with a benchmark."""
+        """Return the first run of words that the text, whose words are `uint64 [N]`, shares with a benchmark."""
         runs = grams(hashes, LENGTH)
         if not len(runs) or not len(self._runs_of_all):
             return None
@@ -60,7 +60,7 @@ class Benchmarks:
 
 
 def problem_texts(file: Path) -> Iterator[str]:
-    """The texts of a JSONL or JSONL.gz of problems: each with its solution in place, and its tests.
+    """Return the texts of a JSONL or JSONL.gz of problems: each with its solution in place, and its tests.
 
     Raises CorpusError if the file cannot be read or a line is no JSON object.
     """

@@ -1,4 +1,4 @@
-"""Finds texts that repeat an earlier one, exactly or nearly; knows no files and no packages."""
+"""Find texts that repeat an earlier one, exactly or nearly; knows no files and no packages."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Duplicates:
         self._permutations = MinHash(PERMUTATIONS, scheme="affine32").permutations
 
     def fault(self, text: str, hashes: np.ndarray) -> str | None:
-        """Why the text is not wanted: "exact duplicate", "near duplicate" or None, in which case it is remembered.
+        """Return why the text is not wanted: "exact duplicate", "near duplicate" or None, in which case it is remembered.
 
         hashes: the words of the text, `uint64 [N]`.
         """

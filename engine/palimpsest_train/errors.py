@@ -1,4 +1,4 @@
-"""What can go wrong while a corpus is built or a model trained, as sentences for the person at the terminal."""
+"""Name what can go wrong while a corpus is built or a model trained, as sentences for the person at the terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes a trained run as a plain Hugging Face checkpoint with its description, whole or not at all."""
+"""Write a trained run as a plain Hugging Face checkpoint with its description, whole or not at all."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SHARD = "15MB"
 
 
 def export(run: Path, corpus: Path, out: Path, name: str | None = None, described: Described | None = None) -> None:
-    """`config.json`, `model*.safetensors` (bfloat16, shards of at most 15 MB), `tokenizer.json`, `palimpsest.json`.
+    """Write `config.json`, `model*.safetensors` (bfloat16, shards of at most 15 MB), `tokenizer.json`, `palimpsest.json`.
 
     What the description says is `described`, or what the run's own recipe says: sampling is often chosen after training.
     The checkpoint is loaded as the engine loads it before it takes the place of an older one. Raises `TrainingError`;
@@ -69,7 +69,7 @@ def export(run: Path, corpus: Path, out: Path, name: str | None = None, describe
 
 
 def trained(run: Path, corpus: Path, recipe: Recipe) -> DiffusionGemmaForBlockDiffusion:
-    """The run's model in bfloat16: the average of its weights where it kept one."""
+    """Return the run's model in bfloat16: the average of its weights where it kept one."""
     tokenizer, state = read_tokenizer(corpus), read_state(run)
     if state.get("fingerprint") not in (None, fingerprint(tokenizer)):
         raise TrainingError(f"{run} was trained with another tokenizer than the one in {corpus}.")
@@ -98,7 +98,7 @@ def trained(run: Path, corpus: Path, recipe: Recipe) -> DiffusionGemmaForBlockDi
 
 
 def spec(recipe: Recipe, folder: Path) -> Spec:
-    """What the checkpoint in `folder` says of itself."""
+    """Describe the checkpoint in `folder`."""
     described = recipe.checkpoint
     return Spec(
         name=described.name,

@@ -1,4 +1,4 @@
-"""Says which files are not worth training on, and why; reads no archives and compares no files with each other."""
+"""Say which files are not worth training on, and why; reads no archives and compares no files with each other."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ DEFINITIONS["typescript"] = DEFINITIONS["tsx"] = DEFINITIONS["javascript"] | {"i
 
 
 def path_fault(path: str) -> str | None:
-    """Why a file is left out because of its path within its package, or None."""
+    """Return why a file is left out because of its path within its package, or None."""
     if VENDORED.search(path):
         return "vendored"
     if TESTS.search(path):
@@ -49,7 +49,8 @@ def path_fault(path: str) -> str | None:
 
 
 def text_fault(text: str, language: str) -> str | None:
-    """Why a file is left out because of its text, or None: too short or long, generated, minified, unparsable, mere data."""
+    """Return why a file is left out because of its text, or None: too short or long, generated, minified, unparsable, mere
+    data."""
     if len(text) < LEAST_CHARACTERS:
         return "short"
     if len(text) > MOST_CHARACTERS:

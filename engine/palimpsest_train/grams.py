@@ -1,4 +1,4 @@
-"""Hashes of word n-grams, which near-duplicate search and decontamination compare; knows no files and no benchmarks."""
+"""Hash the word n-grams that near-duplicate search and decontamination compare; knows no files and no benchmarks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Words:
         self._known: dict[str, int] = {}
 
     def hashes(self, text: str) -> np.ndarray:
-        """`uint64 [N]`, one for each word of the text, in order."""
+        """Return `uint64 [N]`, one for each word of the text, in order."""
         known, found = self._known, WORD.findall(text)
         for word in set(found):
             if word not in known:
@@ -32,7 +32,8 @@ class Words:
 
 
 def grams(hashes: np.ndarray, n: int) -> np.ndarray:
-    """`uint64 [max(0, N - n + 1)]`, one hash for each run of n words, in order; the same run has the same hash anywhere."""
+    """Return `uint64 [max(0, N - n + 1)]`, one hash for each run of n words, in order; the same run has the same hash
+    anywhere."""
     count = max(0, len(hashes) - n + 1)
     result = hashes[:count].copy()
     for k in range(1, n if count else 1):

@@ -1,4 +1,4 @@
-"""Reads licences from package metadata as SPDX expressions and says which are permissive; fetches and writes nothing."""
+"""Read licences from package metadata as SPDX expressions and say which are permissive; fetches and writes nothing."""
 
 from __future__ import annotations
 
@@ -18,26 +18,28 @@ class Licence:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Which SPDX identifiers are accepted, and which free-text spellings mean which identifier."""
+    """The SPDX identifiers that are accepted, and the identifiers that free-text spellings mean."""
 
     permissive: frozenset[str]
     spellings: dict[str, str]
 
     def accepts(self, expression: str) -> bool:
-        """Every AND term of the expression has an OR alternative on the list (no WITH, no nesting beyond that)."""
+        """Return whether every AND term of the expression has an OR alternative on the list (no WITH, no nesting beyond
+        that)."""
         terms = re.split(r"\s+AND\s+", expression.replace("(", "").replace(")", ""))
         return bool(expression) and all(
             any(a.strip() in self.permissive for a in re.split(r"\s+OR\s+|/", t)) for t in terms
         )
 
     def spelled(self, text: str) -> str:
-        """The SPDX identifier a free text means, or an empty string."""
+        """Return the SPDX identifier a free text means, or an empty string."""
         text = text.strip()
         return text if text in self.permissive else self.spellings.get(text, "")
 
 
 def of_python_metadata(metadata: str, rules: Rules) -> Licence:
-    """The licence a wheel's METADATA or an sdist's PKG-INFO names: the expression, else the classifiers, else the field."""
+    """Return the licence a wheel's METADATA or an sdist's PKG-INFO names: the expression, else the classifiers, else the
+    field."""
     fields = Parser().parsestr(metadata, headersonly=True)
     if expression := fields.get("License-Expression"):
         return Licence(expression, "License-Expression")
@@ -89,7 +91,8 @@ _OTHERS = re.compile(
 
 
 def of_text(text: str) -> str:
-    """The SPDX identifier of a licence's own text; empty if it is none of the common ones, or several, or has additions."""
+    """Return the SPDX identifier of a licence's own text; empty if it is none of the common ones, or several, or has
+    additions."""
     flat = re.sub(r"[\s*#/]+", " ", text.lower())
     found = [
         spdx
@@ -101,7 +104,7 @@ def of_text(text: str) -> str:
 
 
 def of_npm_manifest(package_json: str, rules: Rules) -> Licence:
-    """The licence a package.json names; nothing where it is no JSON, or points to a file."""
+    """Return the licence a package.json names; nothing where it is no JSON, or points to a file."""
     try:
         manifest = json.loads(package_json)
     except ValueError:
@@ -134,19 +137,19 @@ class DebianCopyright:
             self._patterns += [(_pattern(f), _from_debian(name, names)) for f in (files or "").split()]
 
     def spdx(self, path: str) -> str:
-        """The SPDX expression of one file, by its path within the source; empty where nothing is said of it."""
+        """Return the SPDX expression of one file, by its path within the source; empty where nothing is said of it."""
         return next((spdx for pattern, spdx in reversed(self._patterns) if pattern.fullmatch(path)), "")
 
 
 def _pattern(files: str) -> re.Pattern[str]:
-    """`*` and `?` fit slashes, too; a backslash takes their meaning away."""
+    """Return a pattern in which `*` and `?` fit slashes, too; a backslash takes their meaning away."""
     wild = {"*": ".*", "?": "."}
     parts = re.findall(r"\\.|.", files.removeprefix("./"))
     return re.compile("".join(wild.get(part) or re.escape(part[-1]) for part in parts))
 
 
 def _from_debian(short: str, rules: Rules) -> str:
-    """A Debian short name, with its `or`, `and` and commas, as an SPDX expression; unknown names stay as they are."""
+    """Return a Debian short name, with its `or`, `and` and commas, as an SPDX expression; unknown names stay as they are."""
     terms = re.split(r",?\s+and\s+|,\s+(?!or)", short.strip())
     alternatives = [re.split(r",?\s+or\s+|\s*[/|]\s*", term) for term in terms]
     return " AND ".join(" OR ".join(rules.spelled(name) or name for name in names) for names in alternatives)

@@ -1,4 +1,4 @@
-"""The losses of one step, by objective, on one device. Knows nothing of schedules, files or progress."""
+"""Compute the losses of one step, by objective, on one device. Knows nothing of schedules, files or progress."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IGNORED = -100
 
 
 def tensors(batch: Batch | ContextBatch, device: str = "cpu") -> dict[str, Tensor]:
-    """The batch as tensors by field name; on a GPU they arrive while it still computes."""
+    """Return the batch as tensors by field name; on a GPU they arrive while it still computes."""
     arrays = {field.name: torch.from_numpy(getattr(batch, field.name)) for field in fields(batch)}
     if device == "cpu":
         return arrays
@@ -49,7 +49,7 @@ class Step:
         self.causal_loss, self.canvas_loss = compiled(self._loss), compiled(self._loss)
 
     def autocast(self) -> torch.autocast:
-        """bfloat16 arithmetic over float32 weights."""
+        """Return a context of bfloat16 arithmetic over float32 weights."""
         return torch.autocast(self.device.partition(":")[0], dtype=torch.bfloat16)
 
     def _loss(self, model: Any, hidden: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
@@ -58,14 +58,14 @@ class Step:
             return cross_entropy(model, hidden, targets, weight)
 
     def forward(self, batch: dict[str, Tensor], soft: Tensor) -> Tensor:
-        """Hidden states of the packed batch in bfloat16 arithmetic."""
+        """Return the hidden states of the packed batch in bfloat16 arithmetic."""
         with self.autocast():
             ids, places = (batch["context"], batch["noised"]), (batch["positions"], batch["starts"])
             hidden: Tensor = self.hidden(self.model, *ids, *places, soft, self.kernels)
             return hidden
 
     def soft_embeddings(self, batch: dict[str, Tensor], temperature: float) -> Tensor:
-        """What a denoising step before this one would have said: softmax(logits / T) @ E * scale, one-hot at pins."""
+        """Return the soft embeddings that a denoising step before this one would have given, and the exact ones at pins."""
         shape = self.recipe.row
         with torch.no_grad(), self.autocast():
             embed = self.model.model.decoder.embed_tokens
@@ -76,14 +76,14 @@ class Step:
             return torch.where(batch["is_hole"][..., None], soft, embed(batch["clean"]).float())
 
     def causal(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """Mean cross-entropy of context positions `hidden [B, C, d]` that have a target."""
+        """Return the mean cross-entropy of context positions `hidden [B, C, d]` that have a target."""
         flat = targets.flatten()
         known = (flat != IGNORED).float()
         loss: Tensor = self.causal_loss(self.model, hidden.flatten(0, 1), flat.clamp_min(0), known)
         return loss
 
     def losses(self, batch: dict[str, Tensor], self_condition: bool, temperature: float) -> tuple[Tensor, Tensor]:
-        """(causal, diffusion) mean cross-entropy in nats a token; the latter is 0 for a left-to-right recipe."""
+        """Return (causal, diffusion) mean cross-entropy in nats a token; the latter is 0 for a left-to-right recipe."""
         if self.recipe.objective == "left-to-right":
             with self.autocast():
                 hidden = self.context(self.model, batch["context"], self.kernels)
@@ -102,6 +102,6 @@ class Step:
         return causal, diffusion
 
     def drawn(self, step: int) -> tuple[bool, float]:
-        """(whether this step conditions on itself, at what temperature), from the run's seed and the step alone."""
+        """Return (whether this step conditions on itself, at what temperature), from the run's seed and the step alone."""
         draw = np.random.default_rng((self.recipe.seed, step, 1)).random(2)
         return bool(draw[0] < self.recipe.self_conditioning), 0.5 + 0.5 * float(draw[1])

@@ -1,4 +1,4 @@
-"""Reads an earlier manifest, to fetch the same versions and to say whether the same archives came; builds nothing."""
+"""Read an earlier manifest, to fetch the same versions and to say whether the same archives came; builds nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _sources(path: Path) -> list[dict[str, Any]]:
 
 
 def pins(path: Path) -> dict[str, dict[str, str]]:
-    """The version of each package by group and name; packages without archives (Python's library) have none."""
+    """Return the version of each package by group and name; packages without archives (Python's library) have none."""
     versions: dict[str, dict[str, str]] = {}
     for source in _sources(path):
         if source["archives"]:
@@ -28,7 +28,7 @@ def pins(path: Path) -> dict[str, dict[str, str]]:
 
 
 def compare(report: Report, path: Path) -> int:
-    """How many packages of the report's groups are missing, or have other archives, than in the manifest."""
+    """Count the packages of the report's groups that are missing or have other archives than in the manifest."""
     groups = {source.group for source in report.sources}
     here = {(source.group, source.name): source.archives for source in report.sources}
     there = {(s["group"], s["name"]): s["archives"] for s in _sources(path) if s["group"] in groups}

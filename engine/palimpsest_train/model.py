@@ -1,4 +1,4 @@
-"""Builds a small `DiffusionGemmaForBlockDiffusion` and runs its weights over a packed batch in one masked pass.
+"""Build a small `DiffusionGemmaForBlockDiffusion` and run its weights over a packed batch in one masked pass.
 
 The class itself runs encoder and decoder separately, one canvas a row; training that way spends most of its time on
 the context. Here one row holds a context and several canvases, and the same (tied) modules see them all at once:
@@ -24,7 +24,8 @@ from palimpsest_train.tokenizer import BOS, EOS, PAD
 
 
 def build(shape: Shape, seed: int) -> DiffusionGemmaForBlockDiffusion:
-    """A freshly initialised model in float32; one expert of one, and a vision tower of the least size the class takes."""
+    """Build a freshly initialised model in float32; one expert of one, and a vision tower of the least size the class
+    takes."""
     torch.manual_seed(seed)
     types = ["full_attention" if full else "sliding_attention" for full in shape.full]
     config = DiffusionGemmaConfig(
@@ -65,15 +66,15 @@ def build(shape: Shape, seed: int) -> DiffusionGemmaForBlockDiffusion:
 
 
 def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Softmax attention over `[B, H, C, D]`, each position on itself and those before it. Written out because compiled
-    it is nearly twice as fast on a CPU as the library's flash kernel at these sizes."""
+    """Attend by softmax over `[B, H, C, D]`, each position on itself and those before it. Written out because compiled it
+    is nearly twice as fast on a CPU as the library's flash kernel at these sizes."""
     allowed = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril()
     scores = (q @ k.transpose(-1, -2)).float().masked_fill(~allowed, -1e9)
     return torch.softmax(scores, dim=-1).to(v.dtype) @ v
 
 
 def canvas_attention(q: Tensor, k: Tensor, v: Tensor, visible: Tensor, canvas: int) -> Tensor:
-    """Attention of canvases `q [B, H, K*c, D]` over `k, v [B, H, C + K*c, D]`: each canvas on the context positions that
+    """Attend with canvases `q [B, H, K*c, D]` over `k, v [B, H, C + K*c, D]`: each canvas on the context positions that
     `visible [B, K, C]` allows and on itself; one softmax over both parts."""
     b, h, n, d = q.shape
     context, count = k.shape[2] - n, n // canvas
@@ -91,13 +92,13 @@ def canvas_attention(q: Tensor, k: Tensor, v: Tensor, visible: Tensor, canvas: i
 
 
 def fused_causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """`causal_attention` by the library's fused kernel, which a GPU is fastest with."""
+    """Compute `causal_attention` by the library's fused kernel, which a GPU is fastest with."""
     return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=1.0)
 
 
 def fused_canvas_attention(q: Tensor, k: Tensor, v: Tensor, visible: Tensor, canvas: int) -> Tensor:
-    """`canvas_attention` by the fused kernel: every canvas is a row of its own, with its copy of the context's keys, so
-    that none is multiplied with another's and no scores are kept."""
+    """Compute `canvas_attention` by the fused kernel: every canvas is a row of its own, with its copy of the context's
+    keys, so that none is multiplied with another's and no scores are kept."""
     b, h, n, d = q.shape
     context, count = k.shape[2] - n, n // canvas
 

@@ -1,4 +1,4 @@
-"""Optimisers, learning-rate schedule and the average of the weights. Knows nothing of data or files."""
+"""Make optimisers, a learning-rate schedule and the average of the weights. Knows nothing of data or files."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from palimpsest_train.recipe import Recipe
 
 
 def learning_rate(step: int, recipe: Recipe) -> float:
-    """Warm-up, stable, then a linear cool-down to zero over the last `cooldown` share of the steps (WSD)."""
+    """Return the learning rate: warm-up, stable, then a linear cool-down to zero over the last `cooldown` share of the
+    steps (WSD)."""
     left = (recipe.steps - step) / max(1, int(recipe.cooldown * recipe.steps))
     return recipe.learning_rate * min(1.0, (step + 1) / recipe.warmup, max(0.0, left))
 
 
 def optimisers(model: Any, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """Muon for the layers' matrices, AdamW for embeddings, norms, scales and the expert stack."""
+    """Make the optimisers: Muon for the layers' matrices, AdamW for embeddings, norms, scales and the expert stack."""
     matrices, rest = [], []
     for name, parameter in model.named_parameters():
         if "vision" in name or ".router.proj" in name or ".router.scale" in name:
@@ -55,7 +56,7 @@ class Average:
                 self.weights[name].copy_(saved)
 
     def state(self) -> dict[str, Any] | None:
-        """What `state` of a later average is to be; None if there is none."""
+        """Return the `state` for a later average; None if there is none."""
         return {"steps": self.steps, "weights": self.weights} if self.live else None
 
     @torch.no_grad()
@@ -69,7 +70,7 @@ class Average:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """The model has the averaged weights within."""
+        """Give the model the averaged weights within the block."""
         kept = {name: p.detach().clone() for name, p in self.live.items()}
         self._write(self.weights)
         try:

@@ -1,4 +1,4 @@
-"""Packs the token arrays of a corpus into one small archive for a training machine, and unpacks it there; trains nothing."""
+"""Pack the token arrays of a corpus into one small archive for a training machine, and unpack it there. Trains nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MARGIN = 0.98  # of the limit, to aim at when documents are left out
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """Bytes of the archive, training documents in it, and training documents there were."""
+    """The bytes of an archive, the training documents in it, and training documents there were."""
 
     size: int
     documents: int
@@ -93,7 +93,8 @@ def unpack(archive: Path, corpus: Path) -> int:
 
 
 def base_of(corpus: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(tokens `[N]`, starts `[D + 1]`, times `[D]`): the training split, each document once, and how often it is written."""
+    """Return (tokens `[N]`, starts `[D + 1]`, times `[D]`): the training split, each document once, and how often it is
+    written."""
     tokens = np.load(corpus / "train.npy", mmap_mode="r")
     starts = np.load(corpus / "train.starts.npy")
     times_file = corpus / "train.times.npy"

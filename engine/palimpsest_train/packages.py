@@ -1,4 +1,4 @@
-"""Reads `packages.toml`: which packages the corpus is made of, in which groups, under which licence rules."""
+"""Read `packages.toml`: which packages the corpus is made of, in which groups, under which licence rules."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What `packages.toml` says."""
+    """The contents of `packages.toml`."""
 
     groups: tuple[Group, ...]
     rules: Rules
 
     def known(self, values: Mapping[str, int]) -> Mapping[str, int]:
-        """The values, by group, as they are. Raises CorpusError for a name that is no group's."""
+        """Return the values, by group, as they are. Raises CorpusError for a name that is no group's."""
         names = [group.name for group in self.groups]
         if unknown := [name for name in values if name not in names]:
             raise CorpusError(f"there is no group {unknown[0]!r}; there are {', '.join(names)}")
         return values
 
     def choose(self, further: Sequence[str], characters: Mapping[str, int]) -> Plan:
-        """The plan with its default groups and the further ones named (or "all"), and other limits of characters."""
+        """Return the plan with its default groups and the further ones named (or "all"), and other limits of characters."""
         self.known({name: 0 for name in further if name != "all"} | dict(characters))
         groups = (group for group in self.groups if group.default or group.name in further or "all" in further)
         limited = (replace(g, characters=characters.get(g.name, g.characters)) for g in groups)
@@ -57,7 +57,7 @@ class Plan:
 
 
 def read_plan(path: Path | None = None) -> Plan:
-    """The plan of a file; the package's own without one. Raises CorpusError where it cannot be read."""
+    """Read the plan of a file; the package's own without one. Raises CorpusError where it cannot be read."""
     source = path or resources.files("palimpsest_train").joinpath("packages.toml")
     try:
         table = tomllib.loads(source.read_text("utf-8"))
@@ -73,5 +73,5 @@ def _group(name: str, values: dict[str, Any]) -> Group:
 
 
 def plain_name(name: str) -> str:
-    """A package name as the index compares them: lower case, runs of `-`, `_` and `.` as one `-`."""
+    """Return a package name as the index compares them: lower case, runs of `-`, `_` and `.` as one `-`."""
     return re.sub(r"[-_.]+", "-", name).lower()

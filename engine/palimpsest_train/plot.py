@@ -1,4 +1,4 @@
-"""Draws a run's loss curves, and beside them those of its control."""
+"""Draw a run's loss curves, and beside them those of its control."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Series = list[tuple[float, float]]
 
 
 def spent(run: Path, step: int) -> float:
-    """FLOPs of a run's steps up to this one, whatever recipes it was resumed with."""
+    """Return the FLOPs of a run's steps up to this one, whatever recipes it was resumed with."""
     parts = recipes(run)
     firsts = [first for first, _ in parts]
     costs = [step_flops(recipe) for _, recipe in parts]
@@ -24,12 +24,12 @@ def spent(run: Path, step: int) -> float:
 
 
 def series(run: Path, name: str) -> Series:
-    """(10^15 FLOPs, nats a token) of one column of a run's curve."""
+    """Return (10^15 FLOPs, nats a token) of one column of a run's curve."""
     return [(spent(run, int(row["step"])) / 1e15, row[name]) for row in read_curve(run) if name in row]
 
 
 def curves(run: Path, out: Path, control: Path | None = None) -> None:
-    """Training and held-out losses in nats a token against compute, causal and diffusion side by side; the control, a
+    """Draw training and held-out losses in nats a token against compute, causal and diffusion side by side; the control, a
     left-to-right run, has a causal loss alone."""
     import matplotlib
 

@@ -1,4 +1,4 @@
-"""What a run says while it trains: losses, tokens/s, achieved FLOP/s, time left. Knows nothing of models."""
+"""Report a run while it trains: losses, tokens/s, achieved FLOP/s, time left. Knows nothing of models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MEASURED = 60.0
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people."""
+    """Write seconds for people."""
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{max(1, minutes)} min"
 
@@ -42,11 +42,11 @@ class Progress:
             self.speed()
 
     def say(self, line: str) -> None:
-        """One line that stays."""
+        """Print a line that stays."""
         self.console.print(line, markup=False)
 
     def told(self, step: int, causal: float, diffusion: float, steps: int, seconds: float) -> None:
-        """Mean losses of the last so many steps, which took so many seconds."""
+        """Show the mean losses of the last so many steps, which took so many seconds."""
         line = (
             f"causal {causal:.3f} diffusion {diffusion:.3f}  {steps * self.tokens / seconds:,.0f} tokens/s  "
             f"{steps * self.flops / seconds / 1e12:.3g} TFLOP/s  {duration((self.end - step) * seconds / steps)} left"
@@ -62,7 +62,7 @@ class Progress:
                 self.speed()
 
     def speed(self) -> None:
-        """Once, after a minute or at the end: what was achieved."""
+        """Print once, after a minute or at the end, the speed that was achieved."""
         if self.measured and self.measured[0]:
             steps, seconds = self.measured
             self.say(

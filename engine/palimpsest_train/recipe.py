@@ -1,4 +1,4 @@
-"""What decides a training run, read from a TOML file and changed by `key=value`. Knows nothing of torch."""
+"""Read what decides a training run from a TOML file, changed by `key=value`. Knows nothing of torch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Objective = Literal["diffusion", "left-to-right"]
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What the exported checkpoint says of itself (see `palimpsest_engine.checkpoint.spec.Spec`)."""
+    """The part of a recipe that the exported checkpoint says of itself (see `palimpsest_engine.checkpoint.spec.Spec`)."""
 
     name: str = "palimpsest-py-6m"
     languages: tuple[str, ...] = ("python",)
@@ -110,12 +110,12 @@ class Recipe:
         return self.rows * (self.row.context + canvases)
 
     def said(self) -> str:
-        """The recipe as JSON, as a run's folder keeps it."""
+        """Return the recipe as JSON, as a run's folder keeps it."""
         return json.dumps(asdict(self), indent=1) + "\n"
 
 
 def fitted(kind: Any, value: Any, where: str) -> Any:
-    """`value` as TOML or JSON gives it, as the type a field wants; `TrainingError` if it is of another."""
+    """Convert `value`, as TOML or JSON gives it, to the type a field wants; `TrainingError` if it is of another."""
     if isinstance(kind, UnionType):
         if value is None:
             return None
@@ -135,7 +135,7 @@ def fitted(kind: Any, value: Any, where: str) -> Any:
 
 
 def made(kind: Any, table: Mapping[str, Any], where: str) -> Any:
-    """A dataclass from a table; keys it does not have are errors, those left out keep their defaults."""
+    """Make a dataclass from a table; keys it does not have are errors, those left out keep their defaults."""
     types = get_type_hints(kind)
     if unknown := sorted(set(table) - {f.name for f in fields(kind)}):
         raise TrainingError(f"{where} has no key {unknown[0]}; it has {', '.join(f.name for f in fields(kind))}.")
@@ -146,7 +146,7 @@ def made(kind: Any, table: Mapping[str, Any], where: str) -> Any:
 
 
 def from_json(text: str, where: str) -> Recipe:
-    """The recipe of a run's folder, older ones included."""
+    """Read the recipe of a run's folder, older ones included."""
     try:
         table = json.loads(text)
     except ValueError as error:
@@ -156,7 +156,7 @@ def from_json(text: str, where: str) -> Recipe:
 
 
 def read_recipe(name: str, changes: Iterable[str] = ()) -> Recipe:
-    """The recipe of that name, or of that file, with changes such as `steps=100` or `row.canvases=4`."""
+    """Read the recipe of that name, or of that file, with changes such as `steps=100` or `row.canvases=4`."""
     path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
     try:
         table: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
@@ -185,5 +185,5 @@ def read_recipe(name: str, changes: Iterable[str] = ()) -> Recipe:
 
 
 def with_vocabulary(recipe: Recipe, vocabulary: int) -> Recipe:
-    """The recipe for a tokenizer of so many entries."""
+    """Return the recipe for a tokenizer of so many entries."""
     return replace(recipe, shape=replace(recipe.shape, vocabulary=vocabulary))

@@ -1,4 +1,4 @@
-"""The size of an embedded model, in numbers alone."""
+"""Hold the size of an embedded model, in numbers alone."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ class Shape:
 
     @property
     def full(self) -> tuple[bool, ...]:
-        """For each layer whether it attends to everything; every third does, and the last. Those take keys as values."""
+        """Whether each layer attends to everything: every third does, and the last. Those take keys as values."""
         return tuple(i % 3 == 2 or i == self.layers - 1 for i in range(self.layers))

@@ -1,4 +1,4 @@
-"""Fetches packages with their registry's ordinary client and keeps them as they came; opens none, runs none of their code.
+"""Fetch packages with their registry's ordinary client and keep them as they came. Opens none, runs none of their code.
 
 Each package is fetched into `.incoming` and moved from there in one step, so that a killed run leaves whole packages only.
 """
@@ -38,13 +38,13 @@ class Fetched:
     archives: tuple[Path, ...]
 
     def sha256(self) -> dict[str, str]:
-        """Of each archive, as hexadecimal, by file name."""
+        """Return the SHA-256 of each archive, as hexadecimal, by file name."""
         return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in self.archives}
 
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """What came of fetching: the packages that are there, and why each other one is not."""
+    """The result of fetching: the packages that are there, and the reason why each other one is not."""
 
     packages: dict[str, Fetched]
     missing: dict[str, str]
@@ -128,7 +128,7 @@ def _fetch_one(registry: str, client: Client, requirement: str, name: str, folde
 
 
 def _run(command: list[str], name: str, where: Path) -> str | None:
-    """None if the command succeeded, else what it said. Raises CorpusError for what the next package would meet too."""
+    """Return None if the command succeeded, else its message. Raises CorpusError for what the next package would meet too."""
     try:
         done = subprocess.run(command, cwd=where, capture_output=True, text=True, timeout=900, check=False)
     except FileNotFoundError as error:
@@ -146,7 +146,7 @@ def _run(command: list[str], name: str, where: Path) -> str | None:
 
 
 def _python(folder: Path) -> dict[str, Fetched]:
-    """By plain name; of several versions the one written last."""
+    """Return the archives by plain name; of several versions the one written last."""
     found: dict[str, Fetched] = {}
     archives = [path for path in folder.iterdir() if path.suffix in (".whl", ".gz", ".zip")]
     for archive in sorted(archives, key=lambda path: (path.stat().st_mtime, path.name)):
@@ -157,7 +157,8 @@ def _python(folder: Path) -> dict[str, Fetched]:
 
 
 def _folders(folder: Path, suffixes: str, version: re.Pattern[str]) -> dict[str, Fetched]:
-    """By name, one folder each. The archive with the code, which is the first one the pattern knows, comes first."""
+    """Return the folders by name, one for each package. The archive with the code, which is the first one the pattern
+    knows, comes first."""
     found: dict[str, Fetched] = {}
     for place in folder.iterdir():
         archives = sorted(path for path in place.glob("*") if re.search(suffixes, path.name))

@@ -1,4 +1,4 @@
-"""Opens what the trainer reads of a corpus, its tokenizer and token arrays, and says plainly what is missing."""
+"""Open what the trainer reads of a corpus, its tokenizer and token arrays, or say plainly what is missing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROWS = {"diffusion": Rows, "left-to-right": LeftToRightRows}
 
 
 def read_tokenizer(corpus: Path) -> Tokenizer:
-    """The corpus's tokenizer."""
+    """Return the corpus's tokenizer."""
     path = corpus / "tokenizer.json"
     if not path.exists():
         raise TrainingError(f"There is no {path}; make it with `python -m palimpsest_train tokens --corpus {corpus}`.")
@@ -29,13 +29,13 @@ def read_tokenizer(corpus: Path) -> Tokenizer:
 
 
 def fingerprint(tokenizer: Tokenizer) -> str:
-    """SHA-256 of what a tokenizer's ids mean, however its file is laid out."""
+    """Return the SHA-256 of what a tokenizer's ids mean, however its file is laid out."""
     model = json.loads(tokenizer.to_str())["model"]
     return hashlib.sha256(json.dumps(model, sort_keys=True).encode()).hexdigest()
 
 
 def read_split(corpus: Path, split: str, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
-    """Tokens `[N]`, mapped rather than read, and document starts `[D + 1]` of a split."""
+    """Return tokens `[N]`, mapped rather than read, and document starts `[D + 1]` of a split."""
     try:
         tokens = np.load(corpus / f"{split}.npy", mmap_mode="r")
         starts = np.load(corpus / f"{split}.starts.npy")
@@ -57,7 +57,7 @@ def read_split(corpus: Path, split: str, recipe: Recipe) -> tuple[np.ndarray, np
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a split's rows come from: all that a process needs to draw them itself."""
+    """The source of a split's rows: all that a process needs to draw them itself."""
 
     corpus: Path
     split: str
@@ -65,7 +65,7 @@ class Source:
     seed: int
 
     def open(self) -> Rows:
-        """The rows, unread."""
+        """Return the rows, unread."""
         tokenizer = read_tokenizer(self.corpus)
         arrays = read_split(self.corpus, self.split, self.recipe)
         return ROWS[self.recipe.objective](*arrays, tokenizer, self.recipe.row, self.seed)

@@ -1,4 +1,4 @@
-"""What a run keeps in its folder: `state.pt`, written whole or not at all, `curve.jsonl`, and its recipes.
+"""Keep a run's folder: `state.pt`, written whole or not at all, `curve.jsonl`, and its recipes.
 
 `recipe.json` is what the run was begun with; `recipe-from-N.json` what it was resumed with at step N, where that differs.
 """
@@ -36,12 +36,12 @@ def write_state(folder: Path, state: dict[str, Any]) -> None:
 
 
 def why(error: Exception) -> str:
-    """What the system said, in a few words."""
+    """Say what the system said, in a few words."""
     return (isinstance(error, OSError) and error.strerror) or str(error).splitlines()[0].rstrip(".")
 
 
 def read_state(folder: Path) -> dict[str, Any]:
-    """The saved state; `TrainingError` if it cannot be read or is none of this trainer's."""
+    """Return the saved state; `TrainingError` if it cannot be read or is none of this trainer's."""
     try:
         state: dict[str, Any] = torch.load(folder / STATE, weights_only=True, map_location="cpu")
     except FileNotFoundError:
@@ -56,7 +56,7 @@ def read_state(folder: Path) -> dict[str, Any]:
 
 
 def recipes(folder: Path) -> list[tuple[int, Recipe]]:
-    """(first step, recipe) of each stretch of a run, in order."""
+    """Return (first step, recipe) of each stretch of a run, in order."""
     later = {int(path.stem.rpartition("-")[2]): path for path in folder.glob("recipe-from-*.json")}
     paths = [(0, folder / "recipe.json"), *sorted(later.items())]
     try:
@@ -66,7 +66,7 @@ def recipes(folder: Path) -> list[tuple[int, Recipe]]:
 
 
 def begin(folder: Path, recipe: Recipe) -> None:
-    """An empty run."""
+    """Begin an empty run."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.json").write_text(recipe.said(), "utf-8")
     for path in (folder / CURVE, *folder.glob("recipe-from-*.json")):
@@ -87,7 +87,7 @@ def go_on(folder: Path, step: int, recipe: Recipe) -> None:
 
 
 def read_curve(folder: Path) -> list[dict[str, float]]:
-    """The rows of the curve; a line that was not written to its end is none."""
+    """Return the rows of the curve; a line that was not written to its end is none."""
     path, rows = folder / CURVE, []
     for line in path.read_text("utf-8").splitlines() if path.exists() else []:
         try:

@@ -1,4 +1,4 @@
-"""Trains the byte-level BPE tokenizer of an embedded checkpoint and turns the corpus into token arrays."""
+"""Train the byte-level BPE tokenizer of an embedded checkpoint and turn the corpus into token arrays."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ PIECES = r"\r?\n[ \t]*| ?[\p{L}_]+|\p{N}| ?[^\s\p{L}\p{N}_]+|[ \t]+(?=[ \t]\S)|\
 
 
 def documents(path: Path) -> Iterator[str]:
-    """The texts of a corpus split."""
+    """Yield the texts of a corpus split."""
     with path.open(encoding="utf-8") as rows:
         for row in rows:
             yield json.loads(row)["text"]
 
 
 def new_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
-    """A byte-level BPE tokenizer of at most `vocabulary` entries: any text is encoded, and decoded to itself."""
+    """Train a byte-level BPE tokenizer of at most `vocabulary` entries: any text is encoded, and decoded to itself."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -46,7 +46,7 @@ def new_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
 
 
 def train_tokenizer(corpus: Path, vocabulary: int, seed: int = 0, characters: int = 40_000_000) -> Tokenizer:
-    """A tokenizer of `vocabulary` entries from a seeded sample of the training split of about so many characters."""
+    """Train a tokenizer of `vocabulary` entries from a seeded sample of the training split of about so many characters."""
     rng = random.Random(seed)
     texts = list(documents(corpus / "train.jsonl"))
     rng.shuffle(texts)
@@ -60,7 +60,7 @@ def train_tokenizer(corpus: Path, vocabulary: int, seed: int = 0, characters: in
 
 
 def encode_corpus(tokenizer: Tokenizer, corpus: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Tokens of a split as `uint16 [N]`, each document ended by `<eos>`, and document starts `int64 [D + 1]`."""
+    """Return the tokens of a split as `uint16 [N]`, each document ended by `<eos>`, and document starts `int64 [D + 1]`."""
     tokenizer.encode_special_tokens = True  # a file that mentions `<eos>` does not end there
     arrays: list[np.ndarray] = []
     starts = [0]

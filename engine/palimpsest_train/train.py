@@ -1,4 +1,4 @@
-"""Trains an embedded checkpoint, resumable to the step. Knows of rows, losses and files only through their modules."""
+"""Train an embedded checkpoint, resumable to the step. Knows of rows, losses and files only through their modules."""
 
 from __future__ import annotations
 
@@ -96,8 +96,8 @@ class Run:
         write_state(self.folder, state)
 
     def held_out_losses(self) -> tuple[float, float]:
-        """Mean (causal, diffusion) loss on the held-out packages of the weights that would be exported; diffusion
-        without self-conditioning."""
+        """Return the mean (causal, diffusion) loss on the held-out packages of the weights that would be exported;
+        diffusion without self-conditioning."""
         with torch.no_grad(), self.average.in_place():
             pairs = [self.at.losses(tensors(batch, self.device), False, 1.0) for batch in self.held_out]
         return float(np.mean([float(c) for c, _ in pairs])), float(np.mean([float(d) for _, d in pairs]))
@@ -107,7 +107,8 @@ class Run:
         append_curve(self.folder, {"step": self.step, **{k: round(v, 4) for k, v in row.items()}})
 
     def advance(self, batch: dict[str, Tensor]) -> Tensor:
-        """One optimisation step; `[3]` causal loss, diffusion loss and norm of the gradient, on the device."""
+        """Take one optimisation step; return `[3]`, the causal loss, diffusion loss and norm of the gradient, on the
+        device."""
         causal, diffusion = self.at.losses(batch, *self.at.drawn(self.step))
         torch.autograd.backward(causal + self.recipe.diffusion_weight * diffusion)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -172,7 +173,7 @@ class Lap:
         self.steps += 1
 
     def end(self) -> tuple[float, float, int, float]:
-        """(causal, diffusion, steps, seconds) of the lap, logged. Raises `TrainingError` for NaN."""
+        """Log the lap and return its (causal, diffusion, steps, seconds). Raises `TrainingError` for NaN."""
         run, steps = self.run, self.steps
         causal, diffusion, norm = (x / steps for x in self.sums.tolist())
         if not math.isfinite(causal + diffusion + norm):
@@ -189,7 +190,7 @@ class Lap:
 
 @contextmanager
 def asked_to_stop() -> Iterator[threading.Event]:
-    """An event that the first interrupt or request to terminate sets; the second one acts as ever."""
+    """Yield an event that the first interrupt or request to terminate sets; the second one acts as ever."""
     event = threading.Event()
     before: dict[signal.Signals, Any] = {}
 
@@ -207,7 +208,7 @@ def asked_to_stop() -> Iterator[threading.Event]:
 
 
 def chosen(device: str) -> str:
-    """`auto` as the device there is; `TrainingError` for one there is not."""
+    """Return the device to use; raise `TrainingError` if it is not there."""
     if device not in ("auto", "cpu", "cuda"):
         raise TrainingError(f"The device is {device!r}; it can be auto, cpu or cuda.")
     cuda = torch.cuda.is_available()

@@ -126,7 +126,7 @@ def command(
 
 
 def default_out(path: str) -> Path:
-    """A folder of the user's data, its name made of the code's folder: nothing is put among the code unasked."""
+    """Return a folder in the user's data, named after the code's folder: nothing is put among the code unasked."""
     real = os.path.realpath(path)
     home = os.path.expanduser("~")
     if sys.platform == "win32":
@@ -143,7 +143,7 @@ def default_out(path: str) -> Path:
 
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C sets; the second interrupts as ever."""
+    """Yield an event that the first Ctrl-C sets; the second interrupts as ever."""
     stopped = threading.Event()
 
     def stop(number: int, frame: object) -> None:
@@ -159,7 +159,7 @@ def interruptible() -> Iterator[threading.Event]:
 
 
 def _use_threads(device: str, threads: int | None) -> None:
-    """Training gains by all cores, unlike a fill; what the user has said to torch's own environment is kept to."""
+    """Let training use all cores, from which a fill would gain nothing; respect the settings of the user's environment."""
     import torch
 
     if device == "cpu":
@@ -204,7 +204,7 @@ def _figures(measured: Measured) -> str:
 
 
 def verdict(result: Result, tuning: Tuning) -> str:
-    """What came of it, in a sentence."""
+    """Say whether the adapter helped, in a sentence."""
     fell, error = result.fell
     took = f"{tuning.step} steps in {tuning.seconds / 60:.1f} minutes"
     if result.helped:

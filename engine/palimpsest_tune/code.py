@@ -1,4 +1,4 @@
-"""Which texts a checkpoint is tuned on, which are held out, and both as tokens. Knows no files and no model."""
+"""Choose the texts that a checkpoint is tuned on and those held out, and encode both. Knows no files and no model."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """What is trained on, what is held out (whole files), and how many files were left out, by reason."""
+    """The files trained on, those held out (whole files), and how many files were left out, by reason."""
 
     train: Split
     held_out: Split
@@ -47,7 +47,7 @@ class Code:
 
 
 def unfit(text: str) -> str:
-    """Why a text is nothing to learn from, or ""."""
+    """Return why a text is nothing to learn from, or ""."""
     if len(text.strip()) < LEAST_CHARACTERS:
         return "it is short"
     if len(text) > MOST_CHARACTERS:
@@ -61,7 +61,8 @@ def unfit(text: str) -> str:
 
 
 def chosen(sources: Iterable[Source]) -> tuple[list[Source], Counter[str]]:
-    """Those that are fit, each text once (white space at the ends of lines aside), and how many are not, by reason."""
+    """Return the sources that are fit, each text once (white space at the ends of lines aside), and how many are not, by
+    reason."""
     kept: dict[tuple[str, ...], Source] = {}
     left_out: Counter[str] = Counter()
     for source in sources:
@@ -74,7 +75,7 @@ def chosen(sources: Iterable[Source]) -> tuple[list[Source], Counter[str]]:
 
 
 def prepared(sources: Iterable[Source], tokenizer: Any, seed: int, where: str) -> Code:
-    """The code as tokens, a tenth of it held out by file.
+    """Encode the code, a tenth of it held out by file.
 
     The seed and the texts decide the split, not the order in which they come. Raises DataError, with the numbers, if
     there is too little.

@@ -1,4 +1,4 @@
-"""Puts LoRA matrices into a model, takes them out again, and writes them in peft's format. Knows no data.
+"""Put LoRA matrices into a model, take them out again, and write them in peft's format. Knows no data.
 
 The class runs one stack of weights twice, as an encoder and as a decoder, through modules of their own that share their
 weights. The matrices are put into the decoder's modules, once; `shared` has the encoder's go through those.
@@ -34,7 +34,7 @@ def check_installed() -> None:
 
 
 def wrapped(model: Any, rank: int, seed: int) -> Any:
-    """The model with LoRA matrices of this rank in it, the only weights that can be trained, in float32.
+    """Return the model with LoRA matrices of this rank in it, the only weights that can be trained, in float32.
 
     They begin as a change of nothing. The model itself is changed until `unload` is called on what is returned.
     """
@@ -64,8 +64,8 @@ def shared(model: Any) -> Iterator[None]:
 
 
 def save(tuned: Any, folder: Path, base: str) -> None:
-    """`adapter_config.json` and `adapter_model.safetensors`, as peft writes them, with `base` for the model's name: where it
-    lies on this machine is nobody's business."""
+    """Write `adapter_config.json` and `adapter_model.safetensors` as peft does, with `base` for the model's name: its path
+    on this machine stays private."""
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 

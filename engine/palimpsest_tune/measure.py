@@ -1,4 +1,5 @@
-"""What a checkpoint is worth on held-out files: both losses on fixed rows, and lines filled as a user would have them."""
+"""Measure what a checkpoint is worth on held-out files: both losses on fixed rows, and lines filled as a user would have
+them."""
 
 from __future__ import annotations
 
@@ -31,19 +32,20 @@ class Measured:
     lines: int
 
     def said(self) -> dict[str, Any]:
-        """For the adapter's note: the figures without the batches."""
+        """Return the figures for the adapter's note, without the batches."""
         figures = asdict(self)
         return {key: round(value, 4) for key, value in figures.items() if not key.endswith("by_batch")}
 
 
 def held_out_losses(losses: Callable[..., Any], batches: Sequence[Any]) -> list[tuple[float, float]]:
-    """(causal, diffusion) of each batch, without self-conditioning. The noise is in the batches: the same every time."""
+    """Return (causal, diffusion) of each batch, without self-conditioning. The noise is in the batches: the same every
+    time."""
     with torch.inference_mode():
         return [(float(causal), float(diffusion)) for causal, diffusion in (losses(batch, None) for batch in batches)]
 
 
 def lines_of(sources: Sequence[Source], count: int, seed: int) -> list[tuple[Source, Span]]:
-    """Seeded whole lines without their indentation: not blank, no comments, neither brackets alone nor long."""
+    """Return seeded whole lines without their indentation: not blank, no comments, neither brackets alone nor long."""
     found = []
     for source in sources:
         at = 0
@@ -58,8 +60,8 @@ def lines_of(sources: Sequence[Source], count: int, seed: int) -> list[tuple[Sou
 
 
 def exact_lines(checkpoint: Checkpoint, cases: Sequence[tuple[Source, Span]], seed: int) -> int:
-    """How many of the lines the checkpoint writes as they stood, white space at the ends aside, without being told how
-    long they are."""
+    """Count the lines that the checkpoint writes as they stood, white space at the ends aside, without being told how long
+    they are."""
     filler, exact = Filler(checkpoint), 0
     for source, span in cases:
         rest = source.text[: span.start] + source.text[span.end :]
@@ -71,6 +73,6 @@ def exact_lines(checkpoint: Checkpoint, cases: Sequence[tuple[Source, Span]], se
 
 
 def gain(before: Sequence[float], after: Sequence[float]) -> tuple[float, float]:
-    """(mean, standard error) of what the loss fell by, the same batches compared."""
+    """Return (mean, standard error) of what the loss fell by, the same batches compared."""
     fell = np.array(before) - np.array(after)
     return float(fell.mean()), float(fell.std(ddof=1) / np.sqrt(len(fell))) if len(fell) > 1 else 0.0

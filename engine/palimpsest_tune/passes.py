@@ -1,5 +1,5 @@
-"""Draws training rows from code and computes their losses: all canvases of a row in one packed pass where the model allows
-it, else with the class's own forward, one canvas at a time.
+"""Draw training rows from code and compute their losses: all canvases of a row in one packed pass where the model allows
+it, else one canvas at a time with the class's own forward.
 
 A pass goes through the model's modules, so it does not matter whether there are LoRA matrices in them.
 """
@@ -37,23 +37,25 @@ LONGEST_CONTEXT = (
 
 
 class Pass(Protocol):
-    """How losses are computed for one checkpoint."""
+    """The way to compute losses for one checkpoint."""
 
     def rows(self, split: Split, seed: int) -> Any:
-        """A seeded source of batches: `batch(n)`."""
+        """Return a seeded source of batches: `batch(n)`."""
         ...
 
     def parts(self, batch: Any) -> Sequence[Any]:
-        """A batch in equal parts that are small enough to be taken through the model one after the other."""
+        """Return a batch in equal parts that are small enough to be taken through the model one after the other."""
         ...
 
     def losses(self, batch: Any, temperature: float | None) -> Losses:
-        """(causal, diffusion) mean cross-entropy in nats a token. temperature: of the self-conditioning; None for none."""
+        """Return (causal, diffusion) mean cross-entropy in nats a token. temperature: of the self-conditioning; None for
+        none."""
         ...
 
 
 def pass_for(checkpoint: Checkpoint) -> Pass:
-    """The packed pass for a model of one expert whose windows span its context, trained by this project; else the class's."""
+    """Choose the packed pass for a model of one expert whose windows span its context, trained by this project; else the
+    class's."""
     spec, text = checkpoint.spec, checkpoint.model.config.get_text_config()
     if spec.left_to_right:
         raise UnsupportedCheckpoint(f"{spec.name} was trained left to right, for comparison only; it cannot be tuned.")
@@ -76,19 +78,19 @@ class Packed:
         )
 
     def rows(self, split: Split, seed: int) -> Rows:
-        """Batches of rows as the trainer draws them."""
+        """Return batches of rows as the trainer draws them."""
         return Rows(split.tokens, split.starts, self.tokenizer, self.shape, seed)
 
     def parts(self, batch: Any) -> Sequence[Any]:
-        """The whole: these models are small."""
+        """Return the whole batch: these models are small."""
         return [batch]
 
     def hidden(self, batch: dict[str, Tensor], soft: Tensor) -> Tensor:
-        """Last hidden states of contexts and canvases, end to end."""
+        """Return the last hidden states of contexts and canvases, end to end."""
         return packed_forward(self.model, batch["context"], batch["noised"], batch["positions"], batch["starts"], soft)
 
     def losses(self, batch: Any, temperature: float | None) -> Losses:
-        """As in `Pass`."""
+        """Compute as in `Pass`."""
         at = {name: torch.from_numpy(getattr(batch, name)).to(self.model.device) for name in batch.__dataclass_fields__}
         context = self.shape.context
         embed = self.model.model.decoder.embed_tokens
@@ -132,11 +134,11 @@ class Questions:
         self.shares = lengths / lengths.sum()
 
     def batch(self, count: int) -> list[Question]:
-        """The next so many."""
+        """Return so many questions."""
         return [self.question() for _ in range(count)]
 
     def question(self) -> Question:
-        """A hole in a document drawn by its length."""
+        """Draw a document by its length, and a hole in it."""
         rng, spec = self.rng, self.spec
         source = self.split.sources[int(rng.choice(len(self.shares), p=self.shares))]
         text = source.text.replace("\r\n", "\n")
@@ -162,7 +164,7 @@ class Questions:
         return Question(list(layout.context), clean, [*noised, *clean[len(hole) :]], weight[:length])
 
     def hole(self, text: str) -> tuple[int, int]:
-        """[start, end) in a text: a stretch of a line, the rest of a line, a whole line, or up to four of them."""
+        """Draw [start, end) in a text: a stretch of a line, the rest of a line, a whole line, or up to four of them."""
         rng = self.rng
         lines = text.splitlines(keepends=True)
         first = int(rng.choice([i for i, line in enumerate(lines) if line.strip()]))
@@ -186,20 +188,20 @@ class Apart:
         self.checkpoint, self.model = checkpoint, checkpoint.model
 
     def rows(self, split: Split, seed: int) -> Questions:
-        """Batches of holes as the engine lays them out."""
+        """Return batches of holes as the engine lays them out."""
         return Questions(self.checkpoint, split, seed)
 
     def parts(self, batch: Sequence[Question]) -> Sequence[Sequence[Question]]:
-        """Row by row: what a large model keeps for one backward pass is much."""
+        """Return the rows one by one: what a large model keeps for a backward pass is much."""
         return [[question] for question in batch]
 
     def losses(self, batch: Sequence[Question], temperature: float | None) -> Losses:
-        """As in `Pass`; the mean over the rows."""
+        """Compute as in `Pass`; the mean over the rows."""
         pairs = [self.row(question, temperature) for question in batch]
         return torch.stack([c for c, _ in pairs]).mean(), torch.stack([d for _, d in pairs]).mean()
 
     def row(self, question: Question, temperature: float | None) -> Losses:
-        """(causal, diffusion) of one."""
+        """Return (causal, diffusion) of one question."""
         device = self.model.device
         context = torch.tensor([question.context], device=device)
         clean = torch.tensor([question.clean], device=device)

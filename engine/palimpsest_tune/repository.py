@@ -1,4 +1,4 @@
-"""Reads the code of a folder as the server would: never what git ignores, what looks like a secret, or what lies outside."""
+"""Read the code of a folder as the server would: never what git ignores, what looks like a secret, or what lies outside."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Repository:
     left_out: Counter[str] = field(default_factory=Counter)
 
     def read(self, seed: int) -> Iterator[tuple[str, str]]:
-        """(text, language) of each file, secrets in it blacked out, in a seeded order; of a huge repository no more than
-        `MOST_BYTES`.
+        """Yield (text, language) of each file, secrets in it blacked out, in a seeded order; of a huge repository no more
+        than `MOST_BYTES`.
 
         languages: canonical names; empty for every one that is code. Raises DocumentMissing if there is no such folder.
         """
@@ -64,7 +64,7 @@ class Repository:
                 yield ignore.redacted(look.text), language
 
     def _files(self) -> Iterator[tuple[str, str]]:
-        """Paths whose names say that they are in one of the languages; no link is followed."""
+        """Yield the paths whose names say that they are in one of the languages; no link is followed."""
         for folder, names, files in os.walk(self.folder):
             names[:] = [
                 name

@@ -1,4 +1,4 @@
-"""One tuning from a loaded checkpoint to an adapter's folder: measure, train, measure what would be served, write.
+"""Run one tuning from a loaded checkpoint to an adapter's folder: measure, train, measure what would be served, write.
 
 The caller draws progress and may stop between steps; what there is then is measured and written all the same.
 """
@@ -55,7 +55,8 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """After a step: how many there were, the seconds they took, the share of the run that is done, this step's losses."""
+    """The state after a step: the number of steps, the seconds they took, the share of the run that is done, this step's
+    losses."""
 
     step: int
     seconds: float
@@ -74,7 +75,7 @@ class Result:
 
     @property
     def helped(self) -> bool:
-        """The loss on files that were not trained on fell, by more than chance explains."""
+        """Whether the loss on files that were not trained on fell, by more than chance explains."""
         return self.fell[0] > CERTAIN * self.fell[1] and self.fell[0] > 0
 
 
@@ -93,7 +94,7 @@ class Tuning:
         self.step, self.seconds = 0, 0.0
 
     def measure(self) -> Measured:
-        """The model as it is now, on the held-out files; the same rows and lines every time."""
+        """Measure the model as it is now, on the held-out files; the same rows and lines every time."""
         pairs = held_out_losses(self.at.losses, self.batches)
         causal, diffusion = tuple(c for c, _ in pairs), tuple(d for _, d in pairs)
         exact = exact_lines(self.checkpoint, self.cases, self.recipe.seed)
@@ -102,8 +103,8 @@ class Tuning:
         )
 
     def train(self, folder: Path) -> Generator[Progress, None, None]:
-        """One step after the other until the time, or the number of steps, is up; closed at any point, the matrices as
-        they are then are written to the folder, and the model is what it was.
+        """Take one step after the other until the time, or the number of steps, is up; if closed at any point, the matrices
+        as they are then are written to the folder, and the model is what it was.
 
         Raises PalimpsestError if the losses are no numbers any more.
         """
@@ -134,7 +135,7 @@ class Tuning:
                 yield Progress(self.step, self.seconds, min(1.0, self.share()), causal, diffusion)
 
     def backward(self) -> tuple[float, float]:
-        """Gradients of the next batch, half of the time with self-conditioning; its (causal, diffusion) loss.
+        """Compute the gradients of the next batch, half of the time with self-conditioning; its (causal, diffusion) loss.
 
         Raises OutOfMemory.
         """
@@ -154,7 +155,7 @@ class Tuning:
         return sums[0] / len(parts), sums[1] / len(parts)
 
     def share(self) -> float:
-        """How much of the run is done, from 0; past 1 it is over."""
+        """The share of the run that is done, from 0; past 1 it is over."""
         recipe = self.recipe
         return self.step / recipe.steps if recipe.steps is not None else self.seconds / (60 * recipe.minutes)
 
@@ -195,7 +196,7 @@ class Tuning:
 
 
 def write_note(folder: Path, note: dict[str, object]) -> None:
-    """`palimpsest-adapter.json`."""
+    """Write `palimpsest-adapter.json`."""
     (folder / NOTE_FILE).write_text(json.dumps(note, indent=1) + "\n", "utf-8")
 
 
@@ -209,7 +210,7 @@ def check_out(out: Path) -> None:
 
 @contextmanager
 def room_beside(out: Path) -> Iterator[Path]:
-    """An empty folder on the same disk, gone afterwards unless `put` took it. Raises OSError if there can be none."""
+    """Make an empty folder on the same disk, gone afterwards unless `put` took it. Raises OSError if there can be none."""
     out.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:

@@ -1,4 +1,4 @@
-"""What a checkpoint says of itself beyond its Hugging Face config: dialect, hole sizes, sampling. Torch-free."""
+"""Read what a checkpoint says of itself beyond its Hugging Face config: dialect, hole sizes, sampling. Torch-free."""
 
 from __future__ import annotations
 
@@ -77,12 +77,12 @@ class Spec:
         return min(self.excerpts, self.context // 4)
 
     def steps(self, tokens: int) -> int:
-        """Denoising steps at most, of a canvas whose shortest row has so many hole tokens."""
+        """Return the most denoising steps of a canvas whose shortest row has so many hole tokens."""
         return next((steps for size, steps in self.steps_by_size if tokens <= size), self.sampling.max_steps)
 
 
 def read_spec(folder: Path) -> Spec:
-    """The checkpoint's `palimpsest.json`, or the defaults for an instruction-tuned one without it."""
+    """Read the checkpoint's `palimpsest.json`; return the defaults for an instruction-tuned one without it."""
     path = folder / SPEC_FILE
     if not path.exists():
         return Spec(name=folder.name)

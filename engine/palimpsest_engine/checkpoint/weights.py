@@ -1,4 +1,4 @@
-"""The class's model without memory for its weights, and how it gets some: drawn at random, or read from files, a tensor at
+"""Make the class's model without memory for its weights, and give it some: drawn at random, or read from files, a tensor at
 a time. Knows nothing of settings or of what the weights mean."""
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _HALF_A_STEP = 1.01  # and rounding: how far off an expert's weight may be from 
 
 
 def hollow(config: Any, dtype: torch.dtype) -> Any:
-    """A model of this config on the meta device, what is tied tied; buffers that the class wants in float32 are."""
+    """Make a model of this config on the meta device, with its ties; buffers that the class wants in float32 are."""
     from transformers import DiffusionGemmaForBlockDiffusion
 
     usual = torch.get_default_dtype()
@@ -34,8 +34,8 @@ def hollow(config: Any, dtype: torch.dtype) -> Any:
 
 
 def give_room(model: Any, device: str, format: Format | None) -> None:
-    """Memory on the device for everything in a hollow model, each tied tensor once; format: that of its experts, or None for
-    the model's own. Buffers hold NaN until they are filled; what is in parameters is undefined."""
+    """Allocate memory on the device for everything in a hollow model, each tied tensor once. format: of its experts, or
+    None for the model's own. Buffers hold NaN until they are filled; parameters are undefined."""
     if format is not None:
         make_room(model, format, device)
     made: dict[int, Tensor] = {}
@@ -55,7 +55,7 @@ def give_room(model: Any, device: str, format: Format | None) -> None:
 
 
 def draw(model: Any) -> None:
-    """Random weights for a model that has room for them, as the class draws them; quantised experts one at a time."""
+    """Draw random weights for a model that has room for them, as the class draws them; quantised experts one at a time."""
     initialise(model)
     for layer in (*model.model.encoder.language_model.layers, *model.model.decoder.layers):
         layer.layer_scalar.fill_(1.0)  # the class leaves the encoder's as it was made
@@ -69,7 +69,7 @@ def draw(model: Any) -> None:
 
 
 def initialise(model: Any, filled: set[int] | None = None) -> None:
-    """The class's own initialisation of all parameters and buffers whose id is not in `filled`."""
+    """Run the class's own initialisation of all parameters and buffers whose id is not in `filled`."""
     for module in model.modules():
         module._is_hf_initialized = False
         for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
@@ -85,7 +85,7 @@ def check_buffers(model: Any) -> None:
 
 
 class Files:
-    """The tensors in some safetensors files, by name; read one at a time, of experts one expert at a time. without: names
+    """The tensors in some safetensors files, by name, read one at a time, of experts one expert at a time. without: names
     that are not looked at."""
 
     def __init__(self, folder: Path, paths: list[Path], without: Callable[[str], bool] = lambda name: False) -> None:
@@ -108,21 +108,21 @@ class Files:
         return list(self._where)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Its shape, without reading it."""
+        """Return a tensor's shape without reading it."""
         return tuple(self._where[name].get_slice(name).get_shape())
 
     def whole(self, name: str) -> Tensor:
-        """The tensor, on the CPU."""
+        """Return the tensor, on the CPU."""
         tensor: Tensor = self._where[name].get_tensor(name)
         return tensor
 
     def part(self, name: str, index: int) -> Tensor:
-        """One along its first dimension, on the CPU; nothing else is read."""
+        """Return one part along its first dimension, on the CPU; nothing else is read."""
         tensor: Tensor = self._where[name].get_slice(name)[index]
         return tensor
 
     def unfit(self, kind: str, names: list[str]) -> CheckpointBroken:
-        """The error for tensors that are missing, unexpected or mismatched."""
+        """Return the error for tensors that are missing, unexpected or mismatched."""
         return CheckpointBroken(
             f"The weights in {self.folder} do not fit its config: {len(names)} {kind} keys, first {min(names)}."
         )
@@ -180,7 +180,7 @@ def fill_tensor(files: Files, name: str, place: Tensor, filled: dict[object, str
 
 
 def fill_experts(files: Files, name: str, experts: QuantisedExperts, matrix: Matrix, filled: dict[object, str]) -> None:
-    """Read and quantise one after the other; none is on the device whole but the one at hand."""
+    """Read and quantise experts one after the other; only the one at hand is on the device unquantised."""
     slot = (experts, matrix)
     if before := filled.get(slot):
         raise CheckpointBroken(f"The weights in {files.folder} hold {before} and {name}, which are the same.")

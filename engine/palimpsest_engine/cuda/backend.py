@@ -22,7 +22,8 @@ Continued = RollbackCache | Rows  # what the encoder goes on from
 
 
 class Backend:
-    """Ways to read a document's cache. prefixes: the buffers of a GPU, or None where each row has a view of the cache."""
+    """The way a device reads a document's cache. prefixes: the buffers of a GPU, or None where each row has a view of the
+    cache."""
 
     def __init__(self, prefixes: Prefixes | None = None) -> None:
         self.prefixes = prefixes

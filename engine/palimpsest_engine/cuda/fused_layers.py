@@ -1,4 +1,4 @@
-"""The decoder's layers on a GPU, with few kernels between the matrix products; over a shared prefix.
+"""Run the decoder's layers on a GPU over a shared prefix, with few kernels between the matrix products.
 
 What is computed is the class's, rounded where the class rounds; `kernels/layer.py` has the kernels. Weights that meet the
 same input are joined in place. A model is only left with these layers if they say on its own weights what the class's say.
@@ -28,7 +28,7 @@ _CLOSE = {torch.bfloat16: 0.05, torch.float32: 1e-3}  # relative error of a laye
 
 
 class Fused:
-    """What a layer of the decoder is made of, as `fused_layer` wants it."""
+    """The tensors and sizes of a decoder layer, as `fused_layer` needs them."""
 
     def __init__(self, layer: Any) -> None:
         attention, router = layer.self_attn, layer.router
@@ -56,8 +56,7 @@ class Fused:
 
 
 def fused_layer(layer: Any, hidden: Tensor, rope: Rope, mask: Any, cache: Any) -> Tensor:
-    """Run a layer of the decoder, `hidden [B, T, d]` to the same; the class's own where no `SharedPrefix` stands in the
-    mask's place."""
+    """Run a layer of the decoder, `hidden [B, T, d]` to the same; run the class's where the mask is not a `SharedPrefix`."""
     if not isinstance(mask, SharedPrefix):
         return run_class_layer(layer, hidden, rope, mask, None, cache)
     from palimpsest_engine.cuda.kernels.layer import activate, between, end, heads, merge, norm, route
@@ -82,7 +81,7 @@ def fused_layer(layer: Any, hidden: Tensor, rope: Rope, mask: Any, cache: Any) -
 
 
 def make_fused(model: Any) -> bool:
-    """Switch the decoder's layers, if there is a use for it here: whether that was done. After `make_shared`.
+    """Switch the decoder's layers if that is of use here; return whether it was done. `make_shared` comes first.
 
     One layer of each kind is tried against the class's. What does not compile there, or says something else, is logged, and
     leaves the layers to the class. Once for a model: its weights stay where they are then, as a recorded graph wants it.
@@ -111,8 +110,8 @@ def make_fused(model: Any) -> bool:
 
 @torch.inference_mode()
 def tried(model: Any, layers: Iterable[Any]) -> list[float]:
-    """The relative error of each fused layer against the class's, on random states: of the median position, for two experts
-    that are equally likely may change places."""
+    """Return the relative error of each fused layer against the class's at the median position of random states. Others say
+    nothing: two experts that are equally likely may change places."""
     decoder, errors = model.model.decoder, list[float]()
     generator = torch.Generator(model.device).manual_seed(0)
     cache = RollbackCache.for_config(model.config.get_text_config())

@@ -1,4 +1,4 @@
-"""The decoder's layers over a shared prefix as CUDA graphs: a pass starts one thing, not some thousand kernels.
+"""Run the decoder's layers over a shared prefix as CUDA graphs: a pass starts one graph, not thousands of kernels.
 
 A graph has fixed addresses and shapes. So prefixes lie in buffers of a few lengths, and canvases are padded: rows to a few
 batch sizes, positions to multiples of 32 that nobody attends to. Tests run all of it without the recording.
@@ -27,7 +27,7 @@ Record = Callable[[Work], tuple[Work, Tensor]]
 
 
 def room_for(batch: int, length: int) -> tuple[int, int]:
-    """The buffer for so many rows of so many positions."""
+    """Return (rows, positions) of the buffer for so many rows of so many positions."""
     rows = next((size for size in BATCHES if size >= batch), batch)
     return rows, -(-length // POSITIONS) * POSITIONS
 
@@ -59,19 +59,19 @@ class Static:
         self.beside[length:] = -torch.inf
 
     def run(self, hidden: Tensor, positions: Tensor) -> Tensor:
-        """Last hidden states; overwritten by the next run."""
+        """Return the last hidden states, which the next run overwrites."""
         self._fill(hidden, positions)
         self._out = self._replay()
         return self._out[: hidden.shape[0], : hidden.shape[1]]
 
 
 def unrecorded(work: Work) -> tuple[Work, Tensor]:
-    """Work that is done as it stands."""
+    """Do the work without recording it."""
     return work, work()
 
 
 def as_graph(work: Work) -> tuple[Work, Tensor]:
-    """Work as a CUDA graph, and where its result is."""
+    """Record the work as a CUDA graph; return its replay, and where its result is."""
     aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside):
@@ -101,7 +101,8 @@ class Prefixes:
         self._static: dict[tuple[int, int, int], Static] = {}
 
     def shared(self, cache: RollbackCache) -> SharedPrefix:
-        """The cache's context, ready to be read by any number of rows; until the next call with one of the same length."""
+        """Return the cache's context ready to be read by any number of rows; until the next call with one of the same
+        length."""
         capacity = padded(cache.get_seq_length())
         prefix = self._prefixes.pop(capacity, None)
         if prefix is None:
@@ -116,7 +117,7 @@ class Prefixes:
         return prefix
 
     def run(self, prefix: SharedPrefix, stack: Any, hidden: Tensor, positions: Tensor) -> Tensor:
-        """As `passes.through` over a prefix of these."""
+        """Run a stack's layers and norm, as `forward.through` does, over a prefix of these."""
         if self._record is None:
             return through_shared(prefix, stack, hidden, positions)
         key = (prefix.capacity, *room_for(hidden.shape[0], hidden.shape[1]))

@@ -1,8 +1,8 @@
-"""Attention over a prefix that all rows share: its keys are there once, however many candidates there are. For GPUs.
+"""Attend over a prefix that all rows share: its keys are there once, whatever the number of candidates. For GPUs.
 
 On a GPU the rows of a batch would copy the prefix in every layer of every pass. So what is theirs alone and the prefix are
 attended to apart, and the two merged by what their softmaxes add up to. For the decoder the prefix lies in buffers of fixed
-addresses (`SharedPrefix`), which `recorded.py` needs; the causal encoder reads the document's cache itself (`Rows`).
+addresses (`SharedPrefix`), which `graphs.py` needs; the causal encoder reads the document's cache itself (`Rows`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Through = Callable[["SharedPrefix", Any, Tensor, Tensor], Tensor]
 
 
 def padded(length: int) -> int:
-    """The length of the buffer for a prefix of so many tokens."""
+    """Return the length of the buffer for a prefix of so many tokens."""
     multiple = -(-max(1, length) // BUCKET) * BUCKET
     return multiple if multiple <= 8 * BUCKET else 1 << (multiple - 1).bit_length()
 
@@ -42,7 +42,7 @@ class SharedLayer:
 
 
 class SharedPrefix:
-    """What the encoder wrote for one context, in buffers of fixed addresses, read by any number of canvases.
+    """The encoded context of one document, in buffers of fixed addresses, read by any number of canvases.
 
     A cache as far as the decoder is concerned. Layers of the same window share their bias. beside: a bias `[T]` for the
     canvas itself, if part of it is only there to fill a buffer.
@@ -83,17 +83,17 @@ class SharedPrefix:
         return through_shared(self, stack, hidden, positions)
 
     def attended(self, index: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-        """Attention of a canvas over this prefix and itself, in the layer of that index."""
+        """Attend with a canvas over this prefix and itself, in the layer of that index."""
         layer = self.layers[index]
         prefix = layer.keys, layer.values, layer.bias
         return shared_attention(query, (key, value, self.beside), prefix, scaling)
 
     def get_seq_length(self) -> int:
-        """Tokens of the prefix."""
+        """Return the number of tokens of the prefix."""
         return self.length
 
     def narrowed(self, rows: int) -> SharedPrefix:
-        """For fewer rows: the same."""
+        """Return the same: it serves any number of rows."""
         return self
 
 
@@ -109,7 +109,7 @@ class Rows:
         self.prefix = length
 
     def get_seq_length(self) -> int:
-        """Tokens of the prefix and behind it."""
+        """Return the number of tokens of the prefix and behind it."""
         first = self.own[-1]  # the last layer is written last
         return self.prefix + (0 if first is None else first[0].shape[2])
 
@@ -118,7 +118,7 @@ class Rows:
         return through_shared(self, stack, hidden, positions)
 
     def attended(self, index: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-        """Append to the layer of that index; causal attention of the new tokens over the prefix and their own row."""
+        """Append to the layer of that index; attend causally with the new tokens over the prefix and their own row."""
         before = self.own[index]
         if before is not None:
             key, value = torch.cat((before[0], key), 2), torch.cat((before[1], value), 2)
@@ -147,7 +147,8 @@ def through_shared(shared: SharedPrefix | Rows, stack: Any, hidden: Tensor, posi
 
 
 def bias_of(allowed: Tensor, query: Tensor, key: Tensor) -> Tensor:
-    """`[M, S]` in the format of the scores, 0 where `allowed [T, S]` is; M is T for each of the heads of a group."""
+    """Return a bias `[M, S]` in the format of the scores, 0 where `allowed [T, S]` is; M is T for each of the heads of a
+    group."""
     bias = torch.zeros(allowed.shape, dtype=query.dtype, device=query.device).masked_fill_(~allowed, -torch.inf)
     return bias.repeat(query.shape[1] // key.shape[1], 1)
 
@@ -163,9 +164,9 @@ Part = tuple[Tensor, Tensor, Tensor | None]
 
 
 def shared_attention(query: Tensor, own: Part, prefix: Part, scaling: float = 1.0) -> Tensor:
-    """Attention of `query [B, H, T, D]` over a prefix (keys and values `[1, G, S, D]`, bias `[S]` or `[M, S]` or None) that
-    all rows share and over what is its row's own (`[B, G, T', D]`, bias `[T']` or `[M, T']` or None); out `[B, T, H, D]`.
-    M is T for each of the H / G heads of a group.
+    """Attend with `query [B, H, T, D]` over a prefix (keys and values `[1, G, S, D]`, bias `[S]` or `[M, S]` or None) that
+    all rows share and over what is its row's own (`[B, G, T', D]`, bias `[T']` or `[M, T']` or None); out `[B, T, H, D]`. M
+    is T for each of the H / G heads of a group.
 
     Two softmaxes merged by their log-sums, as in FlashAttention (arXiv 2205.14135, section 3.1). The queries of a group are
     one matrix against the group's keys, so that neither the keys of a group nor those of the prefix are ever repeated.
@@ -186,15 +187,15 @@ def shared_attention(query: Tensor, own: Part, prefix: Part, scaling: float = 1.
 
 
 def ungrouped(out: Tensor, query: Tensor) -> Tensor:
-    """`[B, G, M, D]` as `[B, T, H, D]`."""
+    """Return `[B, G, M, D]` as `[B, T, H, D]`."""
     return out.reshape(query.shape).transpose(1, 2)
 
 
 def softmax_part(
     query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scaling: float
 ) -> tuple[Tensor, Tensor]:
-    """(attention `[A, G, M, D]`, log of what its softmax was divided by `[A, G, M]`, float32) of `query [A, G, M, D]` over
-    `key, value [A, G, S, D]`; bias `[S]` or `[M, S]` is added to the scores."""
+    """Return (attention `[A, G, M, D]`, log of what its softmax was divided by `[A, G, M]`, float32) of `query [A, G, M,
+    D]` over `key, value [A, G, S, D]`; bias `[S]` or `[M, S]` is added to the scores."""
     if query.is_cuda and (bias is None or bias.dim() == 1):
         spread = None if bias is None else bias.expand(*query.shape[:3], -1)
         out, total, _, _ = torch.ops.aten._scaled_dot_product_efficient_attention(

@@ -1,4 +1,4 @@
-"""Shortcuts for running the model class on a CPU; the results are those of the class, in less time.
+"""Run the model class on a CPU by shortcuts; the results are those of the class, in less time.
 
 At the embedded size a pass is made of thousands of small operations, and what they do not compute counts. Each
 shortcut goes through the library's own seams: its attention registry, and a module's forward. What they compute is rounded
@@ -33,7 +33,7 @@ def grouped_attention(
     scaling: float = 1.0,
     **unused: Any,
 ) -> tuple[Tensor, None]:
-    """Attention of `query [B, H, T, D]` over `key, value [B, G, S, D]`, H a multiple of G; out `[B, T, H, D]`.
+    """Attend with `query [B, H, T, D]` over `key, value [B, G, S, D]`, H a multiple of G; out `[B, T, H, D]`.
 
     mask: `[1 or B, 1, T, S]`, True where a position may look, or None for everywhere. The keys of a group serve its
     queries as they are, not repeated for each; a quarter faster than the library's CPU kernel at these sizes.
@@ -91,7 +91,7 @@ def _sole_expert(experts: Any, hidden: Tensor, index: None, weight: Tensor) -> T
 
 
 class InEightBits:
-    """A linear map, computed in int8: its weights rounded to 8 bits (7 where 8 would overflow, see `exact_in_eight_bits`), a
+    """A linear map computed in int8: its weights rounded to 8 bits (7 where 8 would overflow, see `exact_in_eight_bits`), a
     scale for each row of them, and the input to 8 bits, a scale for each row of it. `[.., K]` to `[.., N]` in float32."""
 
     def __init__(self, weight: Tensor) -> None:
@@ -100,7 +100,7 @@ class InEightBits:
         self.weight = (weight / self.scales.unsqueeze(1)).round_().to(torch.int8).t()
 
     def __call__(self, hidden: Tensor) -> Tensor:
-        """The map of `hidden`."""
+        """Map `hidden`."""
         rows = hidden.reshape(-1, hidden.shape[-1])
         scales = rows.abs().amax(1, keepdim=True).div_(127).clamp_min_(torch.finfo(rows.dtype).tiny)
         products = torch._int_mm((rows / scales).round_().to(torch.int8), self.weight)
@@ -109,16 +109,16 @@ class InEightBits:
 
 @cache
 def exact_in_eight_bits() -> bool:
-    """This processor adds products of 8-bit numbers without overflow. Those before VNNI add pairs of them in 16 bits, and
-    cut off what does not fit."""
+    """Return whether this processor adds products of 8-bit numbers without overflow. Those before VNNI add pairs of them in
+    16 bits and cut off the rest."""
     ones = torch.ones(16, 64, dtype=torch.int8) * 127
     return bool((torch._int_mm(ones, ones.t()) == 64 * 127 * 127).all())
 
 
 class Joined:
-    """A layer's linear maps, those that meet the same input joined: `qkv` to `(H + 2G) D`, without V where values are the
-    keys; `gate_up` to `2 M`. Scales of norms in float32, those of `qkv` per head `[H + 2G, D]`. int8: the maps are computed
-    `InEightBits`."""
+    """A layer's linear maps. Those that read the same input are joined: `qkv` to `(H + 2G) D`, without V where values are
+    the keys; `gate_up` to `2 M`. Scales of norms in float32, those of `qkv` per head `[H + 2G, D]`. int8: the maps are
+    computed `InEightBits`."""
 
     def __init__(self, layer: Any, *, int8: bool = False) -> None:
         attention, mlp, experts = layer.self_attn, layer.mlp, layer.experts
@@ -147,16 +147,16 @@ class Joined:
         self.after_both = scale_of(layer.post_feedforward_layernorm)
 
     def unit(self, hidden: Tensor) -> Tensor:
-        """Divided by the root of its mean square, in float32."""
+        """Return the rows divided by the root of their mean square, in float32."""
         return F.rms_norm(hidden.float(), hidden.shape[-1:], None, self.eps)
 
     def normed(self, hidden: Tensor, scale: Tensor) -> Tensor:
-        """The class's norm."""
+        """Apply the class's norm."""
         return F.rms_norm(hidden.float(), hidden.shape[-1:], scale, self.eps).to(hidden.dtype)
 
 
 def join(linears: list[Any]) -> Tensor:
-    """The weights of some linear maps in one tensor, of which theirs are views from now on: nothing is kept twice."""
+    """Return the weights of some linear maps in one tensor, of which theirs are views from now on: nothing is kept twice."""
     whole = torch.cat([linear.weight.detach() for linear in linears])
     start = 0
     for linear in linears:
@@ -167,14 +167,14 @@ def join(linears: list[Any]) -> Tensor:
 
 
 def scale_of(norm: Any) -> Tensor:
-    """A norm's scale in float32."""
+    """Return a norm's scale in float32."""
     scale: Tensor = norm.weight.detach().float()
     return scale
 
 
 def lean_layer(layer: Any, hidden: Tensor, rope: Rope, mask: Tensor | None, cache: Any) -> Tensor:
-    """A layer, `hidden [B, T, d]` to the same: two thirds of the operations of the class. The encoder's layers write to the
-    cache, the decoder's only read it."""
+    """Run a layer, `hidden [B, T, d]` to the same, with two thirds of the operations of the class. The encoder's layers
+    write to the cache, the decoder's only read it."""
     w: Joined = layer.joined
     batch, length, _ = hidden.shape
     cosines, sines = rope

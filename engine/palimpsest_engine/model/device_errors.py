@@ -1,4 +1,4 @@
-"""What torch raises when memory or a device gives out, told apart, as this engine's own errors. Torch-free on import.
+"""Turn what torch raises when memory or a device gives out into this engine's own errors. Imports no torch.
 
 torch 2.11 to 2.13 raise `torch.OutOfMemoryError` from their allocator of GPU memory, `torch.AcceleratorError` with CUDA's
 `error_code` for everything else that CUDA says, and a bare RuntimeError for libraries such as cuBLAS, for the driver, and
@@ -29,7 +29,7 @@ _DEVICE = re.compile(r"\b(CUDA|HIP)\b.*\berror\b|Triton Error|\bCU(BLAS|DNN)_STA
 
 
 def outage(error: BaseException, doing: str, device: str) -> Outage | None:
-    """The error as one of ours, if memory or a device gave out; None if it is of another kind, a bug for instance.
+    """Return the error as one of ours if memory or a device gave out, or None if it is of another kind, such as a bug.
 
     doing: as in "during a fill". device: where that was. Looks at what the error was raised from, too. If CUDA complained,
     it is asked whether it still works.
@@ -55,7 +55,7 @@ def outage(error: BaseException, doing: str, device: str) -> Outage | None:
 
 
 def works(device: str) -> bool:
-    """Whether a GPU still computes: errors that last come again at whatever it is asked for."""
+    """Return whether a GPU still computes: after an error that lasts, everything it is asked for fails."""
     if not device.startswith("cuda"):
         return False  # there is nothing to try: whatever complained was another device
     import torch

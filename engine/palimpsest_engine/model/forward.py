@@ -17,7 +17,7 @@ from palimpsest_engine.model.layers import run_layer
 
 
 class Shared(Protocol):
-    """What a pass reads in the place of a `RollbackCache`: an encoded context that all rows share."""
+    """An encoded context that all rows share, which a pass reads in the place of a `RollbackCache`."""
 
     def get_seq_length(self) -> int:
         """Return the number of tokens in it."""

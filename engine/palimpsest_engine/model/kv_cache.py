@@ -1,4 +1,4 @@
-"""The encoder's KV cache of a context, with exact rollback. Knows the model's cache interface, nothing of text.
+"""Keep the encoder's keys and values of a context, with exact rollback. Knows the model's cache interface, nothing of text.
 
 The stock dynamic cache forgets what has left a sliding window, so it cannot be rolled back past it. These layers keep what
 a rollback may need, and show each caller the window it expects. They write into buffers with room to grow: a token more
@@ -70,7 +70,7 @@ class RollbackLayer(CacheLayerMixin):  # type: ignore[misc]
         assert value is None, "values come through `update`"
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        """Nothing to allocate: the first update brings the tensors."""
+        """Do nothing: the first update brings the tensors."""
         self.is_initialized = True
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
@@ -92,7 +92,7 @@ class RollbackLayer(CacheLayerMixin):  # type: ignore[misc]
         return keys, values
 
     def _grow(self, key_states: Tensor, value_states: Tensor) -> None:
-        """Buffers of our own, with room for these and more; what has long left the window is forgotten on the way."""
+        """Make buffers of our own with room for these and more; forget what has long left the window."""
         kept = self._length
         if self.window is not None:
             kept = min(kept, KEPT + self.window - 1)
@@ -108,8 +108,8 @@ class RollbackLayer(CacheLayerMixin):  # type: ignore[misc]
         self._keys, self._values, self._length, self._own = keys, values, kept, True
 
     def shown(self, rows: int | None, batch: int | None = None, length: int | None = None) -> RollbackLayer:
-        """A layer that reads the same and writes elsewhere: the first `rows` rows, or the one row `batch` times; of it the
-        first `length` tokens."""
+        """Return a layer that reads the same and writes elsewhere: the first `rows` rows, or the one row `batch` times; of
+        it the first `length` tokens."""
         other = RollbackLayer(self.window)
         if self._keys is None or self._values is None or length == 0:
             return other
@@ -123,17 +123,17 @@ class RollbackLayer(CacheLayerMixin):  # type: ignore[misc]
         return other
 
     def get_seq_length(self) -> int:
-        """Tokens encoded, forgotten ones too."""
+        """Return the number of tokens encoded, forgotten ones too."""
         return self.forgotten + self._length
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """(length, offset) of the keys that `update` will return for so many new positions."""
+        """Return (length, offset) of the keys that `update` will return for so many new positions."""
         past = self.get_seq_length()
         seen = past if self.window is None else min(past, self.window - 1)
         return seen + query_length, past - seen
 
     def get_max_length(self) -> int:
-        """No maximum for full attention; the window otherwise."""
+        """Return -1, no maximum, for full attention, and the window otherwise."""
         return -1 if self.window is None else self.window
 
     @property
@@ -159,7 +159,7 @@ class RollbackCache(Cache):  # type: ignore[misc]
 
     @classmethod
     def for_config(cls, text_config: Any) -> RollbackCache:
-        """Layers as the config says: sliding or full."""
+        """Make the layers as the config says: sliding or full."""
         sliding = text_config.sliding_window
         kinds = text_config.layer_types
         return cls([RollbackLayer(sliding if kind == "sliding_attention" else None) for kind in kinds])
@@ -176,10 +176,10 @@ class RollbackCache(Cache):  # type: ignore[misc]
         return sum(each.nbytes for each in states)
 
     def branch(self, batch: int, length: int | None = None) -> RollbackCache:
-        """A cache for `batch` rows that all begin with the first `length` tokens of this one; this one stays as it is,
-        and must stay so while the branch is read."""
+        """Return a cache for `batch` rows that all begin with the first `length` tokens of this one; this one stays as it
+        is, and must stay so while the branch is read."""
         return RollbackCache([layer.shown(1, batch, length) for layer in self.layers])
 
     def narrowed(self, rows: int) -> RollbackCache:
-        """The same for the first `rows` rows only."""
+        """Return the same for the first `rows` rows only."""
         return RollbackCache([layer.shown(rows) for layer in self.layers])

@@ -1,4 +1,4 @@
-"""Calls the modules of the model class; the only file that knows how they want their arguments.
+"""Call the modules of the model class; this is the only file that knows how they want their arguments.
 
 Between versions of transformers 5.17 and 5.24 the layers' argument for the cache was renamed from `past_key_values` to
 `cache`. Every call here names its arguments, and a replaced forward refuses arguments it does not know, so that the next

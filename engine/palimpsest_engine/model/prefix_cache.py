@@ -1,4 +1,4 @@
-"""The encoded context of one document, of which only what has changed is encoded again. Knows tokens, not text."""
+"""Keep the encoded context of one document, and encode again only what changed. Knows tokens, not text."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class PrefixCache:
 
 
 def common(a: list[int], b: list[int]) -> int:
-    """How many tokens are the same at the beginning of both; a block of them at a time, for there may be 64,000."""
+    """Count the tokens that are the same at the beginning of both; a block at a time, for there may be 64,000."""
     end, at = min(len(a), len(b)), 0
     while at < end and a[at : at + _BLOCK] == b[at : at + _BLOCK]:
         at += _BLOCK

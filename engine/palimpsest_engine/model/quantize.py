@@ -1,4 +1,5 @@
-"""Weights in eight or four bits and back: three formats, and how far off each may be. Knows tensors, nothing of models.
+"""Quantise weights to eight or four bits and back: three formats, and how far off each may be. Knows tensors, nothing of
+models.
 
 Only weights are quantised: what meets them stays in the model's format, and they are brought back to it where they are
 used. Zero stays zero in every format.
@@ -45,7 +46,7 @@ class Quantised:
     width: int
 
     def part(self, index: int) -> Quantised:
-        """One along the first dimension."""
+        """Return one part along the first dimension."""
         return Quantised(self.format, self.codes[index], self.scales[index], self.width)
 
     @property
@@ -55,12 +56,12 @@ class Quantised:
 
 
 def as_it_is(weight: Tensor) -> Quantised:
-    """A weight that is not quantised, in the same clothes."""
+    """Wrap a weight that is not quantised."""
     return Quantised("none", weight, weight, weight.shape[-1])
 
 
 def stored_bytes(outputs: int, width: int, format: Format) -> int:
-    """Bytes of a weight `[outputs, width]` in a format, scales included."""
+    """Return the bytes of a weight `[outputs, width]` in a format, scales included."""
     if format == "int4":
         groups = math.ceil(width / GROUP)
         return outputs * groups * (GROUP // 2 + 2)
@@ -68,7 +69,7 @@ def stored_bytes(outputs: int, width: int, format: Format) -> int:
 
 
 def empty(shape: tuple[int, ...], format: Format, device: torch.device | str) -> Quantised:
-    """Room for a weight of that shape; what is in it is undefined."""
+    """Return an undefined tensor for a weight of that shape."""
     *most, width = shape
     if format == "int4":
         groups = math.ceil(width / GROUP)
@@ -79,7 +80,7 @@ def empty(shape: tuple[int, ...], format: Format, device: torch.device | str) ->
 
 
 def quantise(weight: Tensor, format: Format) -> Quantised:
-    """The weight `[..., outputs, inputs]` in a format, each element at the code nearest to it.
+    """Return the weight `[..., outputs, inputs]` in a format, each element at the code nearest to it.
 
     Raises ValueError for what is not finite or has no two dimensions.
     """
@@ -98,12 +99,12 @@ def quantise(weight: Tensor, format: Format) -> Quantised:
 
 
 def usable_scale(scales: Tensor) -> Tensor:
-    """Where all weights are zero, or too small to be divided by their scale, any scale will do."""
+    """Return scales in which 1 stands for those too small to divide by: their weights are all zero, or nearly."""
     return torch.where(scales.abs() < torch.finfo(torch.float32).tiny, torch.ones_like(scales), scales)
 
 
 def _quantise_int4(exact: Tensor) -> Quantised:
-    """Codes are -8 to 7: the scale's sign is such that the weight of the largest magnitude falls to the side with eight."""
+    """Quantise to codes -8 to 7. The scale's sign puts the weight of the largest magnitude on the side with eight."""
     groups = grouped(exact)
     largest = groups.gather(-1, groups.abs().argmax(-1, keepdim=True)).squeeze(-1)
     best: Tensor | None = None
@@ -121,26 +122,26 @@ def _quantise_int4(exact: Tensor) -> Quantised:
 
 
 def grouped(weight: Tensor) -> Tensor:
-    """`[..., inputs]` as `[..., groups, GROUP]`, the last group filled up with zeros."""
+    """Return `[..., inputs]` as `[..., groups, GROUP]`, the last group filled up with zeros."""
     short = -weight.shape[-1] % GROUP
     filled = torch.nn.functional.pad(weight, (0, short))
     return filled.view(*weight.shape[:-1], -1, GROUP)
 
 
 def packed(codes: Tensor) -> Tensor:
-    """Codes -8 to 7 `[..., groups, GROUP]` as bytes `[..., groups * GROUP / 2]`."""
+    """Pack codes -8 to 7 `[..., groups, GROUP]` as bytes `[..., groups * GROUP / 2]`."""
     low, high = (codes + _OFFSET).to(torch.uint8).chunk(2, -1)
     return (low | (high << 4)).flatten(-2)
 
 
 def unpacked(codes: Tensor) -> Tensor:
-    """The inverse of `packed`, `[..., groups, GROUP]`."""
+    """Return the inverse of `packed`, `[..., groups, GROUP]`."""
     halves = codes.view(*codes.shape[:-1], -1, GROUP // 2)
     return torch.cat((halves & 15, halves >> 4), -1).to(torch.int8) - _OFFSET
 
 
 def dequantised(quantised: Quantised, dtype: torch.dtype = torch.float32) -> Tensor:
-    """The weight `[..., outputs, width]` as the codes have it: exact in float32, rounded once in any other format."""
+    """Return the weight `[..., outputs, width]` as the codes have it: exact in float32, rounded once in any other format."""
     if quantised.format == "none":
         return quantised.codes.to(dtype)
     scales = quantised.scales.float().unsqueeze(-1)
@@ -150,8 +151,8 @@ def dequantised(quantised: Quantised, dtype: torch.dtype = torch.float32) -> Ten
 
 
 def half_steps(weight: Tensor, quantised: Quantised) -> Tensor:
-    """How far off each element is, over half the distance between the two codes around it: at most 1 but for rounding, if
-    these are the codes of this weight. `[..., outputs, width]`.
+    """Return how far off each element is, `[..., outputs, width]`, over half the distance between the two codes around it:
+    at most 1, apart from rounding, if these are the codes of this weight.
 
     What a scale of int4 cuts off is measured from the outermost code.
     """

@@ -1,4 +1,4 @@
-"""Kernels written in Triton, for NVIDIA GPUs; each has a plain form elsewhere that says what it computes.
+"""Triton kernels for NVIDIA GPUs; each has a plain form elsewhere that defines its result.
 
 Importing this package imports no Triton. Triton comes with torch's builds for CUDA; its interpreter runs the kernels on a
 CPU, far too slowly for anything but tests.
@@ -17,8 +17,9 @@ log = logging.getLogger("palimpsest.engine")
 
 @cache
 def usable(device: Any) -> bool:
-    """Whether kernels run on this `torch.device`: a GPU with matrix units for bfloat16 (Ampere on) on which a trial kernel
-    did what it should, or the interpreter. The first call for a GPU takes a second, and must not be recorded in a graph.
+    """Return whether kernels run on this `torch.device`: a GPU with matrix units for bfloat16 (Ampere on) on which a trial
+    kernel did what it should, or the interpreter. The first call for a GPU takes a second, and must not be recorded in a
+    graph.
 
     Triton compiles a little C at run time: without a C compiler there are no kernels, and that is said once.
     """

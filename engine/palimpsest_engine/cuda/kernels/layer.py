@@ -1,6 +1,6 @@
 # mypy: disable-error-code="no-untyped-def, untyped-decorator, import-untyped, import-not-found"
 # ruff: noqa: ANN001, ANN202
-"""What lies between the matrix products of a layer, in one kernel each; `fused.py` puts them together.
+"""Compute everything between the matrix products of a layer, in one kernel each; `fused_layers.py` joins them.
 
 At a canvas of 256 positions none of it takes longer than starting it, so there is to be as little of it as possible: a
 layer of the class starts some 150 kernels, most for norms. Norms are taken in float32, and what the class rounds in between
@@ -17,7 +17,7 @@ from torch import Tensor
 
 @triton.jit
 def _unit(row, width, eps):
-    """A row divided by the root of its mean square."""
+    """Divide a row by the root of its mean square."""
     return row * tl.rsqrt(tl.sum(row * row, 0) / width + eps)
 
 
@@ -28,7 +28,7 @@ def _read(pointer, at, inside):
 
 @triton.jit
 def _rounded(row, like):
-    """As numbers of the format that a pointer points to."""
+    """Round to the format that a pointer points to."""
     return row.to(like.dtype.element_ty).to(tl.float32)
 
 
@@ -46,7 +46,7 @@ def _heads(
     projected, cosines, sines, query_scale, key_scale, query, key, value, batch, length, eps,
     heads: tl.constexpr, groups: tl.constexpr, keys_are_values: tl.constexpr, width: tl.constexpr, size: tl.constexpr,
 ):  # fmt: skip
-    """One head of one position: normed, and turned if it is no value; written to where the attention reads it."""
+    """Norm one head of one position, rotate it unless it is a value, and write it where the attention reads it."""
     token, head = tl.program_id(0).to(tl.int64), tl.program_id(1)
     row, place = token // length, token % length
     at = tl.arange(0, size)
@@ -84,7 +84,7 @@ def _merge(
     before_group, before_row, sum_group, beside_batch, beside_group, beside_row, own_batch, own_group,
     groups: tl.constexpr, repeats: tl.constexpr, width: tl.constexpr, size: tl.constexpr,
 ):  # fmt: skip
-    """One head of one position: what was seen before the canvas and what beside, each by its share of the softmax."""
+    """Merge one head of one position: what was seen before the canvas and beside it, each by its share of the softmax."""
     token, head = tl.program_id(0).to(tl.int64), tl.program_id(1)
     row, place = token // length, token % length
     group, which = head // repeats, head % repeats
@@ -106,7 +106,7 @@ def _between(
     attended, hidden, after_attention, before_mlp, before_experts, router_scale, router_root,
     sums, for_mlp, for_experts, for_router, width, eps, size: tl.constexpr,
 ):  # fmt: skip
-    """From the attention to what reads it: the sum of the residual, and that normed in three ways."""
+    """Compute the sum of the residual and the attention, and that sum normed in three ways."""
     at = tl.arange(0, size)
     inside = at < width
     row = tl.program_id(0).to(tl.int64) * width
@@ -124,7 +124,8 @@ def _between(
 
 @triton.jit
 def _route(scores, expert_scale, weights, index, experts, most: tl.constexpr, size: tl.constexpr):
-    """The experts of one position, likeliest first, and what each counts: a softmax over those alone, times its scale."""
+    """Return the experts of one position, likeliest first, and what each counts: a softmax over those alone, times its
+    scale."""
     row = tl.program_id(0).to(tl.int64)
     at = tl.arange(0, size)
     left = tl.load(scores + row * experts + at, mask=at < experts, other=-float("inf")).to(tl.float32)
@@ -147,7 +148,7 @@ def _route(scores, expert_scale, weights, index, experts, most: tl.constexpr, si
 
 @triton.jit
 def _activate(both, out, width, size: tl.constexpr):
-    """The gate's tanh-approximated GELU times what it lets through."""
+    """Compute the gate's tanh-approximated GELU times the other half."""
     row = tl.program_id(0).to(tl.int64)
     at = tl.program_id(1) * size + tl.arange(0, size)
     inside = at < width
@@ -162,7 +163,7 @@ def _activate(both, out, width, size: tl.constexpr):
 def _end(
     dense, mixed, sums, after_mlp, after_experts, after_both, layer_scalar, out, width, eps, size: tl.constexpr,
 ):  # fmt: skip
-    """From the two branches to the next layer."""
+    """Join the two branches to the input of the next layer."""
     at = tl.arange(0, size)
     inside = at < width
     row = tl.program_id(0).to(tl.int64) * width
@@ -180,7 +181,7 @@ def _shape(width: int) -> dict[str, int]:
 
 
 def norm(hidden: Tensor, scale: Tensor, eps: float) -> Tensor:
-    """`hidden [N, d]` normed, times `scale [d]`."""
+    """Return `hidden [N, d]` normed, times `scale [d]`."""
     out = torch.empty_like(hidden)
     _norm[(hidden.shape[0],)](hidden, scale, out, hidden.shape[1], eps, **_shape(hidden.shape[1]))
     return out
@@ -195,9 +196,9 @@ def heads(
     keys_are_values: bool,
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """query `[G, B, R, T, D]`, key and value `[B, G, T, D]` of `projected [B T, (G R + 2 G) D]`: the heads of queries, keys
-    and values, or those of queries and keys alone if they are values, too. turns: cosines and sines `[1, T, D]`. scales
-    `[D]`: those of the norms of queries and keys."""
+    """Return query `[G, B, R, T, D]`, key and value `[B, G, T, D]` of `projected [B T, (G R + 2 G) D]`: the heads of
+    queries, keys and values, or those of queries and keys alone if they are values, too. turns: cosines and sines `[1, T,
+    D]`. scales `[D]`: those of the norms of queries and keys."""
     length, width = turns[0].shape[1:]
     queries = projected.shape[1] // width - groups * (1 if keys_are_values else 2)
     query = projected.new_empty(groups, batch, queries // groups, length, width)
@@ -210,8 +211,8 @@ def heads(
 
 
 def merge(before: Tensor, before_sum: Tensor, beside: Tensor, beside_sum: Tensor, length: int) -> Tensor:
-    """`[B, T, H D]` of two parts of an attention and the logs of what their softmaxes were divided by: before
-    `[1, G, B R T, D]`, sum `[1, G, B R T]`; beside `[B, G, R T, D]`, sum `[B, G, R T]`. T is the length."""
+    """Return `[B, T, H D]` of two parts of an attention and the logs of what their softmaxes were divided by: before `[1,
+    G, B R T, D]`, sum `[1, G, B R T]`; beside `[B, G, R T, D]`, sum `[B, G, R T]`. T is the length."""
     batch, groups, rows, width = beside.shape
     repeats = rows // length
     assert before.stride(3) == beside.stride(3) == before_sum.stride(2) == beside_sum.stride(2) == 1
@@ -227,8 +228,9 @@ def merge(before: Tensor, before_sum: Tensor, beside: Tensor, beside_sum: Tensor
 def between(
     attended: Tensor, hidden: Tensor, scales: tuple[Tensor, Tensor, Tensor, Tensor], root: float, eps: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """hidden + norm(attended), `[N, d]`, and that normed for the dense path, the experts and the router. scales `[d]`: of
-    the norms after the attention, before the dense path and before the experts, and the router's own, times its root."""
+    """Return hidden + norm(attended), `[N, d]`, and that normed for the dense path, the experts and the router. scales
+    `[d]`: of the norms after the attention, before the dense path and before the experts, and the router's own, times its
+    root."""
     sums, for_mlp, for_experts, for_router = (torch.empty_like(hidden) for _ in range(4))
     rows, width = hidden.shape
     _between[(rows,)](
@@ -238,7 +240,8 @@ def between(
 
 
 def route(scores: Tensor, expert_scale: Tensor, most: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """(index `[N, K]`, weights `[N, K]`) of the K likeliest experts by `scores [N, E]`; their softmax, times their scale."""
+    """Return (index `[N, K]`, weights `[N, K]`) of the K likeliest experts by `scores [N, E]`; their softmax, times their
+    scale."""
     rows, experts = scores.shape
     weights = torch.empty(rows, most, dtype=dtype, device=scores.device)
     index = torch.empty(rows, most, dtype=torch.int64, device=scores.device)
@@ -247,7 +250,7 @@ def route(scores: Tensor, expert_scale: Tensor, most: int, dtype: torch.dtype) -
 
 
 def activate(both: Tensor) -> Tensor:
-    """gelu(gate) * up, `[N, m]`, of `both [N, 2 m]`; the GELU is the tanh-approximated one."""
+    """Return gelu(gate) * up, `[N, m]`, of `both [N, 2 m]`; the GELU is the tanh-approximated one."""
     rows, width = both.shape[0], both.shape[1] // 2
     out = both.new_empty(rows, width)
     size = min(1024, triton.next_power_of_2(width))
@@ -258,8 +261,8 @@ def activate(both: Tensor) -> Tensor:
 def end(
     dense: Tensor, mixed: Tensor, sums: Tensor, scales: tuple[Tensor, Tensor, Tensor], layer_scalar: Tensor, eps: float
 ) -> Tensor:
-    """(sums + norm(norm(dense) + norm(mixed))) * layer_scalar, `[N, d]`; the scales `[d]` of those norms, the last one's
-    last."""
+    """Return (sums + norm(norm(dense) + norm(mixed))) * layer_scalar, `[N, d]`; the scales `[d]` of those norms, the last
+    one's last."""
     out = torch.empty_like(sums)
     rows, width = sums.shape
     _end[(rows,)](dense, mixed, sums, *scales, layer_scalar, out, width, eps, **_shape(width))

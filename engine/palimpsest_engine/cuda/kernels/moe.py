@@ -1,7 +1,7 @@
 # mypy: disable-error-code="no-untyped-def, untyped-decorator, import-untyped, import-not-found"
 # ruff: noqa: ANN001, ANN202, N803, SIM300
-"""A mixture of experts in four kernels, on weights that are quantised or as they are: which rows go where, gate and up,
-down, and the sum.
+"""Compute a mixture of experts in four kernels, on weights that are quantised or not: routing, gate and up, down, and the
+sum.
 
 `experts.py` has the plain form. Bound by reading the weights: a canvas of 256 positions reaches all 128 experts of the 26B,
 whose weights are 22.8 GB in eight bits and 12.1 GB in four, 4.8 ms and 2.5 ms at the 4.8 TB/s of an H200. So an expert's
@@ -69,8 +69,8 @@ FROM_FP8 = tl.constexpr("""
 
 @triton.jit
 def _route(index, rows, table, total, blocks, BLOCK_M: tl.constexpr, CHUNK: tl.constexpr, PLACES: tl.constexpr):
-    """A program for each expert e. rows: the numbers of its rows, behind those of the experts before it. table [3, blocks]:
-    its blocks (expert, first place in rows, end of the expert's places) from place `before // BLOCK_M + e` on.
+    """Route; a program for each expert e. rows: the numbers of its rows, behind those of the experts before it. table [3,
+    blocks]: its blocks (expert, first place in rows, end of the expert's places) from place `before // BLOCK_M + e` on.
 
     The next expert's begin no earlier than its own end: n rows behind `before` have at most
     `(before + n) // BLOCK_M - before // BLOCK_M + 1` blocks. So nobody has to know how many blocks the others have.
@@ -104,9 +104,9 @@ def _product(
     WIDTH: tl.constexpr, FORMAT: tl.constexpr, GROUP: tl.constexpr, DOT: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
-    """`[BLOCK_M, BLOCK_N]` in float32: lines of WIDTH inputs from `inputs + at` on, where real, by some outputs of one
-    expert's weight, where valid. DOT: the format in which the two meet; a GPU multiplies float32 with the eleven leading bits
-    of each (tf32), which is all that a code has."""
+    """Return the product `[BLOCK_M, BLOCK_N]` in float32: lines of WIDTH inputs from `inputs + at` on, where real, by some
+    outputs of one expert's weight, where valid. DOT: the format in which the two meet; a GPU multiplies float32 with the
+    eleven leading bits of each (tf32), which is all that a code has."""
     sums = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
     if FORMAT == "int4":
         half: tl.constexpr = GROUP // 2
@@ -170,7 +170,8 @@ def _gate_up(
     FORMAT: tl.constexpr, GROUP: tl.constexpr, DOT: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
-    """A program for BLOCK_N / 2 columns of `gelu(gate) * up [rows, MIDDLE]` and a block of rows; out is in their order."""
+    """Compute gate and up; a program for BLOCK_N / 2 columns of `gelu(gate) * up [rows, MIDDLE]` and a block of rows; out
+    is in their order."""
     block = tl.program_id(1)
     expert = tl.load(table + block).to(tl.int64)
     first, end = tl.load(table + blocks + block), tl.load(table + 2 * blocks + block)
@@ -201,8 +202,8 @@ def _down(
     WIDTH: tl.constexpr, HIDDEN: tl.constexpr, FORMAT: tl.constexpr, GROUP: tl.constexpr, DOT: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
-    """A program for BLOCK_N columns of what each row adds to its position, `[rows, HIDDEN]` in float32, and a block of rows;
-    out is by the rows' numbers."""
+    """Compute down; a program for BLOCK_N columns of what each row adds to its position, `[rows, HIDDEN]` in float32, and a
+    block of rows; out is by the rows' numbers."""
     block = tl.program_id(1)
     expert = tl.load(table + block).to(tl.int64)
     first, end = tl.load(table + blocks + block), tl.load(table + 2 * blocks + block)
@@ -221,7 +222,7 @@ def _down(
 
 @triton.jit
 def _sum(parts, weights, out, HIDDEN: tl.constexpr, TOP_K: tl.constexpr, BLOCK: tl.constexpr):
-    """A program for a position and BLOCK columns: what its experts say, each by what it counts."""
+    """Sum a position's experts by their weights; a program for a position and BLOCK columns."""
     position = tl.program_id(1).to(tl.int64)
     column = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     sums = tl.zeros((BLOCK,), tl.float32)
@@ -232,18 +233,18 @@ def _sum(parts, weights, out, HIDDEN: tl.constexpr, TOP_K: tl.constexpr, BLOCK: 
 
 
 def blocks_for(rows: int, experts: int, block_m: int) -> int:
-    """Places in the table of blocks: as many as there could be for any routing."""
+    """Return the number of places in the table of blocks: as many as there could be for any routing."""
     return rows // block_m + experts
 
 
 def block_rows(rows: int, experts: int) -> int:
-    """Rows of a block: about as many as an expert has, at least what a matrix unit takes. More would be computed for nothing;
-    with fewer, weights would be read more often."""
+    """Return the rows of a block: about as many as an expert has, and at least what a matrix unit takes. More would be
+    computed for nothing; with fewer, weights would be read more often."""
     return int(min(64, max(16, triton.next_power_of_2(-(-rows // experts)))))
 
 
 def routed(index: Tensor, experts: int, block_m: int) -> tuple[Tensor, Tensor]:
-    """(rows `[T * K]` sorted by expert, table `[3, blocks]`) of `index [T, K]`, int32; see `_route`."""
+    """Return (rows `[T * K]` sorted by expert, table `[3, blocks]`) of `index [T, K]`, int32; see `_route`."""
     total = index.numel()
     blocks = blocks_for(total, experts, block_m)
     rows = torch.empty(total, dtype=torch.int32, device=index.device)
@@ -258,8 +259,8 @@ def routed(index: Tensor, experts: int, block_m: int) -> tuple[Tensor, Tensor]:
 def grouped_experts(
     hidden: Tensor, index: Tensor, weights: Tensor, gate_up: Quantised, down: Quantised, block_m: int | None = None
 ) -> Tensor:
-    """As `QuantisedExperts.forward`, for experts `gate_up [E, 2 * middle, H]`, `down [E, H, middle]` with the activation gelu
-    (tanh). hidden `[T, H]` in bfloat16 or float32; out the same. It can be recorded as a CUDA graph."""
+    """Compute `QuantisedExperts.forward` for experts `gate_up [E, 2 * middle, H]`, `down [E, H, middle]` with the
+    activation gelu (tanh). hidden `[T, H]` in bfloat16 or float32; out the same. It can be recorded as a CUDA graph."""
     positions, width = hidden.shape
     top_k = index.shape[1]
     experts, middle, total = gate_up.codes.shape[0], down.width, index.numel()
@@ -298,5 +299,5 @@ def grouped_experts(
 
 
 def as_bytes(quantised: Quantised) -> Tensor:
-    """The codes as the kernels read them."""
+    """Return the codes as the kernels read them."""
     return quantised.codes.view(torch.uint8) if quantised.format == "fp8" else quantised.codes

@@ -1,6 +1,7 @@
 # mypy: disable-error-code="no-untyped-def, untyped-decorator, import-untyped, import-not-found"
 # ruff: noqa: ANN001, ANN202
-"""The sampler of the denoising loop, fused: three launches over raw logits. What it computes: `sampler.py`'s plain form.
+"""Sample the tokens of a denoising step in three launches over raw logits. The plain form in `decoding/sampler.py` defines
+the result.
 
 Each row is cut into chunks. The first kernel takes what a softmax needs of each chunk: its highest logit, the sum of the
 exponentials below it, and how far below it they lie on average. The second puts the chunks of a row together, and looks
@@ -28,7 +29,8 @@ LN_2 = tl.constexpr(0.6931471805599453)
 
 @triton.jit
 def _chunk(logits, forbidden, which, temperature, row, start, vocabulary, stride, cap, size: tl.constexpr):
-    """The logits of a chunk in float32, capped, scaled and constrained, in units of ln 2: a chance is 2 to their power.
+    """Return the logits of a chunk in float32, capped, scaled and constrained, in units of ln 2: a chance is 2 to their
+    power.
 
     What lies behind the end of the row is forbidden, too.
     """
@@ -58,8 +60,8 @@ def _survey(
     chunks,
     size: tl.constexpr,
 ):
-    """Of each chunk of each row: its highest logit and the first place of that; the sum of 2^(logit - highest), and that
-    of 2^(logit - highest) (logit - highest)."""
+    """Store, of each chunk of each row, its highest logit and the first place of that; the sum of 2^(logit - highest), and
+    that of 2^(logit - highest) (logit - highest)."""
     program = tl.program_id(0).to(tl.int64)
     row, start = program // chunks, (program % chunks).to(tl.int32) * size
     value = _chunk(logits, forbidden, which, temperature, row, start, vocabulary, stride, cap, size)
@@ -96,8 +98,8 @@ def _settle(
     many: tl.constexpr,
     size: tl.constexpr,
 ):
-    """Of each row, out of its chunks: the highest logit and the sum of all 2^(logit - highest), the argmax, the entropy,
-    and the token that the row's uniform number draws. many: a power of two, at least the number of chunks."""
+    """Store, of each row, out of its chunks: the highest logit and the sum of all 2^(logit - highest), the argmax, the
+    entropy, and the token that the row's uniform number draws. many: a power of two, at least the number of chunks."""
     row = tl.program_id(0).to(tl.int64)
     chunk = tl.arange(0, many)
     at = row * chunks + chunk
@@ -148,7 +150,7 @@ def _spread(
     chunks,
     size: tl.constexpr,
 ):
-    """The probabilities of each chunk of each row."""
+    """Store the probabilities of each chunk of each row."""
     program = tl.program_id(0).to(tl.int64)
     row, start = program // chunks, (program % chunks).to(tl.int32) * size
     value = _chunk(logits, forbidden, which, temperature, row, start, vocabulary, stride, cap, size)
@@ -167,7 +169,7 @@ def fused(
     uniform: Tensor,
     chunk: int = CHUNK,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """(argmax, drawn, entropy) `[N]` of raw logits `[N, V]`; their probabilities are written to `chances [N, V]`.
+    """Return (argmax, drawn, entropy) `[N]` of raw logits `[N, V]`; their probabilities are written to `chances [N, V]`.
 
     Arguments as those of `sampler.sample`. chunk: tokens to a program, a power of two, at least 16.
     """

@@ -1,6 +1,6 @@
 # mypy: disable-error-code="no-untyped-def, untyped-decorator, import-untyped, import-not-found"
 # ruff: noqa: ANN001, ANN202
-"""The smallest kernel there is, to see whether Triton works on a device at all."""
+"""Run the smallest kernel there is, to see whether Triton works on a device at all."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _double(numbers, size: tl.constexpr):
 
 
 def runs(device: torch.device) -> bool:
-    """Whether a kernel can be compiled and run there, and computes what it should. Waits for the device."""
+    """Return whether a kernel can be compiled and run there, and computes what it should. Waits for the device."""
     numbers = torch.ones(16, device=device)
     with torch.cuda.device_of(numbers):  # type: ignore[no-untyped-call]  # kernels start on the current device
         _double[(1,)](numbers, size=16)
