@@ -80,7 +80,7 @@ def trained(run: Path, corpus: Path, recipe: Recipe) -> DiffusionGemmaForBlockDi
         raise TrainingError(f"The weights in {run} are of another shape than its recipe's.") from error
     if state.get("average"):
         model.load_state_dict(state["average"]["weights"], strict=False)
-    model = model.to(torch.bfloat16)
+    model.to(torch.bfloat16)  # type: ignore[arg-type]  # the library wraps it without its types
     sampling = recipe.checkpoint.sampling
     model.generation_config = DiffusionGemmaGenerationConfig(
         max_new_tokens=recipe.row.canvas,

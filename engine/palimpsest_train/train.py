@@ -41,7 +41,8 @@ class Run:
         self.source = Source(corpus, "train", recipe, recipe.seed)
         held_out = Source(corpus, "held_out", recipe, recipe.seed + 1).open()
         self.held_out = [held_out.batch(recipe.rows) for _ in range(max(1, recipe.held_out_rows // recipe.rows))]
-        self.model = build(recipe.shape, recipe.seed).to(self.device)
+        self.model = build(recipe.shape, recipe.seed)
+        self.model.to(self.device)  # type: ignore[arg-type]  # the library wraps it without its types
         self.optimisers = optimisers(self.model, recipe)
         self.average = Average(self.model, recipe.ema)
         self.at = Step(self.model, recipe, self.device)

@@ -141,7 +141,7 @@ def read_model(folder: Path, device: str, dtype: str, quantization: Quantization
             model = read_onto(device, folder, dtype, quantization)
         else:
             # The dtype goes to from_pretrained: casting a built model would also cast its rotary frequencies.
-            model, info = DiffusionGemmaForBlockDiffusion.from_pretrained(
+            model, info = DiffusionGemmaForBlockDiffusion.from_pretrained(  # type: ignore[misc]  # it gives two here
                 folder,
                 dtype=getattr(torch, dtype),
                 local_files_only=True,

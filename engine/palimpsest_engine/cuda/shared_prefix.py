@@ -58,6 +58,7 @@ class SharedPrefix:
         for layer in cache.layers:
             room = self.capacity if layer.window is None else min(self.capacity, padded(layer.window - 1))
             like = layer.keys
+            assert like is not None, "a cache is shared after something was encoded"
             if layer.window not in self._biases:
                 self._biases[layer.window] = torch.full((room,), -torch.inf, dtype=like.dtype, device=like.device)
             self.layers.append(SharedLayer(like, room, self._biases[layer.window]))
@@ -68,9 +69,11 @@ class SharedPrefix:
         self.length = cache.get_seq_length()
         assert padded(self.length) == self.capacity, f"{self.length} tokens in a buffer for {self.capacity}"
         for mine, theirs in zip(self.layers, cache.layers, strict=True):
-            seen = theirs.keys.shape[2]
-            mine.keys[:, :, :seen].copy_(theirs.keys[:1])
-            mine.values[:, :, :seen].copy_(theirs.values[:1])
+            keys, values = theirs.keys, theirs.values
+            assert keys is not None
+            assert values is not None
+            mine.keys[:, :, : keys.shape[2]].copy_(keys[:1])
+            mine.values[:, :, : keys.shape[2]].copy_(values[:1])
         for window, bias in self._biases.items():
             seen = self.length if window is None else min(self.length, window - 1)
             bias[:seen] = 0.0

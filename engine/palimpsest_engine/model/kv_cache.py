@@ -17,7 +17,7 @@ LEAST = 64  # tokens that a buffer grows by
 KEPT = 2048  # tokens kept before a sliding window; so far back a rollback is exact and a long context costs no more
 
 
-class RollbackLayer(CacheLayerMixin):  # type: ignore[misc]
+class RollbackLayer(CacheLayerMixin):
     """One layer's keys and values `[B, H, N, D]`; `window` None for full attention.
 
     `keys` and `values` are what the decoder reads: everything, or the last `window - 1` tokens, as in the stock cache.
@@ -34,7 +34,7 @@ class RollbackLayer(CacheLayerMixin):  # type: ignore[misc]
         self._keys: Tensor | None = None
         self._values: Tensor | None = None
         self._own = False  # whether the buffers may be written to
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
 
     @property
     def kept_keys(self) -> Tensor | None:
@@ -151,8 +151,10 @@ class RollbackLayer(CacheLayerMixin):  # type: ignore[misc]
         self._length += tokens_to_remove
 
 
-class RollbackCache(Cache):  # type: ignore[misc]
+class RollbackCache(Cache):
     """A cache of `RollbackLayer`s for a text config."""
+
+    layers: list[RollbackLayer]  # type: ignore[assignment]  # the library's is of layers of any kind
 
     def __init__(self, layers: Sequence[RollbackLayer]) -> None:
         super().__init__(layers=list(layers))
