@@ -18,7 +18,7 @@ from pygls.exceptions import JsonRpcInvalidParams
 
 from palimpsest_server import configuration, settings
 from palimpsest_server.documents.uris import path_of
-from palimpsest_server.features import completion_list
+from palimpsest_server.features import completion_list, drafts
 from palimpsest_server.features.code_actions import handlers
 from palimpsest_server.protocol import positions, transport
 from palimpsest_server.protocol.methods import DRAFT, PAUSE, STATUS
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from palimpsest_server.documents.notebooks import CellNews
     from palimpsest_server.documents.store import Snapshot
     from palimpsest_server.features import inline_completion
-    from palimpsest_server.session.session import EngineFactory, Session
+    from palimpsest_server.session.engine_slot import EngineFactory
+    from palimpsest_server.session.session import Session
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ def create_server(engine_factory: EngineFactory) -> Server:
 
     @server.feature(types.TEXT_DOCUMENT_DID_CLOSE)
     async def did_close(params: types.DidCloseTextDocumentParams) -> None:
-        server.session.closed(params.text_document.uri)
+        server.session.forget(params.text_document.uri)
         server.session.documents.close(params.text_document.uri)
 
     @server.feature(types.NOTEBOOK_DOCUMENT_DID_OPEN)
@@ -128,7 +129,7 @@ def create_server(engine_factory: EngineFactory) -> Server:
         for uri in news.changed:
             moved_on(uri)
         for uri in news.closed:
-            server.session.closed(uri)
+            server.session.forget(uri)
 
     def moved_on(uri: str) -> None:
         from palimpsest_server.features import inline_completion
@@ -142,23 +143,24 @@ def create_server(engine_factory: EngineFactory) -> Server:
     ) -> tuple[inline_completion.Answer, inline_completion.Ask | None, types.Range]:
         """Ask about a position, and take down what came of it."""
         from palimpsest_server.features import inline_completion
+        from palimpsest_server.session.permission import refusal
 
-        with server.session.requests.under_way(method):
-            document = server.session.documents.snapshot(params.text_document.uri)
+        session = server.session
+        with session.requests.under_way(method):
+            document = session.documents.snapshot(params.text_document.uri)
             if document is None:
-                answer = inline_completion.Answer(reason=server.session.refusal(None))
-                server.session.answered(method, answer.reason)
+                answer = inline_completion.Answer(reason=refusal(session, None))
+                session.publisher.answered(method, answer.reason)
                 return answer, None, types.Range(params.position, params.position)
             chosen = getattr(params.context, "selected_completion_info", None)
-            asked, replaced = ask_of(
-                document, params.position, chosen, server.session.documents.encoding, automatic=automatic
-            )
+            asked, replaced = ask_of(document, params.position, chosen, session.documents.encoding, automatic=automatic)
 
             def show(news: inline_completion.DraftNews) -> None:
-                server.notify(DRAFT, draft_params(news, params.position))
+                fields = (news.text, news.settled_share, news.step)
+                server.notify(DRAFT, drafts.params(document, params.position, *fields, final=news.final))
 
-            answer = await inline_completion.complete(server.session, asked, show)
-            server.session.answered(method, answer.reason, answer.source, "".join(answer.texts[:1]))
+            answer = await inline_completion.complete(session, asked, show)
+            session.publisher.answered(method, answer.reason, answer.source, "".join(answer.texts[:1]))
             return answer, asked, replaced
 
     @server.feature(types.TEXT_DOCUMENT_INLINE_COMPLETION, types.InlineCompletionOptions())
@@ -173,7 +175,9 @@ def create_server(engine_factory: EngineFactory) -> Server:
 
     async def complete(params: types.CompletionParams) -> types.CompletionList | None:
         if server.session.settings.completion == "off":
-            server.session.answered(types.TEXT_DOCUMENT_COMPLETION, 'the setting palimpsest.completion is "off"')
+            server.session.publisher.answered(
+                types.TEXT_DOCUMENT_COMPLETION, 'the setting palimpsest.completion is "off"'
+            )
             return None
         answer, asked, _ = await ask(types.TEXT_DOCUMENT_COMPLETION, params, automatic=True)
         if asked is None:
@@ -187,6 +191,7 @@ def create_server(engine_factory: EngineFactory) -> Server:
 
     @server.command(PAUSE)
     async def pause(params: types.ExecuteCommandParams) -> dict[str, Any]:
+        from palimpsest_server.session.permission import end_refused
         from palimpsest_server.status import board
 
         try:
@@ -197,8 +202,8 @@ def create_server(engine_factory: EngineFactory) -> Server:
             )
         except ValueError as error:
             raise JsonRpcInvalidParams(str(error)) from error
-        server.session.end_refused()
-        server.session.publish()
+        end_refused(server.session)
+        server.session.publisher.publish()
         return {"paused": paused, "what": what}
 
     @server.feature(STATUS)
@@ -221,32 +226,20 @@ def ask_of(
     While a completion is selected in the editor's list, a suggestion goes on from that completion, and shows
     only if it begins with it.
     """
+    from palimpsest_server.documents import window
     from palimpsest_server.features import inline_completion
 
     if chosen is None:
         offset = document.content.offset_at(position, encoding)
-        text, base = inline_completion.window(document, offset, offset)
+        text, base = window.around(document, offset, offset)
         return inline_completion.Ask(document, text, offset - base, offset, automatic), document.range_at(
             offset, offset, encoding
         )
     span = document.span_of(chosen.range, encoding)
-    text, base = inline_completion.window(document, span.start, span.end)
+    text, base = window.around(document, span.start, span.end)
     text = text[: span.start - base] + chosen.text + text[span.end - base :]
     ask = inline_completion.Ask(document, text, span.start - base + len(chosen.text), span.end, automatic)
     return ask, document.range_at(span.start, span.end, encoding)
-
-
-def draft_params(news: inline_completion.DraftNews, position: types.Position) -> dict[str, Any]:
-    """The fields of `palimpsest/draft`."""
-    return {
-        "uri": news.ask.document.uri,
-        "version": news.ask.document.version,
-        "position": {"line": position.line, "character": position.character},
-        "text": news.text,
-        "settledShare": round(news.settled_share, 4),
-        "step": news.step,
-        "final": news.final,
-    }
 
 
 def folders_of(params: types.InitializeParams) -> dict[str, Path]:

@@ -16,7 +16,8 @@ from palimpsest_engine import __version__
 from palimpsest_server.protocol.lifecycle import Protocol
 
 if TYPE_CHECKING:
-    from palimpsest_server.session.session import EngineFactory, Session
+    from palimpsest_server.session.engine_slot import EngineFactory
+    from palimpsest_server.session.session import Session
     from palimpsest_server.status.log import ClientLog
 
 logger = logging.getLogger(__name__)
@@ -27,12 +28,14 @@ NOTEBOOKS = types.NotebookDocumentSyncOptions(
 
 # What a session and its first request need, in the order of who needs whom.
 _REST = (
-    "session.jobs",
+    "session.engine_slot",
     "documents.store",
     "status.status_file",
     "session.session",
     "context.choose",
     "session.surroundings",
+    "session.permission",
+    "documents.window",
     "features.inline_completion",
     "features.code_actions.catalog",
     "features.code_actions.run",

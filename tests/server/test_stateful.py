@@ -34,7 +34,8 @@ from palimpsest_engine import (
 )
 from palimpsest_server.app import create_server
 from palimpsest_server.features import inline_completion
-from palimpsest_server.session import jobs, session
+from palimpsest_server.session import jobs
+from palimpsest_server.status import publisher
 from palimpsest_server.status.status_file import Live
 
 SESSIONS = int(os.environ.get("PALIMPSEST_SESSIONS", "60"))
@@ -187,7 +188,7 @@ class Sessions(RuleBasedStateMachine):
         self.errors = Errors()
         logging.getLogger().addHandler(self.errors)
         self.patches = [
-            mock.patch.object(module, "monotonic", self.loop.time) for module in (inline_completion, jobs, session)
+            mock.patch.object(module, "monotonic", self.loop.time) for module in (inline_completion, jobs, publisher)
         ]
         self.patches.append(mock.patch.object(Live, "open", return_value=None))
         for patch in self.patches:

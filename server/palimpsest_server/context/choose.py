@@ -74,7 +74,7 @@ class Document:
     @staticmethod
     def of(snapshot: Snapshot, content: Text | None = None) -> Document:
         """An open document. content: another text in its place, with a completion in it that is only selected yet."""
-        path = path_of(snapshot.uri)
+        path = snapshot.path
         text = snapshot.content if content is None else content
         return Document(snapshot.uri, path.as_posix() if path else "", snapshot.language, text, snapshot.version)
 

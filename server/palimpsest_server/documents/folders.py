@@ -27,9 +27,8 @@ def covering(globs: Sequence[str], path: Path | None) -> str:
     return next((glob for glob in globs if _covers(_pattern(glob), parts)), "")
 
 
-def innermost(uri: str, folders: Iterable[str]) -> str:
-    """The URI of the smallest of the folders that the document lies in, or "" if it lies in none."""
-    path = path_of(uri)
+def innermost(path: Path | None, folders: Iterable[str]) -> str:
+    """The URI of the smallest of the folders that a path lies in, or "" if it lies in none."""
     if path is None:
         return ""
     parts = _parts(str(path))
@@ -38,9 +37,9 @@ def innermost(uri: str, folders: Iterable[str]) -> str:
     return max(around, key=lambda folder: len(held[folder]), default="")
 
 
-def of_document(uri: str, by_folder: Mapping[str, _T], otherwise: _T) -> _T:
-    """What holds for a document: the value of its innermost folder, or `otherwise`."""
-    return by_folder[folder] if (folder := innermost(uri, by_folder)) else otherwise
+def of_document(path: Path | None, by_folder: Mapping[str, _T], otherwise: _T) -> _T:
+    """Return the value of the innermost folder that a document lies in, or `otherwise`."""
+    return by_folder[folder] if (folder := innermost(path, by_folder)) else otherwise
 
 
 @lru_cache(maxsize=256)

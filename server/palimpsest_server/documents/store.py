@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from lsprotocol import types
 
@@ -17,6 +18,7 @@ from palimpsest_engine import Span
 from palimpsest_server.documents.edit_history import History, RecentEdit
 from palimpsest_server.documents.notebooks import CellNews, Notebooks
 from palimpsest_server.documents.rope import Text
+from palimpsest_server.documents.uris import path_of
 from palimpsest_server.protocol import positions
 
 logger = logging.getLogger(__name__)
@@ -34,6 +36,11 @@ class Snapshot:
     version: int
     content: Text
     language: str
+
+    @property
+    def path(self) -> Path | None:
+        """Its path, or the notebook's; None if it is no file."""
+        return path_of(self.uri)
 
     @property
     def text(self) -> str:

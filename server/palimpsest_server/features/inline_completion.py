@@ -1,7 +1,7 @@
 """Ghost text: one insertion at the cursor, for `textDocument/inlineCompletion`; offsets, no LSP types.
 
-How far a suggestion may reach: if the cursor's line has code on it, on either side of the cursor, it stays
-on that line; on a blank line it may be as long as the user's `maxLines` allows.
+If the cursor's line has code on it, on either side of the cursor, a suggestion stays on that line; on a blank line it may
+be as long as the user's `maxLines` allows.
 """
 
 from __future__ import annotations
@@ -15,30 +15,27 @@ from time import monotonic
 from typing import Literal
 
 from palimpsest_engine import Draft, FillRequest, Span, judge, tidy
-from palimpsest_server.documents import edits
+from palimpsest_server.documents import edits, window
 from palimpsest_server.documents.store import Snapshot
-from palimpsest_server.documents.uris import path_of
+from palimpsest_server.features import drafts
 from palimpsest_server.protocol import positions
 from palimpsest_server.session import jobs
+from palimpsest_server.session.permission import refusal, untrained
 from palimpsest_server.session.session import Session
 from palimpsest_server.session.suggestions import Suggestion
 
 Source = Literal["", "cache", "model", "draft"]
 
-_DRAFT_SECONDS = 0.1
-_BEFORE_SPECULATION = 0.1  # seconds: who types on at once does not want the suggestion
-# Of a larger document only so much around the cursor is looked at. The window moves in steps, so that typing leaves it
-# where it is.
-WINDOW, STRIDE = 98_304, 32_768
+_BEFORE_PREFETCH = 0.1  # seconds: who types on at once does not want the suggestion
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
     """A question at a cursor.
 
-    document: the snapshot it was asked about. text, offset: what the model is to see and where the hole is: (a window of)
-    the document, except that a completion which the client has selected stands in the text already.
-    automatic: asked by typing, so the answer has to be quick.
+    document: the snapshot that it is about. text, offset: what the model is to see, and the place of the hole in it: (a
+    window of) the document, but a completion that the client has selected stands in the text already. place: the offset in
+    the document. automatic: asked by typing, so the answer has to be quick.
     """
 
     document: Snapshot
@@ -47,10 +44,16 @@ class Ask:
     place: int
     automatic: bool
 
+    @property
+    def multiline(self) -> bool:
+        """Whether an answer may have several lines: there is nothing but white space on the cursor's line."""
+        start, end = positions.line_around(self.text, self.offset)
+        return not self.text[start:end].strip()
+
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What makes two jobs the same. wide: several candidates are wanted."""
+class JobKey:
+    """The place that a job is about. wide: several candidates are wanted."""
 
     text: str
     offset: int
@@ -59,7 +62,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Texts to insert, best first, or none and the reason; and where they are from."""
+    """Texts to insert, best first, or none and the reason; and their source."""
 
     texts: tuple[str, ...] = ()
     reason: str = ""
@@ -68,161 +71,175 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class DraftNews:
-    """What a client that watches is told; `final` once, with the text that the next ask will get."""
+    """A draft for a client that watches; `final` once, with the text that the next ask will get."""
 
     ask: Ask
-    text: str
-    settled_share: float
-    step: int
-    final: bool
+    text: str = ""
+    settled_share: float = 0.0
+    step: int = 0
+    final: bool = False
 
 
 Show = Callable[[DraftNews], None]
 
 
 async def complete(session: Session, ask: Ask, show: Show) -> Answer:
-    """The texts to insert, or the reason why there are none.
+    """Return the texts to insert, or the reason why there are none.
 
-    From what was suggested before if it still holds; else from the job already under way for this very
-    question, or from a new one that ends the document's older one. An automatic ask does not wait for longer
-    than the setting says: the job goes on, and its result is there for the next ask.
+    They come from an earlier suggestion if it still holds; else from the job already under way for this very place, or
+    from a new one that ends the document's older one. An automatic ask does not wait for longer than the setting says: the
+    job goes on, and its result is there for the next ask.
     """
     uri = ask.document.uri
-    if reason := session.refusal(ask.document) or session.untrained(ask.document):
+    if reason := refusal(session, ask.document) or untrained(session, ask.document):
         return Answer(reason=reason)
     kept = session.suggestions.find(uri, ask.text, ask.offset)
     wide = not ask.automatic and session.settings_for(ask.document).candidates > 1
     if kept and (not wide or kept.wide or session.announced == (uri, ask.document.version)):
         session.announced = None
-        speculate(session, ask, kept.fills)
+        prefetch(session, ask, kept.fills)
         return Answer(kept.fills, kept.reason, "cache")
     running = session.jobs.running(uri)
     if running and running.purpose == "command" and ask.automatic:
         return Answer(reason="an action is at work on this document")
-    question = Question(ask.text, ask.offset, wide)
-    if running is None or not same(running, question):
-        running = start(session, ask, question, show)
-    patience = session.settings.answer_within_ms / 1000 if ask.automatic else None
-    outcome = await running.wait(patience)
-    if outcome and outcome.reason == jobs.CANCELLED and running.purpose == "speculation":
-        # It gave way to somebody else's question before the engine knew that this one was asked in earnest.
-        running = start(session, ask, question, show)
-        outcome = await running.wait(patience)
+    key = JobKey(ask.text, ask.offset, wide)
+    while True:
+        if running is None or not same(running, key):
+            running = start(session, ask, key, show)
+        outcome = await running.wait(session.settings.answer_within_ms / 1000 if ask.automatic else None)
+        if outcome is None or outcome.reason != jobs.CANCELLED or running.purpose != "prefetch":
+            break
+        running = None  # the engine ended it for another request before it knew that somebody waits for this one
     if outcome is None:
-        if running.purpose == "speculation":  # begun for nobody, it tells nobody of its end
-            running.outcome.add_done_callback(lambda done: announce(session, ask, running, done.result(), show))
+        if running.purpose == "prefetch":  # begun for nobody, it tells nobody of its end
+            running.outcome.add_done_callback(
+                lambda done: announce(session, DraftNews(ask), running.offer or offered(ask, done.result()), show)
+            )
         text = await stable(session, ask, running)
-        return Answer((text,), "", "draft") if text else Answer(reason=session.waiting_for())
+        return Answer((text,), "", "draft") if text else Answer(reason=session.board.waiting_for())
     if not session.documents.current(ask.document):
         return Answer(reason=jobs.CHANGED)
     if outcome.fill is None:
         return Answer(reason=outcome.reason)
     fills, reason = running.offer or offered(ask, outcome)
-    speculate(session, ask, fills)
+    prefetch(session, ask, fills)
     return Answer(fills, reason, "model" if fills else "")
 
 
-def same(running: jobs.Running, question: Question) -> bool:
-    """The job answers the question: it is about the same place, and wide enough."""
-    key = running.key
+def same(running: jobs.Running, key: JobKey) -> bool:
+    """Whether the job answers: it is about the same place, and wide enough."""
+    other = running.key
     return (
-        isinstance(key, Question)
-        and (key.text, key.offset) == (question.text, question.offset)
-        and (key.wide or not question.wide)
+        isinstance(other, JobKey)
+        and (other.text, other.offset) == (key.text, key.offset)
+        and (other.wide or not key.wide)
     )
 
 
-def start(session: Session, ask: Ask, question: Question, show: Show, purpose: jobs.Purpose = "inline") -> jobs.Running:
-    """A new job; its result is kept, its drafts are shown to a client that wants them, some ten a second."""
-    assert session.engine is not None, "refusal() answers when there is no engine"
-    news = DraftNews(ask, "", 0.0, 0, final=False)
+def start(session: Session, ask: Ask, key: JobKey, show: Show, purpose: jobs.Purpose = "inline") -> jobs.Running:
+    """Start a job, whose result is kept; its drafts are shown to a client that wants them, some ten a second."""
+    assert session.engine.opened is not None, "refusal() answers when there is no engine"
+    news = DraftNews(ask)
     shown = -inf
 
     def drafted(draft: Draft) -> None:
         nonlocal news, shown
         news = replace(news, text=draft.texts[0], settled_share=draft.settled_share, step=draft.step)
-        if session.settings.drafts and purpose == "inline" and monotonic() - shown >= _DRAFT_SECONDS:
+        if session.settings.drafts and purpose == "inline" and monotonic() - shown >= drafts.SECONDS:
             shown = monotonic()
             show(news)
 
     def ended(outcome: jobs.Outcome) -> None:
         fills, reason = running.offer = offered(ask, outcome)
         if fills or outcome.lasting or outcome.fill:
-            session.suggestions.keep(Suggestion(ask.document.uri, ask.text, ask.offset, fills, reason, question.wide))
+            session.suggestions.keep(Suggestion(ask.document.uri, ask.text, ask.offset, fills, reason, key.wide))
         if purpose == "inline":
-            session.recent.keep(ask.document.uri, ask.document.content, Span(ask.place, ask.place), fills)
-        watched = shown > 0 or running.waiting == 0  # whoever waits gets the answer itself
-        if session.settings.drafts and purpose == "inline" and watched and session.documents.current(ask.document):
-            session.announced = (ask.document.uri, ask.document.version)
-            show(
-                replace(
-                    news,
-                    text=fills[0] if fills else "",
-                    settled_share=1.0 if fills else news.settled_share,
-                    final=True,
-                )
-            )
-        if purpose == "inline" and not fills and running.waiting == 0 and session.documents.current(ask.document):
-            session.came_to_nothing(reason)
-        session.publish()
+            session.recent_fills.keep(ask.document.uri, ask.document.content, Span(ask.place, ask.place), fills)
+            # Whoever waits gets the answer itself.
+            announce(session, news, running.offer, show, drafted=shown > 0, awaited=running.waiting > 0)
+        session.publisher.publish()
 
     running = session.jobs.start(
-        session.engine,
+        session.engine.opened,
         ask.document.uri,
-        question,
+        key,
         purpose,
-        lambda: request_for(session, ask, question, running.asked if purpose == "speculation" else None),
+        lambda: request_for(session, ask, key, running.asked if purpose == "prefetch" else None),
         drafted,
         ended,
         session.settings.deadline_ms / 1000,
     )
-    session.publish()
+    session.publisher.publish()
     return running
 
 
-def announce(session: Session, ask: Ask, running: jobs.Running, outcome: jobs.Outcome, show: Show) -> None:
-    """Tell a client that watches of a result which its request could not wait for; and who looks, why there is none."""
-    if not session.documents.current(ask.document):
+def announce(
+    session: Session,
+    news: DraftNews,
+    offer: tuple[tuple[str, ...], str],
+    show: Show,
+    *,
+    drafted: bool = False,
+    awaited: bool = False,
+) -> None:
+    """Tell a client that watches of a result that its request could not wait for, and the board why there is none.
+
+    drafted: the client was shown drafts, so it hears of the end in any case. awaited: a request gets the result itself.
+    """
+    texts, reason = offer
+    document = news.ask.document
+    if not session.documents.current(document):
         return
-    texts, reason = running.offer or offered(ask, outcome)
-    if session.settings.drafts:
-        session.announced = (ask.document.uri, ask.document.version)
-        show(DraftNews(ask, "".join(texts[:1]), 1.0 if texts else 0.0, 0, final=True))
-    if not texts:
-        session.came_to_nothing(reason)
-        session.publish()
+    if session.settings.drafts and (drafted or not awaited):
+        session.announced = (document.uri, document.version)
+        settled_share = 1.0 if texts else news.settled_share
+        show(replace(news, text="".join(texts[:1]), settled_share=settled_share, final=True))
+    if not texts and not awaited:
+        session.board.came_to_nothing(reason)
+        session.publisher.publish()
 
 
-async def request_for(session: Session, ask: Ask, question: Question, asked: asyncio.Event | None) -> FillRequest:
-    """An insertion at the cursor, as far as it may reach, once the typing pauses. Raises Refused if none is due here.
+async def request_for(session: Session, ask: Ask, key: JobKey, asked: asyncio.Event | None) -> FillRequest:
+    """Make the request, once the typing pauses. Raises Refused if no suggestion is due here.
 
-    asked: of what is made ahead: somebody has come to ask for it."""
+    asked: for a prefetch, set when somebody asks for its place.
+    """
     document, settings = ask.document, session.settings_for(ask.document)
     if asked is not None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(asked.wait(), _BEFORE_SPECULATION)
-    elif ask.automatic and (delay := session.pause_before_asking(document)):
+            await asyncio.wait_for(asked.wait(), _BEFORE_PREFETCH)
+    elif ask.automatic and (delay := pause_before(session, document)):
         await asyncio.sleep(delay)
-    reason = await session.look(document, ask.text, ask.offset, automatic=ask.automatic)
-    if reason:
+    surroundings = session.surroundings
+    if reason := await surroundings.objection(document, ask.text, ask.offset, settings, automatic=ask.automatic):
         raise jobs.Refused(reason)
     return FillRequest(
         ask.text,
         (Span(ask.offset, ask.offset),),
         document=document.uri,
         language=document.language or None,
-        path=str(path_of(document.uri) or "") or None,
+        path=str(document.path or "") or None,
         seed=settings.seed,
-        max_lines=settings.max_lines if blank_line(ask.text, ask.offset) else 1,
-        context=await session.context(document, ask.place),
-        candidates=settings.candidates if question.wide else 1,
+        max_lines=settings.max_lines if ask.multiline else 1,
+        context=await surroundings.excerpts(document, ask.place, settings, session.engine.status()),
+        candidates=settings.candidates if key.wide else 1,
         speculative=asked is not None,
         tidy=True,
     )
 
 
+def pause_before(session: Session, document: Snapshot) -> float:
+    """Return the seconds to wait for more typing before an automatic request may cost a pass of the model."""
+    fixed = session.settings.debounce_ms
+    delay = session.debounce.delay(document.uri, monotonic(), None if fixed is None else fixed / 1000)
+    if session.settings.drafts or fixed is not None:
+        return delay
+    # This client is not told when the result is there: leave time to answer the request itself.
+    return min(delay, max(0.0, session.settings.answer_within_ms / 1000 - session.jobs.usual_seconds))
+
+
 def offered(ask: Ask, outcome: jobs.Outcome) -> tuple[tuple[str, ...], str]:
-    """The texts of an outcome as they go out, or none and the reason."""
+    """Return the texts of an outcome as they go out, or none and the reason."""
     if outcome.fill is None:
         return (), outcome.reason
     all_texts = (outcome.fill.texts[0], *(texts[0] for texts in outcome.fill.alternatives))
@@ -231,70 +248,47 @@ def offered(ask: Ask, outcome: jobs.Outcome) -> tuple[tuple[str, ...], str]:
 
 
 def trimmed(ask: Ask, text: str) -> str:
-    """A text as people accept it here, with the document's line ends."""
-    multiline = blank_line(ask.text, ask.offset)
-    kept = tidy(ask.text, ask.offset, ask.offset, text.replace("\r\n", "\n"), multiline=multiline)
+    """Return a text as people accept it here, with the document's line ends."""
+    kept = tidy(ask.text, ask.offset, ask.offset, text.replace("\r\n", "\n"), multiline=ask.multiline)
     return edits.with_line_ends_of(ask.text, kept)
 
 
 async def stable(session: Session, ask: Ask, running: jobs.Running) -> str:
-    """The draft of a job that is not done, if it has come to rest and breaks no syntax; else ""."""
+    """Return the draft of a job that is not done, if it has come to rest and breaks no syntax; else ""."""
     draft, request = running.draft, running.request
     if draft is None or request is None or not running.stable:
         return ""
     text = trimmed(ask, draft.texts[0])
-    verdict = await session.off_loop(judge, request, (text,)) if text else None
+    verdict = await session.surroundings.off_loop(judge, request, (text,)) if text else None
     if verdict is None or verdict.status == "worse" or not session.documents.current(ask.document):
         return ""
     return text
 
 
-def speculate(session: Session, ask: Ask, fills: tuple[str, ...]) -> None:
-    """Begin with the question that comes next if the first suggestion is accepted, unless something else is to do."""
+def prefetch(session: Session, ask: Ask, fills: tuple[str, ...]) -> None:
+    """Start the job that comes next if the first suggestion is accepted, unless another one is under way."""
     uri = ask.document.uri
     if not fills or not session.settings.speculate or session.jobs.running(uri):
         return
     text, offset = ask.text[: ask.offset] + fills[0] + ask.text[ask.offset :], ask.offset + len(fills[0])
     if session.suggestions.find(uri, text, offset) is None:
         ahead = Ask(ask.document, text, offset, ask.place, automatic=True)
-        start(session, ahead, Question(text, offset, wide=False), lambda news: None, "speculation")
+        start(session, ahead, JobKey(text, offset, wide=False), lambda news: None, "prefetch")
 
 
 def moved_on(session: Session, uri: str) -> None:
-    """A document has another text: what is being written for the old one is of no use, with one exception."""
-    session.pace.changed(uri, monotonic())
+    """End the document's job, since its text has changed; a prefetch goes on while the change leads to its place."""
+    session.debounce.changed(uri, monotonic())
     running, document = session.jobs.running(uri), session.documents.snapshot(uri)
     if running and not (document and on_the_way(running, document)):
         session.jobs.end(uri, jobs.CHANGED)
 
 
 def on_the_way(running: jobs.Running, document: Snapshot) -> bool:
-    """The document may yet become what the job is about: so much of the suggestion before it has been typed or accepted."""
-    question = running.key
-    if running.purpose != "speculation" or not isinstance(question, Question) or len(document.content) > 2 * WINDOW:
+    """Whether the document may yet become what a prefetch is about: a part of the suggestion before it was accepted."""
+    key = running.key
+    if running.purpose != "prefetch" or not isinstance(key, JobKey) or not window.is_small(document):
         return False
-    text, after = document.text, len(question.text) - question.offset
+    text, after = document.text, len(key.text) - key.offset
     typed = len(text) - after
-    return (
-        0 <= typed <= question.offset
-        and question.text.startswith(text[:typed])
-        and question.text.endswith(text[typed:])
-    )
-
-
-def window(document: Snapshot, start: int, end: int) -> tuple[str, int]:
-    """(the document, or what stands around these offsets of a large one; the offset at which that begins)."""
-    content = document.content
-    if len(content) <= 2 * WINDOW:
-        return document.text, 0
-    first = max(0, -(-(start - WINDOW) // STRIDE) * STRIDE)
-    behind = max(0, (len(content) - end - WINDOW) // STRIDE * STRIDE)
-    text = content.slice(first, len(content) - behind)
-    line = text.find("\n", 0, start - first) + 1 if first else 0
-    return text[line:], first + line
-
-
-def blank_line(text: str, offset: int) -> bool:
-    """There is nothing but white space on the line."""
-    start, end = positions.line_around(text, offset)
-    return not text[start:end].strip()
+    return 0 <= typed <= key.offset and key.text.startswith(text[:typed]) and key.text.endswith(text[typed:])

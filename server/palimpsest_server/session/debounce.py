@@ -32,7 +32,7 @@ class _Rhythm:
     asked: bool = False
 
 
-class Pace:
+class Debounce:
     """The rhythm of each document. `now` is any clock that only goes forward, in seconds."""
 
     def __init__(self) -> None:

@@ -20,11 +20,12 @@ from palimpsest_engine import Draft, Engine, Fill, FillCancelled, FillRequest, J
 
 logger = logging.getLogger(__name__)
 
-Purpose = Literal["inline", "command", "speculation"]
+Purpose = Literal["inline", "command", "prefetch"]
 
 SUPERSEDED = "superseded"
 CANCELLED = "cancelled"
 CHANGED = "the document changed"
+LOST = "the document is out of step: a change could not be read; reopen it"
 
 _LOOK_SECONDS = 0.25
 
@@ -132,7 +133,7 @@ class Jobs:
 
     def __init__(self) -> None:
         self.hung = False
-        self.submitted = self.superseded = self.speculative = 0
+        self.submitted = self.superseded = self.prefetched = 0
         self._running: dict[str, Running] = {}
         self._seconds: deque[float] = deque([0.15], maxlen=5)
         self._sign = monotonic()
@@ -148,8 +149,8 @@ class Jobs:
     def counters(self) -> dict[str, int]:
         """Jobs that reached the engine since the start; those of them that nobody had asked for yet; those that a newer
         request or a change ended."""
-        asked = self.submitted - self.speculative
-        return {"model": asked, "speculative": self.speculative, "superseded": self.superseded}
+        asked = self.submitted - self.prefetched
+        return {"model": asked, "speculative": self.prefetched, "superseded": self.superseded}
 
     def running(self, uri: str) -> Running | None:
         """The document's job, if one is under way."""
@@ -217,7 +218,7 @@ class Jobs:
             try:
                 running.request = await prepare()
                 self.submitted += 1
-                self.speculative += purpose == "speculation"
+                self.prefetched += purpose == "prefetch"
                 self._sign = max(self._sign, monotonic()) if not self.hung else self._sign
                 running.job = engine.submit(running.request, lambda draft: post(drafted, draft))
             except Refused as refused:

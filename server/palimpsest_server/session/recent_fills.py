@@ -36,7 +36,7 @@ class Standing:
     others: tuple[str, ...]
 
 
-class Fills:
+class RecentFills:
     """The last few fills of each document, as far as there was a choice."""
 
     def __init__(self) -> None:

@@ -20,7 +20,6 @@ from palimpsest_server.context.ignore import Ignore
 from palimpsest_server.context.worker import Chooser, around
 from palimpsest_server.context.workspace import Workspace
 from palimpsest_server.documents.store import Documents, Snapshot
-from palimpsest_server.documents.uris import path_of
 from palimpsest_server.session import suppression
 from palimpsest_server.settings import Settings
 
@@ -66,19 +65,21 @@ class Surroundings:
         key = (document.uri, purpose)
         of, previous = self._outlines.pop(key, (None, None))
         if previous is None or of != (text, document.language):
-            path = path_of(document.uri)
+            path = document.path
             previous = Outline(text, document.language or None, str(path) if path else None, previous)
         self._outlines[key] = (text, document.language), previous
         while len(self._outlines) > _OUTLINES:
             del self._outlines[next(iter(self._outlines))]
         return previous
 
-    async def look(self, document: Snapshot, text: str, offset: int, settings: Settings, *, automatic: bool) -> str:
+    async def objection(
+        self, document: Snapshot, text: str, offset: int, settings: Settings, *, automatic: bool
+    ) -> str:
         """Why nothing is to be offered at an offset of (a window of) a document, or ""."""
         # What stands far behind the cursor says nothing about it, but a quote typed here has it all parsed anew.
         seen = text if len(text) <= _SMALL else text[: offset + suppression.WINDOW]
         outline = self.outline(document, seen, "look")
-        path, content = path_of(document.uri), document.content
+        path, content = document.path, document.content
 
         def judge() -> str:
             spot = suppression.Spot(

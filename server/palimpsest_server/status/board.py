@@ -13,6 +13,7 @@ from palimpsest_server.protocol.methods import PAUSE
 from palimpsest_server.status.log import Requests
 
 Scope = Literal["all", "language", "folder", "document"]
+_LOADING, _DENOISING = "the checkpoint is still loading", "still denoising"
 _SCOPES: tuple[Scope, ...] = ("all", "language", "folder", "document")
 
 
@@ -76,7 +77,7 @@ class Pauses:
         path = path_of(pause.uri)
         if path is None:
             raise ValueError(f"{pause.uri} lies in no folder")
-        return innermost(pause.uri, self._held["folder"]) or innermost(pause.uri, folders) or path.parent.as_uri()
+        return innermost(path, self._held["folder"]) or innermost(path, folders) or path.parent.as_uri()
 
     def reason(self, uri: str, language: str) -> str:
         """Why nothing is to be offered in this document, or ""."""
@@ -84,7 +85,7 @@ class Pauses:
             return "paused"
         if language in self._held["language"]:
             return f"paused for {language}"
-        if folder := innermost(uri, self._held["folder"]):
+        if folder := innermost(path_of(uri), self._held["folder"]):
             return f"paused for {_words('folder', folder)}"
         return "paused for this document" if uri in self._held["document"] else ""
 
@@ -120,18 +121,18 @@ class Board:
         self._last_empty: dict[str, str] | None = None
         self._published: dict[str, Any] | None = None
 
-    def empty(self, request: str, reason: str) -> None:
-        """An answer was empty, for this reason."""
-        self._last_empty = {"request": request, "reason": reason}
+    def answered(self, request: str, reason: str) -> None:
+        """Note an answer: an empty one, if there is a reason."""
+        self._last_empty = {"request": request, "reason": reason} if reason else None
 
-    def came_to_nothing(self, waiting: tuple[str, ...], reason: str) -> None:
-        """If the last answer was empty because the work went on: that has come to nothing now, for this reason."""
-        if self._last_empty and self._last_empty["reason"] in waiting:
+    def waiting_for(self) -> str:
+        """Return why an answer is not there yet."""
+        return _LOADING if self._read().state in ("starting", "loading") else _DENOISING
+
+    def came_to_nothing(self, reason: str) -> None:
+        """Replace "still denoising" with the final reason, if that is why the last answer was empty."""
+        if self._last_empty and self._last_empty["reason"] in (_LOADING, _DENOISING):
             self._last_empty = {**self._last_empty, "reason": reason}
-
-    def offered(self) -> None:
-        """An answer had something in it."""
-        self._last_empty = None
 
     def status(self) -> dict[str, Any]:
         """The fields of `palimpsest/status`."""

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from palimpsest_server.documents.folders import covering, innermost, of_document
+from palimpsest_server.documents.uris import path_of
 
 NAMES = st.lists(st.sampled_from(["a", "b", "ab", "a.b"]), min_size=1, max_size=6)
 
@@ -85,5 +86,5 @@ FOLDERS = {"file:///code": 1, "file:///code/x%20y/": 2, "untitled:z": 3}
     ],
 )
 def test_the_innermost_folder_holds(uri, folder, value):
-    assert innermost(uri, FOLDERS) == folder
-    assert of_document(uri, FOLDERS, 0) == value
+    assert innermost(path_of(uri), FOLDERS) == folder
+    assert of_document(path_of(uri), FOLDERS, 0) == value

@@ -10,14 +10,16 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
 
 from palimpsest_engine import Draft, DraftPiece, Fill, Span, Verdict
+from palimpsest_server.documents import window
 from palimpsest_server.documents.rope import Text
 from palimpsest_server.features import inline_completion
+from palimpsest_server.features import drafts
 from palimpsest_server.features.code_actions import catalog, handlers, run
 from palimpsest_server.features.code_actions.catalog import ACTIONS, ALTERNATIVE
 from palimpsest_server.protocol import methods
 from palimpsest_server.protocol.methods import RUN
 from palimpsest_server.session import jobs
-from palimpsest_server.session.recent_fills import Fills
+from palimpsest_server.session.recent_fills import RecentFills
 
 URI = "file:///a.py"
 UTF16, UTF8, UTF32 = (types.PositionEncodingKind(name) for name in ("utf-16", "utf-8", "utf-32"))
@@ -516,14 +518,14 @@ async def test_a_document_that_moves_on_just_when_the_engine_is_done(editor, eng
 
 
 async def test_a_document_that_moves_on_while_the_repair_is_checked(editor, engine, monkeypatch):
-    real = editor.session.off_loop
+    real = editor.session.surroundings.off_loop
 
     async def late(call, *args):
         if call is run.mending:
             editor.change(types.TextDocumentContentChangeWholeDocument("other"))
         return await real(call, *args)
 
-    monkeypatch.setattr(editor.session, "off_loop", late)
+    monkeypatch.setattr(editor.session.surroundings, "off_loop", late)
     running = editor.run("repair", editor.open("b‸ = (1\n"))
     await answer(engine, "b = 1")
     await nothing(editor, running, jobs.CHANGED)
@@ -632,7 +634,7 @@ async def test_a_document_that_is_not_open_has_a_reason(editor):
 
 
 LINE = "value = compute(1, 2, 3)\n"
-LARGE = LINE * (2 * inline_completion.WINDOW // len(LINE) + 1000)
+LARGE = LINE * (2 * window.REACH // len(LINE) + 1000)
 
 
 async def test_of_a_large_document_only_the_selection_is_looked_at(editor, engine):
@@ -697,7 +699,7 @@ async def test_drafts_say_which_hole_they_are_of(editor, engine):
 
 
 async def test_a_hole_that_reads_as_before_is_not_shown_again(editor, engine, monkeypatch):
-    monkeypatch.setattr(run, "_DRAFT_SECONDS", 0)
+    monkeypatch.setattr(drafts, "SECONDS", 0)
     running = editor.run("fillHoles", editor.open(TWO_STUBS))
     await drafted(editor, engine, "x", "y")
     shown = await drafted(editor, engine, "x", "z", step=2)
@@ -711,7 +713,7 @@ async def test_a_hole_that_reads_as_before_is_not_shown_again(editor, engine, mo
 
 
 async def test_drafts_come_some_ten_times_a_second(editor, engine, monkeypatch):
-    monkeypatch.setattr(run, "_DRAFT_SECONDS", 3600)
+    monkeypatch.setattr(drafts, "SECONDS", 3600)
     running = editor.run("fillHoles", editor.open(TWO_STUBS))
     await drafted(editor, engine, "x", "y")
     assert len(await drafted(editor, engine, "a", "b", step=2)) == 2
@@ -856,7 +858,7 @@ TEXTS = st.lists(SMALL.filter(bool), min_size=2, max_size=4, unique=True).map(tu
 
 @given(SMALL, SMALL, TEXTS, SMALL, st.booleans())
 def test_what_is_found_again_is_one_of_the_texts_in_its_surroundings(before, after, texts, typed, ahead):
-    fills = Fills()
+    fills = RecentFills()
     fills.keep(URI, Text.of(f"{before}old{after}"), Span(len(before), len(before) + 3), texts)
     text = f"{typed}{before}{texts[0]}{after}" if ahead else f"{before}{texts[0]}{after}{typed}"
     found = list(fills.find(URI, Text.of(text)))
@@ -869,7 +871,7 @@ def test_what_is_found_again_is_one_of_the_texts_in_its_surroundings(before, aft
 
 
 def test_a_few_fills_of_a_document_are_kept_the_last_one_first():
-    fills = Fills()
+    fills = RecentFills()
     for number in range(6):
         fills.keep(URI, Text.of(""), Span(0, 0), (str(number), "other"))
     assert [[*fills.find(URI, Text.of(str(number)))] != [] for number in range(6)] == [False] * 2 + [True] * 4
@@ -880,7 +882,7 @@ def test_a_few_fills_of_a_document_are_kept_the_last_one_first():
 
 
 def test_a_fill_without_a_choice_is_none():
-    fills = Fills()
+    fills = RecentFills()
     fills.keep(URI, Text.of("ab"), Span(1, 1), ("x", "x", ""))
     assert list(fills.find(URI, Text.of("axb"))) == []
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from lsprotocol import types
 
 from palimpsest_engine import Fill, Verdict
+from palimpsest_server.documents import window
 from palimpsest_server.documents.store import Documents
 from palimpsest_server.features import inline_completion
 from palimpsest_server.session import jobs
@@ -89,7 +90,7 @@ async def test_an_automatic_request_does_not_wait_and_the_next_gets_the_result(s
 
 async def test_what_was_still_denoising_says_why_it_came_to_nothing(session, document, engine):
     _, reason, _ = await answered(session, ask(document, automatic=True))
-    session.answered("textDocument/inlineCompletion", reason)
+    session.publisher.answered("textDocument/inlineCompletion", reason)
     assert session.board.status()["lastEmpty"]["reason"] == "still denoising"
     await until(lambda: engine.jobs)
     engine.finish("", "nothing that parses")
@@ -297,7 +298,7 @@ async def test_the_next_position_is_prepared_while_a_suggestion_is_shown(session
 async def test_who_accepts_at_once_does_not_wait_for_the_pause_before_what_is_prepared(
     session, document, engine, monkeypatch
 ):
-    monkeypatch.setattr(inline_completion, "_BEFORE_SPECULATION", 3600.0)
+    monkeypatch.setattr(inline_completion, "_BEFORE_PREFETCH", 3600.0)
     answer = await begun(session, engine, ask(document))
     engine.finish("return 1")
     await answer
@@ -326,7 +327,7 @@ async def test_what_is_prepared_and_comes_to_nothing_says_why_to_who_could_not_w
     await suggested(session, document, engine)
     following, shown = ask(await accepted(session, document, "return 1"), 21, automatic=True), []
     waiting = await inline_completion.complete(session, following, shown.append)
-    session.answered("textDocument/inlineCompletion", waiting.reason)
+    session.publisher.answered("textDocument/inlineCompletion", waiting.reason)
     engine.jobs[1].future.set_result(Fill(("",), Verdict("worse"), "every candidate was worse"))
     await until(lambda: shown)
     assert (shown[0].text, shown[0].final) == ("", True)
@@ -338,7 +339,7 @@ async def test_what_else_could_have_been_accepted_is_an_alternative(session, doc
     engine.jobs[0].future.set_result(Fill(("return 1",), Verdict("valid"), alternatives=(("return 2",),)))
     await answer
     after = await accepted(session, document, "return 1")
-    (standing,) = session.recent.find(URI, after.content)
+    (standing,) = session.recent_fills.find(URI, after.content)
     assert (standing.span.start, standing.others) == (END, ("return 2",))
 
 
@@ -389,21 +390,19 @@ async def test_what_changes_during_the_pause_in_typing_never_reaches_the_model(s
 # Large documents
 
 
-@given(length=st.integers(0, 3 * inline_completion.WINDOW), data=st.data())
+@given(length=st.integers(0, 3 * window.REACH), data=st.data())
 def test_of_a_large_document_a_window_is_seen_that_typing_does_not_move(length, data):
     documents = Documents()
     documents.open(types.TextDocumentItem(URI, "python", 1, ("x" * 71 + "\n") * (length // 72 + 1)))
     document = documents.snapshot(URI)
     offset = data.draw(st.integers(0, len(document.content)))
-    text, base = inline_completion.window(document, offset, offset)
+    text, base = window.around(document, offset, offset)
     assert document.text[base : base + len(text)] == text
-    assert offset - base >= min(offset, inline_completion.WINDOW - 72 - inline_completion.STRIDE)
-    assert base + len(text) - offset >= min(
-        len(document.text) - offset, inline_completion.WINDOW - inline_completion.STRIDE
-    )
+    assert offset - base >= min(offset, window.REACH - 72 - window.STRIDE)
+    assert base + len(text) - offset >= min(len(document.text) - offset, window.REACH - window.STRIDE)
     assert base == 0 or document.text[base - 1] == "\n"
     where = document.range_at(offset, offset, documents.encoding)
     typed = documents.change(URI, 2, [types.TextDocumentContentChangePartial(where, "y")])
-    after, then = inline_completion.window(typed, offset + 1, offset + 1)
-    if then == base and len(document.content) > 2 * inline_completion.WINDOW:
+    after, then = window.around(typed, offset + 1, offset + 1)
+    if then == base and len(document.content) > 2 * window.REACH:
         assert after == text[: offset - base] + "y" + text[offset - base :]

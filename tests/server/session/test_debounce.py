@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from palimpsest_bench.server import replay
-from palimpsest_server.session.debounce import Pace
+from palimpsest_server.session.debounce import Debounce
 
 URI = "file:///a.py"
 
 intervals = st.lists(st.floats(0.0, 5.0), max_size=40)
 
 
-def typed(times: Sequence[float], lag: float = 0.0) -> Pace:
+def typed(times: Sequence[float], lag: float = 0.0) -> Debounce:
     """After changes at these times, each asked about so much later."""
-    pace = Pace()
+    pace = Debounce()
     for at in times:
         pace.changed(URI, at)
         pace.delay(URI, at + lag)
@@ -71,7 +71,7 @@ def test_a_client_that_waits_by_itself_is_not_made_to_wait_again(lag: float, wai
 
 
 def test_cursor_moves_do_not_look_like_a_client_that_waits() -> None:
-    pace = Pace()
+    pace = Debounce()
     for at in steady(2.0):
         pace.changed(URI, at)
         pace.delay(URI, at)
@@ -89,7 +89,7 @@ def test_a_fixed_wait_is_that_wait(steps: list[float], fixed: float, passed: flo
 
 
 def test_documents_have_each_their_own_rhythm() -> None:
-    pace = Pace()
+    pace = Debounce()
     for turn in range(20):
         pace.changed("fast", turn * 0.1)
         pace.changed("slow", turn * 0.25)
@@ -102,7 +102,7 @@ def test_the_sessions_reach_the_model_with_a_quarter_of_their_keystrokes_before_
     for session in replay.sessions().values():
         times = [event.at for event in session if isinstance(event.what, replay.Change)]
         keystrokes += len(times)
-        pace = Pace()
+        pace = Debounce()
         for at, then in pairwise([*times, float("inf")]):
             pace.changed(URI, at)
             wait = pace.delay(URI, at)

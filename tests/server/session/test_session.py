@@ -42,7 +42,7 @@ async def test_another_checkpoint_needs_another_engine_another_seed_does_not(cli
     session.configure({"seed": 3, "checkpoint": "there"})
     assert [settings.checkpoint for settings in opened] == [None, "there"]
     assert (engine.closed, other.warmed) == (1, 1)
-    assert session.engine is other
+    assert session.engine.opened is other
 
 
 async def test_another_adapter_needs_another_engine_and_only_the_user_chooses_it(client, engine):
@@ -84,7 +84,7 @@ async def test_pausing_loads_nothing_and_going_on_does(client, engine):
 async def test_a_checkpoint_that_is_missing_is_an_error_that_is_shown_once(client):
     session = make(client, [CheckpointMissing("there is no checkpoint at /x")], [])
     session.warm()
-    session.publish()
+    session.publisher.publish()
     assert client.errors == ["Palimpsest: there is no checkpoint at /x"]
     status = session.board.status()
     assert (status["state"], status["reason"]) == ("error", "there is no checkpoint at /x")
@@ -99,12 +99,12 @@ async def test_an_engine_that_cannot_be_opened_is_logged_and_is_an_error(client,
 
 
 async def test_the_status_is_told_when_it_is_new_and_only_then(client, engine, monkeypatch):
-    monkeypatch.setattr("palimpsest_server.session.session._TELL_SECONDS", 0)
+    monkeypatch.setattr("palimpsest_server.status.publisher._TELL_SECONDS", 0)
     session = make(client, [engine], [])
     session.warm()
-    session.answered("m", "no")
-    session.answered("m", "no")
-    session.answered("m")
+    session.publisher.answered("m", "no")
+    session.publisher.answered("m", "no")
+    session.publisher.answered("m")
     assert [params["lastEmpty"] for _, params in client.notified] == [
         None,
         {"request": "m", "reason": "no"},
@@ -117,13 +117,13 @@ async def test_after_the_end_nothing_is_said_and_nothing_is_loaded(client, engin
     session.warm()
     session.close()
     said = len(client.notified)
-    session.answered("m", "no")
+    session.publisher.answered("m", "no")
     session.warm()
     assert (len(client.notified), engine.warmed, engine.closed) == (said, 1, 1)
 
 
 async def test_loading_is_watched_to_its_end(client, engine, monkeypatch):
-    monkeypatch.setattr("palimpsest_server.session.session._WATCH_SECONDS", 0.0)
+    monkeypatch.setattr("palimpsest_server.status.publisher._WATCH_SECONDS", 0.0)
     session = make(client, [engine], [])
     engine.state = "loading"
     session.warm()
@@ -140,7 +140,7 @@ async def test_what_flickers_while_one_types_is_told_once(client, engine):
     session.warm()
     for number in range(50):
         engine.state = "busy" if number % 2 else "ready"
-        session.answered("m", f"reason {number}")
+        session.publisher.answered("m", f"reason {number}")
     assert len(client.notified) == 1
     await asyncio.sleep(0.3)
     assert [params["lastEmpty"]["reason"] for _, params in client.notified[1:]] == ["reason 49"]

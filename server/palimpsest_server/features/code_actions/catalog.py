@@ -14,9 +14,8 @@ from lsprotocol import types
 
 from palimpsest_engine import Span
 from palimpsest_engine.syntax.outline import Outline
-from palimpsest_server.documents import edits
+from palimpsest_server.documents import edits, window
 from palimpsest_server.documents.store import Snapshot
-from palimpsest_server.features import inline_completion
 from palimpsest_server.protocol import methods, positions
 from palimpsest_server.protocol.methods import REWRITE, RUN
 from palimpsest_server.session.recent_fills import Standing
@@ -25,7 +24,7 @@ from palimpsest_server.session.session import Session
 ALTERNATIVE = "alternative"
 
 TOO_LARGE = "the file is too large to be looked through"
-TOO_FAR = f"more than {2 * inline_completion.STRIDE} characters of a large file are selected"
+TOO_FAR = f"more than {2 * window.STRIDE} characters of a large file are selected"
 
 _BAD = (types.DiagnosticSeverity.Error, types.DiagnosticSeverity.Warning, None)
 _MOST_PROBLEMS = 100
@@ -217,15 +216,15 @@ async def scene_of(
 
     parses: an outline is needed. It is made on another thread when it is first asked.
     """
-    small = len(document.content) <= 2 * inline_completion.WINDOW
-    if not small and chosen.end - chosen.start > 2 * inline_completion.STRIDE:
+    small = window.is_small(document)
+    if not small and chosen.end - chosen.start > 2 * window.STRIDE:
         return None
-    text, base = inline_completion.window(document, chosen.start, chosen.end)
+    text, base = window.around(document, chosen.start, chosen.end)
     end = base + len(text)
     seen = (
         Span(max(p.start, base) - base, min(p.end, end) - base) for p in problems if p.start <= end and base <= p.end
     )
-    outline = await session.outline(document, text) if parses and small else None
+    outline = session.surroundings.outline(document, text) if parses and small else None
     return Scene(text, base, Span(chosen.start - base, chosen.end - base), tuple(seen), outline)
 
 
@@ -284,7 +283,7 @@ async def holes_of(session: Session, rows: Sequence[Action], scene: Scene | None
     parse = [action for action in rows if action not in look]
     found = {action.id: action.holes(scene) for action in look}
     if parse:
-        found |= await session.off_loop(lambda: {action.id: action.holes(scene) for action in parse})
+        found |= await session.surroundings.off_loop(lambda: {action.id: action.holes(scene) for action in parse})
     return found
 
 
@@ -302,7 +301,7 @@ def why_not(action: Action, scene: Scene | None) -> str:
 
 def last_fill(session: Session, document: Snapshot, chosen: Span | None) -> Standing | None:
     """The last fill that stands there still, on lines that the selection has something of."""
-    for standing in session.recent.find(document.uri, document.content):
+    for standing in session.recent_fills.find(document.uri, document.content):
         first, _ = document.content.line_around(standing.span.start)
         _, last = document.content.line_around(standing.span.end)
         if chosen is None or (chosen.start <= last and first <= chosen.end):

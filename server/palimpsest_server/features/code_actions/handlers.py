@@ -22,12 +22,13 @@ def register(server: Server) -> None:
     @server.feature(types.TEXT_DOCUMENT_CODE_ACTION, options)
     async def code_action(params: types.CodeActionParams) -> list[types.CodeAction | types.Command]:
         from palimpsest_server.features.code_actions import catalog
+        from palimpsest_server.session.permission import refusal
 
         session = server.session
         document = session.documents.snapshot(params.text_document.uri)
-        if document is None or session.refusal(document):
+        if document is None or refusal(session, document):
             return []
-        session.around.diagnostics[document.uri] = tuple(params.context.diagnostics)
+        session.surroundings.diagnostics[document.uri] = tuple(params.context.diagnostics)
         return await catalog.offered(session, document, params, server.client_capabilities)
 
     @server.feature(types.CODE_ACTION_RESOLVE)

@@ -20,16 +20,16 @@ from palimpsest_engine import Draft, FillRequest, Span
 from palimpsest_engine.syntax.outline import Outline
 from palimpsest_server.documents import edits
 from palimpsest_server.documents.store import Snapshot
-from palimpsest_server.documents.uris import path_of
+from palimpsest_server.features import drafts
 from palimpsest_server.features.code_actions import catalog
 from palimpsest_server.features.code_actions.catalog import ACTIONS, ALTERNATIVE, Action
 from palimpsest_server.features.progress import Progress
 from palimpsest_server.protocol.methods import DRAFT, FILL_SELECTION
 from palimpsest_server.server import Server
 from palimpsest_server.session import jobs
+from palimpsest_server.session.permission import refusal
 from palimpsest_server.session.session import Session
 
-_DRAFT_SECONDS = 0.1
 _PATIENCE_SECONDS = 600.0  # somebody may want to read the edit first
 _SAME = "the fill is what is there already"
 _UNSAID = "the client did not say whether it applied the edit"
@@ -95,7 +95,7 @@ def range_of(given: Any) -> types.Range:
 def document_of(session: Session, target: Target) -> Snapshot:
     """The document that a command is about. Raises Refused if nothing can be done for it, or it has moved on."""
     document = session.documents.snapshot(target.uri)
-    if reason := session.refusal(document):
+    if reason := refusal(session, document):
         raise jobs.Refused(reason)
     assert document is not None, "refusal() has a reason for that"
     if target.version not in (None, document.version):
@@ -116,7 +116,7 @@ async def run(server: Server, method: str, target: Target, token: types.Progress
         except jobs.Refused as refused:
             done = Done(reason=str(refused))
         finally:
-            session.answered(method, done.reason, "" if done.reason else done.source)
+            session.publisher.answered(method, done.reason, "" if done.reason else done.source)
     if done.reason and done.reason != jobs.CANCELLED:
         server.warn(f"Palimpsest: {'' if done.reason == _UNSAID else 'nothing was changed: '}{done.reason}")
     return {"applied": not done.reason, "reason": done.reason or None, "holes": done.holes, "filled": done.filled}
@@ -157,7 +157,7 @@ async def fill(server: Server, target: Target, token: types.ProgressToken | None
     if reason:
         return Done(reason, len(work.holes))
     if len(work.holes) == 1:
-        session.recent.keep(target.uri, work.document.content, work.place(0), written.candidates)
+        session.recent_fills.keep(target.uri, work.document.content, work.place(0), written.candidates)
     return Done("", len(work.holes), len(written.changes))
 
 
@@ -178,12 +178,12 @@ def resolved(server: Server, action: types.CodeAction) -> types.CodeAction:
         try:
             document, changes = alternative(session, target)
         except jobs.Refused as refused:
-            session.answered(types.CODE_ACTION_RESOLVE, str(refused))
+            session.publisher.answered(types.CODE_ACTION_RESOLVE, str(refused))
             raise JsonRpcException(str(refused), types.LSPErrorCodes.ContentModified) from refused
         action.edit = catalog.versioned(
             document, changes, server.client_capabilities, session.documents.encoding, ALTERNATIVE
         )
-        session.answered(types.CODE_ACTION_RESOLVE, source="cache")
+        session.publisher.answered(types.CODE_ACTION_RESOLVE, source="cache")
     return action
 
 
@@ -237,19 +237,19 @@ class Written:
 def begin(session: Session, target: Target) -> Work:
     """Start the job. Raises Refused if there is no point in it."""
     document = document_of(session, target)
-    assert session.engine is not None, "refusal() answers when there is no engine"
+    assert session.engine.opened is not None, "refusal() answers when there is no engine"
     work = Work(ACTIONS[target.action], document, target)
     work.running = session.jobs.start(
-        session.engine,
+        session.engine.opened,
         document.uri,
         work,
         "command",
         lambda: request_for(session, work),
         work.drafted,
-        lambda _: session.publish(),
+        lambda _: session.publisher.publish(),
         session.settings.deadline_ms / 1000,
     )
-    session.publish()
+    session.publisher.publish()
     return work
 
 
@@ -264,18 +264,18 @@ async def request_for(session: Session, work: Work) -> FillRequest:
         raise jobs.Refused(catalog.why_not(action, scene))
     work.base, work.outline, work.within = scene.base, scene.outline, catalog.broken_within(scene)
     first = work.holes[0].start
-    if reason := await session.look(document, scene.text, first, automatic=False):
+    settings, surroundings = session.settings_for(document), session.surroundings
+    if reason := await surroundings.objection(document, scene.text, first, settings, automatic=False):
         raise jobs.Refused(reason)
-    settings = session.settings_for(document)
     return FillRequest(
         scene.text,
         work.holes,
         document=document.uri,
         language=document.language or None,
-        path=str(path_of(document.uri) or "") or None,
+        path=str(document.path or "") or None,
         seed=settings.seed,
         strength=action.strength,
-        context=await session.context(document, scene.base + first),
+        context=await surroundings.excerpts(document, scene.base + first, settings, session.engine.status()),
         candidates=settings.candidates if len(work.holes) == 1 else 1,
         tidy=True,
     )
@@ -293,7 +293,7 @@ async def finish(session: Session, work: Work) -> Written:
     assert request is not None, "a job with a fill has had a request"
     choices = [written(work, request, texts) for texts in (outcome.fill.texts, *outcome.fill.alternatives)]
     if work.action.id == "repair" and work.outline is not None:
-        choices = await session.off_loop(mending, work.outline, work.within, request, choices)
+        choices = await session.surroundings.off_loop(mending, work.outline, work.within, request, choices)
         if not choices:
             raise jobs.Refused(_UNMENDED)
         if not session.documents.current(work.document):
@@ -355,7 +355,7 @@ class Drafts:
     def show(self, draft: Draft) -> None:
         """A step was done."""
         self._last = draft
-        if self._session.settings.drafts and monotonic() - self._shown >= _DRAFT_SECONDS:
+        if self._session.settings.drafts and monotonic() - self._shown >= drafts.SECONDS:
             self._shown = monotonic()
             for hole, text in enumerate(draft.texts):
                 if self._texts.get(hole) != text:
@@ -371,18 +371,9 @@ class Drafts:
     def _tell(self, hole: int, text: str, draft: Draft, *, final: bool) -> None:
         document, place = self._work.document, self._work.place(hole)
         where = document.range_at(place.start, place.end, self._session.documents.encoding)
-        news = {
-            "uri": document.uri,
-            "version": document.version,
-            "position": catalog.plain(where)["start"],
-            "range": catalog.plain(where),
-            "hole": hole,
-            "text": text,
-            "settledShare": round(draft.settled_share, 4),
-            "step": draft.step,
-            "final": final,
-        }
-        self._session.client.notify(DRAFT, news)
+        fields = (text, draft.settled_share, draft.step)
+        more = {"range": catalog.plain(where), "hole": hole}
+        self._session.client.notify(DRAFT, drafts.params(document, where.start, *fields, final=final) | more)
 
 
 # What the client is asked

@@ -1,0 +1,51 @@
+"""Say why nothing can be done in a document, from the state of its session."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from palimpsest_server.documents import folders
+from palimpsest_server.session.engine_slot import HUNG
+from palimpsest_server.session.jobs import LOST
+
+if TYPE_CHECKING:
+    from palimpsest_server.documents.store import Snapshot
+    from palimpsest_server.session.session import Session
+
+
+def refusal(session: Session, document: Snapshot | None) -> str:
+    """Return why nothing can be done in this document, or "" if something can."""
+    if document is None:
+        return "the document is not open"
+    if session.documents.lost(document.uri):
+        return LOST
+    settings = session.settings_for(document)
+    if not settings.enable:
+        return "the setting palimpsest.enable is false"
+    if document.language in settings.disabled_languages:
+        return f"palimpsest.disabledLanguages has {document.language}"
+    if glob := folders.covering(settings.disabled_folders, document.path):
+        return f"palimpsest.disabledFolders has {glob}"
+    if reason := session.pauses.reason(document.uri, document.language):
+        return reason
+    if session.engine.opened is None:
+        return session.engine.fault or "the server is starting"
+    return HUNG if session.jobs.hung else ""
+
+
+def untrained(session: Session, document: Snapshot) -> str:
+    """Return why the checkpoint has nothing to say in this document's language, or "" if it may have."""
+    told = session.engine.status()
+    if told.languages and document.language not in told.languages:
+        return f"the checkpoint {told.model} was trained on {', '.join(told.languages)} only"
+    return ""
+
+
+def end_refused(session: Session) -> None:
+    """End the jobs of open documents in which nothing can be done any more."""
+
+    def why(uri: str) -> str:
+        document = session.documents.snapshot(uri)
+        return refusal(session, document) if document else ""
+
+    session.jobs.end_those(why)
