@@ -38,6 +38,7 @@ _REST = (
     "documents.window",
     "features.inline_completion",
     "features.code_actions.catalog",
+    "features.code_actions.offer",
     "features.code_actions.run",
 )
 

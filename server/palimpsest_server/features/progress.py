@@ -1,4 +1,4 @@
-"""Work-done progress of one command, with cancel, as far as the client has it; knows nothing of fills."""
+"""Show the work-done progress of one command, with cancel, to a client that can show it; knows nothing of fills."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
 
-class Progress:
-    """Shown from now until `end`. Nothing waits for the client: a report before it is ready is left out."""
+class WorkDoneProgress:
+    """Progress that is shown until `end`. Nothing waits for the client: a report before it is ready is left out."""
 
     def __init__(
         self,
@@ -36,14 +36,14 @@ class Progress:
             asked.add_done_callback(self._created)
 
     def report(self, share: float) -> None:
-        """Show how much is done, 0..1; it never goes back."""
+        """Show the share that is done, 0..1; it never goes back."""
         percentage = int(share * 100)
         if self._begun and not self._ended and percentage > self._percentage and self._token is not None:
             self._percentage = percentage
             self._rpc.report(self._token, types.WorkDoneProgressReport(percentage=percentage, cancellable=True))
 
     def end(self, message: str = "") -> None:
-        """Take it away, with a last word."""
+        """Take the progress away, with a last message."""
         if self._begun and not self._ended and self._token is not None:
             self._rpc.end(self._token, types.WorkDoneProgressEnd(message=message or None))
             self._rpc.tokens.pop(self._token, None)

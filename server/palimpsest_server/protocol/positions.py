@@ -60,6 +60,12 @@ def range_at(text: str, start: int, end: int, encoding: Encoding) -> types.Range
     return types.Range(position_at(text, start, encoding), position_at(text, end, encoding))
 
 
+def as_json(range_: types.Range) -> dict[str, dict[str, int]]:
+    """Return a range as JSON."""
+    edges = {"start": range_.start, "end": range_.end}
+    return {name: {"line": edge.line, "character": edge.character} for name, edge in edges.items()}
+
+
 def units_in(text: str, encoding: Encoding) -> int:
     """The length of a text in code units."""
     if encoding is Encoding.Utf32 or text.isascii():

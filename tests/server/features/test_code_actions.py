@@ -12,11 +12,11 @@ from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
 from palimpsest_engine import Draft, DraftPiece, Fill, Span, Verdict
 from palimpsest_server.documents import window
 from palimpsest_server.documents.rope import Text
-from palimpsest_server.features import inline_completion
-from palimpsest_server.features import drafts
-from palimpsest_server.features.code_actions import catalog, handlers, run
+from palimpsest_server.features import drafts, inline_completion
+from palimpsest_server.features.code_actions import catalog, handlers, offer, run, scene, workspace_edit
 from palimpsest_server.features.code_actions.catalog import ACTIONS, ALTERNATIVE
-from palimpsest_server.protocol import methods
+from palimpsest_server.features.code_actions.target import Target, target_of
+from palimpsest_server.protocol import methods, positions
 from palimpsest_server.protocol.methods import RUN
 from palimpsest_server.session import jobs
 from palimpsest_server.session.recent_fills import RecentFills
@@ -100,12 +100,12 @@ class Editor:
     async def offered(self, where, only=None, trigger=None, diagnostics=()):
         context = types.CodeActionContext(list(diagnostics), only=only, trigger_kind=trigger)
         params = types.CodeActionParams(types.TextDocumentIdentifier(URI), where, context)
-        return await catalog.offered(self.session, self.document, params, self.client_capabilities)
+        return await offer.offered(self.session, self.document, params, self.client_capabilities)
 
     def run(self, action, where, version=1, **more):
         argument = {"action": action, "uri": URI, "version": version, **more}
-        argument |= {"range": catalog.plain(where)} if where else {}
-        return asyncio.create_task(run.run(self, RUN, run.target_of(RUN, argument), None))
+        argument |= {"range": positions.as_json(where)} if where else {}
+        return asyncio.create_task(run.run(self, RUN, target_of(RUN, argument), None))
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def editor(session, client, monkeypatch):
         def end(self, message=""):
             pass
 
-    monkeypatch.setattr(run, "Progress", Progress)
+    monkeypatch.setattr(run, "WorkDoneProgress", Progress)
     return Editor(session, client)
 
 
@@ -172,12 +172,12 @@ def ids(found):
     ],
 )
 def test_only_names_a_kind_or_one_above_it(kind, only, through):
-    assert catalog.wanted(kind, only) is through
+    assert offer.wanted(kind, only) is through
 
 
 def test_no_kind_is_one_that_editors_run_by_themselves():
     automatic = [types.CodeActionKind.SourceFixAll, types.CodeActionKind.SourceOrganizeImports]
-    assert not any(catalog.wanted(kind, [each]) for kind in methods.KINDS for each in automatic)
+    assert not any(offer.wanted(kind, [each]) for kind in methods.KINDS for each in automatic)
 
 
 SELECTION = ["fill", "touchUp", "rework", "rewrite"]
@@ -269,7 +269,7 @@ async def test_repair_goes_by_what_other_tools_call_wrong(editor, severity, offe
     found = await editor.offered(where, QUICKFIX, diagnostics=[diagnostic(where, severity)])
     assert bool(found) is offered
     if found:
-        assert found[0].command.arguments[0]["problems"] == [catalog.plain(where)]
+        assert found[0].command.arguments[0]["problems"] == [positions.as_json(where)]
 
 
 async def test_of_very_many_complaints_the_first_are_enough(editor):
@@ -303,7 +303,7 @@ async def test_to_whom_they_are_offered(editor, can, forms):
     assert [type(each) for each in found] == ([forms] * len(SELECTION) if forms else [])
     for each in found if forms is types.Command else [each.command for each in found]:
         assert each.command == RUN
-        assert run.target_of(RUN, *each.arguments).range == where
+        assert target_of(RUN, *each.arguments).range == where
 
 
 LLM = types.CodeActionTag.LlmGenerated
@@ -380,7 +380,7 @@ async def test_what_other_tools_complain_about_is_repaired_in_whole_words(editor
     editor.open("alpha = beta + gamma\n")
     line = types.Range(types.Position(0, 0), types.Position(0, 20))
     problems = [types.Range(types.Position(0, start), types.Position(0, end)) for start, end in ((9, 10), (16, 17))]
-    running = editor.run("repair", line, problems=[catalog.plain(each) for each in problems])
+    running = editor.run("repair", line, problems=[positions.as_json(each) for each in problems])
     request = await answer(engine, ("x", "y"))
     assert [request.text[hole.start : hole.end] for hole in request.holes] == ["beta", "gamma"]
     assert (await running)["filled"] == 2
@@ -466,7 +466,7 @@ async def test_a_repair_has_to_mend_the_syntax(editor, engine, choices, after):
 async def test_a_repair_may_take_something_away(editor, engine):
     where = editor.open("«a = not not b»\n")
     problems = [types.Range(types.Position(0, start), types.Position(0, end)) for start, end in ((4, 7), (12, 13))]
-    running = editor.run("repair", where, problems=[catalog.plain(each) for each in problems])
+    running = editor.run("repair", where, problems=[positions.as_json(each) for each in problems])
     await answer(engine, ("", "c"))
     assert (await running)["filled"] == 2
     assert editor.document.text == "a =  not c\n"
@@ -474,7 +474,7 @@ async def test_a_repair_may_take_something_away(editor, engine):
 
 async def test_what_only_others_complain_about_is_not_held_to_the_syntax(editor, engine):
     where = editor.open("a = «undefined»\n")
-    running = editor.run("repair", where, problems=[catalog.plain(where)])
+    running = editor.run("repair", where, problems=[positions.as_json(where)])
     await answer(engine, "2")
     assert (await running)["applied"]
 
@@ -608,7 +608,7 @@ async def test_nobody_is_warned_of_an_edit_that_they_did_not_want_themselves(edi
 
 
 async def test_a_client_that_never_says_whether_it_did_is_not_waited_for(editor, engine, monkeypatch):
-    monkeypatch.setattr(run, "_PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(workspace_edit, "_PATIENCE_SECONDS", 0.01)
     monkeypatch.setattr(editor, "workspace_apply_edit_async", lambda params: asyncio.get_running_loop().create_future())
     running = editor.run("rewrite", editor.open("a = «1»\n"))
     await answer(engine, "2")
@@ -897,10 +897,10 @@ WORDS = st.text(st.sampled_from("ab ._\n(é"), max_size=20)
 def test_a_span_grows_to_whole_words_and_no_further(text, data):
     start = data.draw(st.integers(0, len(text)))
     end = data.draw(st.integers(start, len(text)))
-    span = catalog.whole_words(text, Span(start, end))
+    span = scene.whole_words(text, Span(start, end))
     assert span.start <= start <= end <= span.end
     assert (text[span.start : start] + text[end : span.end]).replace("_", "a").isalnum() or span == Span(start, end)
-    assert catalog.whole_words(text, span) == span
+    assert scene.whole_words(text, span) == span
 
 
 SPANS = st.builds(lambda start, length: Span(start, start + length), st.integers(0, 20), st.integers(0, 5))
@@ -908,7 +908,7 @@ SPANS = st.builds(lambda start, length: Span(start, start + length), st.integers
 
 @given(st.lists(SPANS))
 def test_merged_spans_are_sorted_disjoint_and_cover_the_same(spans):
-    out = catalog.merged(spans)
+    out = scene.merged(spans)
     assert all(one.end < other.start for one, other in pairwise(out))
     cover = {at for span in spans for at in range(span.start, span.end)}
     assert {at for span in out for at in range(span.start, span.end)} == cover
@@ -953,12 +953,12 @@ HERE = {"start": EDGE, "end": EDGE}
 )
 def test_arguments_that_make_no_sense_are_refused_in_a_sentence(arguments, complaint):
     with pytest.raises(JsonRpcInvalidParams, match=rf"palimpsest\.run expects one argument.*{complaint}"):
-        run.target_of(RUN, *arguments)
+        target_of(RUN, *arguments)
 
 
 def test_the_older_command_needs_no_action():
     given = {"uri": URI, "range": HERE, "version": 3}
     here = types.Range(types.Position(0, 0), types.Position(0, 0))
-    assert run.target_of("palimpsest.fillSelection", given) == run.Target("fill", URI, here, 3)
+    assert target_of("palimpsest.fillSelection", given) == Target("fill", URI, here, 3)
     with pytest.raises(JsonRpcInvalidParams, match=r"fillSelection expects one argument \{uri, range, version"):
-        run.target_of("palimpsest.fillSelection", 1)
+        target_of("palimpsest.fillSelection", 1)

@@ -1,6 +1,6 @@
-"""Code actions and their commands, bound to the wire; what they do is imported when one is asked for.
+"""Bind code actions and their commands to the wire; import what they do when one is asked for.
 
-`initialize` is answered without. What the actions are is in `actions`, how a command runs in `commands`.
+`initialize` is answered without.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def register(server: Server) -> None:
 
     @server.feature(types.TEXT_DOCUMENT_CODE_ACTION, options)
     async def code_action(params: types.CodeActionParams) -> list[types.CodeAction | types.Command]:
-        from palimpsest_server.features.code_actions import catalog
+        from palimpsest_server.features.code_actions import offer
         from palimpsest_server.session.permission import refusal
 
         session = server.session
@@ -29,13 +29,13 @@ def register(server: Server) -> None:
         if document is None or refusal(session, document):
             return []
         session.surroundings.diagnostics[document.uri] = tuple(params.context.diagnostics)
-        return await catalog.offered(session, document, params, server.client_capabilities)
+        return await offer.offered(session, document, params, server.client_capabilities)
 
     @server.feature(types.CODE_ACTION_RESOLVE)
     async def resolve(action: types.CodeAction) -> types.CodeAction:
-        from palimpsest_server.features.code_actions import run
+        from palimpsest_server.features.code_actions import alternatives
 
-        return action if action.data is None else run.resolved(server, action)
+        return action if action.data is None else alternatives.resolved(server, action)
 
     @server.command(RUN)
     async def run_action(params: types.ExecuteCommandParams) -> dict[str, Any]:
@@ -47,6 +47,7 @@ def register(server: Server) -> None:
 
     async def run(command: str, params: types.ExecuteCommandParams) -> dict[str, Any]:
         from palimpsest_server.features.code_actions import run
+        from palimpsest_server.features.code_actions.target import target_of
 
-        target = run.target_of(command, *params.arguments or ())
+        target = target_of(command, *params.arguments or ())
         return await run.run(server, command, target, params.work_done_token)

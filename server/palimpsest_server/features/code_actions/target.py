@@ -1,0 +1,80 @@
+"""Read the argument of a command: which action, on which document, where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from lsprotocol import types
+from pygls.exceptions import JsonRpcInvalidParams
+
+from palimpsest_server.documents.store import Snapshot
+from palimpsest_server.features.code_actions.catalog import ACTIONS, ALTERNATIVE
+from palimpsest_server.protocol.methods import FILL_SELECTION
+from palimpsest_server.session import jobs
+from palimpsest_server.session.permission import refusal
+from palimpsest_server.session.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An action and a place. range: None for the whole document. version: None for the present one.
+
+    problems: the places of other tools' errors. number: of the alternative.
+    """
+
+    action: str
+    uri: str
+    range: types.Range | None
+    version: int | None = None
+    problems: tuple[types.Range, ...] = ()
+    number: int = 0
+
+
+def target_of(command: str, *arguments: Any) -> Target:
+    """Read the one argument of a command, or the data of an action. Raises JsonRpcInvalidParams, in a sentence."""
+    takes = "{uri, range, version?}" if command == FILL_SELECTION else "{action, uri, range, version?}"
+
+    def wrong(what: str) -> JsonRpcInvalidParams:
+        return JsonRpcInvalidParams(f"{command} expects one argument {takes}; {what}")
+
+    if len(arguments) != 1 or not isinstance(arguments[0], dict):
+        raise wrong(f"it got {len(arguments)}" if len(arguments) != 1 else "it is not an object")
+    given = arguments[0]
+    action = "fill" if command == FILL_SELECTION else given.get("action")
+    uri, version, number = given.get("uri"), given.get("version"), given.get("number", 0)
+    if not isinstance(action, str) or action not in (*ACTIONS, ALTERNATIVE):
+        raise wrong(f"action is one of {', '.join((*ACTIONS, ALTERNATIVE))}")
+    if not isinstance(uri, str):
+        raise wrong("uri is not a string")
+    if version is not None and type(version) is not int:
+        raise wrong("version is not a whole number")
+    if type(number) is not int or number < 0:
+        raise wrong("number is not a whole number from 0 on")
+    try:
+        ranged = action not in ("fillHoles", ALTERNATIVE) or given.get("range") is not None
+        range_ = range_of(given["range"]) if ranged else None
+    except (KeyError, TypeError, ValueError) as error:
+        raise wrong("range is not a range of positions") from error
+    try:
+        problems = tuple(range_of(each) for each in given.get("problems") or ())
+    except (KeyError, TypeError, ValueError) as error:
+        raise wrong("problems is not a list of ranges") from error
+    return Target(action, uri, range_, version, problems, number)
+
+
+def range_of(given: Any) -> types.Range:
+    """Read a range from JSON. Raises KeyError, TypeError or ValueError."""
+    start, end = (types.Position(given[edge]["line"], given[edge]["character"]) for edge in ("start", "end"))
+    return types.Range(start, end)
+
+
+def document_of(session: Session, target: Target) -> Snapshot:
+    """Return the document that a command is about. Raises Refused if nothing can be done in it, or it has moved on."""
+    document = session.documents.snapshot(target.uri)
+    if reason := refusal(session, document):
+        raise jobs.Refused(reason)
+    assert document is not None, "refusal() has a reason for that"
+    if target.version not in (None, document.version):
+        raise jobs.Refused(jobs.CHANGED)
+    return document

@@ -1,0 +1,60 @@
+"""Make one edit of all changes to a document, and have the client apply it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from lsprotocol import types
+from pygls.exceptions import JsonRpcException
+
+from palimpsest_server.documents.edits import Edit
+from palimpsest_server.documents.store import Snapshot
+from palimpsest_server.features.code_actions import capabilities
+from palimpsest_server.protocol import positions
+from palimpsest_server.server import Server
+
+_PATIENCE_SECONDS = 600.0  # somebody may want to read the edit first
+UNSAID = "the client did not say whether it applied the edit"
+
+
+def versioned(
+    document: Snapshot,
+    changes: Sequence[Edit],
+    can: types.ClientCapabilities,
+    encoding: positions.Encoding,
+    what: str,
+) -> types.WorkspaceEdit:
+    """Return the changes as one edit: it is undone in one step, and refused if the document is at another version by then.
+
+    It has a note on who wrote them, where the client has a place for that.
+    """
+    ranges = [(document.range_at(change.span.start, change.span.end, encoding), change.text) for change in changes]
+    identifier = types.OptionalVersionedTextDocumentIdentifier(document.uri, document.version)
+    if not capabilities.annotates(can):
+        plain_edits = [types.TextEdit(where, text) for where, text in ranges]
+        return types.WorkspaceEdit(document_changes=[types.TextDocumentEdit(identifier, plain_edits)])
+    name = "palimpsest"
+    edits = [types.AnnotatedTextEdit(name, where, text) for where, text in ranges]
+    note = types.ChangeAnnotation(
+        f"Palimpsest: {what}", needs_confirmation=False, description="written by a language model on this machine"
+    )
+    return types.WorkspaceEdit(
+        document_changes=[types.TextDocumentEdit(identifier, edits)], change_annotations={name: note}
+    )
+
+
+async def apply(server: Server, change: types.WorkspaceEdit, label: str) -> str:
+    """Have the client apply an edit; return the reason if it does not."""
+    can = server.client_capabilities
+    if not capabilities.can_apply(can):
+        return "the client does not apply versioned edits"
+    metadata = types.WorkspaceEditMetadata(is_refactoring=True) if capabilities.takes_metadata(can) else None
+    params = types.ApplyWorkspaceEditParams(change, label=label, metadata=metadata)
+    try:
+        answer = await asyncio.wait_for(server.workspace_apply_edit_async(params), _PATIENCE_SECONDS)
+    except JsonRpcException as error:
+        return f"the client refused the edit: {error}"
+    except TimeoutError:
+        return UNSAID
+    return "" if answer.applied else answer.failure_reason or "the client did not apply the edit"
