@@ -18,7 +18,7 @@ from palimpsest_server.protocol.lifecycle import Protocol
 if TYPE_CHECKING:
     from palimpsest_server.session.engine_slot import EngineFactory
     from palimpsest_server.session.session import Session
-    from palimpsest_server.status.log import ClientLog
+    from palimpsest_server.status.client_log import ClientLog
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ class Server(LanguageServer):
             self.window_log_message(types.LogMessageParams(types.MessageType(kind), message))
 
         if self._log is None:
-            from palimpsest_server.status.log import ClientLog
+            from palimpsest_server.status.client_log import ClientLog
 
             self._log = ClientLog(send, asyncio.get_running_loop().call_soon_threadsafe)
 

@@ -19,8 +19,8 @@ from palimpsest_server.session.suggestions import Suggestions
 from palimpsest_server.session.surroundings import Surroundings
 from palimpsest_server.status import log
 from palimpsest_server.status.board import Board, Pauses
-from palimpsest_server.status.log import Requests
 from palimpsest_server.status.publisher import Client, Publisher
+from palimpsest_server.status.requests import Requests
 from palimpsest_server.status.status_file import Live
 
 

@@ -10,7 +10,7 @@ from palimpsest_engine import EngineStatus
 from palimpsest_server.documents.folders import innermost
 from palimpsest_server.documents.uris import path_of
 from palimpsest_server.protocol.methods import PAUSE
-from palimpsest_server.status.log import Requests
+from palimpsest_server.status.requests import Requests
 
 Scope = Literal["all", "language", "folder", "document"]
 _LOADING, _DENOISING = "the checkpoint is still loading", "still denoising"

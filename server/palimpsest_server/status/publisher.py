@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from palimpsest_server.protocol.methods import STATUS
 from palimpsest_server.status.board import Board
-from palimpsest_server.status.log import Requests
+from palimpsest_server.status.requests import Requests
 from palimpsest_server.status.status_file import Live
 
 _WATCH_SECONDS = 0.2

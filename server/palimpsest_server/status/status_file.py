@@ -22,7 +22,7 @@ from threading import Thread
 from typing import Any
 
 from palimpsest_engine import __version__
-from palimpsest_server.status.log import Requests
+from palimpsest_server.status.requests import Requests
 
 logger = logging.getLogger(__name__)
 

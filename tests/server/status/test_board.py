@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from palimpsest_engine import EngineStatus
 from palimpsest_server.status.board import Board, Pause, Pauses, pause_of
-from palimpsest_server.status.log import Requests
+from palimpsest_server.status.requests import Requests
 
 PYTHON, LUA = "file:///code/x/a.py", "file:///other/b.lua"
 LANGUAGES = {PYTHON: "python", LUA: "lua", "untitled:1": "python"}

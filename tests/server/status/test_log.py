@@ -10,7 +10,8 @@ import pytest
 
 from palimpsest_engine import PalimpsestError
 from palimpsest_server.status import log
-from palimpsest_server.status.log import ClientLog, Requests
+from palimpsest_server.status.client_log import ClientLog
+from palimpsest_server.status.requests import Requests
 
 SECRET = "password = 'hunter2'"
 ours = logging.getLogger("palimpsest_server.somewhere")

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from palimpsest_server.status import status_file
-from palimpsest_server.status.log import Requests
+from palimpsest_server.status.requests import Requests
 from palimpsest_server.status.status_file import Live
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="folders are found by HOME")
