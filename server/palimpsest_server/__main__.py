@@ -1,4 +1,4 @@
-"""The command line, as `palimpsest` and as `python -m palimpsest_server`; the way to what an editor starts is short."""
+"""Run the command line, as `palimpsest` or `python -m palimpsest_server`; start the server without parsing."""
 
 import gc
 import sys
@@ -8,9 +8,9 @@ def main() -> None:
     """Run the command that the process was started with."""
     arguments = sys.argv[1:]
     if arguments[:1] == ["serve"]:
-        gc.disable()  # until the first message: see `garbage`
+        gc.disable()  # until the first message: see `gc_pauses`
     if arguments in (["serve"], ["serve", "--stdio"]):
-        # Nothing to parse: the answer to `initialize` is spared all that `cli` imports.
+        # There is nothing to parse, so `initialize` does not wait for the imports of `cli`.
         sys.exit(_serve())
     from palimpsest_server.cli import main as command
 

@@ -1,9 +1,8 @@
-"""The language server: every method it serves, bound to the function that does the work.
+"""Bind every method that the language server serves to the function that does the work.
 
-A handler unpacks the params, takes its snapshot before the first `await`, calls one function, and packs the
-answer. All of them are coroutines: pygls starts those in the order in which the messages came, and can
-cancel them. Code actions and commands are bound in `code_actions.py`. What is not needed to answer `initialize` is
-imported by the handlers that need it.
+A handler unpacks the params, takes its snapshot before the first `await`, calls one function, and packs the answer. All
+are coroutines: pygls starts those in the order in which the messages came, and can cancel them. Code actions and commands
+are bound in `code_actions/handlers.py`. Handlers import what is not needed to answer `initialize`.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 def serve(engine: EngineFactory, *, tcp_port: int | None = None) -> int:
-    """Serve one client on standard input and output, or on a loopback port, to the end; the exit code."""
+    """Serve one client to the end, on standard input and output or on a loopback port, and return the exit code."""
     server = create_server(engine)
     try:
         code = transport.stdio(server) if tcp_port is None else transport.tcp(server, tcp_port)
@@ -47,7 +46,7 @@ def serve(engine: EngineFactory, *, tcp_port: int | None = None) -> int:
 
 
 def create_server(engine_factory: EngineFactory) -> Server:
-    """A server that has yet to be given a transport. Imports no tensors and opens no engine."""
+    """Make a server that has no transport yet. Imports no tensors and opens no engine."""
     server = Server(engine_factory)
 
     # Life cycle and settings
@@ -68,7 +67,7 @@ def create_server(engine_factory: EngineFactory) -> Server:
 
     @server.feature(types.INITIALIZED)
     async def initialized(params: types.InitializedParams) -> None:
-        # The client has our answer to `initialize` when it sends this: loading cannot delay that any more.
+        # The client sends this after our answer to `initialize`, so loading cannot delay that any more.
         server.session.open()
         server.session.live.open()
         server.tell_of_log()
@@ -141,7 +140,7 @@ def create_server(engine_factory: EngineFactory) -> Server:
     async def ask(
         method: str, params: Any, *, automatic: bool
     ) -> tuple[inline_completion.Answer, inline_completion.Ask | None, types.Range]:
-        """Ask about a position, and take down what came of it."""
+        """Answer a question about a position, and log the answer."""
         from palimpsest_server.features import inline_completion
         from palimpsest_server.session.permission import refusal
 
@@ -221,10 +220,10 @@ def ask_of(
     *,
     automatic: bool,
 ) -> tuple[inline_completion.Ask, types.Range]:
-    """What is asked, and the range that the answer replaces.
+    """Return the question, and the range that the answer replaces.
 
-    While a completion is selected in the editor's list, a suggestion goes on from that completion, and shows
-    only if it begins with it.
+    While a completion is selected in the editor's list, a suggestion goes on from that completion, and shows only if it
+    begins with it.
     """
     from palimpsest_server.documents import window
     from palimpsest_server.features import inline_completion
@@ -243,7 +242,7 @@ def ask_of(
 
 
 def folders_of(params: types.InitializeParams) -> dict[str, Path]:
-    """The workspace folders by their URIs; of older clients the root."""
+    """Return the workspace folders by their URIs; for older clients the root."""
     if params.workspace_folders:
         return paths_of(params.workspace_folders)
     root = params.root_uri or (Path(params.root_path).as_uri() if params.root_path else "")
@@ -251,5 +250,5 @@ def folders_of(params: types.InitializeParams) -> dict[str, Path]:
 
 
 def paths_of(folders: Iterable[types.WorkspaceFolder]) -> dict[str, Path]:
-    """The paths of those folders that have one."""
+    """Return the paths of those folders that have one."""
     return {folder.uri: path for folder in folders if (path := path_of(folder.uri))}

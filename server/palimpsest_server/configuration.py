@@ -1,6 +1,6 @@
-"""The client's configuration: asked for, and asked to be told of changes; what is in it is `settings`' business.
+"""Ask the client for its configuration, and to be told of changes; `settings` knows the contents.
 
-A client may never answer. What depends on its answer then goes on without, and takes it up if it comes late.
+A client may never answer. The server then goes on without an answer, and takes it up if it comes late.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ async def _pull(server: Server) -> None:
 
 
 def subscribe(server: Server) -> None:
-    """Ask to be told when the configuration changes, where the client waits to be asked."""
+    """Ask to be told of changed configurations, if the client waits to be asked."""
     workspace = server.client_capabilities.workspace
     can = workspace and workspace.did_change_configuration
     if not (can and can.dynamic_registration):

@@ -1,4 +1,4 @@
-"""pygls' server with a session: what we say to the client of our own accord; knows nothing of fills."""
+"""Extend pygls' server by a session, and by the messages that we send of our own accord; knows nothing of fills."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NOTEBOOKS = types.NotebookDocumentSyncOptions(
     notebook_selector=[types.NotebookDocumentFilterWithNotebook(notebook="*")]
 )
 
-# What a session and its first request need, in the order of who needs whom.
+# Modules that a session and its first request need, each after those that it imports.
 _REST = (
     "session.engine_slot",
     "documents.store",
@@ -44,7 +44,7 @@ _REST = (
 
 
 class Server(LanguageServer):
-    """One client's server; it is the session's client, too."""
+    """The server of one client; also the client that its session talks to."""
 
     def __init__(self, engine_factory: EngineFactory) -> None:
         super().__init__("palimpsest", __version__, protocol_cls=Protocol, notebook_document_sync=NOTEBOOKS)
@@ -59,8 +59,7 @@ class Server(LanguageServer):
 
     @property
     def session(self) -> Session:
-        """The state of the connection, made when it is first asked for. `initialize` is answered without: importing all of it
-        takes a third as long as importing the protocol."""
+        """The state of the connection, made when it is first asked for: importing all of it would delay `initialize`."""
         if self._session is None:
             from palimpsest_server.session.session import Session
 
@@ -69,13 +68,13 @@ class Server(LanguageServer):
         return self._session
 
     def on_session(self, begin: Callable[[Session], None]) -> None:
-        """Tell the session what the client has said of itself, as soon as there is one."""
+        """Have `begin` called with the session, at once or as soon as there is one."""
         self._begin = begin
         if self._session is not None:
             begin(self._session)
 
     async def get_ready(self) -> None:
-        """Import what `initialize` was answered without, a part at a time: the event loop has more to do."""
+        """Import what `initialize` was answered without, in parts, so that the event loop can do other work in between."""
         for name in _REST:
             import_module(f"palimpsest_server.{name}")
             await asyncio.sleep(0)
@@ -86,7 +85,7 @@ class Server(LanguageServer):
             self._session.close()
 
     def background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Begin with something that nobody has to wait for."""
+        """Start a task that nobody has to wait for."""
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
@@ -105,7 +104,7 @@ class Server(LanguageServer):
         self.window_show_message(types.ShowMessageParams(types.MessageType.Error, message))
 
     def tell_of_log(self) -> None:
-        """From now on the client hears of our warnings and errors."""
+        """Pass our warnings and errors on to the client from now on."""
 
         def send(kind: int, message: str) -> None:
             self.window_log_message(types.LogMessageParams(types.MessageType(kind), message))
@@ -116,16 +115,16 @@ class Server(LanguageServer):
             self._log = ClientLog(send, asyncio.get_running_loop().call_soon_threadsafe)
 
     def hush(self) -> None:
-        """The client hears nothing more."""
+        """Pass nothing more on to the client."""
         if self._log is not None:
             self._log.close()
 
     def lose_track(self, uri: str | None) -> None:
-        """A change of this document or notebook, or of one that cannot be made out, was not understood."""
+        """Refuse work on a document or notebook, None for all, after a change of it that could not be read."""
         if self.session.lose_track(uri):
             self.warn(f"Palimpsest: a change of {uri or 'a document'} could not be read; reopen it for more fills")
 
     def report_server_error(self, error: Exception, source: type[Exception]) -> None:
-        """What pygls caught and has not settled: a notification that failed."""
+        """Log a notification that failed: pygls caught its error and did nothing else."""
         if source is FeatureNotificationError:
             logger.error("a notification could not be handled", exc_info=True)

@@ -1,4 +1,4 @@
-"""What a user may set, parsed once at the edge into a frozen value; knows JSON, nothing of LSP or tensors.
+"""Parse the user's settings once, at the edge, into a frozen value; knows JSON, nothing of LSP or tensors.
 
 A workspace may have written what a client calls its configuration. So that opening a folder chooses no checkpoint and
 gives nothing away, some keys count only where the user's own editor set-up has them: in `initializationOptions`.
@@ -19,7 +19,7 @@ ContextSource = Literal["documents", "imports", "edits", "diagnostics"]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The section `palimpsest`; `docs/settings.md` says what each key means."""
+    """The section `palimpsest`; `docs/settings.md` explains each key."""
 
     enable: bool = True
     checkpoint: str | None = None
@@ -58,9 +58,9 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class _Key:
-    """One key of the section: the field it sets, what it must be (in words and as a test).
+    """One key of the section: its field, and the values that it takes (in words and as a test).
 
-    own: only the user's own set-up may choose it. adds: a source adds to what those below it have. folder: it may differ
+    own: only the user's own set-up may choose it. adds: a source adds to the values of those below it. folder: it may differ
     between the folders of a workspace.
     """
 
@@ -146,14 +146,14 @@ KEYS: Mapping[str, _Key] = {
 
 
 def parse(initial: object = None, configured: object = None, folder: object = None) -> tuple[Settings, tuple[str, ...]]:
-    """Settings from the section `palimpsest` of each source, later ones first in rank, and what is wrong with them.
+    """Parse the section `palimpsest` of each source, later ones first in rank; return the settings and all problems.
 
-    initial: of `initializationOptions`, the user's own word. configured: of the client's configuration, which may be the
-    workspace's: keys that are the user's own to choose are left as they are, unless `initial` has `trustWorkspace`.
-    folder: of the configuration of one workspace folder; the keys that cannot differ between folders are left.
+    initial: of `initializationOptions`, written by the user. configured: of the client's configuration, which the workspace
+    may have written: it cannot set the keys that are the user's own, unless `initial` has `trustWorkspace`. folder: of the
+    configuration of one workspace folder; it cannot set the keys that hold for all folders.
 
-    A null section or a null value means "not set". Whatever is wrong is named in one sentence each and leaves that key as
-    it was; nothing is dropped in silence and nothing raises.
+    A null section or a null value means "not set". Each problem is one sentence and leaves its key as it was; nothing is
+    dropped in silence and nothing raises.
     """
     values: dict[str, Any] = {}
     problems = _take(values, initial, lambda key: True)[1]
@@ -173,7 +173,7 @@ def parse(initial: object = None, configured: object = None, folder: object = No
 
 
 def _take(values: dict[str, Any], section: object, may: Callable[[_Key], bool]) -> tuple[list[str], list[str]]:
-    """Take a section into `values`; the keys that it may not set and yet would change, and what is wrong with it."""
+    """Take a section into `values`; return the keys that it tried to change and may not, and its problems."""
     if section is None:
         return [], []
     if not isinstance(section, Mapping):
@@ -200,7 +200,7 @@ def _take(values: dict[str, Any], section: object, may: Callable[[_Key], bool]) 
 
 
 def section_of(options: object) -> tuple[object, tuple[str, ...]]:
-    """The section `palimpsest` of initialization options, and what else was in there."""
+    """Return the section `palimpsest` of initialization options, and the problems of all else in there."""
     if not isinstance(options, Mapping):
         return None, () if options is None else (f"expected an object with the key palimpsest, not {_shown(options)}",)
     strange = tuple(f"{name}: no such setting; expected palimpsest" for name in options if name != "palimpsest")
@@ -211,7 +211,7 @@ _DEFAULT = Settings()
 
 
 def _plain(value: Any) -> Any:
-    """Lists frozen; whole numbers without the decimal point that some clients write with every number."""
+    """Freeze lists, and make whole numbers of those that some clients write with a decimal point."""
     if isinstance(value, list):
         return tuple(value)
     return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,6 +1,6 @@
-"""What can be cut out of one text for a model to see: names, windows, definitions, diffs, single lines; pure.
+"""Cut out of one text what a model can see: names, windows, definitions, diffs, single lines; pure.
 
-Knows texts and their outlines; nothing of documents, files, or what is chosen in the end.
+Knows texts and their outlines; nothing of documents, files, or the choice among them.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _COMMON = frozenset(_KEYWORDS.split())
 
 
 def names(text: str) -> list[str]:
-    """Identifiers of two letters and more, in order, without the keywords of common languages."""
+    """Return identifiers of two letters and more, in order, without the keywords of common languages."""
     return [name for name in _NAME.findall(text) if name not in _COMMON]
 
 
 def near(before: str, after: str, reach: int, least: float) -> dict[str, float]:
-    """Names around the cursor and how near they are: 1 on its line, `least` from `reach` lines away on."""
+    """Return names around the cursor and how near they are: 1 on its line, `least` from `reach` lines away on."""
     found: dict[str, float] = {}
     lines = [*enumerate(reversed(before.split("\n"))), *enumerate(after.split("\n"))]
     for away, line in lines:
@@ -50,22 +50,22 @@ def near(before: str, after: str, reach: int, least: float) -> dict[str, float]:
 
 
 def one_line(text: str) -> str:
-    """A title: no line end of any kind, for it becomes a comment; not long."""
+    """Make a title of a text: without line ends of any kind, for it becomes a comment, and not long."""
     return " ".join("".join(" " if not c.isprintable() else c for c in text[:1000]).split())[:200]
 
 
 def from_line(text: str, most: int) -> str:
-    """The text from its first whole line on, if it was cut."""
+    """Return the text from its first whole line on, if it was cut."""
     return text if len(text) < most else text.split("\n", 1)[-1]
 
 
 def substance(text: str) -> set[str]:
-    """Lines that say something, without what a signature lacks of one."""
+    """Return the lines that say something, without the ends by which a signature differs from a definition."""
     return {line for each in text.split("\n") if len(line := each.strip().rstrip(" :{")) > 3}
 
 
 def diff(before: str, after: str) -> str:
-    """The changed lines, as `-old` and `+new`; empty if they are too many."""
+    """Return the changed lines, as `-old` and `+new`; "" if they are too many."""
     old, new = before.splitlines(), after.splitlines()
     if len(old) > 4 * _EDIT_LINES or len(new) > 4 * _EDIT_LINES:
         return ""
@@ -76,21 +76,21 @@ def diff(before: str, after: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Some lines of a text, `first` (from 0) the first of them, and the names in them."""
+    """Some lines of a text and the names in them. first: the first line, from 0."""
 
     first: int
     text: str
     names: frozenset[str]
 
     def overlaps(self, other: Window) -> bool:
-        """They have lines in common."""
+        """Whether both have lines in common."""
         above, below = sorted((self, other), key=lambda each: each.first)
         return below.first <= above.first + above.text.count("\n")
 
 
 @lru_cache(maxsize=32)
 def windows(text: str, lines: int) -> tuple[Window, ...]:
-    """A text's windows of so many lines, each overlapping the next by half; all of it if it is no longer."""
+    """Return a text's windows of so many lines, each overlapping the next by half; one of a text that is no longer."""
     rows = text.split("\n")
     starts = range(0, max(1, len(rows) - lines // 2), max(1, lines // 2)) if len(rows) > lines else (0,)
     found = ((first, "\n".join(rows[first : first + lines])) for first in starts)
@@ -98,13 +98,13 @@ def windows(text: str, lines: int) -> tuple[Window, ...]:
 
 
 def specifiers(head: str, language: str, path: str) -> tuple[str, ...]:
-    """Modules that a text imports, as written."""
+    """Return the modules that a text imports, as written."""
     return Outline(head, language, path).imports()
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a file offers to others. text: as it is shown. inner: names of what is in it."""
+    """A definition that a file offers to others. text: as it is shown. inner: the names in it."""
 
     name: str
     text: str
@@ -113,7 +113,7 @@ class Entry:
 
 @lru_cache(maxsize=64)
 def entries(text: str, path: str) -> tuple[Entry, ...]:
-    """The definitions of a file that are in no other one, and the constants of its top level."""
+    """Return the definitions of a file that are in no other one, and the constants of its top level."""
     found = sorted(Outline(text, None, path).definitions(), key=lambda each: (each.span.start, -each.span.end))
     out: list[Entry] = []
     end = at = 0
@@ -134,12 +134,12 @@ def _starting_before(end: int, found: Iterable[Definition]) -> list[Definition]:
 
 
 def _constants(text: str) -> list[Entry]:
-    """Assignments and declarations that begin a line."""
+    """Return the assignments and declarations that begin a line."""
     return [Entry(match[1], match[0].rstrip(" {[(")) for match in _CONSTANT.finditer(text)]
 
 
 def _condensed(text: str, definition: Definition, members: Sequence[Definition]) -> str:
-    """A definition without the bodies of what is in it, but for short constructors: what a caller needs to know."""
+    """Return a definition without the bodies of its members, except short constructors: all that a caller has to know."""
     if not members and not _HAS_FIELDS.search(definition.signature.split("(")[0]):
         return definition.signature
     out, at = list[str](), definition.span.start

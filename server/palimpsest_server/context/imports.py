@@ -1,7 +1,7 @@
-"""From a module specifier, as it is written in a file, to the workspace's files that it names; pure over a `Tree`.
+"""Find the workspace's files that a module specifier names; pure over a `Tree`.
 
-Knows how six families of languages find modules, on paths alone. Reads nothing itself but a `go.mod`, never names a
-file outside the workspace folders, and takes no build tool's settings into account: what it cannot place it leaves.
+Knows how six families of languages find modules, on paths alone. Reads nothing itself but a `go.mod`, never names a file
+outside the workspace folders, takes no build tool's settings into account, and leaves out all that it cannot place.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class Tree(Protocol):
     """The files there are. Paths are absolute and written with `/`."""
 
     def exists(self, path: str) -> bool:
-        """It is a file."""
+        """Whether it is a file."""
 
     def names(self, folder: str) -> Sequence[str]:
-        """Names of what is in a folder; none if there is no such folder."""
+        """Return the names in a folder; none if there is no such folder."""
 
     def read(self, path: str) -> str:
-        """The text of a file, empty if it may not be read."""
+        """Return the text of a file, "" if it may not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +50,11 @@ class Importer:
 
     @property
     def folder(self) -> str:
-        """Where it lies."""
+        """The folder that it lies in."""
         return posixpath.dirname(self.path)
 
     def upwards(self, start: str | None = None) -> Iterator[str]:
-        """Its folder and those above, up to and with a workspace folder; nothing for a file outside all of them."""
+        """Yield its folder and those above, up to and with a workspace folder; nothing for a file outside all of them."""
         folder = start or self.folder
         while inside(folder, self.folders):
             yield folder
@@ -64,20 +64,20 @@ class Importer:
 
 
 def inside(path: str, folders: Iterable[str]) -> bool:
-    """A path, in its shortest form, is one of the folders or in one."""
+    """Whether a path, in its shortest form, is one of the folders or in one."""
     path = posixpath.normpath(path)
     roots = (posixpath.normpath(folder) for folder in folders)
     return any(path == root or path.startswith(root.rstrip("/") + "/") for root in roots)
 
 
 def resolve(specifier: str, importer: Importer, tree: Tree) -> tuple[str, ...]:
-    """The files a specifier names, the likeliest first; empty if it is not one of the workspace's own."""
+    """Return the files that a specifier names, the likeliest first; () if it is not one of the workspace's own."""
     rule = _RULES.get(importer.language)
     return _kept(rule(specifier.strip(), importer, tree), importer) if rule else ()
 
 
 def neighbours(importer: Importer, tree: Tree) -> tuple[str, ...]:
-    """Files that are in scope without an import: those of the same package, where a package is a folder."""
+    """Return the files that are in scope without an import: those of the same package, where a package is a folder."""
     endings = {"go": (".go",), "java": (".java",), "kotlin": (".kt",), "scala": (".scala",)}.get(importer.language)
     return _kept(_folder(importer.folder, endings, tree), importer) if endings else ()
 
@@ -118,7 +118,7 @@ def _python_module(stem: str, names: Collection[str], tree: Tree) -> Iterator[st
             yield file
             return
     package = [file for ending in ("py", "pyi") if tree.exists(file := f"{stem}/__init__.{ending}")]
-    # A folder without `__init__` is a package, too; its modules are those that somebody names.
+    # A folder without `__init__` is a package, too; its modules are those that the importer names.
     modules = {name.removesuffix(".py") for name in tree.names(stem) if name.endswith(".py")}
     yield from (f"{stem}/{name}.py" for name in sorted(modules & set(names)))
     yield from package[:1]
@@ -130,7 +130,7 @@ def _javascript(specifier: str, importer: Importer, tree: Tree) -> Iterator[str]
     stem = posixpath.normpath(posixpath.join(importer.folder, specifier.split("?")[0]))
     plain, ending = posixpath.splitext(stem)
     candidates = [
-        *(plain + other for other in _COMPILED.get(ending, ())),  # the source rather than what becomes of it
+        *(plain + other for other in _COMPILED.get(ending, ())),  # the source rather than what it is compiled to
         *([stem] if ending else ()),
         *(stem + other for other in _JS),
         *(f"{stem}/index{other}" for other in _JS),

@@ -38,7 +38,7 @@ def looks_secret(text: str) -> bool:
 
 
 def redacted(text: str) -> str:
-    """Put `<redacted>` in the place of tokens, keys, and values that are assigned to names such as `password` and `api_key`.
+    """Put `<redacted>` in the place of tokens, keys, and values that are assigned to names like `password` or `api_key`.
 
     Names, quotes and line ends around them stay. Redacting twice changes nothing more.
     """

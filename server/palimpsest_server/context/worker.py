@@ -1,4 +1,4 @@
-"""Chooses context off the event loop, and keeps the choice while one types on a line; `context` says what is chosen."""
+"""Choose context off the event loop, and keep the choice during typing on one line; `choose` makes the choice."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from palimpsest_server.documents.store import Documents, Snapshot
 logger = logging.getLogger(__name__)
 
 _KEPT = 16
-_BEFORE = 2_000  # characters: what is changed further up changes no choice
+_BEFORE = 2_000  # characters: a change further up changes no choice
 
 
 def around(document: Snapshot, documents: Documents, diagnostics: tuple[types.Diagnostic, ...], most: int) -> Around:
-    """What is around a document just now; of other documents the `most` latest."""
+    """Return the surroundings of a document just now; of other documents the `most` latest."""
     notebook = documents.notebook_of(document.uri)
     cells = takewhile(lambda cell: cell.uri != document.uri, notebook)
     own = {cell.uri for cell in notebook} | {document.uri}
@@ -31,9 +31,9 @@ def around(document: Snapshot, documents: Documents, diagnostics: tuple[types.Di
 
 
 class Chooser:
-    """Chooses on a thread of its own, and keeps what it chose while the cursor stays on its line.
+    """Chooses on a thread of its own, and keeps its choice while the cursor stays on its line.
 
-    What the model reads first then stays the same while one types, and is not encoded again.
+    The beginning of the model's prompt then stays the same, and is not encoded again.
     """
 
     def __init__(self, seconds: float = 0.1) -> None:
@@ -43,8 +43,10 @@ class Chooser:
         self._under_way: asyncio.Future[Chosen] | None = None
 
     async def choose(self, question: Question, patience: float | None = None) -> Chosen:
-        """As `context.choose`. After `patience` seconds it is what was chosen last for this document, or nothing: a disk
-        that does not answer holds nobody up, and what it says in the end is there for the next question."""
+        """Choose, or return the last choice for this document (or nothing) after `patience` seconds.
+
+        A disk that does not answer holds nobody up; its late answer serves the next question.
+        """
         if not question.sources and not question.around.cells:
             return Chosen()
         uri, key = question.document.uri, _key(question)
@@ -73,16 +75,16 @@ class Chooser:
         return last if not working.done() or working.exception() else working.result()
 
     def forget(self, uri: str) -> None:
-        """The document is closed."""
+        """Forget a document, which was closed."""
         self._kept.pop(uri, None)
 
     def close(self) -> None:
-        """No more of this; does not wait."""
+        """End the thread; does not wait."""
         self._worker.shutdown(wait=False, cancel_futures=True)
 
 
 def _key(question: Question) -> tuple[object, ...]:
-    """What a choice depends on, but for what is typed on the cursor's line."""
+    """Return all that a choice depends on, except the text of the cursor's line."""
     document, around = question.document, question.around
     back = document.content.slice(max(0, question.offset - _BEFORE), question.offset)
     others = tuple((each.uri, each.version) for each in (*around.others, *around.cells) if each.uri != document.uri)

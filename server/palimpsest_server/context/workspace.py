@@ -1,4 +1,4 @@
-"""Reads files of the workspace, and nothing else: bounded, without secrets, never through a link that leads out.
+"""Read files of the workspace, and nothing else: bounded, without secrets, never through a link that leads out.
 
 Knows folders and files; nothing of documents, languages or models. Runs on a thread that may wait for a disk.
 """
@@ -32,7 +32,7 @@ class Look:
 class Workspace:
     """The files below some folders, as `imports.Tree` has them. Not thread-safe; keeps the last few it read.
 
-    forbidden: why a path may not be read, or ""; for secrets, and what the user has git ignore.
+    forbidden: returns why a path may not be read, or ""; for secrets, and files that git ignores.
     """
 
     def __init__(self, folders: Sequence[str], forbidden: Callable[[str], str] = lambda path: "") -> None:
@@ -43,16 +43,16 @@ class Workspace:
 
     @property
     def folders(self) -> tuple[str, ...]:
-        """The workspace's, as they are named and as they are once links are followed."""
+        """The workspace's folders, with and without links followed."""
         return tuple(dict.fromkeys((*self._named, *self._folders)))
 
     def exists(self, path: str) -> bool:
-        """It is a file of the workspace, once links are followed."""
+        """Whether it is a file of the workspace, once links are followed."""
         real = self._real(path)
         return real is not None and os.path.isfile(real)
 
     def names(self, folder: str) -> list[str]:
-        """Names of what is in a folder of the workspace, no more than some thousand."""
+        """Return the names in a folder of the workspace, no more than some thousand."""
         real = self._real(folder)
         if real is None:
             return []
@@ -63,15 +63,15 @@ class Workspace:
             return []
 
     def read(self, path: str) -> str:
-        """The text of a file, empty if it may not be seen."""
+        """Return the text of a file, "" if it may not be seen."""
         return self.look(path).text
 
     def look(self, path: str) -> Look:
-        """A file's text, from memory if the file has not changed."""
+        """Return a file's text, from memory if the file has not changed."""
         real = self._real(path)
         if real is None:
             return Look("", "outside the workspace")
-        # What a link is called and where it leads: either may be on a list of what is not to be read.
+        # Either the name of a link or its target may be forbidden.
         if reason := self._forbidden(path) or self._forbidden(real):
             return Look("", reason)
         try:
@@ -80,7 +80,7 @@ class Workspace:
             return Look("", error.strerror or "it cannot be read")
 
     def _real(self, path: str) -> str | None:
-        """Where a path leads, if that is inside the workspace."""
+        """Follow links; None if they lead out of the workspace."""
         if not inside(path, self.folders):
             return None
         try:
@@ -108,7 +108,7 @@ class Workspace:
 
 
 def _text(data: bytes) -> Look:
-    """UTF-8 as text, cut at a line if it is long."""
+    """Decode UTF-8; cut a long text at a line."""
     if b"\0" in data[:_SNIFFED]:
         return Look("", "not a text")
     if len(data) > FILE_BYTES:

@@ -1,6 +1,6 @@
-"""The last few edits, as lines before and after, typing that goes on in one place as one; knows texts alone.
+"""Keep the last few edits, as lines before and after; typing in one place counts as one edit. Knows texts alone.
 
-Watching costs a few integers per change. Only the edit under way holds on to an older text.
+A change costs a few integers. Only the edit under way keeps an older text.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 from palimpsest_server.documents.rope import Text
 
-LARGEST = 2000  # characters before or after; what is larger is a paste or a generated text, and no habit of the user
+LARGEST = 2000  # characters before or after; more are a paste or a generated text
 _NEAR = 200  # characters between two changes that are one edit still
 _KEPT = 16
 
 
 @dataclass(frozen=True, slots=True)
 class RecentEdit:
-    """Lines that were edited: whole lines, or only what changed in a line that is too long.
+    """Lines that were edited: whole lines, or only the changed part of a line that is too long.
 
     first, last: the lines of `after`, from 0, in the text right after the edit. before, after: at most
     `LARGEST` characters each, and not the same.
@@ -42,7 +42,7 @@ class _Growing:
     new_end: int
 
     def grown(self, start: int, end: int, length: int, new: Text) -> bool:
-        """Take a change of `new` in, `[start, end)` having become `length` characters; False if it is another edit."""
+        """Take a change of `new` in: `[start, end)` has become `length` characters. Returns False if it is another edit."""
         if end < self.start - _NEAR or start > self.new_end + _NEAR:
             return False
         first, behind = min(start, self.start), max(end - self.new_end, 0)
@@ -53,7 +53,7 @@ class _Growing:
         return True
 
     def told(self) -> RecentEdit | None:
-        """The edit in whole lines, if those are not too long; None if it came to nothing."""
+        """Return the edit in whole lines, if those are not too long; None if it came to nothing."""
         start, old_end, new_end = self.start, self.old_end, self.new_end
         head = start - self.new.line_around(start)[0]
         tail = self.new.line_around(new_end)[1] - new_end
@@ -73,7 +73,7 @@ class History:
         self._growing: _Growing | None = None
 
     def note(self, uri: str, old: Text, start: int, end: int, length: int, new: Text) -> None:
-        """`[start, end)` of `old` has become `length` characters of `new`."""
+        """Note that `[start, end)` of `old` has become `length` characters of `new`."""
         growing = self._growing
         if growing is not None and growing.uri == uri and growing.grown(start, end, length, new):
             return
@@ -82,7 +82,7 @@ class History:
             self._growing = _Growing(uri, old, new, start, end, start + length)
 
     def settle(self, uri: str | None = None) -> None:
-        """The edit under way is over; if a document is named, only one of that document."""
+        """End the edit under way; if a document is named, only one of that document."""
         growing = self._growing
         if growing is None or uri not in (None, growing.uri):
             return
@@ -90,14 +90,14 @@ class History:
         self._told = deque(_with(self._told, growing), maxlen=_KEPT)
 
     def edits(self) -> tuple[RecentEdit, ...]:
-        """The last edits, the newest first, the one under way as far as it has come."""
+        """Return the last edits, the newest first, the one under way among them."""
         if self._growing is None:
             return tuple(self._told)
         return tuple(_with(self._told, self._growing))[:_KEPT]
 
 
 def _with(told: deque[RecentEdit], growing: _Growing) -> list[RecentEdit]:
-    """The edits with one more; if it goes on from another one, for several cursors say, the two are one."""
+    """Return the edits with one more, which becomes one with an edit that it goes on from (as with several cursors)."""
     new = growing.told()
     if new is None:
         return list(told)

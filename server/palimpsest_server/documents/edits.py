@@ -1,4 +1,4 @@
-"""From a fill to the smallest edit of a document; text and offsets only, nothing of LSP or engines."""
+"""Make the smallest edit of a document out of a fill; text and offsets only, nothing of LSP or engines."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class Edit:
     text: str
 
     def apply(self, text: str) -> str:
-        """The text after the edit."""
+        """Return the text after the edit."""
         return text[: self.span.start] + self.text + text[self.span.end :]
 
 
 def smallest(text: str | Text, hole: Span, new: str) -> Edit | None:
-    """The smallest edit that makes the hole read `new`; None if it does already.
+    """Return the smallest edit that makes the hole read `new`; None if it does already.
 
-    Marks, cursors and blame outside the changed characters stay where they are. A `\\r\\n` is never split,
+    Marks, cursors and blame outside the changed characters stay in their places. A `\\r\\n` is never split,
     because no position lies between its two characters.
     """
     old = text[hole.start : hole.end] if isinstance(text, str) else text.slice(hole.start, hole.end)
@@ -39,7 +39,7 @@ def smallest(text: str | Text, hole: Span, new: str) -> Edit | None:
 
 
 def _common(one: str, other: str) -> int:
-    """How many characters both begin with."""
+    """Count the characters that both begin with."""
     same, at_most = 0, min(len(one), len(other))
     while same < at_most:
         half = (same + at_most + 1) // 2
@@ -51,12 +51,12 @@ def _common(one: str, other: str) -> int:
 
 
 def _before(text: str, tail: int) -> str:
-    """The carriage return in front of the last `tail` characters, if there is one."""
+    """Return the carriage return in front of the last `tail` characters, or ""."""
     return "\r" if text.endswith("\r", 0, len(text) - tail) else ""
 
 
 def with_line_ends_of(text: str, new: str) -> str:
-    """`new` with the line ends of `text`, a piece of the document is enough: models write `\\n`, it may have `\\r\\n`."""
+    """Give `new` the line ends of `text`, of which a piece is enough: models write `\\n`, a document may have `\\r\\n`."""
     first = text.find("\n")
     if first > 0 and text[first - 1] == "\r":
         return new.replace("\r\n", "\n").replace("\n", "\r\n")

@@ -1,4 +1,4 @@
-"""Which folder a document lies in, and whether a glob of folders covers it; reads nothing from disk."""
+"""Find the folder that a document lies in, and the glob that covers it; reads nothing from disk."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _T = TypeVar("_T")
 
 
 def covering(globs: Sequence[str], path: Path | None) -> str:
-    """The first of the globs that covers the path, a folder of it included; "" if none does.
+    """Return the first of the globs that covers the path or a folder that it lies in; "" if none does.
 
-    `/code/secret` and `~/secret` are those folders, with all that is in them. A name or a relative path such as
-    `vendor` or `build/generated` is meant at any depth. `*`, `?` and `[…]` stay within one name, `**` does not.
+    `/code/secret` and `~/secret` are those folders, with all their contents. A name or a relative path such as `vendor` or
+    `build/generated` matches at any depth. `*`, `?` and `[…]` stay within one name, `**` does not.
     """
     if path is None:
         return ""
@@ -28,7 +28,7 @@ def covering(globs: Sequence[str], path: Path | None) -> str:
 
 
 def innermost(path: Path | None, folders: Iterable[str]) -> str:
-    """The URI of the smallest of the folders that a path lies in, or "" if it lies in none."""
+    """Return the URI of the smallest of the folders that a path lies in, or "" if it lies in none."""
     if path is None:
         return ""
     parts = _parts(str(path))
@@ -52,15 +52,17 @@ def _pattern(glob: str) -> tuple[str, ...]:
 
 
 def _parts(path: str) -> tuple[str, ...]:
-    """The names in a path, from the root on."""
+    """Return the names in a path, from the root on."""
     if sys.platform == "win32":
         path = path.replace("\\", "/").lower()
     return tuple(part for part in path.split("/") if part not in ("", "."))
 
 
 def _covers(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:
-    """The pattern matches the path or a folder above it. All ways are followed side by side, a name at a time: the globs
-    may be anybody's, so none of them may cost much."""
+    """Whether the pattern matches the path or a folder above it.
+
+    All ways to match are followed side by side, a name at a time: anybody may have written the globs, so none may cost much.
+    """
     ways = _skipping(pattern, {0})
     for part in parts:
         if len(pattern) in ways:
@@ -72,5 +74,5 @@ def _covers(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:
 
 
 def _skipping(pattern: tuple[str, ...], ways: set[int]) -> set[int]:
-    """`**` may stand for nothing. Two of them never follow each other."""
+    """Add the ways on which `**` stands for nothing. Two of them never follow each other."""
     return ways | {at + 1 for at in ways if at < len(pattern) and pattern[at] == "**"}

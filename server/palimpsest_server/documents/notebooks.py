@@ -1,4 +1,4 @@
-"""Which cells a notebook has, in which order, and which of them are code; knows URIs, no text."""
+"""Know the cells of each notebook, their order, and which of them are code; knows URIs, no text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lsprotocol import types
 
 @dataclass(frozen=True, slots=True)
 class CellNews:
-    """What a message about a notebook did to documents: `changed` have another text (or are new), `closed` are gone."""
+    """The documents that a message about a notebook changed (or opened), and those that it closed."""
 
     changed: tuple[str, ...] = ()
     closed: tuple[str, ...] = ()
@@ -39,11 +39,11 @@ class Notebooks:
         self._open[uri] = _Notebook(list(cells), {})
 
     def documents(self, uri: str) -> tuple[str, ...]:
-        """The cell documents that are open for a notebook."""
+        """Return the cell documents that are open for a notebook."""
         return tuple(self._open[uri].documents) if uri in self._open else ()
 
     def close(self, uri: str) -> tuple[str, ...]:
-        """Forget a notebook; the cell documents that were open for it."""
+        """Forget a notebook; return the cell documents that were open for it."""
         notebook = self._open.pop(uri, None)
         if notebook is None:
             return ()
@@ -52,18 +52,18 @@ class Notebooks:
         return tuple(notebook.documents)
 
     def adopt(self, uri: str, document: str) -> None:
-        """A cell document was opened for a notebook."""
+        """Note that a cell document was opened for a notebook."""
         self.abandon(document)
         self._open[uri].documents[document] = None
         self._of[document] = uri
 
     def abandon(self, document: str) -> None:
-        """A cell document was closed."""
+        """Note that a cell document was closed."""
         if (uri := self._of.pop(document, None)) is not None:
             del self._open[uri].documents[document]
 
     def splice(self, uri: str, array: types.NotebookCellArrayChange) -> bool:
-        """Take cells out and put others in; False if the notebook has no such cells to take out."""
+        """Take cells out and put others in. Returns False if the notebook has no such cells to take out."""
         cells = self._open[uri].cells
         end = array.start + array.delete_count
         known = end <= len(cells)
@@ -71,13 +71,13 @@ class Notebooks:
         return known
 
     def update(self, uri: str, cells: Iterable[types.NotebookCell]) -> None:
-        """Cells have another kind."""
+        """Give cells another kind."""
         new = {cell.document: cell for cell in cells}
         notebook = self._open[uri]
         notebook.cells = [new.get(cell.document, cell) for cell in notebook.cells]
 
     def code_cells(self, document: str) -> tuple[str, ...]:
-        """The code cells of the notebook that a cell document is in, in order."""
+        """Return the code cells of the notebook that a cell document is in, in order."""
         uri = self._of.get(document)
         if uri is None:
             return ()

@@ -1,8 +1,8 @@
-"""A document's text in chunks, so that an edit costs the same in a large text as in a small one.
+"""Keep a document's text in chunks, so that an edit costs the same in a large text as in a small one.
 
-Knows characters and positions, nothing of documents. Offsets are code points; line ends and positions inside a
-character are as in `wire`. A text is expected to hold no surrogate pair as two code points (`documents` sees to
-that); lone surrogates are characters like others.
+Knows characters and positions, nothing of documents. Offsets are code points; line ends and positions inside a character
+are as in `positions`. A text must not hold a surrogate pair as two code points (`store` sees to that); lone surrogates
+are characters like others.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SMALLEST = _CHUNK // 4
 
 
 class _Chunk:
-    """A piece of a text. What is worth knowing of it is found out once and shared by all texts that have it."""
+    """A piece of a text. Its figures are computed once and shared by all texts that have it."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -33,8 +33,8 @@ class _Chunk:
 
     @cached_property
     def starts(self) -> tuple[int, ...]:
-        """Where the lines that begin in here do; the first one is 0, and one may begin at the very end."""
-        # Universal newlines that are not translated are the protocol's line ends exactly.
+        """The offsets of the lines that begin in here; the first is 0, and one may begin at the very end."""
+        # Untranslated universal newlines are exactly the protocol's line ends.
         ends = tuple(accumulate(map(len, io.StringIO(self.text, newline="")), initial=0))
         return ends[: self.line_ends + 1]
 
@@ -49,20 +49,20 @@ class _Chunk:
         return positions.units_in(self.text, positions.Encoding.Utf16)
 
     def units(self, encoding: positions.Encoding) -> int:
-        """The text's length in code units."""
+        """Return the text's length in code units."""
         if encoding is positions.Encoding.Utf32 or self.text.isascii():
             return self.size
         return self.utf8 if encoding is positions.Encoding.Utf8 else self.utf16
 
 
 class Text:
-    """An immutable text. Equal texts are equal; two texts that an edit lies between share their chunks."""
+    """An immutable text. Equal texts are equal; a text and its edited version share most chunks."""
 
     def __init__(self, chunks: tuple[_Chunk, ...], offsets: list[int], lines: list[int]) -> None:
-        """An empty text is one empty chunk.
+        """Take chunks; an empty text is one empty chunk.
 
-        offsets: where each chunk begins, and the length of the text. lines: how many line ends lie before each
-        chunk, and how many there are.
+        offsets: the beginning of each chunk, and the length of the text. lines: the number of line ends before each chunk,
+        and in all.
         """
         self._chunks = chunks
         self._offsets = offsets
@@ -70,7 +70,7 @@ class Text:
 
     @staticmethod
     def of(text: str) -> Text:
-        """The text of a string."""
+        """Make a text of a string."""
         chunks = _cut(text)
         sizes, line_ends = _figures(chunks)
         made = Text(chunks, [*accumulate(sizes, initial=0)], [*accumulate(line_ends, initial=0)])
@@ -103,7 +103,7 @@ class Text:
         return "".join([chunk.text for chunk in self._chunks])
 
     def slice(self, start: int, end: int) -> str:
-        """The characters in `[start, end)`, as many of them as there are."""
+        """Return the characters in `[start, end)`, as many of them as there are."""
         assert start >= 0, "offsets are counted from the start"
         end = min(end, len(self))
         if start >= end:
@@ -117,7 +117,7 @@ class Text:
         return "".join([self._chunks[first].text[start - at :], *between, ending])
 
     def replaced(self, start: int, end: int, new: str) -> Text:
-        """The text with `new` in place of `[start, end)`."""
+        """Return the text with `new` in place of `[start, end)`."""
         assert 0 <= start <= end <= len(self), "a range of this text"
         chunks, offsets = self._chunks, self._offsets
         first = self._chunk_at(start)
@@ -144,11 +144,11 @@ class Text:
 
     @property
     def line_count(self) -> int:
-        """How many lines there are; the last one has no line end and may be empty."""
+        """The number of lines; the last one has no line end and may be empty."""
         return self._lines[-1] + 1
 
     def line_at(self, offset: int) -> int:
-        """The line, from 0, that an offset is on; an offset inside a `\\r\\n` is on the line that it ends."""
+        """Return the line, from 0, that an offset is on; an offset inside a `\\r\\n` is on the line that it ends."""
         k = self._chunk_at(offset)
         chunk, at = self._chunks[k], offset - self._offsets[k]
         if at > 0 and chunk.text.startswith("\r\n", at - 1):
@@ -156,7 +156,7 @@ class Text:
         return self._lines[k] + bisect_right(chunk.starts, at) - 1
 
     def line_bounds(self, line: int) -> tuple[int, int]:
-        """Start and end offset of a line without its line end; a line past the last is the end of the text."""
+        """Return the start and end of a line without its line end; a line past the last is the end of the text."""
         if line >= self.line_count:
             return len(self), len(self)
         start = 0
@@ -170,11 +170,11 @@ class Text:
         return start, self._offsets[k] + at - width
 
     def line_around(self, offset: int) -> tuple[int, int]:
-        """Start and end offset of the line that an offset is on, its line end left out."""
+        """Return the start and end of the line that an offset is on, without its line end."""
         return self.line_bounds(self.line_at(offset))
 
     def offset_at(self, position: types.Position, encoding: positions.Encoding) -> int:
-        """The offset of a position.
+        """Return the offset of a position.
 
         Past the end of a line is the end of that line, past the last line is the end of the text, and inside a
         character (between surrogates, between UTF-8 bytes) is its start.
@@ -192,7 +192,7 @@ class Text:
         return end
 
     def position_at(self, offset: int, encoding: positions.Encoding) -> types.Position:
-        """The position of an offset; inside a `\\r\\n` it is that of the line's end."""
+        """Return the position of an offset; inside a `\\r\\n` it is that of the line's end."""
         line = self.line_at(offset)
         start, end = self.line_bounds(line)
         offset = min(offset, end)
@@ -206,25 +206,25 @@ class Text:
         return types.Position(line, units)
 
     def range_at(self, start: int, end: int, encoding: positions.Encoding) -> types.Range:
-        """The range of two offsets."""
+        """Return the range of two offsets."""
         return types.Range(self.position_at(start, encoding), self.position_at(end, encoding))
 
-    # Where the chunks are
+    # Chunks
 
     def _chunk_at(self, offset: int) -> int:
-        """The chunk that has the character at an offset; the last one for the end of the text."""
+        """Return the chunk that has the character at an offset; the last one for the end of the text."""
         assert 0 <= offset <= len(self), "an offset of this text"
         if len(self._chunks) == 1:
             return 0
         return min(bisect_right(self._offsets, offset), len(self._chunks)) - 1
 
     def _within(self, line: int) -> tuple[int, int]:
-        """A line but the first: the chunk that has the line end before it, and where in it that one ends."""
+        """Return, for a line but the first, the chunk that has the line end before it, and the offset of its end in there."""
         k = bisect_left(self._lines, line) - 1
         return k, self._chunks[k].starts[line - self._lines[k]]
 
     def _piece(self, start: int, end: int, encoding: positions.Encoding) -> tuple[str, int]:
-        """As much of a range as one chunk has, and its length in code units."""
+        """Return as much of a range as one chunk has, and its length in code units."""
         k = self._chunk_at(start)
         chunk, at = self._chunks[k], self._offsets[k]
         if start == at and end >= at + chunk.size:
@@ -234,12 +234,12 @@ class Text:
 
 
 def _figures(chunks: tuple[_Chunk, ...]) -> tuple[list[int], list[int]]:
-    """The chunks' sizes and numbers of line ends."""
+    """Return the chunks' sizes and numbers of line ends."""
     return [chunk.size for chunk in chunks], [chunk.line_ends for chunk in chunks]
 
 
 def _with(sums: list[int], first: int, last: int, new: list[int]) -> list[int]:
-    """Sums over chunks, with chunks of other figures in place of those from `first` to before `last`."""
+    """Return sums over chunks, with other chunks in place of those from `first` to before `last`."""
     middle = accumulate(new, initial=sums[first])
     more = sums[first] + sum(new) - sums[last]
     rest = sums[last + 1 :]
@@ -247,12 +247,12 @@ def _with(sums: list[int], first: int, last: int, new: list[int]) -> list[int]:
 
 
 def _parted(before: str, after: str) -> bool:
-    """A line end lies in both pieces."""
+    """Whether a line end lies in both pieces."""
     return before.endswith("\r") and after.startswith("\n")
 
 
 def _cut(text: str) -> tuple[_Chunk, ...]:
-    """A string as chunks of about one size."""
+    """Cut a string into chunks of about one size."""
     if len(text) <= _LARGEST:
         return (_Chunk(text),)
     chunks = []

@@ -1,7 +1,7 @@
-"""The open documents as the editor has them; only the event loop touches this, others get a `Snapshot`.
+"""Keep the open documents as the editor has them; only the event loop touches this, others get a `Snapshot`.
 
-A client's word on its text is taken whatever it does: versions that go back, a document opened twice, ranges
-that are backwards or past the end. What the protocol does not allow is logged, once a document.
+A client's text is taken whatever it does: versions that go back, a document opened twice, ranges that are backwards or
+past the end. Breaches of the protocol are logged, once a document.
 """
 
 from __future__ import annotations
@@ -48,20 +48,20 @@ class Snapshot:
         return str(self.content)
 
     def span_of(self, range_: types.Range, encoding: positions.Encoding) -> Span:
-        """The code points of a range, in order even if the client has it backwards."""
+        """Return the code points of a range, in order even if the client has it backwards."""
         start = self.content.offset_at(range_.start, encoding)
         end = self.content.offset_at(range_.end, encoding)
         return Span(min(start, end), max(start, end))
 
     def range_at(self, start: int, end: int, encoding: positions.Encoding) -> types.Range:
-        """The range of two offsets."""
+        """Return the range of two offsets."""
         return self.content.range_at(start, end, encoding)
 
 
 class Documents:
     """Every open document, cells of notebooks among them, at its newest version.
 
-    encoding: what the client and this server agreed to count columns in.
+    encoding: the unit of columns that the client and this server agreed on.
     """
 
     def __init__(self, encoding: positions.Encoding = positions.Encoding.Utf16) -> None:
@@ -74,15 +74,15 @@ class Documents:
         self._said: set[tuple[str, str]] = set()
 
     def snapshot(self, uri: str) -> Snapshot | None:
-        """The document as it is now, or None if it is not open."""
+        """Return the document as it is now, or None if it is not open."""
         return self._open.get(uri)
 
     def current(self, snapshot: Snapshot) -> bool:
-        """The document has not moved on since the snapshot."""
+        """Whether the document is the same as at the snapshot."""
         return self._open.get(snapshot.uri) is snapshot
 
     def open(self, item: types.TextDocumentItem) -> None:
-        """Take a document over from the client; opened a second time, the new text is what it is."""
+        """Take a document over from the client; opened a second time, it has the new text."""
         if item.uri in self._open:
             self._say(item.uri, "was opened a second time; its text is the new one")
         self.close(item.uri)
@@ -91,10 +91,10 @@ class Documents:
     def change(
         self, uri: str, version: int, changes: Sequence[types.TextDocumentContentChangeEvent]
     ) -> Snapshot | None:
-        """Apply the client's changes in order; None if the document is not open.
+        """Apply the client's changes in order; return None if the document is not open.
 
-        A version that does not increase is taken all the same: messages arrive in order, so the text is right,
-        and edits have to name the version that the client has now.
+        A version that does not increase is taken all the same: messages arrive in order, so the text is right, and edits have
+        to name the client's present version.
         """
         document = self._open.get(uri)
         if document is None:
@@ -132,17 +132,19 @@ class Documents:
     # Texts that are not the client's
 
     def lose(self, uri: str | None) -> tuple[str, ...]:
-        """A change was not understood, of this document, or of a cell of this notebook, or of nobody knows which: the texts
-        are not the client's any more until it sends them whole. Which ones that is news of."""
+        """Take note of a change that could not be read, of a document or of a cell of a notebook, None for any.
+
+        The texts are not the client's until it sends them whole. Returns the documents of which that is news.
+        """
         concerned = (uri, *self._notebooks.documents(uri)) if uri is not None else tuple(self._open)
         news = tuple(each for each in concerned if each in self._open and each not in self._lost)
         for each in news:
-            self._open[each] = replace(self._open[each])  # whatever was made of the old one is not current
+            self._open[each] = replace(self._open[each])  # so that results for the old one are not current
         self._lost.update(news)
         return news
 
     def lost(self, uri: str) -> bool:
-        """The document's text is not the client's."""
+        """Whether the document's text is not the client's."""
         return uri in self._lost
 
     # Notebooks
@@ -194,7 +196,7 @@ class Documents:
         return CellNews(closed=self._close_cells((*cells, *params.cell_text_documents)))
 
     def notebook_of(self, uri: str) -> tuple[Snapshot, ...]:
-        """The code cells of the notebook that a cell is in, in order, itself among them; empty for all else."""
+        """Return the code cells of the notebook that a cell is in, in order, itself among them; () for all else."""
         cells = map(self._open.get, self._notebooks.code_cells(uri))
         return tuple(cell for cell in cells if cell is not None)
 
@@ -205,28 +207,28 @@ class Documents:
         return tuple(item.uri for item in items)
 
     def _close_cells(self, cells: Sequence[types.TextDocumentIdentifier]) -> tuple[str, ...]:
-        """Close those that are open; which ones that were."""
+        """Close those cells that are open, and return them."""
         closed = tuple(dict.fromkeys(cell.uri for cell in cells if cell.uri in self._open))
         for uri in closed:
             self.close(uri)
         return closed
 
-    # What was done lately
+    # Recent changes
 
     def recent(self) -> tuple[Snapshot, ...]:
-        """The open documents, the one edited last first; then those never edited, the one opened last first."""
+        """Return the open documents: those edited, the latest first, then the others, the latest opened first."""
         rest = [uri for uri in reversed(self._open) if uri not in self._edited]
         return tuple(self._open[uri] for uri in (*reversed(self._edited), *rest))
 
     def recent_edits(self) -> tuple[RecentEdit, ...]:
-        """The last few edits of all documents, closed ones too, the newest first.
+        """Return the last few edits of all documents, closed ones too, the newest first.
 
         Whole documents replaced at once, large pastes and messages with many changes are not among them.
         """
         return self._history.edits()
 
     def _say(self, uri: str, what: str, *figures: int) -> None:
-        """Log a client's oddity, once a document: a client that has it has it with every keystroke."""
+        """Log a client's oddity once a document, since it comes with every keystroke."""
         if (uri, what) not in self._said:
             if len(self._said) >= _SAID:
                 self._said.clear()
@@ -237,7 +239,7 @@ class Documents:
 def splice_of(
     text: Text, change: types.TextDocumentContentChangePartial, encoding: positions.Encoding
 ) -> tuple[int, int, str]:
-    """What a change replaces, as offsets in order, and what it puts there.
+    """Return the span that a change replaces, as offsets in order, and its new text.
 
     A client that counts in UTF-16 may cut between two surrogates, or put one next to another. Then the splice has
     both halves and makes one character of them, as it is for the client.
@@ -259,7 +261,7 @@ def splice_of(
 
 
 def _halves(text: Text, offset: int, position: types.Position) -> tuple[str, str] | None:
-    """The surrogates of the character at an offset, if the position that led there is between them."""
+    """Return the surrogates of the character at an offset, if the position that led there is between them."""
     char = text.slice(offset, offset + 1)
     if char <= "\uffff" or text.position_at(offset, positions.Encoding.Utf16).character + 1 != position.character:
         return None
@@ -268,7 +270,7 @@ def _halves(text: Text, offset: int, position: types.Position) -> tuple[str, str
 
 
 def _paired(text: str) -> str:
-    """The text, with no surrogate pair as two characters."""
+    """Return the text with no surrogate pair as two characters."""
     if text.isascii() or not _SURROGATE.search(text):
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")

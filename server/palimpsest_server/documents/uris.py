@@ -1,4 +1,4 @@
-"""URIs to paths; knows nothing of documents."""
+"""Make paths of URIs; knows nothing of documents."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _OF_FILES = ("file", "vscode-notebook-cell")
 
 @lru_cache(maxsize=1024)
 def path_of(uri: str) -> Path | None:
-    """The path of a `file:` URI, and of a notebook's cell that of the notebook; None for `untitled:` and the like."""
+    """Return the path of a `file:` URI, and of a notebook's cell that of the notebook; None for `untitled:` and the like."""
     try:
         scheme, host, path, _, _ = urlsplit(uri)
         found = to_fs_path(urlunsplit(("file", host, path, "", ""))) if scheme in _OF_FILES else None

@@ -1,4 +1,4 @@
-"""Cut out of a large document what is looked at around a place; knows text and offsets."""
+"""Cut the part of a large document that is looked at; knows text and offsets."""
 
 from __future__ import annotations
 

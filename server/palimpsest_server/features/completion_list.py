@@ -1,4 +1,4 @@
-"""`textDocument/completion` for clients without inline completion: the suggestion as one item at the end of the list."""
+"""Answer `textDocument/completion` for clients without inline completion: the suggestion as the list's last item."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _LABEL = 60
 
 
 def wanted(settings: Settings, can: types.ClientCapabilities) -> bool:
-    """The setting says so, or leaves it to us and the client shows no inline completions."""
+    """Whether to offer a list: the setting says so, or it is "auto" and the client shows no inline completions."""
     has_inline = can.text_document is not None and can.text_document.inline_completion is not None
     return settings.completion == "on" or (settings.completion == "auto" and not has_inline)
 
 
 def items(ask: Ask, answer: Answer, position: types.Position, encoding: positions.Encoding) -> types.CompletionList:
-    """The list, to be asked for again at the next keystroke.
+    """Return the list, which the client is to ask for again at the next keystroke.
 
     An item replaces the word that the cursor is in, because clients filter by that.
     """
@@ -37,7 +37,7 @@ def items(ask: Ask, answer: Answer, position: types.Position, encoding: position
 def item(
     ask: Ask, text: str, position: types.Position, encoding: positions.Encoding, number: int
 ) -> types.CompletionItem:
-    """One suggestion; sorted behind everything that a language server knows for sure."""
+    """Return one suggestion; it is sorted behind all that a language server knows for sure."""
     line, _ = positions.line_around(ask.text, ask.offset)
     word = _WORD.search(ask.text[line : ask.offset])
     assert word is not None, "an empty word is one"
@@ -57,7 +57,7 @@ def item(
 
 
 def resolved(item: types.CompletionItem, model: str) -> types.CompletionItem:
-    """The item with a look at all of its text, and with who wrote it."""
+    """Add a preview of the whole text to an item, and the name of the model that wrote it."""
     item.detail = f"written by {model} on this machine"
     if isinstance(item.text_edit, types.TextEdit):
         fence = "`" * (1 + max((len(run) for run in re.findall("`+", item.text_edit.new_text)), default=2))

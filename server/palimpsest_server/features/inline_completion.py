@@ -1,4 +1,4 @@
-"""Ghost text: one insertion at the cursor, for `textDocument/inlineCompletion`; offsets, no LSP types.
+"""Answer `textDocument/inlineCompletion`: ghost text, one insertion at the cursor; offsets, no LSP types.
 
 If the cursor's line has code on it, on either side of the cursor, a suggestion stays on that line; on a blank line it may
 be as long as the user's `maxLines` allows.
@@ -33,9 +33,9 @@ _BEFORE_PREFETCH = 0.1  # seconds: who types on at once does not want the sugges
 class Ask:
     """A question at a cursor.
 
-    document: the snapshot that it is about. text, offset: what the model is to see, and the place of the hole in it: (a
-    window of) the document, but a completion that the client has selected stands in the text already. place: the offset in
-    the document. automatic: asked by typing, so the answer has to be quick.
+    document: the snapshot that it is about. text: (a window of) the document, with the completion in it that the client has
+    selected. offset: the place of the hole in `text`. place: the offset in the document. automatic: asked by typing, so the
+    answer has to be quick.
     """
 
     document: Snapshot

@@ -1,7 +1,7 @@
-"""When the interpreter goes through all its objects for garbage: not while somebody types; knows nothing of what they are.
+"""Collect garbage in quiet moments, not while somebody types; knows nothing of the objects.
 
-That holds everything up, for a tenth of a second once a model is loaded, and comes at any moment if it is not told when.
-What dies young is found all the time, and costs next to nothing.
+A full collection holds everything up, for a tenth of a second once a model is loaded, and would come at any moment.
+Collecting young objects goes on all the time, and costs next to nothing.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _NEVER = 1_000_000
 
 
 async def collect(heard: Callable[[], float]) -> None:
-    """Go through the objects when there is quiet, for ever. heard: when the last message came, by the monotonic clock.
+    """Collect garbage in quiet moments, for ever. heard: the time of the last message, by the monotonic clock.
 
-    Until then it may have been off altogether: nothing dies while modules are imported, and looking takes a tenth as long.
-    If that takes long, what is left is not looked at again: it is what was imported, and stays.
+    Collection may have been off until now, since importing modules makes no garbage. What is left after a long collection was
+    imported and stays: it is not looked at again.
     """
     young, middle, _ = gc.get_threshold()
     gc.set_threshold(young, middle, _NEVER)

@@ -1,11 +1,10 @@
-"""The life cycle that the specification asks for, on top of pygls; knows messages, nothing of fills.
+"""Hold to the life cycle that the specification asks for, on top of pygls; knows messages, nothing of fills.
 
-What pygls leaves open and is settled here: requests before `initialize` and after `shutdown` are refused,
-not served or dropped; a request whose params cannot be read is answered; a message is read once and whole
-(pygls structures every nested object that has a key `jsonrpc`); what clients get wrong in it is mended where
-only one thing can be meant, and a change of a text that cannot be read is told to the server; cancelling
-`workspace/executeCommand` reaches its handler; finished notifications are not kept for ever; `exit` sets the
-exit code that the specification names.
+pygls leaves open, and this settles: requests before `initialize` and after `shutdown` are refused, not served or dropped;
+a request whose params cannot be read is answered; a message is read once and whole (pygls structures every nested object
+that has a key `jsonrpc`); clients' errors with only one possible meaning are mended; the server is told of a change of a
+text that cannot be read; cancelling `workspace/executeCommand` reaches its handler; finished notifications are not kept
+for ever; `exit` sets the exit code that the specification names.
 """
 
 from __future__ import annotations
@@ -37,9 +36,8 @@ _LARGEST = 2**31 - 1  # the protocol's `uinteger`
 class Protocol(LanguageServerProtocol):
     """pygls' protocol with a strict life cycle.
 
-    on_lost: told of the document or notebook, None for one that cannot be made out, whose text is not the client's any more
-    because a message about it could not be read. get_ready: to be awaited once `initialize` is answered, before any other
-    message.
+    on_lost: called when a message about a text could not be read, with its document or notebook, or None if not even that
+    could be read. get_ready: to be awaited once `initialize` is answered, before any other message.
     """
 
     def __init__(self, *args: Any) -> None:
@@ -51,14 +49,14 @@ class Protocol(LanguageServerProtocol):
 
     def _register_builtin_features(self) -> None:
         super()._register_builtin_features()  # type: ignore[no-untyped-call]
-        for method in _SYNC:  # pygls breaks lines where the protocol does not; `documents` has the text
+        for method in _SYNC:  # pygls breaks lines where the protocol does not; `store` keeps the text
             del self.fm.builtin_features[method]
         self.fm.add_builtin_feature(types.SHUTDOWN, self._serve_shutdown)
         self.fm.add_builtin_feature(types.EXIT, self._serve_exit)
         self.fm.add_builtin_feature(types.WORKSPACE_EXECUTE_COMMAND, self._serve_command)
 
     def structure_message(self, data: dict[str, Any]) -> Any:
-        """Leave the JSON as it is: pygls calls this for nested objects, too; `handle_message` has all."""
+        """Leave the JSON as it is: pygls calls this for nested objects, too; `handle_message` structures it."""
         return data
 
     def handle_message(self, message: Any) -> None:
@@ -93,7 +91,7 @@ class Protocol(LanguageServerProtocol):
             self._shutdown = True
 
     def _refusal(self, method: str, asks: bool) -> tuple[types.ErrorCodes, str] | None:
-        """Why a message is not served, in this form or in the present phase."""
+        """Return why a message is not served, in this form or in the present phase."""
         kind = self.get_message_type(method)
         if asks and kind is not None and not hasattr(kind, "id"):
             return types.ErrorCodes.MethodNotFound, f"{method} is a notification, not a request"
@@ -108,7 +106,7 @@ class Protocol(LanguageServerProtocol):
         return None
 
     def _asked(self, msg_id: Any) -> bool:
-        """We did ask what this message answers, and somebody waits for it still."""
+        """Whether this message answers a request of ours that somebody still waits for."""
         if msg_id not in self._result_types:
             logger.info("the client answers %r, which was not asked", msg_id)
             return False
@@ -141,7 +139,7 @@ class Protocol(LanguageServerProtocol):
             del self._request_futures[msg_id]
 
     async def _serve_shutdown(self, *args: Any) -> None:
-        """Let the server end its work, which answers who waits for it, and give up our own questions."""
+        """Let the server end its work, which answers all waiting requests, and cancel our own requests."""
         if (handler := self.fm.features.get(types.SHUTDOWN)) is not None:
             await handler(*args)
         for msg_id in list(self._result_types):
@@ -172,7 +170,7 @@ class Protocol(LanguageServerProtocol):
 
 
 def _is_rpc(message: Any, version: str) -> bool:
-    """The outer form is right: a method or an id, of the types that these have."""
+    """Whether the outer form is right: a method or an id, of the right types."""
     return (
         isinstance(message, dict)
         and message.get("jsonrpc") == version
@@ -183,10 +181,10 @@ def _is_rpc(message: Any, version: str) -> bool:
 
 
 def mend(params: Any, *, of_text: bool) -> None:
-    """Put right, in place, what is wrong in a way that leaves no doubt what is meant.
+    """Put right, in place, all errors that leave no doubt about the meaning.
 
-    A position past the end of all there can be is the end, one before the beginning is the beginning. In messages about
-    texts (of_text), a range that is null is a range that is not there, and so is a version, which is 0 then.
+    A position past the largest possible one is the largest, one before the first is the first. In messages about texts
+    (of_text), a range of null is left out, and a version of null is 0.
     """
     rest = [params]
     while rest:
@@ -202,7 +200,7 @@ def mend(params: Any, *, of_text: bool) -> None:
 
 
 def _mend_text(value: dict[str, Any]) -> None:
-    """An object within a message about a text."""
+    """Mend an object within a message about a text."""
     value.pop("rangeLength", None)  # of no use, and clients count it in many ways
     for name in ("text", "uri"):  # else the library would take the word "None" for a null
         if name in value and not isinstance(value[name], str):
@@ -225,7 +223,7 @@ def _clamp(value: dict[str, Any], *names: str, least: int = 0) -> None:
 
 
 def named(params: Any) -> str | None:
-    """The document or notebook that a message about a text is about, if that much of it can be read."""
+    """Return the document or notebook that a message about a text names, if it can be read."""
     match params:
         case {"textDocument": {"uri": str(uri)}} | {"notebookDocument": {"uri": str(uri)}}:
             return uri

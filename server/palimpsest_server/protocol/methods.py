@@ -1,4 +1,4 @@
-"""What our own methods, commands and kinds of code actions are called; knows the words, and nothing of what they do."""
+"""Name our own methods, commands and kinds of code actions."""
 
 STATUS = "palimpsest/status"
 DRAFT = "palimpsest/draft"

@@ -1,7 +1,7 @@
-"""Positions of the wire (line and code units) to code point offsets and back; knows only text.
+"""Convert positions of the protocol (line and code units) to code point offsets and back; knows only text.
 
-Line ends are those of the protocol alone: `\\n`, `\\r\\n` and `\\r`. Form feeds, U+0085 and U+2028 are
-ordinary characters; `str.splitlines` would break lines at them and drift away from the editor.
+Line ends are those of the protocol alone: `\\n`, `\\r\\n` and `\\r`. Form feeds, U+0085 and U+2028 are ordinary characters;
+`str.splitlines` would break lines at them and differ from the editor.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _LINE_END = re.compile("\r\n|\r|\n")
 
 
 def line_bounds(text: str, line: int) -> tuple[int, int]:
-    """Start and end offset of a line without its line end; a line past the last is the end of the text."""
+    """Return the start and end of a line without its line end; a line past the last is the end of the text."""
     ends = _LINE_END.finditer(text)
     start = 0
     if line > 0:
@@ -30,14 +30,14 @@ def line_bounds(text: str, line: int) -> tuple[int, int]:
 
 
 def line_around(text: str, offset: int) -> tuple[int, int]:
-    """Start and end offset of the line that an offset is on, its line end left out."""
+    """Return the start and end of the line that an offset is on, without its line end."""
     start = 1 + max(text.rfind("\n", 0, offset), text.rfind("\r", 0, offset))
     end = _LINE_END.search(text, offset)
     return start, len(text) if end is None else end.start()
 
 
 def offset_at(text: str, position: types.Position, encoding: Encoding) -> int:
-    """The code point offset of a position.
+    """Return the code point offset of a position.
 
     Past the end of a line is the end of that line, past the last line is the end of the text, and inside a
     code point (between surrogates, between UTF-8 bytes) is its start.
@@ -47,7 +47,7 @@ def offset_at(text: str, position: types.Position, encoding: Encoding) -> int:
 
 
 def position_at(text: str, offset: int, encoding: Encoding) -> types.Position:
-    """The position of an offset in `0..len(text)`; inside a `\\r\\n` it is that of the line's end."""
+    """Return the position of an offset in `0..len(text)`; inside a `\\r\\n` it is that of the line's end."""
     if text[max(offset - 1, 0) : offset + 1] == "\r\n":
         offset -= 1
     ends = list(_LINE_END.finditer(text, 0, offset))
@@ -56,7 +56,7 @@ def position_at(text: str, offset: int, encoding: Encoding) -> types.Position:
 
 
 def range_at(text: str, start: int, end: int, encoding: Encoding) -> types.Range:
-    """The range of two offsets."""
+    """Return the range of two offsets."""
     return types.Range(position_at(text, start, encoding), position_at(text, end, encoding))
 
 
@@ -67,7 +67,7 @@ def as_json(range_: types.Range) -> dict[str, dict[str, int]]:
 
 
 def units_in(text: str, encoding: Encoding) -> int:
-    """The length of a text in code units."""
+    """Return the length of a text in code units."""
     if encoding is Encoding.Utf32 or text.isascii():
         return len(text)
     if encoding is Encoding.Utf8:
@@ -76,7 +76,7 @@ def units_in(text: str, encoding: Encoding) -> int:
 
 
 def code_points(line: str, units: int, encoding: Encoding) -> int:
-    """How many code points of a line its first `units` code units hold, the last one only if it is whole."""
+    """Count the code points in the first `units` code units of a line, the last one only if it is whole."""
     if encoding is Encoding.Utf32 or line.isascii():
         return min(units, len(line))
     if encoding is Encoding.Utf8:

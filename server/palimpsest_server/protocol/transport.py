@@ -1,4 +1,4 @@
-"""Bytes in and out: standard input and output, or one client on loopback TCP; knows nothing of meaning."""
+"""Move bytes in and out: on standard input and output, or with one client on loopback TCP; knows no methods."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ _LENGTH = re.compile(rb"Content-Length:[ \t]*(\d{1,10})[ \t]*\r?\n\Z", re.IGNORE
 
 
 def stdio(server: JsonRPCServer) -> int:
-    """Talk on standard input and output until `exit` or the end of input; the exit code.
+    """Talk on standard input and output until `exit` or the end of input; return the exit code.
 
-    Descriptor 1 is moved away first and points to standard error from then on: nothing that prints, in any
-    language, can get between the messages.
+    Descriptor 1 is moved away first and points to standard error from then on: no print, in any language, can get between the
+    messages.
     """
     _share_one_heap()
     sys.stdout.flush()
@@ -55,13 +55,15 @@ def stdio(server: JsonRPCServer) -> int:
 
 
 def tcp(server: JsonRPCServer, port: int) -> int:
-    """Wait on a loopback port for one client and talk to it; the exit code. Port 0 takes a free one."""
+    """Wait on a loopback port for one client and talk to it; return the exit code. Port 0 takes a free one."""
     return asyncio.run(_tcp(server, port))
 
 
 def _share_one_heap() -> None:
-    """glibc would give each of our threads a heap of its own. One makes the bytes, another gives them back, and the heaps
-    only grow."""
+    """Have all threads use one heap.
+
+    glibc would give each a heap of its own; where one thread makes the bytes and another frees them, the heaps only grow.
+    """
     if sys.platform == "linux":
         import ctypes
 
@@ -70,11 +72,10 @@ def _share_one_heap() -> None:
 
 
 def leave(code: int) -> int:
-    """The exit code, for a process that can end in the ordinary way; ends it here if that would go wrong.
+    """Return the exit code if the process can end in the ordinary way; else end it here.
 
-    An engine that was told to close ends its thread before its next step, but a step can be long, and there
-    are none in loading. Taking the interpreter down under a thread in native code aborts the process; so give
-    it a moment, and then leave without that.
+    An engine that was told to close ends its thread before its next step, but a step can be long, and loading has none. The
+    interpreter aborts if it ends under a thread in native code; so wait a moment, and then end without it.
     """
     threads = [thread for thread in threading.enumerate() if thread.daemon and thread.name != _PUMP]
     for thread in threads:
@@ -89,7 +90,7 @@ def leave(code: int) -> int:
 class PipeWriter:
     """Writes whole messages to a pipe, on a thread of its own: a client that is slow to read holds nobody up.
 
-    A client that is gone is no error, the conversation is just over; so it is with one that reads nothing any more.
+    The conversation ends, without an error, when the client is gone or reads nothing any more.
     """
 
     def __init__(self, out: BinaryIO, gone: Callable[[], object]) -> None:
@@ -109,7 +110,7 @@ class PipeWriter:
             self._queue.put(data)
 
     def close(self) -> None:
-        """Let what was sent go out, if somebody reads it."""
+        """Let the messages go out, if somebody reads them."""
         self._queue.put(None)
         self._thread.join(_LAST_WORDS_SECONDS)
 
@@ -130,7 +131,7 @@ async def _stdio(server: JsonRPCServer, out: BinaryIO) -> int:
     protocol = cast(Protocol, server.protocol)
 
     def gone() -> None:
-        """Whatever is still to be read is not for us any more. From any thread."""
+        """Read no more, because the client is gone. From any thread."""
         protocol.stopping.set()
         with suppress(RuntimeError):  # the loop is closed: that is over anyway
             loop.call_soon_threadsafe(reader.feed_eof)
@@ -146,15 +147,15 @@ async def _stdio(server: JsonRPCServer, out: BinaryIO) -> int:
 
 
 def _mind(server: JsonRPCServer, gone: Callable[[], object]) -> None:
-    """Look now and then whether the client's process is still there, once it has said which that is.
+    """Watch the client's process, once the client has named it.
 
-    Its pipes may be open in another process that it has started. A process that we cannot see from the beginning, as from
-    inside a container, says nothing.
+    Its pipes may stay open in another process that it started. A process that cannot be seen from the beginning, as from
+    inside a container, is not watched.
     """
     protocol = cast(Protocol, server.protocol)
     stopping, initialized = protocol.stopping, False
     while not initialized:
-        initialized = protocol.initialized  # a moment later it is known what it said
+        initialized = protocol.initialized  # its process id is known a moment later
         if stopping.wait(_HANDSHAKE_SECONDS):
             return
     if (pid := getattr(server, "process_id", None)) is None:
@@ -172,9 +173,10 @@ def _mind(server: JsonRPCServer, gone: Callable[[], object]) -> None:
 def _pump(
     descriptor: int, stopping: threading.Event, reader: asyncio.StreamReader, loop: asyncio.AbstractEventLoop
 ) -> None:
-    """Move bytes from a descriptor to the loop. A daemon thread on the bare descriptor: it may block in a
-    read for ever and still never holds up the end of the process, as a thread pool or a buffered reader
-    would.
+    """Move bytes from a descriptor to the loop, on a daemon thread.
+
+    It reads the bare descriptor: such a read may block for ever and still never holds up the end of the process, as a thread
+    pool or a buffered reader would.
     """
 
     def feed(data: bytes) -> None:
@@ -221,7 +223,7 @@ async def _tcp(server: JsonRPCServer, port: int) -> int:
 
 
 async def _converse(server: JsonRPCServer, reader: asyncio.StreamReader, writer: Writer | AsyncWriter) -> int:
-    """Read messages until `exit` or the end of input; the exit code that `exit` has or would have had."""
+    """Read messages until `exit` or the end of input; return the exit code."""
     protocol = cast(Protocol, server.protocol)
     protocol.set_writer(writer)
     heard = monotonic()
@@ -230,7 +232,7 @@ async def _converse(server: JsonRPCServer, reader: asyncio.StreamReader, writer:
         while not protocol.stopping.is_set() and (body := await _body(reader)) is not None:
             heard = monotonic()
             if protocol.initialized and protocol.get_ready is not None:
-                # The client sends this because it has our answer to `initialize`: nothing can delay that any more.
+                # The client sends this after our answer to `initialize`, so nothing can delay that any more.
                 await protocol.get_ready()
                 protocol.get_ready = None
             await _take(protocol, body)
@@ -246,7 +248,7 @@ async def _converse(server: JsonRPCServer, reader: asyncio.StreamReader, writer:
 
 
 async def _body(reader: asyncio.StreamReader) -> bytes | None:
-    """The next message, or None at the end of input; what stands between messages and is no header is skipped."""
+    """Return the next message, or None at the end of input; skip anything between messages that is no header."""
     length = None
     while line := await reader.readline():
         if found := _LENGTH.search(line):
@@ -257,7 +259,7 @@ async def _body(reader: asyncio.StreamReader) -> bytes | None:
 
 
 async def _take(protocol: Protocol, body: bytes) -> None:
-    """Have a message handled; a crash is logged, and the next message is served."""
+    """Have a message handled; log a crash and go on."""
     large = len(body) > _LARGE
     try:
         if large:

@@ -1,4 +1,4 @@
-"""When somebody has stopped typing: how long an automatic request waits before it may cost a pass of the model.
+"""Decide how long an automatic request waits for a pause in the typing before it may cost a pass of the model.
 
 Times in, seconds out: no clock, no timers, nothing of LSP. It lives on the event loop.
 
@@ -24,7 +24,7 @@ _LAGS = 5
 
 @dataclass(slots=True)
 class _Rhythm:
-    """How one document is typed into: when last, intervals between keys, and how long after them the client asks."""
+    """The typing in one document: the last change, the intervals between changes, the lags from a change to a request."""
 
     last: float
     intervals: deque[float] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
@@ -39,7 +39,7 @@ class Debounce:
         self._rhythms: dict[str, _Rhythm] = {}
 
     def changed(self, uri: str, now: float) -> None:
-        """The document was typed into."""
+        """Note that the document was typed into."""
         rhythm = self._rhythms.get(uri)
         if rhythm is None:
             self._rhythms[uri] = _Rhythm(now)
@@ -50,10 +50,10 @@ class Debounce:
         rhythm.last, rhythm.asked = now, False
 
     def delay(self, uri: str, now: float, fixed: float | None = None) -> float:
-        """Seconds that an automatic request still has to wait, counted from now; 0 where nobody types.
+        """Return the seconds that an automatic request still has to wait, counted from now; 0 if nobody types.
 
-        What has passed since the keystroke is taken off, and a client that waits by itself is not made to wait
-        again. fixed: wait so long after a keystroke instead, whatever the rhythm.
+        The time since the keystroke is taken off, and a client that waits by itself is not made to wait again. fixed: wait so
+        long after a keystroke instead, whatever the rhythm.
         """
         rhythm = self._rhythms.get(uri)
         if rhythm is None:
@@ -72,5 +72,5 @@ class Debounce:
         return max(0.0, wait - passed)
 
     def forget(self, uri: str) -> None:
-        """The document was closed."""
+        """Forget a document, which was closed."""
         self._rhythms.pop(uri, None)

@@ -1,4 +1,4 @@
-"""One job per document, the latest wins; lives on the event loop and hides the engine's thread from it.
+"""Run one job per document, of which the latest wins; lives on the event loop and hides the engine's thread from it.
 
 A job is prepared (a pause for more typing, a look at the syntax, context from elsewhere), then submitted, then settled.
 Ending it before it is submitted costs the engine nothing.
@@ -32,7 +32,7 @@ _LOOK_SECONDS = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a job ended: with a fill that offers something, or with the reason why there is none.
+    """The end of a job: a fill that offers something, or the reason why there is none.
 
     lasting: asking again would end the same way, so the answer may be kept.
     """
@@ -43,7 +43,7 @@ class Outcome:
 
 
 class Refused(Exception):
-    """Raised by a preparation: the engine is not to be asked, for this reason. lasting: as in `Outcome`."""
+    """Raised by a preparation, with the reason why the engine is not asked. lasting: as in `Outcome`."""
 
     def __init__(self, reason: str, *, lasting: bool = True) -> None:
         super().__init__(reason)
@@ -54,11 +54,10 @@ Prepare = Callable[[], Awaitable[FillRequest]]
 
 
 class Running:
-    """A job under way. `outcome` ends exactly once, never with an exception; `waiting` counts who waits; `asked` is set once
-    anybody has.
+    """A job under way. `outcome` ends exactly once, never with an exception.
 
-    key: the question, to find out whether another one is the same. draft: the last one there was. stable: the one before
-    it read the same, and all of it is settled. offer: what its maker made of the outcome, for all who wait.
+    waiting: the number of waiters. asked: set by the first waiter. key: equal for the same question. draft: the latest one.
+    stable: the draft before it read the same, and all of it is settled. offer: the texts that its maker made of the outcome.
     """
 
     __slots__ = (
@@ -89,9 +88,9 @@ class Running:
         self.asked = asyncio.Event()
 
     async def wait(self, seconds: float | None = None) -> Outcome | None:
-        """The outcome, or None if it takes longer than that; the job goes on then.
+        """Return the outcome, or None if it takes longer than that; the job goes on then.
 
-        A waiter that is cancelled takes the job along, unless somebody else waits for it too.
+        A waiter that is cancelled ends the job, unless somebody else waits for it too.
         """
         self.waiting += 1
         self.asked.set()
@@ -106,7 +105,7 @@ class Running:
         return self.outcome.result() if self.outcome.done() else None
 
     def end(self, reason: str) -> None:
-        """Stop the sampler before its next step and answer whoever waits, now."""
+        """Stop the sampler before its next step and answer all waiters now."""
         if self.preparing is not None:
             self.preparing.cancel()
         if self.job is not None:
@@ -127,8 +126,8 @@ class Running:
 class Jobs:
     """The jobs under way, by document.
 
-    hung: the engine has shown no sign of life for longer than the deadline; over as soon as it shows one. submitted,
-    superseded: counted since the start.
+    hung: the engine has shown no sign of life for longer than the deadline; ends with the next sign. submitted, superseded,
+    prefetched: counted since the start.
     """
 
     def __init__(self) -> None:
@@ -143,17 +142,16 @@ class Jobs:
 
     @property
     def usual_seconds(self) -> float:
-        """How long the engine takes for a fill, on the safe side of its last few."""
+        """The time that the engine takes for a fill: the longest of its last few."""
         return max(self._seconds)
 
     def counters(self) -> dict[str, int]:
-        """Jobs that reached the engine since the start; those of them that nobody had asked for yet; those that a newer
-        request or a change ended."""
+        """Count the jobs that reached the engine: those asked for, those prefetched, those that were then superseded."""
         asked = self.submitted - self.prefetched
         return {"model": asked, "speculative": self.prefetched, "superseded": self.superseded}
 
     def running(self, uri: str) -> Running | None:
-        """The document's job, if one is under way."""
+        """Return the document's job, if one is under way."""
         return self._running.get(uri)
 
     def end(self, uri: str, reason: str) -> None:
@@ -167,7 +165,7 @@ class Jobs:
         self.end_those(lambda uri: reason)
 
     def end_those(self, why: Callable[[str], str]) -> None:
-        """End the jobs of the documents for which there is a reason to."""
+        """End the jobs of the documents for which `why` has a reason."""
         for uri, running in list(self._running.items()):
             if reason := why(uri):
                 running.end(reason)
@@ -183,7 +181,7 @@ class Jobs:
         on_end: Callable[[Outcome], None],
         deadline: float = 30.0,
     ) -> Running:
-        """Prepare a request and submit it, in place of what runs for its document. Both callbacks run on the event loop.
+        """Prepare a request and submit it, in place of the document's job. Both callbacks run on the event loop.
 
         deadline: seconds without any sign of life of the engine, after which the job is given up.
         """
@@ -226,14 +224,14 @@ class Jobs:
             except asyncio.CancelledError:
                 running.settle(Outcome(None, CANCELLED))
                 raise
-            except BaseException as error:  # whatever an engine raises ends its job, and not the server
+            except BaseException as error:  # no error of an engine may end the server
                 running.settle(_failed(error))
             else:
                 running.job.future.add_done_callback(lambda future: post(settled, future))
                 loop.call_later(min(_LOOK_SECONDS, deadline), self._look, engine, running, deadline)
 
         def prepared(_: asyncio.Task[None]) -> None:
-            running.preparing = None  # what it was cancelled with leads back here, and to whole texts
+            running.preparing = None  # its CancelledError refers back to here, and to whole texts
 
         running.outcome.add_done_callback(ended)
         running.preparing = loop.create_task(submitted())
@@ -244,7 +242,7 @@ class Jobs:
         self._sign, self.hung = monotonic(), False
 
     def _look(self, engine: Engine, running: Running, deadline: float) -> None:
-        """Give the job up if the engine is silent for too long; loading a checkpoint may take as long as it takes."""
+        """Give the job up if the engine is silent for too long; loading a checkpoint may take any time."""
         if running.outcome.done():
             return
         if engine.status().state in ("starting", "loading"):
@@ -257,7 +255,7 @@ class Jobs:
 
 
 def _outcome(future: Future[Fill]) -> Outcome:
-    """What the engine's future says, in our words."""
+    """Return the outcome that the engine's future stands for."""
     error = CancelledByEngine() if future.cancelled() else future.exception()
     if error is not None:
         return _failed(error)
@@ -268,7 +266,7 @@ def _outcome(future: Future[Fill]) -> Outcome:
 
 
 class CancelledByEngine(FillCancelled):
-    """The engine dropped the job without saying why."""
+    """Raised when the engine dropped a job without a reason."""
 
 
 def _failed(error: BaseException) -> Outcome:
@@ -277,5 +275,5 @@ def _failed(error: BaseException) -> Outcome:
     if isinstance(error, PalimpsestError):
         return Outcome(None, str(error))
     logger.error("the engine failed", exc_info=error)
-    # Its text may quote the document, and reasons go to the log and to a file; the log has it for who asks.
+    # The error's text may quote the document, and reasons are written to a file. The log shows it to a user who asks for it.
     return Outcome(None, f"the engine failed: {type(error).__name__}")

@@ -1,4 +1,4 @@
-"""What was written last in each document, and what could stand there instead; knows texts, nothing of LSP or engines."""
+"""Keep the last texts that were written in each document, and their alternatives; knows nothing of LSP or engines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DOCUMENTS = 32
 class Filled:
     """Texts of which one stands in a document, or will.
 
-    start: its offset. rest: how many characters come after it. before, after: the nearest of those around it.
+    start: its offset. rest: the number of characters after it. before, after: the nearest of those around it.
     """
 
     texts: tuple[str, ...]
@@ -37,13 +37,13 @@ class Standing:
 
 
 class RecentFills:
-    """The last few fills of each document, as far as there was a choice."""
+    """The last few fills of each document that had alternatives."""
 
     def __init__(self) -> None:
         self._last: dict[str, deque[Filled]] = {}
 
     def keep(self, uri: str, content: Text, place: Span, texts: tuple[str, ...]) -> None:
-        """One of the texts was, or may be, put in this place of the document as it was."""
+        """Note that one of the texts was, or may be, put in this place of the document."""
         texts = tuple(dict.fromkeys(text for text in texts if text))
         if len(texts) > 1:
             before = content.slice(max(0, place.start - _AROUND), place.start)
@@ -55,15 +55,14 @@ class RecentFills:
                 del self._last[next(iter(self._last))]
 
     def find(self, uri: str, content: Text) -> Iterator[Standing]:
-        """Those of which a text stands there, the last one first: untouched, in the same surroundings, with edits on one
-        side of it at most."""
+        """Yield the fills of which a text still stands there, the latest first; edits may be on one side of it."""
         for filled in self._last.get(uri, ()):
             if span := _place(filled, content):
                 text = content.slice(span.start, span.end)
                 yield Standing(span, tuple(other for other in filled.texts if other != text))
 
     def forget(self, uri: str) -> None:
-        """A document was closed."""
+        """Forget a document, which was closed."""
         self._last.pop(uri, None)
 
 

@@ -1,6 +1,6 @@
-"""The state of one connection, on the event loop: settings, engine, documents, jobs, suggestions, status.
+"""Hold the state of one connection, on the event loop: settings, engine, documents, jobs, suggestions, status.
 
-Features reach the parts directly; what takes several parts at once is done here. `app` binds a session to the wire.
+Features reach the parts directly; changes of several parts at once are made here.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class Session:
     # Documents
 
     def forget(self, uri: str) -> None:
-        """Let go of all that was kept for a document, which was closed."""
+        """Forget a document, which was closed."""
         self.jobs.end(uri, "the document was closed")
         self.suggestions.forget(uri)
         self.recent_fills.forget(uri)
@@ -146,10 +146,7 @@ class Session:
         self.surroundings.forget(uri)
 
     def lose_track(self, uri: str | None) -> bool:
-        """Refuse work on a document or notebook, of which a change could not be read; None means: on all of them.
-
-        Returns whether that is news.
-        """
+        """Refuse work on a document or notebook, None for all, whose change could not be read; return whether it is news."""
         lost = self.documents.lose(uri)
         for each in lost:
             self.jobs.end(each, LOST)

@@ -1,4 +1,4 @@
-"""Suggestions kept, so that typing along one, or asking again in the same place, costs no model call."""
+"""Keep suggestions, so that typing along one, or asking again in the same place, costs no model call."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """What the model offered at `offset` of `text`, best first; without `fills` there is a `reason`.
+    """The model's texts for `offset` of `text`, best first; without `fills` there is a `reason`.
 
-    wide: it was asked for more than one.
+    wide: several were asked for.
     """
 
     uri: str
@@ -22,26 +22,26 @@ class Suggestion:
 
 
 class Suggestions:
-    """The last few suggestions. An answer is given only for the very text it was made for, or that text and
-    more of a suggestion typed in; so a kept suggestion is never stale.
+    """The last few suggestions, never stale: one is found only for the very text that it was made for, or for that text with
+    a part of the suggestion typed in.
     """
 
     def __init__(self, size: int = 16) -> None:
         self._kept: deque[Suggestion] = deque(maxlen=size)
 
     def keep(self, suggestion: Suggestion) -> None:
-        """Remember; the oldest one goes."""
+        """Keep a suggestion, and drop the oldest one."""
         self._kept.appendleft(suggestion)
 
     def find(self, uri: str, text: str, offset: int) -> Suggestion | None:
-        """What is left to be suggested at this place, or None if the model was not asked here."""
+        """Return the rest of a suggestion for this place, or None if the model was not asked here."""
         for kept in self._kept:
             if kept.uri == uri and (rests := _rests(kept, text, offset)) is not None:
                 return replace(kept, text=text, offset=offset, fills=rests)
         return None
 
     def forget(self, uri: str | None = None) -> None:
-        """Drop what was kept for a document, or for all."""
+        """Drop the suggestions of a document, or all."""
         if uri is None:
             self._kept.clear()
         else:
@@ -49,8 +49,7 @@ class Suggestions:
 
 
 def _rests(kept: Suggestion, text: str, offset: int) -> tuple[str, ...] | None:
-    """The rests of the suggestions after what was typed of them; None if anything else was typed, or all of one: that is
-    a new question."""
+    """Return the rests of the suggestions behind what was typed of them; None if anything else, or all of one, was typed."""
     typed = text[kept.offset : offset]
     if offset < kept.offset or len(text) != len(kept.text) + len(typed):
         return None

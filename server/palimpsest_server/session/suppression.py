@@ -1,7 +1,7 @@
-"""Where nothing is to be offered, and why: rules on a window of text and a path; knows no editor and no model.
+"""Suppress suggestions by rules on a window of text and a path; knows no editor and no model.
 
-A rule answers with a reason, a sentence for the status item, or with "". Only the first rule holds for what people ask
-for themselves; all others keep suggestions away that come by themselves.
+A rule answers with a reason, a sentence for the status item, or with "". Only the first rule also holds for requests that
+the user makes; all others hold for automatic ones.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _MARKER = re.compile(r"(?m)^[ \t]*(?://|#|/?\*|--|;|<!--|%)[^\n]*?(@generated\b|
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """A cursor and what there is to judge it by.
+    """A cursor and all that the rules judge it by.
 
     head: the first `HEAD` characters of the document. before, after: the text around the cursor; no more than `WINDOW`
-    characters of either are looked at. size: the document's length in characters. kind: what stands at the cursor.
-    name: the file's name, "" if it has none. language: the LSP language id. automatic: nobody asked.
-    in_comments: suggestions are wanted in comments and strings. forbidden: why the path is not for the model, or "".
+    characters of either are looked at. size: the document's length in characters. kind: of the text at the cursor.
+    name: the file's name, "" if it has none. language: the LSP language id. automatic: nobody asked. in_comments: comments
+    and strings may have suggestions. forbidden: the reason why the path is not for the model, or "".
     """
 
     before: str
@@ -60,35 +60,35 @@ class Spot:
 
 
 def reason(spot: Spot) -> str:
-    """Why nothing is to be offered here, or "" if something may be."""
+    """Return the first reason to offer nothing here, or ""."""
     rules = RULES if spot.automatic else RULES[:1]
     return next((found for rule in rules if (found := rule(spot))), "")
 
 
 def secret_or_ignored(spot: Spot) -> str:
-    """The path is none that the model may see."""
+    """Suppress paths that the model may not see."""
     return spot.forbidden
 
 
 def too_large(spot: Spot) -> str:
-    """Such files are data."""
+    """Suppress files that are so large that they are data."""
     return f"the file has more than {LARGEST:,} characters" if spot.size > LARGEST else ""
 
 
 def generated_by_name(spot: Spot) -> str:
-    """Files that a program writes."""
+    """Suppress files whose names programs give."""
     glob = next((glob for glob in _GENERATED if fnmatchcase(spot.name.lower(), glob)), "")
     return f"the file's name says that it is generated ({glob})" if glob else ""
 
 
 def generated_by_its_word(spot: Spot) -> str:
-    """Files that say in a comment at their beginning that a program wrote them."""
+    """Suppress files that say in a comment at their beginning that a program wrote them."""
     said = _MARKER.search(spot.head[:HEAD])
     return f'the file says that it is generated ("{said[1]}")' if said else ""
 
 
 def minified(spot: Spot) -> str:
-    """Code around here that nobody wrote or reads. Prose may have a paragraph on a line."""
+    """Suppress code that nobody wrote or reads. Prose may have a paragraph on a line."""
     around = spot.before[-WINDOW:] + spot.after[:WINDOW]
     lengths = [len(line) for line in around.split("\n")]
     if max(lengths) > LONGEST_LINE:
@@ -99,20 +99,20 @@ def minified(spot: Spot) -> str:
 
 
 def in_a_comment_or_string(spot: Spot) -> str:
-    """Prose is not what this is for, unless it is wanted."""
+    """Suppress prose, unless it is wanted."""
     if spot.kind == "code" or spot.in_comments:
         return ""
     return f"the cursor is in a {spot.kind} (palimpsest.inComments is false)"
 
 
 def in_a_word(spot: Spot) -> str:
-    """What could be inserted there would be wrong."""
+    """Suppress the middle of a word, as no insertion there would be right."""
     word = re.fullmatch(r"\w\w", spot.before[-1:] + spot.after[:1])
     return "the cursor is in the middle of a word" if word else ""
 
 
 def after_a_statement(spot: Spot) -> str:
-    """Behind the last semicolon of a line there is nothing to add; within `for (…;` there is.
+    """Suppress the end of a line after its last semicolon, but not within `for (…;`.
 
     A closing brace is no such end: `else` may follow.
     """

@@ -1,6 +1,6 @@
-"""What is around a cursor: what stands there, whether anything is due there, what of other places the model may see.
+"""Look at the text around a cursor: its outline, the objections to a suggestion there, the context from other places.
 
-All that parses or reads from disk is done on threads of ours, with frozen values; the event loop waits for it.
+Parsing and reading from disk are done on threads of ours, with frozen values; the event loop waits for them.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _T = TypeVar("_T")
 
 _OUTLINES = 8
 _SMALL = 16_384  # characters
-_PATIENCE_SECONDS = 0.05  # what context has not been chosen by then is there for the next request
+_PATIENCE_SECONDS = 0.05  # context that takes longer to choose serves the next request
 
 
 class Surroundings:
-    """Of the documents of one session.
+    """The surroundings of the documents of one session.
 
-    diagnostics: those that the client last asked about, by document.
+    diagnostics: those that the client sent with its last request for code actions, by document.
     """
 
     def __init__(self, documents: Documents) -> None:
@@ -46,20 +46,22 @@ class Surroundings:
         self.work_in({}, ())
 
     def work_in(self, folders: Mapping[str, Path], globs: tuple[str, ...]) -> None:
-        """The workspace has these folders; files that a glob covers are none of ours."""
+        """Take up the folders of the workspace; files that a glob covers are not looked at."""
         paths = tuple(folders.values())
-        # Neither may be used by two threads at once: one is for the outline's, the other for the chooser's.
+        # Neither may be used by two threads at once: one is for the outline's thread, the other for the chooser's.
         self._ignore, self._chooser_ignore = (Ignore(paths, extra_globs=globs) for _ in range(2))
         forbidden = self._chooser_ignore.reason
         self._workspace = Workspace([str(path) for path in paths], lambda path: forbidden(Path(path)))
 
     async def off_loop(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Have a thread of ours do what could hold the event loop up; it gets frozen values only."""
+        """Run a call that could hold up the event loop on a thread of ours; it gets frozen values only."""
         return await asyncio.get_running_loop().run_in_executor(self._worker, partial(call, *args, **kwargs))
 
     def outline(self, document: Snapshot, text: str, purpose: str = "") -> Outline:
-        """What stands where in (a window of) a document, to be asked off the event loop; the last one of the same purpose
-        makes it cheap."""
+        """Return the outline of (a window of) a document, to be asked off the event loop.
+
+        It is made from the last one of the same purpose, which is cheap.
+        """
         if len(text) <= _SMALL:
             purpose = ""
         key = (document.uri, purpose)
@@ -75,8 +77,8 @@ class Surroundings:
     async def objection(
         self, document: Snapshot, text: str, offset: int, settings: Settings, *, automatic: bool
     ) -> str:
-        """Why nothing is to be offered at an offset of (a window of) a document, or ""."""
-        # What stands far behind the cursor says nothing about it, but a quote typed here has it all parsed anew.
+        """Return why nothing is to be offered at an offset of (a window of) a document, or ""."""
+        # Text far behind the cursor is of no use here, but after a quote that is typed here all of it would be parsed anew.
         seen = text if len(text) <= _SMALL else text[: offset + suppression.WINDOW]
         outline = self.outline(document, seen, "look")
         path, content = document.path, document.content
@@ -101,7 +103,7 @@ class Surroundings:
     async def excerpts(
         self, document: Snapshot, offset: int, settings: Settings, engine: EngineStatus
     ) -> tuple[Excerpt, ...]:
-        """What the model may see of other places for an offset of a document, the most useful last."""
+        """Return the text of other places that the model may see for an offset of a document, the most useful last."""
         sources = choose.known(engine.sources if settings.context_sources is None else settings.context_sources)
         nearby = around(document, self._documents, self.diagnostics.get(document.uri, ()), settings.context_files)
         if not sources and not nearby.cells:
@@ -120,13 +122,13 @@ class Surroundings:
         return (await self._chooser.choose(question, _PATIENCE_SECONDS)).excerpts
 
     def forget(self, uri: str) -> None:
-        """A document was closed."""
+        """Forget a document, which was closed."""
         self.diagnostics.pop(uri, None)
         for purpose in ("", "look"):
             self._outlines.pop((uri, purpose), None)
         self._chooser.forget(uri)
 
     def close(self) -> None:
-        """No more of this; does not wait."""
+        """End the threads; does not wait."""
         self._worker.shutdown(wait=False, cancel_futures=True)
         self._chooser.close()

@@ -1,4 +1,4 @@
-"""What the server is doing, what is paused, and why the last answer was empty, as clients are told; knows no LSP types."""
+"""Hold the status that clients are told: the engine's state, all pauses, the reason of the last empty answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SCOPES: tuple[Scope, ...] = ("all", "language", "folder", "document")
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """The argument of the command: what is to be paused (True), go on (False), or do the other of the two (None)."""
+    """The argument of the command. paused: True to pause, False to go on, None to change from one to the other."""
 
     scope: Scope
     uri: str
@@ -27,7 +27,7 @@ class Pause:
 
 
 def pause_of(arguments: object) -> Pause:
-    """The command's one argument. Raises ValueError with a sentence."""
+    """Read the command's one argument. Raises ValueError with a sentence."""
     match arguments:
         case [Mapping() as argument]:
             scope, uri, paused = argument.get("scope"), argument.get("uri"), argument.get("paused")
@@ -43,14 +43,14 @@ def pause_of(arguments: object) -> Pause:
 
 
 class Pauses:
-    """What the user has paused by hand. It lasts as long as the session, and no setting has a part in it."""
+    """All that the user has paused by hand. It lasts as long as the session, and no setting changes it."""
 
     def __init__(self) -> None:
         self.everything = False
         self._held: dict[Scope, set[str]] = {"language": set(), "folder": set(), "document": set()}
 
     def change(self, pause: Pause, language: str, folders: Iterable[str]) -> tuple[bool, str]:
-        """Do as the command says; whether it is paused now, and what that is, in words.
+        """Pause or go on as the command says; return whether it is paused now, and a name for it in words.
 
         language: the document's, "" if it is not open. folders: the workspace's, as URIs; a document outside of them
         stands for the folder that it lies in. Going on with everything ends every pause. Raises ValueError with a sentence.
@@ -67,7 +67,7 @@ class Pauses:
         return on, _words(pause.scope, what)
 
     def _place(self, pause: Pause, language: str, folders: Iterable[str]) -> str:
-        """What a pause of this scope holds on to."""
+        """Return the language, folder or document that a pause of this scope is about."""
         if pause.scope == "document":
             return pause.uri
         if pause.scope == "language":
@@ -80,7 +80,7 @@ class Pauses:
         return innermost(path, self._held["folder"]) or innermost(path, folders) or path.parent.as_uri()
 
     def reason(self, uri: str, language: str) -> str:
-        """Why nothing is to be offered in this document, or ""."""
+        """Return why nothing is to be offered in this document, or ""."""
         if self.everything:
             return "paused"
         if language in self._held["language"]:
@@ -90,7 +90,7 @@ class Pauses:
         return "paused for this document" if uri in self._held["document"] else ""
 
     def reasons(self) -> list[str]:
-        """Every pause, in words."""
+        """Return every pause, in words."""
         words = [f"paused for {_words(scope, what)}" for scope, held in self._held.items() for what in sorted(held)]
         return ["paused", *words] if self.everything else words
 
@@ -103,7 +103,7 @@ def _words(scope: Scope, what: str) -> str:
 
 
 class Board:
-    """Holds the last empty answer and tells the client whatever is new; `docs/protocol.md` has the fields."""
+    """Holds the last empty answer, and the status that the client was told last; `docs/protocol.md` has the fields."""
 
     def __init__(
         self,
@@ -135,7 +135,7 @@ class Board:
             self._last_empty = {**self._last_empty, "reason": reason}
 
     def status(self) -> dict[str, Any]:
-        """The fields of `palimpsest/status`."""
+        """Return the fields of `palimpsest/status`."""
         engine = self._read()
         state: str = "starting" if engine.state == "closed" else engine.state
         reason = engine.reason
@@ -155,17 +155,16 @@ class Board:
 
     @property
     def state(self) -> str:
-        """In one word."""
+        """The state in one word."""
         return str(self.status()["state"])
 
     @property
     def told_state(self) -> str:
-        """The one that the client was told last; "" if none was."""
+        """The state that the client was told last; "" if none was."""
         return str((self._published or {}).get("state", ""))
 
     def news(self) -> dict[str, Any] | None:
-        """The status if it is not what the client was told last; calling this counts as telling. That another request was
-        counted is no news."""
+        """Return the status if the client was told another one last, and take it for told. Counters are no news."""
         status = self.status()
         told = {name: value for name, value in status.items() if name != "counters"}
         if told == self._published:

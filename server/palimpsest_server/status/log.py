@@ -79,7 +79,7 @@ def named(error: BaseException, text: bool) -> str:
 
 
 class _Sink(logging.StreamHandler[TextIO]):
-    """Standard error or a file. fixed: the level was chosen on the command line."""
+    """A stream: standard error or a file. fixed: the level was chosen on the command line."""
 
     def __init__(self, stream: TextIO, fixed: bool) -> None:
         super().__init__(stream)
@@ -95,14 +95,16 @@ class _Sink(logging.StreamHandler[TextIO]):
 
 
 def set_up(level: LogLevel | None = None, file: Path | None = None) -> None:
-    """Log to standard error, and to a file if there is one, which nobody else can read. A level that is given here stays,
-    whatever `configure` says. Raises OSError if the file cannot be written."""
+    """Log to standard error, and to a file, if there is one, that only the user can read.
+
+    A level that is given here stays, whatever `configure` says. Raises OSError if the file cannot be written.
+    """
     root = logging.getLogger()
     streams = [sys.stderr]
     if file is not None:
         descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         streams.append(os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace"))
-    logging.raiseExceptions = False  # a full disk, or an editor that reads no more, is no reason to say more
+    logging.raiseExceptions = False  # a full disk, or an editor that reads no more, is not worth a traceback
     for handler in _sinks():
         root.removeHandler(handler)
         handler.close()

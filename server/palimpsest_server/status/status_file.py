@@ -1,4 +1,4 @@
-"""A running server's status in a file of its own, for `palimpsest doctor --live`; knows no engine and no documents.
+"""Write a running server's status to a file of its own, for `palimpsest doctor --live`; knows no engine and no documents.
 
 The files lie in a folder that only the user can read, one a process. There is no code in them. They are written by a
 thread of their own: a disk that is slow, full or gone holds nobody up.
@@ -55,27 +55,27 @@ class Live:
         self._closed = False
 
     def open(self) -> None:
-        """From now on there is a file."""
+        """Write the file from now on."""
         if self._thread is None and not self._closed:
             self._thread = Thread(target=_keep, args=(self._news,), name="palimpsest-live", daemon=True)
             self._thread.start()
             self.changed()
 
     def changed(self) -> None:
-        """There may be something new: written at once, or half a second after what was written last."""
+        """Write the file anew: at once, or half a second after the last time."""
         if self._thread is None or self._closed:
             return
         if self._timer is not None:
             self._due = True
             return
-        if self._news.empty():  # else the disk is slow, and what waits is old
+        if self._news.empty():  # else the disk is slow, and the waiting content is old
             self._news.put(self._content())
         else:
             self._due = True
         self._timer = asyncio.get_running_loop().call_later(_SECONDS, self._rested)
 
     def close(self) -> None:
-        """Take the file away, for good."""
+        """Remove the file, for good."""
         if self._timer is not None:
             self._timer.cancel()
         if not self._closed:
@@ -103,7 +103,7 @@ class Live:
 
 
 def _keep(news: SimpleQueue[dict[str, Any] | None]) -> None:
-    """The thread: write what comes, take the file away at the end. What goes wrong is said once."""
+    """Write all that comes and remove the file at the end, on a thread; log the first failure."""
     file: Path | None = None
     said = False
     while (content := news.get()) is not None:
@@ -141,7 +141,7 @@ def _write(file: Path, text: str) -> None:
 
 
 def _folder_of_ours() -> Path:
-    """The first of the folders that is, or can be made, the user's alone. Raises OSError if there is none."""
+    """Return the first of the folders that is, or can be made, the user's alone. Raises OSError if there is none."""
     fault: OSError | None = None
     for folder in folders():
         try:
@@ -161,7 +161,7 @@ def _folder_of_ours() -> Path:
 
 
 def folders() -> tuple[Path, ...]:
-    """Where the files may lie, best first."""
+    """Return the folders that the files may lie in, best first."""
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     places = [Path(runtime, "palimpsest")] if os.path.isabs(runtime) and os.path.isdir(runtime) else []
     home = os.path.expanduser("~")
@@ -177,13 +177,13 @@ def folders() -> tuple[Path, ...]:
 
 
 def _ours(path: Path) -> bool:
-    """It is no link, and belongs to the user."""
+    """Whether a path belongs to the user and is no link."""
     found = path.lstat()
     return not stat.S_ISLNK(found.st_mode) and (sys.platform == "win32" or found.st_uid == os.getuid())
 
 
 def _process_created(pid: int) -> float | None:
-    """When a process began, in seconds since the epoch; None if there is no such process, or only its remains."""
+    """Return the time when a process began, in seconds since the epoch; None if it has ended."""
     import psutil
 
     try:
@@ -209,13 +209,13 @@ def _why(error: Exception) -> str:
 
 
 def servers() -> list[dict[str, Any]]:
-    """What each running server of this user has written, the oldest first; files of others that ended are cleaned up."""
+    """Return the content of each running server's file, the oldest first; remove the files of servers that ended."""
     found = [content for folder in folders() for _, content in _clean(folder)]
     return sorted(found, key=lambda content: (str(content.get("started")), content["pid"]))
 
 
 def _clean(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """The files of running servers and what is in them; those of others are removed."""
+    """Return the files of running servers with their contents, and remove the others."""
     running = []
     for file in _files(folder):
         content = _read(file)
@@ -230,7 +230,7 @@ def _clean(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """The files in a folder that bear the name of a process, if it is the user's."""
+    """Yield the files in a folder that have the name of a process, if the folder is the user's."""
     try:
         names = sorted(os.listdir(folder)) if _ours(folder) else []
     except OSError:
@@ -242,7 +242,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _read(file: Path) -> dict[str, Any] | None:
-    """What a server wrote, or None if that is nothing to be read."""
+    """Read a server's file, or return None if it is not one."""
     try:
         if not _ours(file) or not stat.S_ISREG(file.lstat().st_mode) or file.stat().st_size > _LARGEST:
             return None
@@ -253,5 +253,5 @@ def _read(file: Path) -> dict[str, Any] | None:
 
 
 def _same(written: object, created: float) -> bool:
-    """Both times are of one process."""
+    """Whether both times are of one process."""
     return isinstance(written, int | float) and abs(written - created) < _SAME_SECONDS

@@ -1,4 +1,4 @@
-"""What a client can do with code actions and edits, by its capabilities."""
+"""Read from a client's capabilities what it can do with code actions and edits."""
 
 from __future__ import annotations
 
