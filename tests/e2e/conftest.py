@@ -1,4 +1,4 @@
-"""An editor under test control, connected to a real server process."""
+"""Connect an editor under test control to a real server process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ URI = "file:///project/a.py"
 
 
 def full_capabilities(encodings: list[str] | None = None, **changes: Any) -> types.ClientCapabilities:
-    """A client that can do all that this server can use."""
+    """Return the capabilities of a client that can do all that this server can use."""
     full: dict[str, Any] = {
         "general": types.GeneralClientCapabilities(position_encodings=encodings),
         "text_document": types.TextDocumentClientCapabilities(
@@ -42,7 +42,7 @@ def full_capabilities(encodings: list[str] | None = None, **changes: Any) -> typ
 
 
 class Editor:
-    """A client with one document, that records what the server says."""
+    """A client with one document, that records all messages of the server."""
 
     uri = URI
 
@@ -82,7 +82,7 @@ class Editor:
             self._news.notify_all()
 
     async def until(self, condition: Callable[[], object], seconds: float = 30) -> None:
-        """Wait for the server to have said something."""
+        """Wait until a condition on the server's messages holds."""
         async with self._news:
             await asyncio.wait_for(self._news.wait_for(lambda: bool(condition())), seconds)
 
@@ -109,7 +109,7 @@ class Editor:
         )
 
     async def ask(self, line: int, character: int, automatic: bool = False) -> str | None:
-        """The text of the first suggestion. All are for the cursor and nowhere else, and no two are the same."""
+        """Return the text of the first suggestion. All are for the cursor and nowhere else, and no two are the same."""
         answer = await self.client.text_document_inline_completion_async(self.asked(line, character, automatic))
         if answer is None:
             return None
@@ -121,12 +121,12 @@ class Editor:
         return texts[0]
 
     async def command(self, name: str, *arguments: Any) -> Any:
-        """The result of a command."""
+        """Return the result of a command."""
         params = types.ExecuteCommandParams(name, list(arguments))
         return await self.client.workspace_execute_command_async(params)
 
     async def refused(self, name: str, *arguments: Any) -> str:
-        """The sentence with which a command is refused for its arguments."""
+        """Return the sentence with which a command is refused for its arguments."""
         with pytest.raises(JsonRpcException) as caught:
             await self.command(name, *arguments)
         assert caught.value.code == types.ErrorCodes.InvalidParams.value
@@ -136,7 +136,7 @@ class Editor:
         return await self.client.protocol.send_request_async("palimpsest/status", None)
 
     async def reason(self) -> str | None:
-        """Why the last answer was empty."""
+        """Return why the last answer was empty."""
         empty = (await self.status()).lastEmpty
         return empty and empty.reason
 

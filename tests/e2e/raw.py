@@ -1,4 +1,4 @@
-"""A client that sends bytes to a real server process as they are, and keeps every message that comes back."""
+"""Send bytes to a real server process as they are, and keep every message that comes back."""
 
 import json
 import subprocess
@@ -39,7 +39,7 @@ def place(line, character):
 
 
 class Raw:
-    """answers: what to answer the server's requests with, by method; the others are never answered."""
+    """A client. answers: the answers to the server's requests, by method; the others are never answered."""
 
     def __init__(self, process, answers):
         self.process = process
@@ -60,7 +60,7 @@ class Raw:
         self.send(message(method, params))
 
     def asked(self, method, params=None):
-        """Ask and do not wait; the id."""
+        """Send a request, do not wait, and return its id."""
         self._last += 1
         self.send(message(method, params, self._last))
         return self._last
@@ -69,7 +69,7 @@ class Raw:
         return self.answer(self.asked(method, params))
 
     def answer(self, msg_id):
-        """The one answer to a request: the whole message."""
+        """Return the one answer to a request: the whole message."""
         self.until(lambda: msg_id in self._answered)
         (answer,) = self._answered[msg_id]
         return answer
@@ -104,14 +104,14 @@ class Raw:
         self.change({"range": where, "text": text}, uri=uri, version=version)
 
     def at(self, line=0, character=0, uri=URI, kind=1):
-        """The params of a request for ghost text. kind: 1 invoked, 2 automatic."""
+        """Return the params of a request for ghost text. kind: 1 invoked, 2 automatic."""
         return {"textDocument": {"uri": uri}, "position": place(line, character), "context": {"triggerKind": kind}}
 
     def inline(self, *where, **more):
         return self.ask("textDocument/inlineCompletion", self.at(*where, **more))
 
     def offered(self, *where, **more):
-        """The text that is suggested, or the reason why none is."""
+        """Return the text that is suggested, or the reason why none is."""
         result = self.inline(*where, **more)["result"]
         return result[0]["insertText"] if result else self.status()["lastEmpty"]["reason"]
 
@@ -119,7 +119,7 @@ class Raw:
         return self.ask("palimpsest/status")["result"]
 
     def end(self):
-        """Shut down in the order of the protocol; the exit code."""
+        """Shut down in the order of the protocol, and return the exit code."""
         assert self.ask("shutdown")["result"] is None
         self.tell("exit")
         code = self.process.wait(PATIENCE)
@@ -149,7 +149,7 @@ class Raw:
 
 @contextmanager
 def raw(engine=None, answers=None, command=None, **popen):
-    """A server on the scripted engine, set up by `engine`, and a client to it; killed at the end if it has not ended."""
+    """Start a server on the scripted engine, set up by `engine`, and a client to it; kill it if it does not end."""
     pipe = subprocess.PIPE
     streams = {"stdin": pipe, "stdout": pipe, "stderr": subprocess.DEVNULL} | popen
     with subprocess.Popen(command or [*SCRIPTED, json.dumps(engine or {})], **streams) as process:
@@ -164,7 +164,7 @@ def raw(engine=None, answers=None, command=None, **popen):
 
 
 def gone(pid, seconds=PATIENCE):
-    """The process ends within so many seconds."""
+    """Whether the process ends within so many seconds."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:

@@ -1,4 +1,4 @@
-"""The real server process on a scripted engine, set up by one argument of JSON."""
+"""Run the real server process on a scripted engine, set up by one argument of JSON."""
 
 import asyncio
 import hashlib
@@ -16,9 +16,9 @@ from palimpsest_server.app import serve
 
 
 class EchoEngine(ScriptedEngine):
-    """Refuses with a digest of the text it was given, and the hole: what the server takes them for.
+    """Refuses with a digest of the text and the hole that the server gave it.
 
-    As a reason, because a text would be tidied.
+    The digest comes as a reason, because a text would be tidied.
     """
 
     def submit(self, request: FillRequest, on_draft: Any = None) -> Job:
@@ -64,7 +64,7 @@ class FaultyEngine(ScriptedEngine):
 
 
 class BusyEngine(ScriptedEngine):
-    """Holds the event loop up, which engines must not."""
+    """Holds the event loop up, which an engine must not do."""
 
     def submit(self, request: FillRequest, on_draft: Any = None) -> Job:
         begun = time.thread_time()
@@ -74,7 +74,7 @@ class BusyEngine(ScriptedEngine):
 
 
 class Odd(BaseException):
-    """Not an error as others are."""
+    """An error of an unusual kind."""
 
 
 FAULTS: dict[str, BaseException] = {
@@ -93,7 +93,7 @@ FAULTS: dict[str, BaseException] = {
 
 
 def digest(text: str, start: int, end: int) -> str:
-    """Short, and different for every text and hole."""
+    """Return a short text, different for every text and hole."""
     return f"{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}:{start}:{end}"
 
 

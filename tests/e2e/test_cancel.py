@@ -1,4 +1,4 @@
-"""`$/cancelRequest` is an answer, and reaches the sampler."""
+"""`$/cancelRequest` gets an answer, and reaches the sampler."""
 
 import asyncio
 
@@ -18,7 +18,7 @@ async def busy(editor):
 
 
 async def ready_again(editor):
-    """The scripted engine is ready when nothing runs in it: the cancelled job has really ended."""
+    """Wait until nothing runs in the scripted engine: the cancelled job has really ended."""
     await editor.until(lambda: editor.statuses[-1].state == "ready")
 
 

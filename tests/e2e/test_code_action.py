@@ -15,7 +15,7 @@ SELECTION = ["fill", "touchUp", "rework", "rewrite"]
 
 
 def client(**more):
-    """A client's support for code actions, with some more of it."""
+    """Return a client's support for code actions, with some more of it."""
     return types.TextDocumentClientCapabilities(
         code_action=types.CodeActionClientCapabilities(
             code_action_literal_support=types.ClientCodeActionLiteralOptions(
@@ -28,7 +28,7 @@ def client(**more):
 
 
 async def actions(editor, start, end, only=None, trigger=None, diagnostics=()):
-    """The answer as JSON: the client library takes every action that has a command for a bare `Command`."""
+    """Return the answer as JSON: the client library takes every action that has a command for a bare `Command`."""
     params = types.CodeActionParams(
         types.TextDocumentIdentifier(editor.uri),
         types.Range(types.Position(*start), types.Position(*end)),
@@ -78,7 +78,7 @@ OFFERED = [
 ]
 
 
-async def test_where_and_for_whom_they_are_offered(connect):
+async def test_actions_are_offered_by_place_and_kind(connect):
     editor = await connect()
     editor.open("a = 1\n\ndef f(b):\n    pass\nc = (1\n")
     for start, end, only, expected in OFFERED:
@@ -93,7 +93,7 @@ async def test_nothing_happens_when_a_file_is_saved(connect):
         assert await actions(editor, (0, 0), (3, 0), only, trigger) == []
 
 
-async def test_what_other_tools_complain_about_can_be_repaired(connect):
+async def test_problems_of_other_tools_can_be_repaired(connect):
     editor = await connect({"script": ["known"]})
     editor.open("a = unknown\n")
     where = types.Range(types.Position(0, 4), types.Position(0, 11))
@@ -107,7 +107,7 @@ async def test_what_other_tools_complain_about_can_be_repaired(connect):
 
 
 @pytest.mark.parametrize("workspace", [None, types.WorkspaceClientCapabilities(apply_edit=True)])
-async def test_they_are_not_offered_to_clients_that_cannot_apply_versioned_edits(connect, capabilities, workspace):
+async def test_clients_that_cannot_apply_versioned_edits_are_offered_no_actions(connect, capabilities, workspace):
     editor = await connect(able=capabilities(workspace=workspace))
     editor.open("a = 1\n")
     assert await actions(editor, (0, 0), (0, 5)) == []
@@ -121,7 +121,7 @@ async def test_clients_without_literals_get_commands(connect, capabilities):
     assert [action["arguments"][0]["action"] for action in found] == SELECTION
 
 
-async def test_who_asks_for_a_kind_is_told_why_it_is_not_there(connect, capabilities):
+async def test_a_request_for_one_kind_shows_why_it_is_disabled(connect, capabilities):
     editor = await connect(able=capabilities(text_document=client(disabled_support=True)))
     editor.open("a = 1\n")
     (rework,) = await actions(editor, (0, 0), (0, 0), ["refactor.rewrite.palimpsest.rework"])
@@ -129,7 +129,7 @@ async def test_who_asks_for_a_kind_is_told_why_it_is_not_there(connect, capabili
     assert "command" not in rework
 
 
-async def test_they_are_not_offered_where_it_is_switched_off(connect):
+async def test_no_actions_are_offered_while_palimpsest_is_switched_off(connect):
     editor = await connect(settings={"enable": False})
     editor.open("a = 1\n")
     assert await actions(editor, (0, 0), (0, 5)) == []
@@ -142,7 +142,7 @@ async def test_a_document_that_is_not_open_has_none(connect):
 
 @pytest.fixture
 async def chosen(connect, capabilities):
-    """An editor where 10 was written, and 20 could have been."""
+    """Connect an editor for which 10 was written, and 20 is the alternative."""
     resolve = client(data_support=True, resolve_support=types.ClientCodeActionResolveOptions(["edit"]))
     engine = {"kind": "choices", "script": ["10", "20"]}
     editor = await connect(engine, able=capabilities(text_document=resolve))

@@ -1,6 +1,6 @@
-"""What people complain of most in tools of this kind, one test each, against the real server process.
+"""Test the most frequent complaints about tools of this kind, one test each, against the real server process.
 
-Run as a program, this file is that process, with an engine that says what it has seen: `WITNESS`.
+Run as a program, this file is that process, with an engine that tells all it has seen: `WITNESS`.
 """
 
 import asyncio
@@ -31,8 +31,9 @@ OWN = {"palimpsest/status", "palimpsest/draft"}
 
 
 class Witness(ScriptedEngine):
-    """Tells, as the reason in its status: its counts, the titles of the context it was given last, and what the process
-    has opened: Python files below the folder `watched`, and connections."""
+    """Tells, as the reason in its status: its counts, the titles of the latest context, and all that the process has opened
+    (Python files below the folder `watched`, and connections).
+    """
 
     def __init__(self, watched: str = "", **script) -> None:
         super().__init__(**script)
@@ -65,12 +66,12 @@ def witness(**engine):
 
 
 async def seen(editor):
-    """What the witness has to say now."""
+    """Return the present reason of the witness."""
     return json.loads((await editor.status()).reason)
 
 
 async def wait_for(read, condition):
-    """Read until it is as it should be; what was read last."""
+    """Read until a condition holds, and return what was read last."""
     end = monotonic() + PATIENCE
     while not condition(value := await read()):
         assert monotonic() < end, value
@@ -79,7 +80,7 @@ async def wait_for(read, condition):
 
 
 async def soon(answer):
-    """An answer that must not wait for the engine."""
+    """Return an answer that must not wait for the engine."""
     return await asyncio.wait_for(answer, PATIENCE)
 
 
@@ -88,19 +89,19 @@ def pending(answer):
 
 
 async def settled(editor):
-    """The server has the configuration that it asked for; another one would end what runs."""
+    """Wait until the server has the configuration that it asked for; another one would end the running job."""
     for _ in range(2):
         await editor.status()
     return editor
 
 
 async def running(editor):
-    """The engine is at work."""
+    """Wait until the engine is at work."""
     await wait_for(editor.status, lambda status: status.state == "busy" and status.counters.model)
 
 
 def place(before):
-    """Where a cursor is that has this text before it."""
+    """Return the position of a cursor that has this text before it."""
     return before.count("\n"), len(before.rpartition("\n")[2])
 
 
@@ -110,13 +111,13 @@ def accept(editor, line, character, text):
 
 
 async def completed(editor, line, character):
-    """The texts that the completion list offers."""
+    """Return the texts that the completion list offers."""
     params = types.CompletionParams(types.TextDocumentIdentifier(editor.uri), types.Position(line, character))
     return (await editor.client.text_document_completion_async(params)).items
 
 
 async def actions_at_once(editor):
-    """The arguments of the code actions for the first line, from a server that has other things to do."""
+    """Return the arguments of the code actions for the first line, from a server that has other things to do."""
     where = types.Range(types.Position(0, 0), types.Position(0, 1))
     params = types.CodeActionParams(
         types.TextDocumentIdentifier(editor.uri), where, types.CodeActionContext(diagnostics=[])
@@ -163,9 +164,9 @@ async def test_02_typing_lags_and_the_editor_freezes(connect, engine):
 
 
 async def typed(editor, keys):
-    """Type so many characters, quicker than anybody can, and ask after each; the answers.
+    """Type so many characters, quicker than anybody can, ask after each, and return the answers.
 
-    Slow enough for an answer in between, if the server does not wait for a pause.
+    The pace leaves time for an answer in between, if the server does not wait for a pause.
     """
     asked = []
     for key in range(keys):
@@ -195,7 +196,7 @@ async def test_03_a_request_for_every_keystroke(connect):
 
 
 async def test_04_old_requests_keep_the_machine_busy(connect):
-    """What nobody waits for any more is computed to its end."""
+    """Requests that nobody waits for any more are computed to their end."""
     editor = await connect(command=witness(**NEVER))
     editor.open("\n" * 10)
     asked = []
@@ -274,7 +275,7 @@ INDENTATION = [
 
 
 async def all_written(connect, cases):
-    """Accept what each of the cases is offered; what the documents read then, and what they should."""
+    """Accept the suggestion of each case; return the documents' texts then, and the expected ones."""
     editor = await connect({"script": [model for _, model, _, _ in cases]}, {"speculate": False})
     found = []
     for at, (document, _, _, language) in enumerate(cases):
@@ -323,7 +324,7 @@ async def test_08_methods_of_its_own_where_there_is_a_standard_one(connect):
 
 @pytest.mark.parametrize("ghost", [True, False], ids=["ghost text", "completion list"])
 async def test_09_the_next_edit_is_for_one_editor_only(connect, capabilities, ghost):
-    """What comes after an accepted suggestion is known to one editor only."""
+    """Only one editor knows the edit that follows an accepted suggestion."""
     editor = await connect({"script": ["total", " = compute()"]}, AT_ONCE, able=capabilities() if ghost else BARE)
 
     async def asked(character):
@@ -499,7 +500,7 @@ async def test_13_memory_grows_and_the_whole_disk_is_indexed(connect, tmp_path):
 
 
 async def test_14_the_tab_key_and_the_menu_are_taken_over(connect):
-    """The suggestion shoves itself before what the language's own server knows for sure."""
+    """The suggestion comes before the entries that the language's own server knows for sure."""
     editor = await connect({"script": [".join(a)"]}, {"completion": "on"} | AT_ONCE)
     editor.open("import os\nos.pa\n")
     over = types.Range(types.Position(1, 3), types.Position(1, 5))

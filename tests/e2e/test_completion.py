@@ -17,7 +17,9 @@ async def listed(editor, line, character):
     ("setting", "inline", "offered"),
     [("auto", False, True), ("auto", True, False), ("on", True, True), ("off", False, False)],
 )
-async def test_who_is_offered_it(connect, capabilities, setting, inline, offered):
+async def test_the_completion_list_is_offered_to_clients_without_inline_completion(
+    connect, capabilities, setting, inline, offered
+):
     editor = await connect(settings={"completion": setting}, able=capabilities() if inline else BARE)
     provider = editor.initialized.capabilities.completion_provider
     assert (provider is not None) is offered
@@ -52,7 +54,7 @@ async def test_nothing_to_offer_is_an_empty_list_that_may_be_asked_for_again(con
     assert await editor.reason() == "the script has nothing here"
 
 
-async def test_it_never_waits_for_the_model(connect):
+async def test_a_completion_list_never_waits_for_the_model(connect):
     editor = await connect({"steps": 1000, "step_seconds": 60.0}, {"answerWithinMs": 0}, able=BARE)
     editor.open("x = ")
     assert not (await listed(editor, 0, 4)).items

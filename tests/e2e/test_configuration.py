@@ -10,7 +10,7 @@ def changed(editor, settings):
 
 
 async def eventually(editor, reason):
-    """Ask until the answer is empty for this reason, or is not empty: a configuration comes when it comes."""
+    """Ask until the answer is empty for this reason, or is not empty: a configuration may come late."""
     while (await editor.ask(0, 0), await editor.reason()) != (None if reason else "x", reason):
         await asyncio.sleep(0.01)
 
@@ -37,7 +37,7 @@ async def test_a_change_without_the_section_is_asked_for(connect):
     await editor.until(lambda: editor.statuses and editor.statuses[-1].state == "paused")
 
 
-async def test_what_is_wrong_in_it_is_shown(connect):
+async def test_problems_of_the_configuration_are_shown(connect):
     editor = await connect()
     changed(editor, {"palimpsest": {"enabled": False}})
     await editor.status()
@@ -67,7 +67,7 @@ async def test_a_folder_that_is_added_is_asked_about(connect):
     await eventually(editor, "palimpsest.disabledLanguages has python")
 
 
-async def test_who_waits_to_be_asked_is_asked_to_tell_of_changes(connect, capabilities):
+async def test_a_client_with_dynamic_registration_is_asked_to_tell_of_changes(connect, capabilities):
     able = capabilities()
     able.workspace.did_change_configuration = types.DidChangeConfigurationClientCapabilities(dynamic_registration=True)
     editor = await connect(able=able)

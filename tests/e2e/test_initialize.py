@@ -1,4 +1,4 @@
-"""`initialize`: what is advertised, which encoding is chosen, and which settings are refused aloud."""
+"""`initialize`: the capabilities, the chosen encoding, and the settings that are refused aloud."""
 
 import pytest
 from lsprotocol import types
@@ -9,7 +9,7 @@ from palimpsest_server.protocol import methods
 KINDS = types.PositionEncodingKind
 
 
-async def test_what_is_advertised(connect):
+async def test_the_capabilities_are_advertised(connect):
     can = (await connect()).initialized.capabilities
     assert can.inline_completion_provider == types.InlineCompletionOptions()
     assert can.text_document_sync.change == types.TextDocumentSyncKind.Incremental
@@ -26,7 +26,7 @@ async def test_what_is_advertised(connect):
     }
 
 
-async def test_notebooks_are_advertised_to_who_has_them(connect, capabilities):
+async def test_notebooks_are_advertised_to_clients_that_have_them(connect, capabilities):
     able = capabilities(
         notebook_document=types.NotebookDocumentClientCapabilities(types.NotebookDocumentSyncClientCapabilities())
     )
@@ -34,7 +34,7 @@ async def test_notebooks_are_advertised_to_who_has_them(connect, capabilities):
     assert provider.notebook_selector
 
 
-async def test_the_server_says_who_it_is(connect):
+async def test_the_server_names_itself_and_its_version(connect):
     assert (await connect()).initialized.server_info.name == "palimpsest"
 
 

@@ -1,4 +1,4 @@
-"""The process itself: how it ends, what its standard output carries, and what it listens on."""
+"""The process itself: its end, its standard output, and the ports that it listens on."""
 
 import json
 import socket
@@ -34,7 +34,7 @@ SHUTDOWN, EXIT = message("shutdown", None, 99), message("exit")
 
 
 def parsed(output):
-    """The messages of an output that has nothing else in it."""
+    """Return the messages of an output that has nothing else in it."""
     found = []
     while output:
         header, output = output.split(b"\r\n\r\n", 1)
@@ -55,7 +55,7 @@ def started(engine=None):
 
 
 def talk(*messages, engine=None):
-    """Send it all and close the pipe: the answers, the exit code and the log."""
+    """Send it all and close the pipe; return the answers, the exit code and the log."""
     with started(engine) as process:
         out, err = process.communicate(b"".join(messages), timeout=PATIENCE)
     return parsed(out), process.returncode, err.decode()
@@ -74,7 +74,7 @@ def talk(*messages, engine=None):
         ((b"no protocol at all" * 10_000,), 1),
     ],
 )
-def test_how_it_ends(messages, code):
+def test_the_process_ends_with_the_right_exit_code(messages, code):
     assert talk(*messages)[1] == code
 
 
@@ -107,7 +107,7 @@ def test_standard_output_carries_messages_and_nothing_else():
     assert "noise from a library" in err.decode()
 
 
-def test_what_is_not_json_is_answered_and_the_next_message_is_served():
+def test_a_message_that_is_not_json_is_answered_and_the_next_one_is_served():
     answers, code, _ = talk(INITIALIZE, framed(b"{nonsense"), framed(b"\xff\xfe"), SHUTDOWN, EXIT)
     assert [m["error"]["code"] for m in answers if "error" in m] == [-32700, -32700]
     assert all(m.get("id") is None for m in answers if "error" in m)

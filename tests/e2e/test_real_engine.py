@@ -55,7 +55,7 @@ async def test_filling_the_selection_changes_the_selection_alone(editor):
             assert 10 <= edit.range.start.character <= edit.range.end.character <= 14
 
 
-async def test_it_ends_cleanly_while_the_checkpoint_is_loading(editor):
+async def test_the_process_ends_cleanly_while_the_checkpoint_is_loading(editor):
     asked = asyncio.create_task(editor.ask(1, 4))
     await editor.until(lambda: editor.statuses and editor.statuses[-1].state == "loading", PATIENCE)
     await asyncio.wait_for(editor.client.shutdown_session(), PATIENCE)
@@ -63,7 +63,7 @@ async def test_it_ends_cleanly_while_the_checkpoint_is_loading(editor):
     assert await asked is None
 
 
-async def test_it_ends_cleanly_in_the_middle_of_a_fill(editor):
+async def test_the_process_ends_cleanly_in_the_middle_of_a_fill(editor):
     asked = asyncio.create_task(editor.ask(1, 4))
     await editor.until(lambda: editor.drafts, PATIENCE)
     await asyncio.wait_for(editor.client.shutdown_session(), PATIENCE)

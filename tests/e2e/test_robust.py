@@ -1,4 +1,4 @@
-"""What no editor should do, no engine should do, and no process should have to see: the server answers, and goes on."""
+"""The server answers and goes on after anything that no editor, no engine and no machine should do."""
 
 import json
 import signal
@@ -21,7 +21,7 @@ def body(**fields):
 
 
 def still_serves(client):
-    """Opens a document, asks, and is answered."""
+    """Open a document, ask, and be answered."""
     client.open("", uri="file:///project/after.py")
     assert client.offered(uri="file:///project/after.py") == "x"
 
@@ -95,7 +95,7 @@ def test_a_header_without_an_end_is_the_end():
 # Messages
 
 
-def test_what_is_unknown_is_refused_or_ignored():
+def test_unknown_methods_are_refused_or_ignored():
     with raw(LIVES) as client:
         client.initialize()
         for method in ("nobody/knows", "$/nobody", "textDocument/hover", "$/cancelRequest", "textDocument/didOpen", ""):
@@ -210,7 +210,7 @@ TRUE = {
 
 
 def paths(value, before=()):
-    """Where there is anything in a JSON value."""
+    """Yield the place of every value in a JSON value."""
     found = [before]
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, each in inner:
@@ -219,7 +219,7 @@ def paths(value, before=()):
 
 
 def put(value, path, new):
-    """The value with something else in one place."""
+    """Return the value with something else in one place."""
     if not path:
         return new
     if isinstance(value, dict):
@@ -288,7 +288,7 @@ def test_an_editor_that_reads_nothing_holds_nobody_up():
             process.kill()
 
 
-def test_when_nobody_can_read_any_more_it_ends():
+def test_the_process_ends_when_nobody_can_read_its_output():
     pipe = subprocess.PIPE
     with subprocess.Popen([*SCRIPTED, json.dumps(LIVES)], stdin=pipe, stdout=pipe) as process:
         params = {"processId": None, "rootUri": None, "capabilities": {}}
@@ -355,7 +355,7 @@ def test_a_process_id_that_says_nothing_is_no_reason_to_go(pid):
         "Odd",
     ],
 )
-def test_whatever_an_engine_raises_is_an_answer_with_a_reason_and_told_once(how, what):
+def test_any_error_of_an_engine_is_a_reason_that_is_told_once(how, what):
     with raw({"kind": "faulty", "script": ["x"]}) as client:
         client.initialize()
         uri = f"file:///project/{how}-{what}.py"

@@ -1,4 +1,4 @@
-"""What the process does to the world: no connections, no socket but the one asked for, no files for others to read."""
+"""The process opens no connections, no socket but the one asked for, and no files that others can read."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from e2e.raw import ABLE, PATIENCE, SCRIPTED, raw
 
 COMMAND = [sys.executable, "-m", "palimpsest_server", "serve"]
 TEXT = "def add(a, b):\n    \n\n\nprint(add(1, 2))\n"
-# Whoever starts Python with this on its path has every use of the network written down.
+# A Python that starts with this on its path writes down every use of the network.
 WATCHER = """
 import os, sys
 _out = os.open(os.environ["WATCHED_BY"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -33,7 +33,7 @@ sys.addaudithook(_hook)
 
 @pytest.fixture
 def watched(tmp_path):
-    """An environment in which the network is watched, and what was seen in it."""
+    """Return an environment in which the network is watched, and the list of all that was seen in it."""
     (tmp_path / "sitecustomize.py").write_text(WATCHER, "utf-8")
     log = tmp_path / "network.log"
     path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
@@ -41,7 +41,7 @@ def watched(tmp_path):
 
 
 def isolated():
-    """A command that runs another one where there is no network at all, not even loopback."""
+    """Return a command that runs another one without any network, not even loopback."""
     for way in (["unshare", "-rn"], ["unshare", "-n"]):
         if shutil.which("unshare") and subprocess.run([*way, "true"], capture_output=True).returncode == 0:
             return way
@@ -56,7 +56,7 @@ def until(condition):
 
 
 def sockets(process):
-    """The internet sockets of a process and its children."""
+    """Return the internet sockets of a process and its children."""
     family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
     return [(each.laddr, each.raddr, each.status) for one in family for each in one.net_connections(kind="inet")]
 
@@ -141,7 +141,7 @@ def test_a_workspace_chooses_no_checkpoint_without_trust(trusts, way):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no modes")
-def test_what_is_written_is_for_the_user_alone(tmp_path):
+def test_files_are_readable_by_the_user_alone(tmp_path):
     homes = {name: str(tmp_path / name) for name in ("HOME", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME")}
     for home in homes.values():
         Path(home).mkdir(mode=0o700)

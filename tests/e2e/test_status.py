@@ -3,7 +3,7 @@
 FIELDS = ("state", "reason", "model", "device", "lastEmpty", "paused", "counters")
 
 
-async def test_it_is_told_at_the_start_and_can_be_asked_for(connect):
+async def test_the_status_is_told_at_the_start_and_can_be_asked_for(connect):
     editor = await connect()
     await editor.until(lambda: editor.statuses)
     asked = await editor.status()
@@ -29,7 +29,7 @@ async def test_every_empty_answer_is_told_with_its_reason(connect):
     assert (empty.request, empty.reason) == ("textDocument/inlineCompletion", "the script has nothing here")
 
 
-async def test_paused(connect):
+async def test_enable_false_is_the_state_paused(connect):
     editor = await connect(settings={"enable": False})
     await editor.until(lambda: editor.statuses)
     assert (editor.statuses[-1].state, editor.statuses[-1].reason) == (

@@ -1,4 +1,4 @@
-"""Text synchronisation over the wire: the engine is given the text that the editor has."""
+"""Text synchronisation over the wire: the engine gets the text that the editor has."""
 
 import hashlib
 import random
@@ -15,7 +15,7 @@ WIDTHS = {
 
 
 def cursors(text, width):
-    """Every offset that has a position, and that position."""
+    """Yield every offset that has a position, and that position."""
     line = column = 0
     for at, char in enumerate(text):
         if not (char == "\n" and text[at - 1 : at] == "\r"):
@@ -28,7 +28,7 @@ def cursors(text, width):
 
 
 async def seen(editor, line, character):
-    """What the engine was given: a digest of the text, and the hole."""
+    """Return the digest of the text and the hole that the engine was given."""
     assert await editor.ask(line, character) is None
     return await editor.reason()
 

@@ -1,4 +1,4 @@
-"""The event loop is never held up for longer than 50 ms, whatever a client sends: CPU time, in the real process."""
+"""No client holds the event loop up for longer than 50 ms of CPU time, in the real process."""
 
 import json
 import time
@@ -21,7 +21,7 @@ def text_of(size):
 
 @pytest.fixture
 def watched(tmp_path):
-    """Runs a server, lets somebody do something to it, and asserts that it was never held up."""
+    """Run a server, have somebody do something to it, and assert that it was never held up."""
     log = tmp_path / "held-up.jsonl"
 
     def run(act, engine=None, most=MOST_MS, **initialize):
@@ -44,7 +44,7 @@ def test_the_watchdog_barks(watched):
 
 
 def everything(client, line, character, uri=URI):
-    """All that an editor asks at one place."""
+    """Make every request that an editor makes at one place."""
     where = {"start": place(line, character), "end": place(line, character)}
     document = {"textDocument": {"uri": uri}}
     asked = [

@@ -1,4 +1,4 @@
-"""Engines and clients that do as a test says."""
+"""Engines and clients that act as a test says."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class ManualEngine:
 
 
 class RecordingClient:
-    """Keeps what the session says."""
+    """Keeps all messages of the session."""
 
     def __init__(self) -> None:
         self.notified: list[tuple[str, dict[str, Any]]] = []

@@ -1,4 +1,4 @@
-"""Settings: what is good is taken up, what is not is named, and nothing raises."""
+"""Good values are taken up, others are named, and nothing raises."""
 
 import re
 from dataclasses import fields
@@ -129,7 +129,7 @@ OWN = [name for name, key in KEYS.items() if key.own]
 COMMON = [name for name, key in KEYS.items() if not key.folder]
 
 
-def test_what_is_the_users_own_to_choose():
+def test_the_keys_that_are_the_users_own():
     assert OWN == [
         "checkpoint",
         "adapter",
@@ -144,7 +144,7 @@ def test_what_is_the_users_own_to_choose():
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_a_workspace_does_not_choose_it_and_is_told_how_it_could(name):
+def test_a_workspace_does_not_set_the_keys_that_are_the_users_own_and_is_told_how_it_could(name):
     settings, (problem,) = parse({"seed": 1}, {name: GOOD[name][0], "seed": 2})
     assert settings == Settings(seed=2)
     assert problem.startswith(f"palimpsest.{name} is ignored")
@@ -153,7 +153,7 @@ def test_a_workspace_does_not_choose_it_and_is_told_how_it_could(name):
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_a_trusted_workspace_does(name):
+def test_a_trusted_workspace_sets_the_keys_that_are_the_users_own(name):
     value, field, taken = GOOD[name]
     settings, problems = parse({"trustWorkspace": True}, {name: value})
     assert problems == ()
@@ -171,7 +171,7 @@ def test_one_warning_names_all_that_was_ignored():
     assert problem.startswith("palimpsest.checkpoint, palimpsest.device and palimpsest.threads are ignored")
 
 
-def test_what_changes_nothing_is_worth_no_warning_and_null_takes_nothing_back():
+def test_a_value_that_changes_nothing_causes_no_warning_and_null_takes_nothing_back():
     own = {"checkpoint": "mine", "threads": 2}
     settings, problems = parse(own, {"checkpoint": "mine", "threads": None, "device": "auto", "logText": False})
     assert problems == ()
@@ -197,21 +197,21 @@ def test_a_folder_has_settings_of_its_own_where_that_makes_sense(name):
         assert [problem.startswith(f"palimpsest.{name} is ignored") for problem in problems] == [True]
 
 
-def test_a_folder_that_repeats_what_holds_everywhere_is_worth_no_warning():
+def test_a_folder_that_repeats_common_settings_causes_no_warning():
     configured = {"answerWithinMs": 100, "seed": 1, "logLevel": "info"}
     _, problems = parse({"checkpoint": "x"}, configured, {**configured, "seed": 2, "checkpoint": "x"})
     assert problems == ()
 
 
 @given(sections=st.lists(JSON | st.dictionaries(st.sampled_from(sorted(KEYS)), JSON), min_size=3, max_size=3))
-def test_nothing_that_a_workspace_says_touches_what_is_the_users_own(sections):
+def test_no_workspace_changes_the_keys_that_are_the_users_own(sections):
     settings, problems = parse(None, *sections[:2])
     assert all(getattr(settings, KEYS[name].field) == getattr(Settings(), KEYS[name].field) for name in OWN)
     assert len(problems) == len(set(problems))
 
 
 @given(section=JSON | st.dictionaries(st.sampled_from(sorted(KEYS)), JSON))
-def test_whatever_comes_in_settings_come_out_and_nothing_is_dropped_in_silence(section):
+def test_any_section_gives_settings_and_nothing_is_dropped_in_silence(section):
     settings, problems = parse(section)
     assert isinstance(settings, Settings)
     if isinstance(section, dict):
@@ -243,7 +243,7 @@ def test_initialization_options_have_one_key(options, section, strange):
     assert len(problems) == strange
 
 
-def test_what_only_a_new_engine_can_take_up():
+def test_the_settings_that_only_a_new_engine_can_take_up():
     own = {"checkpoint": "x", "device": "cpu", "dtype": "float32", "threads": 2, "adapter": "y"}
     settings, _ = parse({**own, "quantization": "fp8", "fallback": True})
     assert settings.engine == EngineSettings("x", "cpu", "float32", 2, "y", "fp8", True)

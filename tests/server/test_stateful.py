@@ -1,7 +1,7 @@
-"""Whole sessions at random: an editor, an engine and a clock that do what they like, and what has to hold all the same.
+"""Run whole sessions at random: an editor, an engine and a clock act freely, and the invariants hold.
 
 The server is the real one, message by message, on a loop whose time passes only when the test says so. An ordinary run
-has some sessions, always the same; `make fuzz` has ten thousand, others each time.
+has some sessions, always the same; `make fuzz` has ten thousand, new ones each time.
 """
 
 import asyncio
@@ -79,8 +79,7 @@ SETTINGS = st.fixed_dictionaries(
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """Nothing ever takes time: when all is done, it is the time at which the next thing is due. Other threads are here,
-    only later."""
+    """A loop with virtual time: when all is done, the time jumps to the next timer. Calls to other threads run here, later."""
 
     def __init__(self):
         self.now = 1000.0
@@ -113,7 +112,7 @@ class Loop(asyncio.SelectorEventLoop):
 
 
 class Engine:
-    """Does nothing by itself, unless `quick`: then that is called with each job, a moment later."""
+    """Does nothing by itself, unless `quick` is set, which is called with each job a moment later."""
 
     def __init__(self):
         self.jobs = []
@@ -153,7 +152,7 @@ class Errors(logging.Handler):
 
 
 def offsets(text, width):
-    """Every offset that has a position, and that position; as the protocol has it, in our own words."""
+    """Yield every offset that has a position, and that position, without the server's code."""
     line = column = 0
     found = []
     for at, char in enumerate(text):
@@ -220,7 +219,7 @@ class Sessions(RuleBasedStateMachine):
 
         self.server.session.requests.answered = tell
 
-    # What goes to and fro
+    # Messages
 
     def write(self, data):
         message = json.loads(data.split(b"\r\n\r\n", 1)[1])
@@ -253,7 +252,7 @@ class Sessions(RuleBasedStateMachine):
             self.loop.run_until_complete(asyncio.sleep(seconds) if seconds else self._rest())
 
     async def _rest(self):
-        """All that can happen without time passing."""
+        """Do all that can happen without time passing."""
         for _ in range(12):
             await asyncio.sleep(0)
 
@@ -269,7 +268,7 @@ class Sessions(RuleBasedStateMachine):
         return msg_id
 
     def _answered(self, message):
-        """The form of an answer; that there is one and no more is for the end."""
+        """Check the form of an answer; the invariants count the answers."""
         msg_id = message["id"]
         self.answers[msg_id] += 1
         method, params, text = self.asked[msg_id]
@@ -300,7 +299,7 @@ class Sessions(RuleBasedStateMachine):
             assert item["insertText"].startswith(chosen["text"])
 
     def _keeps_the_word(self, params, text, item):
-        """Whatever of the document the item replaces, it says again."""
+        """Check that an item repeats the text of the document that it replaces."""
         edit = item["textEdit"]
         assert edit["range"]["end"] == params["position"]
         start, end = (self._offset(text, edit["range"][edge]) for edge in ("start", "end"))
@@ -308,7 +307,7 @@ class Sessions(RuleBasedStateMachine):
         assert "\n" not in text[start:end]
 
     def _offset(self, text, position):
-        """The offset of a position, which has to be one."""
+        """Return the offset of a position, which has to be one."""
         (found,) = [offset for offset, place in self.places(text) if place == position]
         return found
 
@@ -358,7 +357,7 @@ class Sessions(RuleBasedStateMachine):
         return {"uri": uri, "version": self.documents[uri].version}
 
     def edit(self, uri, *changes):
-        """The client has made these changes: (start, end, text), or a whole text."""
+        """Make changes in the client: (start, end, text), or a whole text."""
         document = self.documents[uri]
         document.version += 1
         told = []
@@ -420,7 +419,7 @@ class Sessions(RuleBasedStateMachine):
         waits=st.sampled_from([0.0, 0.05, 0.3, 0.3]),
     )
     def type(self, which, where, keys, waits):
-        """Somebody types, and the editor asks after each key."""
+        """Type, and ask after each key."""
         uri = at(list(self.documents), which)
         place = at(self.places(self.documents[uri].text), where)
         for key in keys:
@@ -432,7 +431,7 @@ class Sessions(RuleBasedStateMachine):
     @precondition(lambda self: self.suggested and self.suggested[0] in self.documents)
     @rule(length=SHARE, then_ask=st.booleans())
     def type_along(self, length, then_ask):
-        """Some or all of what is suggested is typed, or accepted."""
+        """Type some or all of a suggestion, or accept it."""
         uri, item = self.suggested
         start, end = (self._offset(self.documents[uri].text, item["range"][edge]) for edge in ("start", "end"))
         text = item["insertText"]
@@ -450,7 +449,7 @@ class Sessions(RuleBasedStateMachine):
         actions=st.lists(st.sampled_from(["fill", "complete", "fillHoles", "rework"]), max_size=3),
     )
     def work(self, which, text, actions):
-        """For once all goes well: suggestions are asked for and accepted, and actions are run, one after the other."""
+        """Have all go well for once: ask for suggestions and accept them, and run actions, one after the other."""
         self.eager, self.engine.quick = True, lambda job: self.finish_job(job, [text, text + "y"])
         self.tell("workspace/didChangeConfiguration", {"settings": {"palimpsest": {"debounceMs": 0}}})
         self.go_on()
@@ -479,7 +478,7 @@ class Sessions(RuleBasedStateMachine):
 
     @rule(change=st.booleans())
     def mistake(self, change):
-        """A document that is not open is changed, or closed."""
+        """Change or close a document that is not open."""
         document = {"uri": "file:///code/unknown.py", "version": 3}
         if change:
             self.tell("textDocument/didChange", {"textDocument": document, "contentChanges": [{"text": "x"}]})
@@ -548,7 +547,7 @@ class Sessions(RuleBasedStateMachine):
     @precondition(lambda self: self.documents)
     @rule(line=st.integers(0, 2**40), character=st.integers(0, 2**40), which=SHARE)
     def ask_beyond(self, line, character, which):
-        """A position that there is not, so that the answer is not for that."""
+        """Ask at a position that does not exist; the answer is for another one."""
         uri = at([*self.documents, "file:///code/unknown.py"], which)
         msg_id = len(self.asked) + 1
         params = self.asking(uri, {"line": line, "character": character}, automatic=False)
@@ -607,7 +606,7 @@ class Sessions(RuleBasedStateMachine):
     @precondition(lambda self: self.asked)
     @rule(which=SHARE)
     def cancel(self, which):
-        """One of the last few, answered or not."""
+        """Cancel one of the last few requests, answered or not."""
         self.tell("$/cancelRequest", {"id": at(list(self.asked)[-4:], which)})
 
     @rule(scope=st.sampled_from(["all", "language", "folder", "document"]), uri=st.sampled_from(FILES))
@@ -658,7 +657,7 @@ class Sessions(RuleBasedStateMachine):
         self.eager = eager
 
     def apply(self, edit):
-        """Apply an edit as an editor does, if it is for the document as it is; it has to keep to the holes."""
+        """Apply an edit as an editor does, if it is for the document as it is; it has to stay within the holes."""
         (change,) = edit["documentChanges"]
         uri, version = change["textDocument"]["uri"], change["textDocument"]["version"]
         document = self.documents.get(uri)
@@ -677,7 +676,7 @@ class Sessions(RuleBasedStateMachine):
         return True
 
     def _keeps_to_holes(self, uri, text, start, end, new):
-        """The edit is within a hole of a job that was done for this very text; or puts one of its texts for another."""
+        """Check that the edit is within a hole of a job for this very text, or swaps one of its texts for another."""
         for job in self.engine.jobs:
             here = job.request.document == uri and job.request.text == text
             if here and any(hole.start <= start and end <= hole.end for hole in job.request.holes):
@@ -693,7 +692,7 @@ class Sessions(RuleBasedStateMachine):
 
     @rule(texts=st.lists(FILLS, max_size=3))
     def be_quick(self, texts):
-        """From now on every job is done at once, with these texts; or none is."""
+        """Do every job at once from now on, with these texts; or none."""
         self.engine.quick = (lambda job: self.finish_job(job, texts)) if texts else None
 
     def finish_job(self, job, texts):
@@ -741,7 +740,7 @@ class Sessions(RuleBasedStateMachine):
     def wait(self, seconds):
         self.pass_time(seconds)
 
-    # What has to hold
+    # Invariants
 
     @invariant()
     def the_server_has_the_text_that_the_editor_has(self):

@@ -1,4 +1,4 @@
-"""What is chosen for the model to see, what is left out, and that neither a disk nor a text can make it late."""
+"""The choice of context: ranked, within its limits, and never late because of a disk or a text."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CASES = crossfile.cases(Path(__file__).parents[3] / "fixtures" / "crossfile")
 
 @dataclass
 class Pages:
-    """A text that counts what is taken out of it."""
+    """A text that counts the characters taken out of it."""
 
     text: str
     taken: int = 0
@@ -49,7 +49,7 @@ def document(path: str, text: str, version: int = 1) -> Document:
 
 @dataclass
 class Disk(crossfile.Project):
-    """Files by path; notes who asks for which, can wait and can fail."""
+    """Files by path; notes every path asked for, can wait and can fail."""
 
     contents: dict[str, str] = field(default_factory=dict)
     refusals: dict[str, str] = field(default_factory=dict)
@@ -96,7 +96,7 @@ def test_there_are_enough_cases_of_every_source() -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_the_source_shows_what_the_file_does_not_say(case: crossfile.Case) -> None:
+def test_the_source_shows_the_text_that_the_file_lacks(case: crossfile.Case) -> None:
     missing = crossfile.missing(case)
     assert missing not in case.text
     assert any(missing in f"{each.title}\n{each.text}" for each in case.chosen((case.source,), 200).choices)
@@ -126,14 +126,14 @@ def test_the_most_useful_comes_last() -> None:
     assert found.excerpts[-1].text == "second = 2"
 
 
-def test_of_an_imported_module_what_is_named_near_the_cursor_comes_whole_and_the_rest_as_names() -> None:
+def test_an_imported_definition_comes_whole_if_it_is_named_near_the_cursor_and_as_a_name_if_not() -> None:
     found = chosen("import models\n\nmodels.Order().|\n", disk=Disk({"models.py": MODELS})).choices
     assert [each.text.split("\n")[0] for each in found] == ["def unrelated(value)", "class Order:"]
     assert "self.customer = 1" in found[-1].text
     assert "return value" not in found[0].text
 
 
-def test_what_the_document_says_itself_is_not_said_again() -> None:
+def test_lines_of_the_document_itself_are_not_repeated() -> None:
     window = "def area(shape):\n    return shape.width * shape.height\n"
     found = chosen(f"{window}\n|shape.width\n", Around(others=(document("/project/other.py", window),)))
     assert found.choices == ()
@@ -150,7 +150,7 @@ def test_an_imported_document_that_is_open_is_shown_once_and_as_the_editor_has_i
     assert disk.asked == []
 
 
-def test_of_a_module_with_much_in_it_as_much_comes_as_has_room() -> None:
+def test_a_large_module_fills_its_share_of_the_budget() -> None:
     names = "".join(f"NUMBER_{i} = {i}\n" for i in range(1000))
     fields = "class Order:\n" + "".join(f"    field_{i}: int\n" for i in range(1000))
     found = chosen("import config\nconfig.Order|\n", disk=Disk({"config.py": names + fields}))
@@ -158,7 +158,7 @@ def test_of_a_module_with_much_in_it_as_much_comes_as_has_room() -> None:
     assert all(len(each.text) > 200 and each.text.endswith(tuple("0123456789t")) for each in found.choices)
 
 
-def test_what_an_earlier_cell_imports_counts() -> None:
+def test_the_imports_of_an_earlier_cell_count() -> None:
     found = chosen(
         "models.Order().|\n", Around(cells=(document("/project/c1", "import models"),)), Disk({"models.py": MODELS})
     )
@@ -195,7 +195,7 @@ def test_no_more_bytes_than_allowed_are_used() -> None:
     assert [(each.place, each.why) for each in found.left_out] == [("/project/m2.py", "over 400 characters were read")]
 
 
-def test_when_the_time_is_over_what_was_found_counts() -> None:
+def test_the_choice_found_within_the_time_counts() -> None:
     late = iter([False, True, True])
     opened = tuple(document(f"/project/o{i}.py", "def area(shape): return shape.width\n") for i in range(2))
     found = chosen("|area(shape).width\n", Around(others=opened), sources=("documents",), expired=lambda: next(late))
@@ -203,7 +203,7 @@ def test_when_the_time_is_over_what_was_found_counts() -> None:
     assert [(each.place, each.why) for each in found.left_out] == [("/project/o1.py", "the time was over")]
 
 
-def test_of_a_huge_document_only_windows_are_taken() -> None:
+def test_only_windows_of_a_huge_document_are_taken() -> None:
     huge = "".join(f"def function_{i:07}(shape): return shape.width\n" for i in range(230_000))
     here, other = document("/project/here.py", huge), document("/project/huge.py", huge.replace("_0", "_1"))
     assert len(huge) > 10_000_000
@@ -219,7 +219,7 @@ def test_of_a_huge_document_only_windows_are_taken() -> None:
     st.text(max_size=40),
     st.integers(0, 300),
 )
-def test_it_fits_the_budget_and_every_title_is_one_line(others, edits, message, tokens) -> None:
+def test_the_choice_fits_the_budget_and_every_title_is_one_line(others, edits, message, tokens) -> None:
     around = Around(
         others=tuple(document(f"/project/{i}\n.py", text) for i, text in enumerate(others)),
         cells=tuple(document(f"/project/cell{i}", text) for i, text in enumerate(others)),
@@ -232,10 +232,10 @@ def test_it_fits_the_budget_and_every_title_is_one_line(others, edits, message, 
     assert all(isinstance(each, Choice) and each.why for each in found.choices)
 
 
-# What may not be seen
+# Forbidden files
 
 
-def test_what_is_ignored_or_secret_is_left_out_and_it_is_said_why() -> None:
+def test_ignored_and_secret_files_are_left_out_with_a_reason() -> None:
     disk = Disk({"models.py": MODELS}, refusals={"/project/models.py": "ignored by .gitignore"})
     found = chosen(
         "import models\n\nmodels.Order().customer|\n",
@@ -321,7 +321,7 @@ def test_a_workspace_may_be_named_by_a_link(project: Path) -> None:
     assert workspace.look(f"{named}/out.py").refusal == "outside the workspace"
 
 
-def test_a_link_to_what_is_forbidden_is_forbidden(project: Path) -> None:
+def test_a_link_to_a_forbidden_file_is_forbidden(project: Path) -> None:
     (project / ".env").write_text("S=1\n")
     (project / "plain.py").symlink_to(project / ".env")
     workspace = Workspace([str(project)], lambda path: "secret" if path.endswith(".env") else "")
@@ -339,7 +339,7 @@ def test_a_link_to_what_is_forbidden_is_forbidden(project: Path) -> None:
         ("ä = 1\n".encode() * FILE_BYTES, Look("ä = 1\n" * (FILE_BYTES // 7))),
     ],
 )
-def test_what_is_no_text_is_refused_and_what_is_long_is_cut(project: Path, data: bytes, expected: Look) -> None:
+def test_a_binary_file_is_refused_and_a_long_text_is_cut(project: Path, data: bytes, expected: Look) -> None:
     (project / "b.py").write_bytes(data)
     assert Workspace([str(project)]).look(str(project / "b.py")) == expected
 
@@ -422,7 +422,7 @@ async def test_with_no_source_nothing_is_looked_at() -> None:
     assert disk.asked == []
 
 
-def test_what_is_around_a_document() -> None:
+def test_the_surroundings_of_a_document() -> None:
     documents = Documents()
     for name in ("a.py", "b.py", "c.py", "d.py"):
         documents.open(types.TextDocumentItem(f"file:///project/{name}", "python", 1, f"in_{name[0]} = 1\n"))

@@ -1,4 +1,4 @@
-"""Files and values that the model never sees; what git ignores is compared with git itself."""
+"""Files and values that the model never sees; ignored files are compared with git itself."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_the_globs_can_be_others(tmp_path):
     assert ignore.reason(tmp_path / ".env") == ""
 
 
-def test_what_the_user_excludes(tmp_path):
+def test_a_file_that_the_user_excludes(tmp_path):
     ignore = Ignore([tmp_path], extra_globs=("build/**", "vendor"))
     assert ignore.reason(tmp_path / "build" / "a.py") == "palimpsest.ignore has build/**"
     assert ignore.reason(tmp_path / "x" / "vendor" / "y" / "a.py") == "palimpsest.ignore has vendor"
@@ -193,7 +193,7 @@ PATTERNS = [
 @needs_git
 @pytest.mark.parametrize("seed", range(30))
 def test_git_says_the_same(tmp_path, seed):
-    """A tree of files, three .gitignore files and git's own exclude file, all drawn by chance."""
+    """Draw by chance a tree of files, three .gitignore files and git's own exclude file."""
     draw = random.Random(seed)
     subprocess.run([GIT, "init", "-q", "."], cwd=tmp_path, check=True, env=ALONE)
     files = set()
@@ -230,7 +230,7 @@ def test_the_folders_above_the_workspace_count(tmp_path):
     assert ignore.reason(tmp_path / "app" / "a.js") == ""
 
 
-def test_who_opens_an_ignored_folder_can_work_in_it(tmp_path):
+def test_an_ignored_folder_can_be_opened_and_worked_in(tmp_path):
     (tmp_path / ".git").mkdir()
     write(tmp_path / ".gitignore", "*\n")
     write(tmp_path / "app" / ".gitignore", "*.log\n")
@@ -288,7 +288,7 @@ def test_a_gitignore_may_be_anything(tmp_path):
 
 
 def test_stars_without_end_take_no_time(tmp_path):
-    """With a backtracking matcher and all of the stars, this would not end before the sun does."""
+    """A backtracking matcher would take for ever if it got all of the stars."""
     write(tmp_path / ".gitignore", "*a" * 30 + "*b\n" + "!" + "*a" * 30 + "*c\n")
     ignore = Ignore([tmp_path])
     assert ignore.reason(tmp_path / ("a" * 200)) == ""
@@ -355,12 +355,12 @@ def test_a_value_is_redacted(text, value):
         "tokens = tokenizer.encode(text)",
     ],
 )
-def test_what_is_no_secret_stays(text):
+def test_a_text_without_a_secret_stays(text):
     assert redacted(text) == text
 
 
 def test_this_repositorys_code_has_no_secrets():
-    """No false alarm in the code that this project is made of."""
+    """Raise no false alarm in the code of this project."""
     root = Path(__file__).parents[3]
     for path in sorted([*root.glob("engine/**/*.py"), *root.glob("server/**/*.py")]):
         text = path.read_text("utf-8")
@@ -385,6 +385,6 @@ def test_redacting_twice_is_redacting_once(parts):
     "piece", ["a.", "password", "password=", "eyJ", "://a", "-----BEGIN PRIVATE KEY-----", "token: a ", "_-"]
 )
 def test_long_texts_end_soon(piece):
-    """Quadratic work over a million characters would be minutes."""
+    """Quadratic work over a million characters would take minutes."""
     text = piece * (1_000_000 // len(piece))
     assert len(re.sub(REDACTED, "", redacted(text))) <= len(text)

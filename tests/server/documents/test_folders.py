@@ -1,4 +1,4 @@
-"""Which folder a document lies in, and which globs cover it."""
+"""The folder that a document lies in, and the globs that cover it."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def test_a_glob_covers_a_folder_and_all_that_is_in_it(glob, path, covers):
     assert covering([glob], Path(path)) == (glob if covers else "")
 
 
-def test_home(monkeypatch):
+def test_a_glob_may_begin_at_home(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     assert covering(["other", "~/secret"], Path("/home/me/secret/a.py")) == "~/secret"
     assert covering(["~/secret"], Path("/home/you/secret/a.py")) == ""
@@ -55,7 +55,7 @@ def test_every_folder_above_covers_a_path(names, at):
 
 
 @given(names=NAMES, glob=st.lists(st.sampled_from(["**", "a", "b", "*", "ab"]), min_size=1, max_size=5))
-def test_globs_mean_what_a_search_of_all_ways_finds(names, glob):
+def test_globs_match_as_a_search_of_all_ways_does(names, glob):
     def fits(pattern, parts):
         if not pattern:
             return True

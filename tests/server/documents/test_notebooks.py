@@ -1,4 +1,4 @@
-"""A notebook's cells are documents, in the client's order, whatever is done to them."""
+"""A notebook's cells are documents, in the client's order, after any messages."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -120,7 +120,7 @@ def test_a_notebook_opened_twice_has_its_second_cells(caplog):
     assert "a second time" in caplog.text
 
 
-def test_what_is_not_open_is_logged_once_and_changes_nothing(caplog):
+def test_a_message_about_a_closed_notebook_is_logged_once_and_changes_nothing(caplog):
     documents = Documents()
     for _ in range(3):
         news = documents.change_notebook(change(text_content=[content("1", 2, "x")]))
@@ -136,7 +136,7 @@ def test_what_is_not_open_is_logged_once_and_changes_nothing(caplog):
 
 @given(data=st.data())
 def test_any_row_of_changes_leaves_the_cells_of_the_client(data):
-    """Against a plain list of cells; what the server says was changed and closed is what differs."""
+    """Compare with a plain list of cells; the documents reported as changed and closed are those that differ."""
     documents = Documents()
     documents.open(item("other", ""))
     row, texts = [], {}

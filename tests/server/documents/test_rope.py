@@ -1,4 +1,4 @@
-"""A text in chunks against a plain string: the same characters and positions, whatever is edited."""
+"""A text in chunks has the same characters and positions as a plain string, after any edits."""
 
 from itertools import pairwise
 
@@ -24,14 +24,14 @@ TEXTS = st.lists(PIECES, max_size=6).map("".join)
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
-    """Everything that can happen between chunks happens in short texts."""
+    """Make chunks so small that short texts have all cases between chunks."""
     monkeypatch.setattr(module, "_CHUNK", 8)
     monkeypatch.setattr(module, "_LARGEST", 16)
     monkeypatch.setattr(module, "_SMALLEST", 3)
 
 
 def edited(text: str, data: st.DataObject) -> tuple[str, Text]:
-    """A string and the same as a text, both after a few edits."""
+    """Return a string and the same as a text, both after a few edits."""
     plain, chunked = text, Text.of(text)
     for _ in range(data.draw(st.integers(0, 5))):
         edges = st.integers(0, len(plain))
@@ -92,7 +92,7 @@ def test_the_offset_of_any_position(encoding, text, data, line, character):
 
 @pytest.mark.parametrize("line", ["abcdefg\n", "\n", "abcdefgh", "\r\n", "\r", "漢😀"])
 def test_an_edit_leaves_all_other_chunks_alone(line):
-    """What makes an edit quick: the chunks around it are the same objects."""
+    """An edit is quick because the chunks around it are the same objects."""
     before = Text.of(line * 500)
     after = before.replaced(400, 401, "x")
     shared = {*map(id, before._chunks)} & {*map(id, after._chunks)}

@@ -1,4 +1,4 @@
-"""The server's text is the editor's text, whatever is edited and however columns are counted."""
+"""The server's text is the editor's text, after any edits and with any counting of columns."""
 
 from dataclasses import dataclass
 
@@ -43,7 +43,7 @@ class Editor:
         return "".join(self.lines)
 
     def cursors(self) -> list[tuple[int, int]]:
-        """Where a cursor can be: line and code points into it."""
+        """Yield every place of a cursor: the line and the code points into it."""
         return [(n, c) for n, line in enumerate(self.lines) for c in range(len(line.rstrip("\r\n")) + 1)]
 
     def position(self, cursor: tuple[int, int], encoding: Encoding) -> types.Position:
@@ -83,7 +83,7 @@ def test_incremental_edits(encoding, text, data):
 @pytest.mark.parametrize("encoding", list(WIDTHS))
 @given(text=TEXTS, fill=TEXTS, data=st.data())
 def test_a_fill_changes_nothing_outside_the_hole(encoding, text, fill, data):
-    """From the client's selection to the client's application of the edit."""
+    """Go from the client's selection to the client's application of the edit."""
     documents = Documents(encoding)
     documents.open(types.TextDocumentItem(URI, "python", 3, text))
     document = documents.snapshot(URI)
@@ -128,7 +128,7 @@ def test_a_range_beyond_the_document_is_clamped():
 
 
 def typed(documents: Documents, uri: str, line: int, column: int, new: str, length: int = 0, version: int = 0) -> None:
-    """One change in one message."""
+    """Make one change in one message."""
     where = types.Range(types.Position(line, column), types.Position(line, column + length))
     before = documents.snapshot(uri)
     assert before is not None
@@ -136,7 +136,7 @@ def typed(documents: Documents, uri: str, line: int, column: int, new: str, leng
 
 
 def opened(*texts: str) -> Documents:
-    """Documents `0`, `1` and so on, with these texts."""
+    """Open documents `0`, `1` and so on, with these texts."""
     documents = Documents()
     for name, text in enumerate(texts):
         documents.open(types.TextDocumentItem(str(name), "python", 1, text))
@@ -147,7 +147,7 @@ def texts_of(documents: Documents) -> dict[str, str]:
     return {each.uri: each.text for each in documents.recent()}
 
 
-# What a client does that it should not
+# Breaches of the protocol
 
 
 @given(text=st.text(st.sampled_from("a\n😀𝒳\ud83d\ude00"), max_size=8), data=st.data())
@@ -224,7 +224,7 @@ def test_any_uri_will_do(uri):
     assert documents.snapshot(uri) is None
 
 
-# What was done lately
+# Recent changes
 
 
 def test_recent_documents():
@@ -274,7 +274,7 @@ def test_typing_with_two_cursors_is_two_edits():
     }
 
 
-def test_what_was_undone_is_no_edit():
+def test_an_undone_edit_is_none():
     documents = opened(FAR)
     typed(documents, "0", 3, 0, "abc")
     typed(documents, "0", 50, 0, "x")
@@ -297,7 +297,7 @@ def test_what_was_undone_is_no_edit():
     ],
     ids=["whole document", "paste", "deletion", "renaming"],
 )
-def test_what_nobody_types_is_left_out(changes):
+def test_edits_that_nobody_types_are_left_out(changes):
     documents = opened(FAR)
     typed(documents, "0", 1, 0, "z")
     before = documents.recent_edits()
@@ -306,15 +306,15 @@ def test_what_nobody_types_is_left_out(changes):
     assert documents.recent_edits() == before
 
 
-def test_an_edit_in_a_very_long_line_has_only_what_changed():
+def test_an_edit_in_a_very_long_line_has_only_the_changed_part():
     documents = opened("x" * 200_000)
     typed(documents, "0", 0, 100_000, "yz", length=1)
     assert documents.recent_edits() == (RecentEdit("0", 0, 0, "x", "yz"),)
 
 
 @given(text=st.text(st.sampled_from("ab \n"), max_size=60), data=st.data())
-def test_the_edit_of_a_short_document_is_what_became_of_it(text, data):
-    """All of it is one place: putting the old lines back gives the old text."""
+def test_the_edit_of_a_short_document_leads_from_the_old_text_to_the_new(text, data):
+    """Putting the old lines back gives the old text, since all of it is one place."""
     documents = opened(text)
     for _ in range(data.draw(st.integers(1, 6))):
         line, column, length = (data.draw(st.integers(0, most)) for most in (5, 9, 5))

@@ -1,4 +1,4 @@
-"""Code actions: where each is offered and to whom, what it asks the engine, and that nothing stale comes of it."""
+"""Code actions: the places and clients that they are offered to, their requests to the engine, and their edits."""
 
 import asyncio
 from itertools import pairwise
@@ -29,7 +29,7 @@ TWO_STUBS = STUB + "\n\ndef g(b):\n    pass\n"
 
 
 def able(*, literals=True, tags=(), disabled=False, resolve=(), edits=True, versions=True, annotations=False):
-    """A client's capabilities."""
+    """Return a client's capabilities."""
     support = types.CodeActionClientCapabilities(
         code_action_literal_support=types.ClientCodeActionLiteralOptions(types.ClientCodeActionKindOptions([]))
         if literals
@@ -51,7 +51,7 @@ def able(*, literals=True, tags=(), disabled=False, resolve=(), edits=True, vers
 
 
 class Editor:
-    """As much of the server as a command needs, and a client behind it that does apply edits."""
+    """As much of the server as a command needs, and a client behind it that applies edits."""
 
     def __init__(self, session, client):
         self.session, self.client = session, client
@@ -73,7 +73,7 @@ class Editor:
         return types.ApplyWorkspaceEditResult(True)
 
     def take(self, edits):
-        """Edits of one version, all of them; from the last on, none of them moves another."""
+        """Apply all edits of one version; from the last on, none of them moves another."""
         starts = [(edit.range.start.line, edit.range.start.character) for edit in edits]
         assert starts == sorted(starts)
         self.change(*(types.TextDocumentContentChangePartial(e.range, e.new_text) for e in reversed(edits)))
@@ -84,7 +84,7 @@ class Editor:
         inline_completion.moved_on(self.session, URI)
 
     def open(self, text, encoding=UTF16, language="python"):
-        """Open a text in which « and » (or one ‸) are the selection; the range of it."""
+        """Open a text in which « and » (or one ‸) are the selection, and return the range of that."""
         start = min(text.find(mark) for mark in "«‸" if mark in text) if set("«‸") & set(text) else 0
         end = text.index("»") - 1 if "»" in text else start
         plain = "".join(c for c in text if c not in "«»‸")
@@ -111,7 +111,7 @@ class Editor:
 @pytest.fixture
 def editor(session, client, monkeypatch):
     class Progress:
-        """Progress that nobody looks at."""
+        """A progress that nobody looks at."""
 
         def __init__(self, server, title, token, on_cancel):
             server.cancel, server.progress = on_cancel, []
@@ -145,7 +145,7 @@ def ids(found):
     return [each.command.arguments[0]["action"] for each in found if each.command and each.kind != methods.ALTERNATIVE]
 
 
-# Where they are offered
+# Offers
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ REFACTOR, QUICKFIX, SOURCE = ["refactor"], ["quickfix"], ["source"]
         ("a = «1»\n", [], []),
     ],
 )
-async def test_where_each_is_offered(editor, text, only, expected):
+async def test_each_action_is_offered_in_its_place(editor, text, only, expected):
     where = editor.open(text)
     assert sorted(ids(await editor.offered(where, only))) == sorted(expected)
 
@@ -264,7 +264,7 @@ def diagnostic(where, severity=types.DiagnosticSeverity.Error):
         (types.DiagnosticSeverity.Hint, False),
     ],
 )
-async def test_repair_goes_by_what_other_tools_call_wrong(editor, severity, offered):
+async def test_repair_is_offered_for_the_problems_of_other_tools(editor, severity, offered):
     where = editor.open("a = «b»\n")
     found = await editor.offered(where, QUICKFIX, diagnostics=[diagnostic(where, severity)])
     assert bool(found) is offered
@@ -272,7 +272,7 @@ async def test_repair_goes_by_what_other_tools_call_wrong(editor, severity, offe
         assert found[0].command.arguments[0]["problems"] == [positions.as_json(where)]
 
 
-async def test_of_very_many_complaints_the_first_are_enough(editor):
+async def test_only_the_first_of_very_many_problems_are_sent(editor):
     where = editor.open("a = «b»\n")
     found = await editor.offered(where, QUICKFIX, diagnostics=[diagnostic(where)] * 1000)
     assert len(found[0].command.arguments[0]["problems"]) == 100
@@ -296,7 +296,7 @@ async def test_nothing_is_offered_for_a_document_that_moved_on_meanwhile(editor)
         (types.ClientCapabilities(), None),
     ],
 )
-async def test_to_whom_they_are_offered(editor, can, forms):
+async def test_the_form_of_an_action_depends_on_the_client(editor, can, forms):
     where = editor.open("a = «1»\n")
     editor.client_capabilities = can
     found = await editor.offered(where)
@@ -329,7 +329,7 @@ async def test_the_tag_goes_to_clients_that_know_it(editor, tags, expected):
         (True, ["refactor.rewrite.palimpsest.fill"], ["select something first, or go to a blank line"]),
     ],
 )
-async def test_who_asks_for_a_kind_is_told_why_it_is_not_there(editor, disabled, only, reasons):
+async def test_a_request_for_one_kind_shows_why_it_is_disabled(editor, disabled, only, reasons):
     where = editor.open("a = ‸1\n")
     editor.client_capabilities = able(disabled=disabled)
     found = await editor.offered(where, only)
@@ -337,7 +337,7 @@ async def test_who_asks_for_a_kind_is_told_why_it_is_not_there(editor, disabled,
     assert all(each.command is None for each in found)
 
 
-# What the engine is asked
+# Requests to the engine
 
 
 @pytest.mark.parametrize(
@@ -376,7 +376,7 @@ def test_every_action_is_in_the_tests():
     assert {case[0] for case in mark.args[1]} == set(ACTIONS)
 
 
-async def test_what_other_tools_complain_about_is_repaired_in_whole_words(editor, engine):
+async def test_problems_of_other_tools_are_repaired_in_whole_words(editor, engine):
     editor.open("alpha = beta + gamma\n")
     line = types.Range(types.Position(0, 0), types.Position(0, 20))
     problems = [types.Range(types.Position(0, start), types.Position(0, end)) for start, end in ((9, 10), (16, 17))]
@@ -414,7 +414,7 @@ async def test_the_smallest_edit_comes_out(editor, engine, encoding):
 
 
 @pytest.mark.parametrize("annotations", [False, True])
-async def test_the_edit_says_who_wrote_it_where_the_client_has_a_place_for_that(editor, engine, annotations):
+async def test_the_edit_names_its_author_if_the_client_shows_that(editor, engine, annotations):
     editor.client_capabilities = able(annotations=annotations)
     running = editor.run("fillHoles", editor.open(TWO_STUBS))
     await answer(engine, ("x", "y"))
@@ -472,7 +472,7 @@ async def test_a_repair_may_take_something_away(editor, engine):
     assert editor.document.text == "a =  not c\n"
 
 
-async def test_what_only_others_complain_about_is_not_held_to_the_syntax(editor, engine):
+async def test_a_repair_of_valid_syntax_is_not_held_to_the_syntax(editor, engine):
     where = editor.open("a = «undefined»\n")
     running = editor.run("repair", where, problems=[positions.as_json(where)])
     await answer(engine, "2")
@@ -560,7 +560,7 @@ async def test_cancelling_the_request_stops_the_engine(editor, engine):
         ("fillHoles", "a ‸= 1", ACTIONS["fillHoles"].missing),
     ],
 )
-async def test_where_there_is_nothing_to_do_the_user_is_told(editor, engine, action, text, reason):
+async def test_an_action_with_nothing_to_do_tells_the_user(editor, engine, action, text, reason):
     await nothing(editor, editor.run(action, editor.open(text)), reason)
     assert engine.jobs == []
 
@@ -582,7 +582,7 @@ async def test_the_reason_of_the_engine_is_the_reason(editor, engine):
     await nothing(editor, running, "the gate rejected it")
 
 
-async def test_what_is_there_already_is_no_edit(editor, engine):
+async def test_a_fill_that_is_there_already_is_no_edit(editor, engine):
     running = editor.run("rewrite", editor.open("a = «1»\n"))
     await answer(engine, "1")
     await nothing(editor, running, "the fill is what is there already")
@@ -595,7 +595,7 @@ async def test_a_client_that_does_not_apply_the_edit_is_heard(editor, engine):
     await nothing(editor, running, "the client did not apply the edit")
 
 
-async def test_nobody_is_warned_of_an_edit_that_they_did_not_want_themselves(editor, engine, monkeypatch):
+async def test_a_refusal_by_the_user_is_no_warning(editor, engine, monkeypatch):
     async def refuse(params):
         return types.ApplyWorkspaceEditResult(applied=False, failure_reason="cancelled")
 
@@ -637,7 +637,7 @@ LINE = "value = compute(1, 2, 3)\n"
 LARGE = LINE * (2 * window.REACH // len(LINE) + 1000)
 
 
-async def test_of_a_large_document_only_the_selection_is_looked_at(editor, engine):
+async def test_only_the_selection_of_a_large_document_is_looked_at(editor, engine):
     middle = len(LARGE) // len(LINE) // 2
     editor.open(LARGE)
     where = types.Range(types.Position(middle, 8), types.Position(middle, 24))
@@ -721,7 +721,7 @@ async def test_drafts_come_some_ten_times_a_second(editor, engine, monkeypatch):
     await running
 
 
-async def test_if_nothing_comes_of_them_drafts_end(editor, engine):
+async def test_drafts_that_come_to_nothing_are_taken_back(editor, engine):
     running = editor.run("fillHoles", editor.open(TWO_STUBS))
     await drafted(editor, engine, "x", "y")
     editor.cancel()
@@ -767,7 +767,7 @@ async def test_the_other_candidates_can_be_had_until_the_text_is_touched(editor,
     assert alternatives(await editor.offered(where)) == []
 
 
-async def test_one_after_the_other_can_be_tried(editor, engine):
+async def test_alternatives_can_be_tried_one_after_the_other(editor, engine):
     where = await filled(editor, engine, "10", "20", "30")
     for number, expected in ((0, "20"), (1, "30"), (0, "10")):
         result = await editor.run(ALTERNATIVE, where, editor.version, number=number)
@@ -776,7 +776,7 @@ async def test_one_after_the_other_can_be_tried(editor, engine):
     assert len(engine.jobs) == 1
 
 
-async def test_edits_elsewhere_leave_it_alone(editor, engine):
+async def test_edits_elsewhere_leave_the_alternatives(editor, engine):
     await filled(editor, engine, "10", "20", text="x\n" * 30 + "a = «1»\n" + "y\n" * 30)
     editor.change(
         types.TextDocumentContentChangePartial(types.Range(types.Position(0, 0), types.Position(0, 0)), "🎻\n")
@@ -799,7 +799,7 @@ async def test_edits_elsewhere_leave_it_alone(editor, engine):
         (able(versions=False, resolve=["edit"]), None),
     ],
 )
-async def test_how_an_alternative_reaches_a_client(editor, engine, can, form):
+async def test_an_alternative_takes_the_form_that_the_client_knows(editor, engine, can, form):
     where = await filled(editor, engine, "10", "20")
     editor.client_capabilities = can
     found = [each for each in await editor.offered(where) if "instead" in each.title]
@@ -811,7 +811,7 @@ async def test_how_an_alternative_reaches_a_client(editor, engine, can, form):
         assert [name for name in ("data", "edit", "command") if getattr(found[0], name) is not None] == [form]
 
 
-async def test_one_that_is_not_there_any_more_is_refused(editor, engine):
+async def test_an_alternative_whose_fill_is_gone_is_refused(editor, engine):
     where = await filled(editor, engine, "10", "20")
     await nothing(
         editor, editor.run(ALTERNATIVE, where, editor.version, number=1), "the last fill is not there any more"
@@ -819,7 +819,7 @@ async def test_one_that_is_not_there_any_more_is_refused(editor, engine):
 
 
 class Registered:
-    """Takes the handlers that are bound."""
+    """Keeps the handlers that are bound."""
 
     def __init__(self, editor):
         self.session, self.client_capabilities, self.handlers = editor.session, editor.client_capabilities, {}
@@ -857,7 +857,7 @@ TEXTS = st.lists(SMALL.filter(bool), min_size=2, max_size=4, unique=True).map(tu
 
 
 @given(SMALL, SMALL, TEXTS, SMALL, st.booleans())
-def test_what_is_found_again_is_one_of_the_texts_in_its_surroundings(before, after, texts, typed, ahead):
+def test_a_fill_is_found_again_only_with_one_of_its_texts_in_its_surroundings(before, after, texts, typed, ahead):
     fills = RecentFills()
     fills.keep(URI, Text.of(f"{before}old{after}"), Span(len(before), len(before) + 3), texts)
     text = f"{typed}{before}{texts[0]}{after}" if ahead else f"{before}{texts[0]}{after}{typed}"

@@ -1,4 +1,4 @@
-"""Inline completion on a session, without a wire: who waits, who joins, what is kept, and every reason."""
+"""Inline completion on a session, without a wire: waiting, joining, keeping, prefetching, and every reason."""
 
 import asyncio
 
@@ -28,7 +28,7 @@ async def until(condition):
 
 
 async def begun(session, engine, question, shown=None):
-    """The answer, as a task that has asked the engine."""
+    """Return the answer, as a task that has asked the engine."""
     before = len(engine.jobs)
     show = (shown if shown is not None else []).append
     task = asyncio.create_task(inline_completion.complete(session, question, show))
@@ -48,7 +48,7 @@ async def test_an_invoked_request_waits_for_the_result(session, document, engine
     assert await answer == inline_completion.Answer(("return 1",), "", "model")
 
 
-async def test_several_candidates_for_who_asks_by_hand(session, document, engine):
+async def test_an_invoked_request_gets_several_candidates(session, document, engine):
     answer = await begun(session, engine, ask(document))
     assert engine.jobs[0].request.candidates == session.settings.candidates == 3
     fill = Fill(("return 1",), Verdict("valid"), alternatives=(("return 2",), ("return 1",), ("  ",), ("yield",)))
@@ -56,7 +56,7 @@ async def test_several_candidates_for_who_asks_by_hand(session, document, engine
     assert (await answer).texts == ("return 1", "return 2", "yield")
 
 
-async def test_who_asks_by_hand_is_not_put_off_with_the_one_suggestion_there_is(session, document, engine):
+async def test_an_invoked_request_is_not_answered_with_a_single_kept_suggestion(session, document, engine):
     session.configure({"drafts": False})
     automatic = await begun(session, engine, ask(document, automatic=True))
     engine.finish("return 1")
@@ -68,7 +68,7 @@ async def test_who_asks_by_hand_is_not_put_off_with_the_one_suggestion_there_is(
     assert (await by_hand).texts == ("return 2",)
 
 
-async def test_but_who_was_just_told_of_it_gets_it(session, document, engine):
+async def test_an_invoked_request_gets_the_suggestion_that_was_just_announced(session, document, engine):
     """VS Code asks again by hand once the final draft has come."""
     assert await answered(session, ask(document, automatic=True)) == ((), "still denoising", "")
     await until(lambda: engine.jobs)
@@ -88,7 +88,7 @@ async def test_an_automatic_request_does_not_wait_and_the_next_gets_the_result(s
     assert await answered(session, ask(document, automatic=True)) == (("return 1",), "", "cache")
 
 
-async def test_what_was_still_denoising_says_why_it_came_to_nothing(session, document, engine):
+async def test_a_job_that_comes_to_nothing_replaces_still_denoising_with_its_reason(session, document, engine):
     _, reason, _ = await answered(session, ask(document, automatic=True))
     session.publisher.answered("textDocument/inlineCompletion", reason)
     assert session.board.status()["lastEmpty"]["reason"] == "still denoising"
@@ -133,7 +133,7 @@ async def test_a_changed_document_gets_nothing_stale(session, document, engine):
     assert (await answer).reason == jobs.CHANGED
 
 
-async def test_what_the_gate_rejected_is_not_asked_for_again(session, document, engine):
+async def test_a_rejected_fill_is_not_asked_for_again(session, document, engine):
     answer = await begun(session, engine, ask(document))
     engine.finish("", "worse than before")
     assert (await answer).reason == "worse than before"
@@ -141,7 +141,7 @@ async def test_what_the_gate_rejected_is_not_asked_for_again(session, document, 
     assert len(engine.jobs) == 1
 
 
-async def test_what_is_there_already_is_not_offered(session, engine):
+async def test_a_text_that_is_there_already_is_not_offered(session, engine):
     session.documents.open(types.TextDocumentItem(URI, "python", 1, "def f():\n    \n    return 1\n"))
     document = session.documents.snapshot(URI)
     answer = await begun(session, engine, ask(document))
@@ -175,7 +175,7 @@ async def test_an_automatic_request_leaves_an_action_alone_and_one_by_hand_does_
         ({"disabledFolders": ["/"]}, "palimpsest.disabledFolders has /"),
     ],
 )
-async def test_what_is_switched_off_says_so(session, document, engine, section, reason):
+async def test_a_setting_that_switches_off_is_the_reason(session, document, engine, section, reason):
     session.configure(section)
     assert await answered(session, ask(document)) == ((), reason, "")
     assert engine.jobs == []
@@ -209,7 +209,7 @@ async def test_drafts_are_thinned_out_and_end_with_the_result(session, document,
     assert [news.final for news in shown] == [False] * (len(shown) - 1) + [True]
 
 
-async def test_no_draft_is_shown_to_who_did_not_ask_for_any(session, document, engine):
+async def test_no_draft_is_shown_to_a_client_that_wants_none(session, document, engine):
     session.configure({"drafts": False})
     shown = []
     answer = await begun(session, engine, ask(document), shown)
@@ -219,7 +219,7 @@ async def test_no_draft_is_shown_to_who_did_not_ask_for_any(session, document, e
     assert shown == []
 
 
-async def test_a_draft_at_rest_answers_who_cannot_wait_longer(session, document, engine):
+async def test_a_stable_draft_answers_a_request_that_cannot_wait_longer(session, document, engine):
     first = await begun(session, engine, ask(document))
     running = session.jobs.running(URI)
     for text, stable in (("return (", False), ("return (", True), ("return 1", False), ("return 1", True)):
@@ -247,7 +247,7 @@ async def test_a_draft_at_rest_answers_who_cannot_wait_longer(session, document,
         ("f()", 2, 1),
     ],
 )
-async def test_how_far_a_suggestion_may_reach(session, engine, text, offset, lines):
+async def test_only_on_a_blank_line_a_suggestion_has_several_lines(session, engine, text, offset, lines):
     session.configure({"maxLines": 9, "seed": 4})
     session.documents.open(types.TextDocumentItem(URI, "python", 1, text))
     document = session.documents.snapshot(URI)
@@ -266,11 +266,11 @@ async def test_line_ends_are_those_of_the_document(session, engine):
     assert (await answer).texts == ("a = 1\r\n    return a",)
 
 
-# What comes next
+# Prefetching
 
 
 async def suggested(session, document, engine):
-    """`return 1`, and what comes after it has reached the engine."""
+    """Get the suggestion `return 1`, and wait until the prefetch behind it has reached the engine."""
     answer = await begun(session, engine, ask(document))
     engine.finish("return 1")
     await answer
@@ -284,7 +284,7 @@ async def accepted(session, document, text):
     return after
 
 
-async def test_the_next_position_is_prepared_while_a_suggestion_is_shown(session, document, engine):
+async def test_the_next_position_is_prefetched_while_a_suggestion_is_shown(session, document, engine):
     await suggested(session, document, engine)
     ahead = engine.jobs[1].request
     assert (ahead.speculative, ahead.text, ahead.holes[0].start) == (True, "def f():\n    return 1\n", 21)
@@ -295,9 +295,7 @@ async def test_the_next_position_is_prepared_while_a_suggestion_is_shown(session
     assert await answered(session, ask(after, 21, automatic=True)) == ((" + 1",), "", "cache")
 
 
-async def test_who_accepts_at_once_does_not_wait_for_the_pause_before_what_is_prepared(
-    session, document, engine, monkeypatch
-):
+async def test_a_request_for_a_prefetched_place_ends_the_pause_before_it(session, document, engine, monkeypatch):
     monkeypatch.setattr(inline_completion, "_BEFORE_PREFETCH", 3600.0)
     answer = await begun(session, engine, ask(document))
     engine.finish("return 1")
@@ -312,7 +310,7 @@ async def test_who_accepts_at_once_does_not_wait_for_the_pause_before_what_is_pr
     assert await answered(session, following) == ((" + 1",), "", "cache")
 
 
-async def test_who_could_not_wait_for_what_is_prepared_is_told_when_it_is_there(session, document, engine):
+async def test_a_client_that_could_not_wait_for_a_prefetch_is_told_of_its_result(session, document, engine):
     await suggested(session, document, engine)
     following, shown = ask(await accepted(session, document, "return 1"), 21, automatic=True), []
     assert (await inline_completion.complete(session, following, shown.append)).reason == "still denoising"
@@ -323,7 +321,9 @@ async def test_who_could_not_wait_for_what_is_prepared_is_told_when_it_is_there(
     assert await answered(session, following) == ((" + 1",), "", "cache")
 
 
-async def test_what_is_prepared_and_comes_to_nothing_says_why_to_who_could_not_wait(session, document, engine):
+async def test_a_prefetch_that_comes_to_nothing_has_a_reason_for_the_request_that_could_not_wait(
+    session, document, engine
+):
     await suggested(session, document, engine)
     following, shown = ask(await accepted(session, document, "return 1"), 21, automatic=True), []
     waiting = await inline_completion.complete(session, following, shown.append)
@@ -334,7 +334,7 @@ async def test_what_is_prepared_and_comes_to_nothing_says_why_to_who_could_not_w
     assert session.board.status()["lastEmpty"]["reason"] == "every candidate was worse"
 
 
-async def test_what_else_could_have_been_accepted_is_an_alternative(session, document, engine):
+async def test_the_other_suggestions_are_alternatives_of_the_accepted_one(session, document, engine):
     answer = await begun(session, engine, ask(document))
     engine.jobs[0].future.set_result(Fill(("return 1",), Verdict("valid"), alternatives=(("return 2",),)))
     await answer
@@ -343,7 +343,7 @@ async def test_what_else_could_have_been_accepted_is_an_alternative(session, doc
     assert (standing.span.start, standing.others) == (END, ("return 2",))
 
 
-async def test_typing_some_of_it_leaves_what_is_prepared_and_typing_against_it_ends_it(session, document, engine):
+async def test_typing_along_a_suggestion_keeps_the_prefetch_and_typing_against_it_ends_it(session, document, engine):
     await suggested(session, document, engine)
     some = await accepted(session, document, "ret")
     assert not engine.jobs[1].cancelled.is_set()
@@ -353,7 +353,7 @@ async def test_typing_some_of_it_leaves_what_is_prepared_and_typing_against_it_e
     assert engine.jobs[1].cancelled.is_set()
 
 
-async def test_a_real_question_takes_the_place_of_what_nobody_asked(session, document, engine):
+async def test_a_request_supersedes_a_prefetch(session, document, engine):
     await suggested(session, document, engine)
     other = await begun(session, engine, ask(document, 8))
     assert engine.jobs[1].cancelled.is_set()
@@ -361,7 +361,7 @@ async def test_a_real_question_takes_the_place_of_what_nobody_asked(session, doc
     assert (await other).texts == ("x",)
 
 
-async def test_nothing_is_prepared_unless_the_user_wants_it(session, document, engine):
+async def test_nothing_is_prefetched_unless_the_user_wants_it(session, document, engine):
     session.configure({"speculate": False})
     answer = await begun(session, engine, ask(document))
     engine.finish("return 1")
@@ -371,7 +371,7 @@ async def test_nothing_is_prepared_unless_the_user_wants_it(session, document, e
     assert session.jobs.counters() == {"model": 1, "speculative": 0, "superseded": 0}
 
 
-async def test_what_changes_during_the_pause_in_typing_never_reaches_the_model(session, engine):
+async def test_a_text_that_changes_during_the_pause_in_typing_never_reaches_the_model(session, engine):
     session.configure({"debounceMs": 2000})
     waiting = []
     for version in range(2, 12):
@@ -391,7 +391,7 @@ async def test_what_changes_during_the_pause_in_typing_never_reaches_the_model(s
 
 
 @given(length=st.integers(0, 3 * window.REACH), data=st.data())
-def test_of_a_large_document_a_window_is_seen_that_typing_does_not_move(length, data):
+def test_typing_does_not_move_the_window_of_a_large_document(length, data):
     documents = Documents()
     documents.open(types.TextDocumentItem(URI, "python", 1, ("x" * 71 + "\n") * (length // 72 + 1)))
     document = documents.snapshot(URI)

@@ -1,4 +1,4 @@
-"""Which file a module specifier names, as data: a tree, an importer, a specifier, what it is."""
+"""The files that a module specifier names, as data: a tree, an importer, a specifier, the files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from palimpsest_server.context.imports import LANGUAGES, Importer, inside, neigh
 
 
 class Files:
-    """A tree in a dict; `asked` has every path anybody asked about."""
+    """A tree in a dict; `asked` has every path that was asked about."""
 
     def __init__(self, files: dict[str, str] | Sequence[str]) -> None:
         self.files = files if isinstance(files, dict) else dict.fromkeys(files, "")

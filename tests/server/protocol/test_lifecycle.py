@@ -139,7 +139,7 @@ async def test_an_unknown_request_is_answered_and_an_unknown_notification_is_not
         {"jsonrpc": 2.0, "method": "shutdown", "id": 1},
     ],
 )
-async def test_what_is_no_message_is_answered_without_an_id(ready, message):
+async def test_json_that_is_no_message_is_answered_without_an_id(ready, message):
     before = len(ready.sent)
     ready.server.protocol.handle_message(message)
     (answer,) = ready.sent[before:]
@@ -147,7 +147,7 @@ async def test_what_is_no_message_is_answered_without_an_id(ready, message):
     assert answer.get("id") is None
 
 
-async def test_shutdown_answers_what_is_under_way(ready, engine):
+async def test_shutdown_answers_requests_under_way(ready, engine):
     document = {"uri": "file:///a.py", "languageId": "python", "version": 1, "text": ""}
     await ready.give("textDocument/didOpen", {"textDocument": document})
     where = {"textDocument": {"uri": "file:///a.py"}, "position": {"line": 0, "character": 0}}
@@ -257,7 +257,7 @@ async def test_a_position_out_of_all_bounds_is_the_end_or_the_beginning(ready, f
         ({"textDocument": {"uri": A}, "contentChanges": [{"text": "new"}]}, 0),
     ],
 )
-async def test_what_can_only_mean_one_thing_is_taken_for_it(ready, params, version):
+async def test_an_error_with_one_possible_meaning_is_mended(ready, params, version):
     await ready.give("textDocument/didOpen", opening())
     await ready.give("textDocument/didChange", params)
     document = ready.server.session.documents.snapshot(A)
@@ -349,13 +349,13 @@ async def test_an_unreadable_change_of_a_notebook_concerns_all_its_cells(ready):
     assert documents.snapshot("nb:0") is None
 
 
-async def test_what_the_user_keeps_with_an_action_is_not_mended(ready):
+async def test_the_data_of_an_action_is_not_mended(ready):
     given = {"version": 2**53, "range": None, "line": -1, "start": -5}
     lifecycle.mend({"data": given}, of_text=False)
     assert given == {"version": 2**53, "range": None, "line": -1, "start": -5}
 
 
-async def test_an_answer_to_what_was_not_asked_or_is_the_clients_own_question_is_dropped(ready, engine, caplog):
+async def test_an_answer_without_a_question_is_dropped(ready, engine, caplog):
     await ready.give("textDocument/didOpen", opening())
     where = {"textDocument": {"uri": A}, "position": {"line": 0, "character": 3}, "context": {"triggerKind": 1}}
     await ready.give("textDocument/inlineCompletion", where, 5)
@@ -424,7 +424,7 @@ METHODS = st.sampled_from(
 
 @settings(max_examples=40)
 @given(messages=st.lists(st.tuples(METHODS, PARAMS, st.booleans()), max_size=20))
-def test_whatever_comes_every_request_gets_one_answer_and_the_server_lives(messages):
+def test_any_messages_get_one_answer_a_request_and_the_server_lives(messages):
     async def conversation():
         wire = Wire(ScriptedEngine(["x"]))
         await wire.give("initialize", INITIALIZE, "first")

@@ -27,7 +27,7 @@ def width(char: str, encoding: Encoding) -> int:
 
 
 def every_position(text: str, encoding: Encoding) -> list[Position | None]:
-    """The position of every offset, None between \\r and \\n, by the specification's words alone."""
+    """Return the position of every offset, None between \\r and \\n, by the specification's words alone."""
     found: list[Position | None] = []
     line = column = 0
     for at, char in enumerate(text):

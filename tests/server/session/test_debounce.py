@@ -17,7 +17,7 @@ intervals = st.lists(st.floats(0.0, 5.0), max_size=40)
 
 
 def typed(times: Sequence[float], lag: float = 0.0) -> Debounce:
-    """After changes at these times, each asked about so much later."""
+    """Return a debounce after changes at these times, each asked about so much later."""
     pace = Debounce()
     for at in times:
         pace.changed(URI, at)
@@ -48,7 +48,7 @@ def test_one_stray_interval_changes_nothing() -> None:
     assert typed(times).delay(URI, times[-1]) == pytest.approx(0.15)
 
 
-def test_where_nobody_types_nothing_waits() -> None:
+def test_a_request_without_typing_does_not_wait() -> None:
     pace = typed(steady(0.1))
     assert pace.delay("file:///other.py", 2.0) == 0
     assert pace.delay(URI, 60.0) == 0
@@ -57,7 +57,7 @@ def test_where_nobody_types_nothing_waits() -> None:
 
 
 @given(intervals, st.floats(0.0, 1.0))
-def test_what_has_passed_is_taken_off(steps: list[float], passed: float) -> None:
+def test_the_time_since_the_keystroke_is_taken_off(steps: list[float], passed: float) -> None:
     times = [0.0, *accumulate(steps)]
     whole = typed(times).delay(URI, times[-1])
     assert 0.04 <= whole <= 0.4

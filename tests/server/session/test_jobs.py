@@ -1,4 +1,4 @@
-"""The latest request of a document wins, down to the sampler, and everybody is answered."""
+"""The latest request of a document wins, down to the sampler, and every request is answered."""
 
 import asyncio
 
@@ -102,7 +102,7 @@ async def test_a_cancelled_waiter_takes_the_job_along(engine):
     assert running.outcome.result().reason == CANCELLED
 
 
-async def test_but_not_if_somebody_else_waits(engine):
+async def test_a_cancelled_waiter_leaves_the_job_to_another_waiter(engine):
     running = start(Jobs(), engine, request())
     waiters = [asyncio.create_task(running.wait()) for _ in range(2)]
     await until(lambda: running.job)
@@ -166,7 +166,7 @@ async def test_a_result_after_the_end_changes_nothing(engine):
     assert running.outcome.result().fill is None
 
 
-async def test_what_is_ended_while_it_is_prepared_never_reaches_the_engine(engine):
+async def test_a_job_that_ends_in_its_preparation_never_reaches_the_engine(engine):
     jobs, begun = Jobs(), []
 
     async def typing_goes_on():

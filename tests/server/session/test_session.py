@@ -1,4 +1,4 @@
-"""Settings taken up, the engine opened and reopened, and the status that clients see."""
+"""Take up settings, open and reopen the engine, and tell clients the status."""
 
 import asyncio
 
@@ -135,7 +135,7 @@ async def test_loading_is_watched_to_its_end(client, engine, monkeypatch):
     session.close()
 
 
-async def test_what_flickers_while_one_types_is_told_once(client, engine):
+async def test_a_state_that_flickers_during_typing_is_told_once(client, engine):
     session = make(client, [engine], [])
     session.warm()
     for number in range(50):

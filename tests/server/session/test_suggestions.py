@@ -1,4 +1,4 @@
-"""Kept suggestions are given only where they are still true."""
+"""Kept suggestions are found only where they still hold."""
 
 import pytest
 from hypothesis import given
@@ -21,7 +21,7 @@ def test_typing_along_a_suggestion_leaves_the_rest_of_it(before, fill, after, da
 
 
 @given(text=TEXTS, offset=st.integers(0, 6), fill=TEXTS, now=TEXTS, cursor=st.integers(0, 6))
-def test_what_is_given_leads_to_the_text_that_was_suggested(text, offset, fill, now, cursor):
+def test_a_kept_rest_leads_to_the_text_that_was_suggested(text, offset, fill, now, cursor):
     offset, cursor = min(offset, len(text)), min(cursor, len(now))
     kept = Suggestions()
     kept.keep(Suggestion(URI, text, offset, (fill,) if fill else (), "" if fill else "nothing"))

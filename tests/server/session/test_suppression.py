@@ -1,4 +1,4 @@
-"""Where nothing is offered, each rule with its reason, and the places next to it where something is."""
+"""Each rule suppresses suggestions with its reason, but not in the places next to it."""
 
 import pytest
 from hypothesis import given
@@ -73,7 +73,7 @@ CASES = [
 @pytest.mark.parametrize(
     ("text", "more", "expected"), CASES, ids=[repr(text[:20]) + str(more) for text, more, _ in CASES]
 )
-def test_a_place(text, more, expected):
+def test_a_place_is_suppressed_by_its_rule_or_not_at_all(text, more, expected):
     assert reason(spot(text, **more)) == expected
 
 
@@ -85,12 +85,12 @@ def test_a_file_may_be_too_large():
 @pytest.mark.parametrize(
     ("text", "more", "expected"), CASES, ids=[repr(text[:20]) + str(more) for text, more, _ in CASES]
 )
-def test_what_people_ask_for_is_only_kept_from_secret_and_ignored_files(text, more, expected):
+def test_an_invoked_request_is_refused_only_in_secret_and_ignored_files(text, more, expected):
     assert reason(spot(text, automatic=False, **more)) == more.get("forbidden", "")
 
 
 @given(st.text("ab;( \n\r\"'#/*|"), st.text("ab;) \n\r"), st.sampled_from(["code", "comment", "string"]), st.booleans())
-def test_whatever_comes(before, after, kind, automatic):
+def test_any_spot_has_a_reason_or_none(before, after, kind, automatic):
     said = reason(Spot(before, after, before[:2000], len(before + after), kind=kind, automatic=automatic))
     assert said == "" or (automatic and not said.endswith(".") and "\n" not in said)
 

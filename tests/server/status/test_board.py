@@ -1,4 +1,4 @@
-"""What clients are told, and what is paused by hand."""
+"""The status that clients are told, and pauses by hand."""
 
 import pytest
 from hypothesis import given
@@ -76,7 +76,7 @@ def test_going_on_with_everything_ends_every_pause(steps):
         )
     )
 )
-def test_who_is_paused_by_a_step_is_paused_and_each_pause_is_listed(steps):
+def test_a_paused_document_has_a_reason_and_each_pause_is_listed(steps):
     pauses = Pauses()
     for scope, uri, paused in steps:
         now, _ = change(pauses, scope, uri, paused)
@@ -85,7 +85,7 @@ def test_who_is_paused_by_a_step_is_paused_and_each_pause_is_listed(steps):
     assert bool(pauses.reasons()) == any(pauses.reason(uri, LANGUAGES[uri]) for uri in (PYTHON, LUA))
 
 
-def test_what_is_not_open_has_no_language_and_what_is_not_saved_no_folder():
+def test_a_closed_document_has_no_language_to_pause_and_an_unsaved_one_no_folder():
     with pytest.raises(ValueError, match="is not open"):
         change(Pauses(), "language", "file:///nowhere.py")
     with pytest.raises(ValueError, match="lies in no folder"):
@@ -122,12 +122,12 @@ def test_the_argument_of_the_command(argument, pause):
         [{"scope": "all", "paused": "yes"}],
     ],
 )
-def test_any_other_is_refused_in_a_sentence(arguments):
+def test_any_other_argument_is_refused_in_a_sentence(arguments):
     with pytest.raises(ValueError, match=r"^palimpsest\.pause"):
         pause_of(arguments)
 
 
-def test_the_board_says_what_is_paused_and_what_was_counted():
+def test_the_board_lists_pauses_and_counters():
     pauses, requests, disabled = Pauses(), Requests(), False
     board = Board(lambda: EngineStatus("ready", "", "m", "cpu"), lambda: disabled, pauses, requests)
     assert (board.status()["state"], board.status()["paused"]) == ("ready", [])

@@ -1,4 +1,4 @@
-"""The log has ids and timings, and no code; the client gets what matters, and not too much of it."""
+"""The log has ids and timings, and no code; the client gets the important messages, and not too many."""
 
 import asyncio
 import io
@@ -34,7 +34,7 @@ def _as_before():
 
 @pytest.fixture
 def lines(tmp_path, monkeypatch):
-    """A log at level info; calling it gives what is in the file."""
+    """Log at level info; a call returns the content of the file."""
     file = tmp_path / "palimpsest.log"
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     log.set_up(None, file)
@@ -82,7 +82,7 @@ def test_being_cancelled_and_failing_are_ends_too(error, reason):
     assert end.reason == reason
 
 
-def test_what_was_answered_before_it_failed_ends_once():
+def test_a_request_that_fails_after_its_answer_is_noted_once():
     requests = Requests()
 
     def handle():
@@ -122,7 +122,7 @@ def test_the_last_ones_are_kept_and_all_are_counted():
 
 
 @pytest.mark.parametrize("asked", [False, True])
-def test_what_was_offered_is_logged_only_if_asked_for(lines, asked):
+def test_offered_texts_are_logged_only_if_the_user_wants_it(lines, asked):
     requests = Requests()
     requests.log_text = asked
     requests.answered("m", "", "model", SECRET)
@@ -176,7 +176,7 @@ def test_sentences_of_ours_are_told(lines):
 
 
 @pytest.mark.parametrize("asked", [False, True])
-def test_what_other_libraries_say_is_told_without_what_they_fill_in(lines, asked):
+def test_messages_of_other_libraries_are_logged_without_their_arguments(lines, asked):
     log.configure("debug", text=asked)
     theirs.error("Unknown message %r", SECRET)
     theirs.info("Sending data: %s", SECRET)
@@ -225,7 +225,7 @@ def test_a_file_that_cannot_be_written_is_an_error(tmp_path):
 
 
 class Loop:
-    """Calls what was posted when the test says so."""
+    """Makes the posted calls when the test says so."""
 
     def __init__(self):
         self.posted = []
@@ -273,7 +273,7 @@ def test_information_goes_if_it_is_logged(said, loop, level, passed):
     assert len(said) == passed
 
 
-def test_what_is_not_ours_does_not_go(said, loop):
+def test_records_of_other_libraries_do_not_go_to_the_client(said, loop):
     theirs.error("something")
     loop.run()
     assert said == []

@@ -1,4 +1,4 @@
-"""The file that a running server keeps, and what is read of it."""
+"""The file that a running server keeps, and its readers."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="folders are fou
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """A user with neither files nor a session."""
+    """Return a user's home with neither files nor a session."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
@@ -34,7 +34,7 @@ def folder(home):
 
 @pytest.fixture
 async def running(home):
-    """A server that is being written down; `state` is what it is at."""
+    """Return a server that writes its file; `state` is its present state."""
     requests = Requests()
     server = Live(lambda: {"state": "ready", "n": len(requests.recent)}, requests)
     server.requests = requests
@@ -60,7 +60,7 @@ def written(folder, name=None):
 
 
 def leave(folder, pid, **changes):
-    """A file as of a server with this pid."""
+    """Leave a file as a server with this pid would."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     content = {"format": 1, "pid": pid, "created": status_file._process_created(pid), "status": {"state": "ready"}}
     file = folder / f"{pid}.json"
@@ -167,7 +167,7 @@ async def test_a_folder_that_is_a_link_is_not_written_to(running, folder, home, 
     assert list((home / "elsewhere").iterdir()) == []
 
 
-async def test_what_was_taken_away_comes_back(running, folder, monkeypatch):
+async def test_a_file_that_was_removed_is_written_again(running, folder, monkeypatch):
     monkeypatch.setattr(status_file, "_SECONDS", 0.0)
     running.open()
     await until(lambda: written(folder))
@@ -198,7 +198,7 @@ def test_so_is_one_whose_pid_is_another_process_now(folder):
 @pytest.mark.parametrize(
     "content", ["", "{", "[]", "null", "{}", '{"status": 1}', "[" * 100_000, '{"status": {}}' + " " * (1 << 20)]
 )
-def test_what_is_no_status_is_ignored(folder, content):
+def test_a_file_that_is_no_status_is_ignored(folder, content):
     leave(folder, os.getpid()).write_text(content)
     assert status_file.servers() == []
 
