@@ -79,7 +79,7 @@ SETTINGS = st.fixed_dictionaries(
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """A loop with virtual time: when all is done, the time jumps to the next timer. Calls to other threads run here, later."""
+    """A loop with virtual time, which jumps to the next timer when all is done. Calls to other threads run here, later."""
 
     def __init__(self):
         self.now = 1000.0
