@@ -76,6 +76,10 @@ def _whole(least: int, most: int) -> Callable[[Any], bool]:
     return lambda value: type(value) is int and least <= value <= most
 
 
+def _matches(pattern: str) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, str) and re.fullmatch(pattern, value, re.DOTALL) is not None
+
+
 def _one_of(*names: str) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, str) and value in names
 
@@ -89,30 +93,16 @@ def _switch(value: Any) -> bool:
 
 
 _SWITCH = "true or false"
-_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 _SOURCES = ("documents", "imports", "edits", "diagnostics")
 LOG_LEVELS: tuple[LogLevel, ...] = ("error", "warning", "info", "debug")
 
 KEYS: Mapping[str, _Key] = {
     "enable": _Key("enable", _SWITCH, _switch, folder=True),
     "checkpoint": _Key(
-        "checkpoint",
-        "a folder, the name of a downloaded checkpoint, or null",
-        lambda v: isinstance(v, str) and v != "",
-        own=True,
+        "checkpoint", "a folder, the name of a downloaded checkpoint, or null", _matches(r".+"), own=True
     ),
-    "adapter": _Key(
-        "adapter",
-        "a folder that `palimpsest tune` wrote, or null",
-        lambda v: isinstance(v, str) and v != "",
-        own=True,
-    ),
-    "device": _Key(
-        "device",
-        '"auto", "cpu", "cuda" or "cuda:N"',
-        lambda v: isinstance(v, str) and _DEVICE.fullmatch(v) is not None,
-        own=True,
-    ),
+    "adapter": _Key("adapter", "a folder that `palimpsest tune` wrote, or null", _matches(r".+"), own=True),
+    "device": _Key("device", '"auto", "cpu", "cuda" or "cuda:N"', _matches(r"auto|cpu|cuda(:\d+)?"), own=True),
     "dtype": _Key("dtype", '"auto", "float32" or "bfloat16"', _one_of("auto", "float32", "bfloat16"), own=True),
     "threads": _Key("threads", "a whole number from 1 to 1024, or null", _whole(1, 1024), own=True),
     "quantization": _Key(

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
+from palimpsest_server.documents.latest import Latest
+
 _LARGEST = 256 * 1024  # of a .gitignore, the rest is not read
 _MOST_LINES = 5_000
 _MOST_FILES = 1_024
@@ -33,7 +35,7 @@ class GitIgnore:
 
     def __init__(self, folders: tuple[Path, ...]) -> None:
         self._folders = folders
-        self._files: dict[str, tuple[tuple[int, int, int], tuple[_Rule, ...]]] = {}
+        self._files = Latest[str, tuple[tuple[int, int, int], tuple[_Rule, ...]]](_MOST_FILES)
 
     def ignores(self, path: Path) -> bool:
         """Whether git ignores a file.
@@ -80,8 +82,6 @@ class GitIgnore:
             if kept is None or kept[0] != key:
                 with open(file, "rb") as stream:
                     kept = key, _parsed(stream.read(_LARGEST))
-                if len(self._files) >= _MOST_FILES:
-                    self._files.clear()
                 self._files[str(file)] = kept
             return kept[1]
         except (OSError, ValueError):

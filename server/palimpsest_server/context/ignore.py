@@ -22,30 +22,12 @@ __all__ = ["REDACTED", "SECRETS", "Ignore", "looks_secret", "redacted"]
 
 # A name, or with `/**` a folder and all that is in it; in lower case.
 SECRETS: tuple[str, ...] = (
-    *(
-        ".env",
-        ".env.*",
-        "*.env",
-        ".envrc",
-        ".netrc",
-        "_netrc",
-        ".npmrc",
-        ".pypirc",
-        ".pgpass",
-        ".htpasswd",
-        ".git-credentials",
-    ),
+    *(".env", ".env.*", "*.env", ".envrc", ".netrc", "_netrc", ".npmrc", ".pypirc", ".pgpass", ".htpasswd"),
+    ".git-credentials",
     *("*.pem", "*.key", "*.p8", "*.p12", "*.pfx", "*.jks", "*.keystore", "*.kdbx", "*.kdb", "*.ppk", "*.asc", "*.gpg"),
     *("id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*"),
-    *(
-        "credentials",
-        "credentials.*",
-        "*credentials.json",
-        "*credentials.xml",
-        "secrets.*",
-        "*.secrets",
-        "*secret.json",
-    ),
+    *("credentials", "credentials.*", "*credentials.json", "*credentials.xml"),
+    *("secrets.*", "*.secrets", "*secret.json"),
     *("service-account*.json", "*.tfstate", "*.tfstate.*", "*.tfvars", "*.tfvars.json", "*.ovpn", "*.mobileprovision"),
     *(".aws/**", ".ssh/**", ".gnupg/**", ".kube/**", ".azure/**", ".config/gcloud/**", ".docker/config.json"),
 )

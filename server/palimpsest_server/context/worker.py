@@ -11,6 +11,7 @@ from time import monotonic
 from lsprotocol import types
 
 from palimpsest_server.context.choose import Around, Chosen, Document, Question, choose
+from palimpsest_server.documents.latest import Latest
 from palimpsest_server.documents.store import Documents, Snapshot
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ class Chooser:
     def __init__(self, seconds: float = 0.1) -> None:
         self._seconds = seconds
         self._worker = ThreadPoolExecutor(1, "palimpsest-context")
-        self._kept: dict[str, tuple[object, Chosen]] = {}
+        self._kept = Latest[str, tuple[object, Chosen]](_KEPT)
         self._under_way: asyncio.Future[Chosen] | None = None
 
     async def choose(self, question: Question, patience: float | None = None) -> Chosen:
@@ -65,10 +66,7 @@ class Chooser:
             if error := done.exception():
                 logger.error("no context could be chosen", exc_info=error)
                 return
-            self._kept.pop(uri, None)
             self._kept[uri] = (key, done.result())
-            while len(self._kept) > _KEPT:
-                del self._kept[next(iter(self._kept))]
 
         working.add_done_callback(keep)
         await asyncio.wait((working,), timeout=patience)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from palimpsest_server.context.imports import inside
+from palimpsest_server.documents.latest import Latest
 
 FILE_BYTES = 256 * 1024
 ALL_BYTES = 1024 * 1024
@@ -39,7 +39,7 @@ class Workspace:
         self._folders = tuple(os.path.realpath(folder) for folder in folders)
         self._named = tuple(folder.replace(os.sep, "/") for folder in folders)
         self._forbidden = forbidden
-        self._read: OrderedDict[str, tuple[tuple[int, int, int], Look]] = OrderedDict()
+        self._read = Latest[str, tuple[tuple[int, int, int], Look]](_KEPT)
 
     @property
     def folders(self) -> tuple[str, ...]:
@@ -100,10 +100,7 @@ class Workspace:
             kept = self._read.get(real)
             if kept is None or kept[0] != stamp:
                 kept = (stamp, _text(file.read(FILE_BYTES + 1)))
-                self._read[real] = kept
-        self._read.move_to_end(real)
-        while len(self._read) > _KEPT:
-            self._read.popitem(last=False)
+        self._read[real] = kept
         return kept[1]
 
 

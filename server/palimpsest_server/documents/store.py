@@ -16,6 +16,7 @@ from lsprotocol import types
 
 from palimpsest_engine import Span
 from palimpsest_server.documents.edit_history import History, RecentEdit
+from palimpsest_server.documents.latest import Latest
 from palimpsest_server.documents.notebooks import CellNews, Notebooks
 from palimpsest_server.documents.rope import Text
 from palimpsest_server.documents.uris import path_of
@@ -71,7 +72,7 @@ class Documents:
         self._history = History()
         self._notebooks = Notebooks()
         self._lost: set[str] = set()
-        self._said: set[tuple[str, str]] = set()
+        self._said = Latest[tuple[str, str], None](_SAID)
 
     def snapshot(self, uri: str) -> Snapshot | None:
         """Return the document as it is now, or None if it is not open."""
@@ -230,9 +231,7 @@ class Documents:
     def _say(self, uri: str, what: str, *figures: int) -> None:
         """Log a client's oddity once a document, since it comes with every keystroke."""
         if (uri, what) not in self._said:
-            if len(self._said) >= _SAID:
-                self._said.clear()
-            self._said.add((uri, what))
+            self._said[uri, what] = None
             logger.warning("%s " + what, uri, *figures)
 
 

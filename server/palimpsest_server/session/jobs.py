@@ -60,20 +60,6 @@ class Running:
     stable: the draft before it read the same, and all of it is settled. offer: the texts that its maker made of the outcome.
     """
 
-    __slots__ = (
-        "asked",
-        "draft",
-        "job",
-        "key",
-        "offer",
-        "outcome",
-        "preparing",
-        "purpose",
-        "request",
-        "stable",
-        "waiting",
-    )
-
     def __init__(self, key: Hashable, purpose: Purpose) -> None:
         self.key = key
         self.purpose = purpose

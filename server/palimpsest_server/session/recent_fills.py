@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from palimpsest_engine import Span
+from palimpsest_server.documents.latest import Latest
 from palimpsest_server.documents.rope import Text
 
 _AROUND = 24  # characters on either side by which a place is known again
@@ -40,7 +41,7 @@ class RecentFills:
     """The last few fills of each document that had alternatives."""
 
     def __init__(self) -> None:
-        self._last: dict[str, deque[Filled]] = {}
+        self._last = Latest[str, deque[Filled]](_DOCUMENTS)
 
     def keep(self, uri: str, content: Text, place: Span, texts: tuple[str, ...]) -> None:
         """Note that one of the texts was, or may be, put in this place of the document."""
@@ -48,11 +49,9 @@ class RecentFills:
         if len(texts) > 1:
             before = content.slice(max(0, place.start - _AROUND), place.start)
             after = content.slice(place.end, place.end + _AROUND)
-            kept = self._last.pop(uri, None) or deque(maxlen=_KEPT)
+            kept = self._last.get(uri) or deque(maxlen=_KEPT)
             kept.appendleft(Filled(texts, place.start, len(content) - place.end, before, after))
             self._last[uri] = kept
-            while len(self._last) > _DOCUMENTS:
-                del self._last[next(iter(self._last))]
 
     def find(self, uri: str, content: Text) -> Iterator[Standing]:
         """Yield the fills of which a text still stands there, the latest first; edits may be on one side of it."""

@@ -19,6 +19,7 @@ from palimpsest_server.context import choose, ignore
 from palimpsest_server.context.ignore import Ignore
 from palimpsest_server.context.worker import Chooser, around
 from palimpsest_server.context.workspace import Workspace
+from palimpsest_server.documents.latest import Latest
 from palimpsest_server.documents.store import Documents, Snapshot
 from palimpsest_server.session import suppression
 from palimpsest_server.settings import Settings
@@ -41,7 +42,7 @@ class Surroundings:
         self.diagnostics: dict[str, tuple[types.Diagnostic, ...]] = {}
         self._documents = documents
         self._worker = ThreadPoolExecutor(1, "palimpsest-outline")
-        self._outlines: dict[tuple[str, str], tuple[tuple[str, str], Outline]] = {}
+        self._outlines = Latest[tuple[str, str], tuple[tuple[str, str], Outline]](_OUTLINES)
         self._chooser = Chooser()
         self.work_in({}, ())
 
@@ -65,13 +66,11 @@ class Surroundings:
         if len(text) <= _SMALL:
             purpose = ""
         key = (document.uri, purpose)
-        of, previous = self._outlines.pop(key, (None, None))
+        of, previous = self._outlines.get(key, (None, None))
         if previous is None or of != (text, document.language):
             path = document.path
             previous = Outline(text, document.language or None, str(path) if path else None, previous)
         self._outlines[key] = (text, document.language), previous
-        while len(self._outlines) > _OUTLINES:
-            del self._outlines[next(iter(self._outlines))]
         return previous
 
     async def objection(

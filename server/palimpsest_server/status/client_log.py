@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import get_ident
 from time import monotonic
 
+from palimpsest_server.documents.latest import Latest
 from palimpsest_server.status.log import OURS, named, sentence
 
 KINDS = {logging.ERROR: 1, logging.WARNING: 2, logging.INFO: 3}  # the numbers of LSP's MessageType
@@ -35,7 +35,7 @@ class ClientLog(logging.Handler):
         self._send = send
         self._post = post
         self._clock = clock
-        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._seen = Latest[str, None](_REMEMBERED)
         self._minutes: dict[int, _Minute] = {}
         self._sending = 0
         logging.getLogger().addHandler(self)
@@ -57,12 +57,10 @@ class ClientLog(logging.Handler):
         super().close()
 
     def _say(self, level: int, message: str) -> None:
-        if message in self._seen:
-            self._seen.move_to_end(message)
-            return
+        known = message in self._seen
         self._seen[message] = None
-        if len(self._seen) > _REMEMBERED:
-            self._seen.popitem(last=False)
+        if known:
+            return
         now = self._clock()
         minute = self._minutes.get(level)
         if minute is None or now - minute.begun >= 60:

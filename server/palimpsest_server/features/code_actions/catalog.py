@@ -71,12 +71,7 @@ ACTIONS = {
         Action("rework", "Palimpsest: rework", f"{REWRITE}.rework", selected_code, _SELECT, 0.6),
         Action("rewrite", "Palimpsest: rewrite", f"{REWRITE}.rewrite", selected_code, _SELECT),
         Action(
-            "repair",
-            "Palimpsest: repair",
-            methods.REPAIR,
-            broken,
-            "nothing here is known to be broken",
-            parses=True,
+            "repair", "Palimpsest: repair", methods.REPAIR, broken, "nothing here is known to be broken", parses=True
         ),
         Action(
             "fillHoles",
