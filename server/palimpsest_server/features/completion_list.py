@@ -40,7 +40,7 @@ def item(
     """Return one suggestion; it is sorted behind all that a language server knows for sure."""
     line, _ = positions.line_around(ask.text, ask.offset)
     word = _WORD.search(ask.text[line : ask.offset])
-    assert word is not None, "an empty word is one"
+    assert word is not None, "the pattern matches an empty word"
     start = types.Position(position.line, positions.position_at(ask.text[line:], word.start(), encoding).character)
     whole = word.group() + text
     first = whole.strip().splitlines()[0]

@@ -108,7 +108,7 @@ class Protocol(LanguageServerProtocol):
     def _asked(self, msg_id: Any) -> bool:
         """Whether this message answers a request of ours that somebody still waits for."""
         if msg_id not in self._result_types:
-            logger.info("the client answers %r, which was not asked", msg_id)
+            logger.info("the client answers %r, but no request has that id", msg_id)
             return False
         future = self._request_futures.get(msg_id)
         if future is None or future.cancelled():

@@ -241,7 +241,7 @@ async def _converse(server: JsonRPCServer, reader: asyncio.StreamReader, writer:
     except (asyncio.IncompleteReadError, ConnectionError):
         logger.info("the client went away in the middle of a message")
     except ValueError:
-        logger.error("what came in is not the language server protocol: a header line without an end")
+        logger.error("the input is not the language server protocol: a header line has no end")
     finally:
         collecting.cancel()
     return protocol.exit_code

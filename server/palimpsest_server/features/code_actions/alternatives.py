@@ -40,7 +40,7 @@ def chosen(session: Session, target: Target) -> tuple[Snapshot, list[Edit]]:
     if standing is None or target.number >= len(standing.others):
         raise jobs.Refused("the last fill is not there any more")
     change = replacement(document, standing, target.number)
-    assert change is not None, "the others are not what stands there"
+    assert change is not None, "the others differ from the standing text"
     return document, [change]
 
 

@@ -183,7 +183,7 @@ async def request_for(session: Session, work: Work) -> FillRequest:
 async def finish(session: Session, work: Work) -> Written:
     """Wait for the job and return its edits. Raises Refused, with the reason why there are none."""
     outcome = await work.running.wait()
-    assert outcome is not None, "without a limit there is an outcome"
+    assert outcome is not None, "only a limited wait has no outcome"
     if not session.documents.current(work.document):
         raise jobs.Refused(jobs.CHANGED)
     if outcome.fill is None:

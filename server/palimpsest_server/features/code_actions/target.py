@@ -74,7 +74,7 @@ def document_of(session: Session, target: Target) -> Snapshot:
     document = session.documents.snapshot(target.uri)
     if reason := refusal(session, document):
         raise jobs.Refused(reason)
-    assert document is not None, "refusal() has a reason for that"
+    assert document is not None, "refusal() refuses None"
     if target.version not in (None, document.version):
         raise jobs.Refused(jobs.CHANGED)
     return document
