@@ -1,6 +1,6 @@
-"""`palimpsest bench`: what a keystroke and a denoising step cost on this machine, beside what else there is.
+"""`palimpsest bench`: measure the cost of a keystroke and of a denoising step on this machine.
 
-What is measured is in `bench_parts.py`; here is what becomes of it: one document of figures, kept as it grows.
+`parts.py` measures; this module collects the figures in one JSON document and saves it after each part.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 import click
 
 from palimpsest_bench.engine.random_models import SHAPES, Shape
+from palimpsest_bench.failures import sentence
 from palimpsest_bench.parts import PARTS, WITHOUT_A_CHECKPOINT, Plan
 from palimpsest_engine import EngineSettings, PalimpsestError, __version__
 from palimpsest_engine.engine import Quantization
@@ -26,26 +27,26 @@ from palimpsest_engine.errors import DataError, DocumentMissing
 from palimpsest_server.cli import engines
 
 _INTERRUPTED = 130
-# What `steps` and `peers` both find: that of `steps`, over all contexts, stays.
+# Both `steps` and `peers` measure these; the figure of `steps`, which covers all contexts, is kept.
 _KEPT = ("ratio_over_generate",)
 
 
 @click.command("bench", short_help="Measure what a keystroke costs.")
-@click.option("--quick", is_flag=True, help="Less of everything: a first impression in some minutes.")
+@click.option("--quick", is_flag=True, help="Fewer samples of everything: a first impression in some minutes.")
 @click.option(
-    "--only", multiple=True, type=click.Choice(list(PARTS)), help="Only this part; may be given several times."
+    "--only", multiple=True, type=click.Choice(list(PARTS)), help="Measure only this part; may be given several times."
 )
 @click.option(
     "--shape",
     type=click.Choice(SHAPES),
-    help="Random weights of this shape, drawn on the device, in place of a checkpoint; only parts without a server.",
+    help="Measure random weights of this shape instead of a checkpoint; only the parts without a server.",
 )
-@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Begin nothing more after so many minutes.")
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
-@click.option("--output", metavar="FILE", help="Keep the JSON in this file, too; it grows with each part.")
-@click.option("--from", "source", metavar="FILE", help="Measure nothing: show what --output or --json once said.")
-@click.option("--table", is_flag=True, help="Answer in Markdown.")
-@click.option("--plots", metavar="FOLDER", help="Draw curves there, as SVG. Needs matplotlib.")
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Begin no further part after so many minutes.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--output", metavar="FILE", help="Save the JSON in this file, too, after each part.")
+@click.option("--from", "source", metavar="FILE", help="Measure nothing: show a file that --output or --json wrote.")
+@click.option("--table", is_flag=True, help="Print Markdown.")
+@click.option("--plots", metavar="FOLDER", help="Draw curves as SVG in this folder. Needs matplotlib.")
 @engines.engine_options
 @engines.adapter_option
 def command(
@@ -63,7 +64,7 @@ def command(
     adapter: str | None,
     quantization: Quantization = "none",
 ) -> None:
-    """Type into documents, with a real server process, look into the engine, and say what it took."""
+    """Measure the server by typing into documents, and the engine from inside."""
     if plots:
         from palimpsest_bench import plots as drawing
 
@@ -94,8 +95,8 @@ def _chosen(only: Sequence[str], shape: Shape | None) -> Sequence[str]:
         return only or tuple(PARTS)
     if others := [part for part in only if part not in WITHOUT_A_CHECKPOINT]:
         raise click.UsageError(
-            f"--shape goes with {', '.join(WITHOUT_A_CHECKPOINT)}, not with {others[0]}: "
-            "a model of random weights has nothing to say to an editor"
+            f"--shape works with {', '.join(WITHOUT_A_CHECKPOINT)}, but not with {others[0]}: "
+            "a model of random weights cannot serve an editor"
         )
     return only or WITHOUT_A_CHECKPOINT
 
@@ -111,8 +112,8 @@ def _measured(
     if shape is None:
         from palimpsest_engine.checkpoint.locate import locate
 
-        locate(settings.checkpoint)  # nobody wants to hear of this after some minutes
-    click.echo("palimpsest: measuring; this takes minutes, and other work on this machine spoils it", err=True)
+        locate(settings.checkpoint)  # fail now, not after some minutes
+    click.echo("palimpsest: measuring; this takes minutes, and other work on this machine distorts it", err=True)
     if output:
         _write(Path(output), "{}")
     until = float("inf") if minutes is None else time.monotonic() + 60 * minutes
@@ -132,8 +133,11 @@ def measured(
     until: float = float("inf"),
     keep: Callable[[dict[str, Any]], None] = lambda figures: None,
 ) -> dict[str, Any]:
-    """The figures of these parts, as in `docs/json.md`; `keep` gets them after each part. What cannot be measured, and what
-    is left out because it is later than `until`, is under `errors`, by the part, in a sentence."""
+    """Measure these parts and return their figures, as in `docs/json.md`.
+
+    `keep` gets the figures after each part. A part that fails, or that would begin later than `until`, gets a sentence
+    under `errors`.
+    """
     document = importlib.resources.files(__package__).joinpath("document.txt").read_text("utf-8")
     plan = Plan(settings, document, quick, shape, until)
     errors, took = dict[str, str](), dict[str, float]()
@@ -154,8 +158,8 @@ def measured(
         except KeyboardInterrupt:
             errors[name] = "interrupted"
             break
-        except Exception as error:  # one part must not cost the others
-            errors[name] = _sentence(error)
+        except Exception as error:  # the other parts go on
+            errors[name] = sentence(error)
         else:
             figures |= {key: value for key, value in found.items() if key not in _KEPT or key not in figures}
         plan.give_back()
@@ -166,15 +170,8 @@ def measured(
     return figures
 
 
-def _sentence(error: Exception) -> str:
-    if isinstance(error, PalimpsestError):
-        return str(error)
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-
-
 def _end(figures: dict[str, Any]) -> None:
-    """Leave with an error if nothing was measured."""
+    """Exit with an error if nothing was measured."""
     errors = figures.get("errors", {})
     if "interrupted" in errors.values():
         raise SystemExit(_INTERRUPTED)
@@ -183,7 +180,7 @@ def _end(figures: dict[str, Any]) -> None:
 
 
 def read(source: str) -> dict[str, Any]:
-    """Figures that were kept. Raises DocumentMissing, or DataError if that is not what the file holds."""
+    """Read saved figures. Raises DocumentMissing, or DataError if the file holds something else."""
     try:
         figures = json.loads(Path(source).read_text("utf-8"))
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
@@ -191,7 +188,7 @@ def read(source: str) -> dict[str, Any]:
     except ValueError as error:
         raise DataError(f"{source} is not JSON: {error}") from error
     if not isinstance(figures, dict) or figures.get("format") != 1 or "machine" not in figures:
-        raise DataError(f"{source} is not what `palimpsest bench --json` writes")
+        raise DataError(f"{source} was not written by `palimpsest bench`")
     return figures
 
 

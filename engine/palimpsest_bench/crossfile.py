@@ -1,7 +1,7 @@
-"""`python -m palimpsest_bench.crossfile FOLDER`: does a checkpoint gain from seeing other places, source by source?
+"""`python -m palimpsest_bench.crossfile FOLDER`: measure how much a checkpoint gains from each source of context.
 
-A folder's `*.toml` files hold cases: small projects with one hole whose text only another place gives away. Each is
-filled without that place and with it; what counts is the expected text, exactly. `fixtures/crossfile` has some.
+The folder's `*.toml` files hold cases: small projects with one hole. Only an excerpt of another place gives its text
+away. Each case is filled without and with that excerpt; only an exact match counts. `fixtures/crossfile` has cases.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _ROOT = "/project"
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A project with one hole. files: text by path. source: what should help. Lines count from 1."""
+    """A project with one hole. files: text by path. source: the source that should help. Lines count from 1."""
 
     name: str
     source: choose.Source
@@ -49,27 +49,27 @@ class Case:
 
     @property
     def offset(self) -> int:
-        """Where the hole is."""
+        """Return the offset of the hole."""
         return self.files[self.file].index(_HOLE)
 
     @property
     def text(self) -> str:
-        """The file with the hole as it is before the fill."""
+        """Return the text of the file with an empty hole."""
         return self.files[self.file].replace(_HOLE, "")
 
     @property
     def language(self) -> str:
-        """Its language id."""
+        """Return the language id of the file."""
         return language_of(self.file, None) or ""
 
     def document(self, file: str) -> choose.Document:
-        """A file as if it were open."""
+        """Return a file as an open document."""
         text = self.files[file].replace(_HOLE, "")
         path = f"{_ROOT}/{file}"
         return choose.Document(f"file://{path}", path, language_of(file, None) or "", Text.of(text))
 
     def around(self) -> choose.Around:
-        """What there is to see."""
+        """Return everything that the sources can draw on."""
         return choose.Around(
             others=tuple(map(self.document, self.open)),
             edits=tuple(
@@ -85,7 +85,7 @@ class Case:
         )
 
     def chosen(self, sources: tuple[choose.Source, ...], tokens: int) -> choose.Chosen:
-        """What the model is shown with these sources on."""
+        """Choose the excerpts for the model with these sources on."""
         question = choose.Question(
             self.document(self.file), self.offset, Project(self.files), sources, self.around(), choose.Limits(tokens)
         )
@@ -93,7 +93,7 @@ class Case:
 
 
 class Project:
-    """The files of a case, as `context.Reader` has them."""
+    """The files of a case, as a `context.Reader`."""
 
     folders: Sequence[str] = (_ROOT,)
 
@@ -101,25 +101,25 @@ class Project:
         self._files = {f"{_ROOT}/{file}": text for file, text in files.items()}
 
     def exists(self, path: str) -> bool:
-        """It is one of the files."""
+        """Tell whether the case has this file."""
         return path in self._files
 
     def names(self, folder: str) -> list[str]:
-        """What is in a folder."""
+        """List the names in a folder."""
         start = folder.rstrip("/") + "/"
         return sorted({path[len(start) :].split("/")[0] for path in self._files if path.startswith(start)})
 
     def read(self, path: str) -> str:
-        """A file's text."""
+        """Return the text of a file."""
         return self._files.get(path, "")
 
     def look(self, path: str) -> Look:
-        """A file's text; nothing here is refused."""
+        """Return a file; nothing is refused here."""
         return Look(self._files[path])
 
 
 def cases(folder: Path) -> list[Case]:
-    """The cases in a folder's TOML files. Raises DataError for one that is none."""
+    """Read the cases in a folder's TOML files. Raises DataError for a malformed one."""
     found = []
     for file in sorted(folder.glob("*.toml")):
         try:
@@ -143,10 +143,10 @@ def cases(folder: Path) -> list[Case]:
 
 @dataclass(slots=True)
 class Tally:
-    """How often the expected text came, exactly, without the source and with it, over the same cases.
+    """The number of exact matches without and with the source, over the same cases.
 
-    shown: with it, an excerpt had a name of the expected text that the file itself has not. helped, hurt: cases won and
-    lost. begun: of the expected text, the mean share that the fill begins with rightly.
+    shown: an excerpt had a name of the expected text that the file itself lacks. helped, hurt: cases won and lost by the
+    source. begun: mean share of the expected text that the fill begins with.
     """
 
     source: str
@@ -160,7 +160,7 @@ class Tally:
     begun_with: float = 0.0
 
     def count(self, expected: str, bare: str, filled: str, shown: bool) -> None:
-        """Take in one case."""
+        """Count one case."""
         before, after = bare == expected, filled == expected
         self.without += before
         self.with_it += after
@@ -173,7 +173,7 @@ class Tally:
 
 
 def wilson(hits: int, of: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's score interval of a share, 95 % by default; (0, 1) of nothing."""
+    """Return Wilson's score interval of a share, by default at 95 %; (0, 1) without trials."""
     if not of:
         return 0.0, 1.0
     share = hits / of
@@ -183,7 +183,7 @@ def wilson(hits: int, of: int, z: float = 1.96) -> tuple[float, float]:
 
 
 def evaluated(engine: Engine, found: list[Case], tokens: int, seed: int, tell: Callable[[str], None]) -> list[Tally]:
-    """A tally a source, over the cases that are its own, and one of all sources over all cases."""
+    """Fill the cases. Returns a tally for each source over its own cases, and one for all sources over all cases."""
     tallies = {name: Tally(name) for name in (*choose.SOURCES, "all")}
     for case in found:
         bare = _fill(engine, case, choose.Chosen(), seed)
@@ -198,7 +198,7 @@ def evaluated(engine: Engine, found: list[Case], tokens: int, seed: int, tell: C
 
 
 def missing(case: Case) -> str:
-    """The first name of what is expected that the file itself does not have."""
+    """Return the first name in the expected text that the file itself lacks."""
     names = [name for name in case.expected.replace("(", " ").replace(".", " ").replace("=", " ").split() if name]
     return next((name.strip("),:\"'") for name in names if name.strip("),:\"'") not in case.text), case.expected)
 
@@ -208,7 +208,7 @@ def _begun(expected: str, text: str) -> float:
 
 
 def _fill(engine: Engine, case: Case, chosen: choose.Chosen, seed: int) -> str:
-    """What is offered at the cursor, without blanks around it."""
+    """Fill the hole of a case. Returns the text without blanks around it."""
     request = FillRequest(
         case.text,
         (Span(case.offset, case.offset),),
@@ -224,9 +224,9 @@ def _fill(engine: Engine, case: Case, chosen: choose.Chosen, seed: int) -> str:
 
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
-@click.option("--verbose", is_flag=True, help="Show every fill, on standard error.")
-@click.option("--tokens", type=click.IntRange(1), help="Budget of excerpts. [default: the checkpoint's]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--verbose", is_flag=True, help="Print every fill on standard error.")
+@click.option("--tokens", type=click.IntRange(1), help="Token budget of excerpts. [default: the checkpoint's]")
 @engines.seed_option
 @engines.engine_options
 def main(
@@ -239,7 +239,7 @@ def main(
     device: str,
     quantization: Quantization,
 ) -> None:
-    """Fill the cases in FOLDER without and with each source of context; a table of exact matches."""
+    """Fill the cases in FOLDER without and with each source of context, and print a table of exact matches."""
     spec = read_spec(locate(checkpoint))
     found = cases(folder)
     known = [case for case in found if not spec.languages or case.language in spec.languages]

@@ -1,4 +1,4 @@
-"""The parts of `palimpsest bench`: each measures something, and says it in the words of `docs/json.md`."""
+"""The parts of `palimpsest bench`. Each measures one thing and returns figures as `docs/json.md` names them."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ if TYPE_CHECKING:
 SERVER = (sys.executable, "-m", "palimpsest_server", "serve")
 SCRIPTED_SERVER = stand_ins.command("scripted", script=["value"])
 _BIG = 10_000_000
-# At most so many seconds for what could go on for long, and so much of the time that is left; of the quick form a quarter.
+_SHOWN = (50, 95, 25, 75)  # percentiles: the median, the 95th, and the quartiles around the median
+# Limits for the long parts: seconds (a quarter of it with --quick), and a share of the remaining time.
 _STEPS_SECONDS, _CONTEXTS_SECONDS, _PEERS_SECONDS = 150.0, 240.0, 300.0
 _SHARE = 0.4
 
 
 @dataclass
 class Plan:
-    """What to measure with: the checkpoint, the document to type into, and whether a first impression will do.
+    """The settings of a measurement: the checkpoint, the document to type into, fewer samples (`quick`).
 
-    shape: random weights of that shape in the checkpoint's place. until: when to begin nothing more, by the monotonic clock.
+    shape: random weights of this shape replace the checkpoint. until: begin nothing later, by the monotonic clock.
     """
 
     settings: EngineSettings
@@ -41,8 +42,7 @@ class Plan:
 
     @property
     def subject(self) -> Subject:
-        """The model in this process, loaded once for all parts; brings torch along. What went wrong then, goes wrong again
-        at once."""
+        """Return the model in this process, loaded once for all parts; imports torch. A failed load fails again at once."""
         if isinstance(self._opened, Exception):
             raise self._opened
         return self._opened
@@ -54,19 +54,19 @@ class Plan:
         try:
             return open_subject(self.settings, self.shape)
         except Exception as error:
-            return error.with_traceback(None)  # which would keep what was half loaded
+            return error.with_traceback(None)  # a traceback would keep the half-loaded model alive
 
     def give_back(self) -> None:
-        """What the part before left in a GPU's memory is there for the next one."""
+        """Free the GPU memory that the previous part left behind."""
         torch = sys.modules.get("torch")
         if torch is not None and torch.cuda.is_initialized():
             gc.collect()
-            with suppress(RuntimeError):  # the GPU may be lost; that was said already
+            with suppress(RuntimeError):  # the GPU may be lost, which was reported already
                 torch.cuda.empty_cache()
 
     @property
     def section(self) -> dict[str, Any]:
-        """The settings that a client would send."""
+        """Return the settings that a client would send."""
         named = {
             "checkpoint": self.settings.checkpoint,
             "adapter": self.settings.adapter,
@@ -77,95 +77,95 @@ class Plan:
         return named
 
     def no_later_than(self, seconds: float, share: float = _SHARE) -> float:
-        """So many seconds from now, or when a share of what is left of all is over."""
+        """Return a deadline: so many seconds from now, or earlier when a share of the remaining time is over."""
         now = time.monotonic()
         return now + min(seconds / 4 if self.quick else seconds, share * max(0.0, self.until - now))
 
     @property
     def lengths(self) -> list[int]:
-        """Contexts for `steps`: around the sliding window, as long as the model has positions for them and a canvas."""
+        """Return the context lengths for `steps`: around the sliding window, within the model's positions."""
         text, window = self.subject.text, self.subject.text.sliding_window
         found = [window // 4, window] if self.quick else [window // 8, window // 2, window, 2 * window]
         return [each for each in found if each + self.subject.whole <= text.max_position_embeddings]
 
 
 def keystroke(plan: Plan) -> dict[str, Any]:
-    """With the checkpoint: from a keystroke to what the user sees."""
-    from palimpsest_bench.server import measure
+    """Time a keystroke until the user sees the suggestion, with the checkpoint."""
+    from palimpsest_bench.server import observe
 
-    real = measure.observe(SERVER, plan.section, plan.document, 6 if plan.quick else 40)
+    real = observe.observe(SERVER, plan.section, plan.document, 6 if plan.quick else 40)
     return {
         "model": real.model,
         "device": real.device,
         "initialize_ms": round(real.initialize_ms, 1),
         "ready_ms": round(real.ready_ms, 1),
-        "first_answer_ms": measure.percentiles([each.first_answer_ms for each in real.keystrokes]),
-        "keystroke_ms": measure.percentiles([each.settled_ms for each in real.keystrokes]),
+        "first_answer_ms": observe.percentiles([each.first_answer_ms for each in real.keystrokes], *_SHOWN),
+        "keystroke_ms": observe.percentiles([each.settled_ms for each in real.keystrokes], *_SHOWN),
         "foretold_keystrokes": real.foretold,
         "memory_mb": round(real.memory_mb, 1),
     }
 
 
 def start(plan: Plan) -> dict[str, Any]:
-    """From the start of the process to `initialize` answered, beside a server that does nothing."""
+    """Time the start of the process until `initialize` is answered, and compare it with a bare pygls server."""
     from palimpsest_bench.server.startup import start_ratio
 
     return {"start": start_ratio(3 if plan.quick else 10)}
 
 
 def overhead(plan: Plan) -> dict[str, Any]:
-    """The same with an engine that takes no time."""
-    from palimpsest_bench.server import measure
+    """Time a keystroke as in `keystroke`, with an engine that takes no time."""
+    from palimpsest_bench.server import observe
 
-    scripted = measure.observe(SCRIPTED_SERVER, {}, plan.document, 20 if plan.quick else 40)
-    figures = measure.percentiles([each.settled_ms for each in scripted.keystrokes])
+    scripted = observe.observe(SCRIPTED_SERVER, {}, plan.document, 20 if plan.quick else 40)
+    figures = observe.percentiles([each.settled_ms for each in scripted.keystrokes], *_SHOWN)
     return {"server_overhead_ms": figures["p50"], "server_overhead": figures}
 
 
 def typing(plan: Plan) -> dict[str, Any]:
-    """Typing, every keystroke a request that reaches an engine that takes no time."""
+    """Time typing where every keystroke reaches an engine that takes no time."""
     from palimpsest_bench.server import figures
 
     return {"overhead_typing_ms": figures.typing(plan.document, 1000 if plan.quick else 10_000)}
 
 
 def along(plan: Plan) -> dict[str, Any]:
-    """Typing along a suggestion."""
+    """Time typing along a suggestion."""
     from palimpsest_bench.server import figures
 
     return {"along_ms": figures.along(plan.document, 300 if plan.quick else 2000)}
 
 
 def share(plan: Plan) -> dict[str, Any]:
-    """The sessions at their own pace."""
+    """Count the keystrokes of the typing sessions that reach the model, at the sessions' own pace."""
     from palimpsest_bench.server import figures
 
     return {"model_share": figures.model_share(100 if plan.quick else None)}
 
 
 def superseded(plan: Plan) -> dict[str, Any]:
-    """Jobs that a keystroke ends."""
+    """Count the denoising steps of jobs that a keystroke has ended."""
     from palimpsest_bench.server import figures
 
     return {"superseded_steps": figures.superseded_steps(plan.document, 50 if plan.quick else 300)}
 
 
 def memory(plan: Plan) -> dict[str, Any]:
-    """An hour's events."""
+    """Measure how memory grows over an hour's events."""
     from palimpsest_bench.server import figures
 
     return {"memory_growth": figures.memory_growth(0.2 if plan.quick else 1.0)}
 
 
 def big(plan: Plan) -> dict[str, Any]:
-    """A file of ten million characters."""
+    """Time a keystroke in a file of ten million characters."""
     from palimpsest_bench.server import figures
 
     return {"big_file_ms": figures.big_file(plan.document, _BIG, 50 if plan.quick else 500)}
 
 
 def files(plan: Plan) -> dict[str, Any]:
-    """A keystroke in files of a thousand to a million characters."""
+    """Time a keystroke in files of a thousand to a million characters."""
     from palimpsest_bench.server import real
 
     overhead = real.files(SCRIPTED_SERVER, {}, plan.document, 12 if plan.quick else 40)
@@ -178,7 +178,7 @@ def files(plan: Plan) -> dict[str, Any]:
 
 
 def session(plan: Plan) -> dict[str, Any]:
-    """Typing sessions with the checkpoint, at their own pace."""
+    """Replay the typing sessions with the checkpoint, at their own pace."""
     from palimpsest_bench.server import real
     from palimpsest_engine.checkpoint.locate import locate
     from palimpsest_engine.checkpoint.spec import read_spec
@@ -210,11 +210,11 @@ def hardware(plan: Plan) -> dict[str, Any]:
 
 
 def engine(plan: Plan) -> dict[str, Any]:
-    """Ratios inside the engine."""
+    """Measure re-encoding after a keystroke, and diffusion against left-to-right decoding."""
     from palimpsest_bench.engine import fills
-    from palimpsest_bench.server import measure
+    from palimpsest_bench.server import observe
 
-    cursors = measure.cursors(plan.document, 3 if plan.quick else 6)
+    cursors = observe.cursors(plan.document, 3 if plan.quick else 6)
     reencoding = fills.reencoding(plan.subject, plan.document, cursors[len(cursors) // 2])
     left_to_right = fills.left_to_right(plan.subject, plan.document, cursors)
     return {
@@ -226,7 +226,7 @@ def engine(plan: Plan) -> dict[str, Any]:
 
 
 def steps(plan: Plan) -> dict[str, Any]:
-    """A denoising step by canvas, batch and context, and stock `generate()` beside it."""
+    """Time a denoising step by canvas, batch and context, and compare it with stock `generate()`."""
     from palimpsest_bench.engine.steps import steps as measured
 
     whole, until = plan.subject.whole, plan.no_later_than(_STEPS_SECONDS)
@@ -240,7 +240,7 @@ def steps(plan: Plan) -> dict[str, Any]:
 
 
 def contexts(plan: Plan) -> dict[str, Any]:
-    """A context by its length, from 256 to 65,536 tokens."""
+    """Time contexts of 256 to 65,536 tokens."""
     from palimpsest_bench.engine.contexts import LENGTHS
     from palimpsest_bench.engine.contexts import contexts as measured
 
@@ -249,14 +249,14 @@ def contexts(plan: Plan) -> dict[str, Any]:
 
 
 def hole(plan: Plan) -> dict[str, Any]:
-    """A hole of 64 tokens, from text to text."""
+    """Time the fill of a hole of 64 tokens, from text to text."""
     from palimpsest_bench.engine import fills
 
     return fills.hole(plan.subject, plan.document, 3 if plan.quick else 9)
 
 
 def peers(plan: Plan) -> dict[str, Any]:
-    """What people would use instead, on the same weights."""
+    """Time the alternatives to our decoder on the same weights."""
     from palimpsest_bench.engine.peers import peers as measured
     from palimpsest_bench.engine.steps import middle
 
@@ -264,7 +264,7 @@ def peers(plan: Plan) -> dict[str, Any]:
 
 
 def quantization(plan: Plan) -> dict[str, Any]:
-    """What quantised experts would cost in exactness, of a mixture whose experts are not quantised; of others nothing."""
+    """Measure the error of quantised experts; nothing for models without unquantised experts."""
     import torch
 
     from palimpsest_bench.engine.quantize_error import by_layer, windows
@@ -281,7 +281,7 @@ def quantization(plan: Plan) -> dict[str, Any]:
 
 
 Part = Callable[[Plan], dict[str, Any]]
-# In this order: first what needs no torch in this process, last what is likeliest to fail or to take long.
+# The order: first the parts without torch in this process, last those that may fail or take long.
 PARTS: dict[str, Part] = {
     part.__name__: part
     for part in (

@@ -1,4 +1,4 @@
-"""Figures of `palimpsest bench` as curves, in SVG. Needs matplotlib (extra `bench`); measures nothing."""
+"""Draws the figures of `palimpsest bench` as curves in SVG. Needs matplotlib (extra `bench`); measures nothing."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _PEERS = {
 
 
 def check() -> None:
-    """Raise PalimpsestError if nothing can be drawn here."""
+    """Raise PalimpsestError if matplotlib is missing."""
     if importlib.util.find_spec("matplotlib") is None:
         raise PalimpsestError("--plots needs matplotlib: pip install 'palimpsest-ls[bench]'")
 
 
 def draw(figures: dict[str, Any], folder: Path) -> list[Path]:
-    """A file for each curve there is something for; the files written. The same figures give the same files."""
+    """Draw each curve that has data. Returns the paths of the files. The same figures give the same files."""
     import matplotlib
 
     matplotlib.use("svg")

@@ -1,4 +1,4 @@
-"""Figures of `palimpsest bench` as tables: in the terminal, or in Markdown. Measures nothing."""
+"""Formats the figures of `palimpsest bench` as tables for the terminal or in Markdown. Measures nothing."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def show(figures: dict[str, Any], *, markdown: bool) -> None:
 
 
 def as_markdown(table: Table) -> str:
-    """One table; the first of them, without a title, between the marks of the README."""
+    """Format a table in Markdown. The main table has no title and stands between the marks of the README."""
     lines = [
         f"| {' | '.join(table.head)} |",
         "|---" * len(table.head) + "|",
@@ -54,18 +54,18 @@ MAIN = "What it takes"
 
 
 def tables(figures: dict[str, Any]) -> Iterator[Table]:
-    """The tables there is something for."""
+    """Yield the tables that have rows."""
     made = (each(figures) for each in (main, steps, contexts, files, peers, quantised, failed))
     return (table for table in made if table.rows)
 
 
 def main(figures: dict[str, Any]) -> Table:
-    """The figures, one a row, with what they were measured on at the head."""
+    """Make the main table: one figure a row, with the subject in the head."""
     return Table(MAIN, ("figure", subject(figures)), tuple(main_rows(figures)))
 
 
 def subject(figures: dict[str, Any]) -> str:
-    """What was measured, on what."""
+    """Name the model and the machine."""
     hardware = figures.get("hardware", {})
     name = hardware.get("model") or figures.get("model") or "the checkpoint"
     if not hardware:
@@ -77,7 +77,7 @@ def subject(figures: dict[str, Any]) -> str:
 
 
 def main_rows(f: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """The figures that are there."""
+    """Yield the rows of the main table."""
     if "start" in f:
         yield "start of the server to the answer to `initialize`, over a bare pygls server", times(f["start"]["ratio"])
     if "initialize_ms" in f:
@@ -127,7 +127,7 @@ def main_rows(f: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def steps(f: dict[str, Any]) -> Table:
-    """Milliseconds of a step."""
+    """Make the table of denoising steps."""
     ways = {
         "step_ms": "ours",
         "shared_step_ms": "not recorded",
@@ -150,7 +150,7 @@ def steps(f: dict[str, Any]) -> Table:
 
 
 def contexts(f: dict[str, Any]) -> Table:
-    """The curve by context."""
+    """Make the table by length of the context."""
     rows = [
         (
             f"{point['tokens']:,}",
@@ -168,7 +168,7 @@ def contexts(f: dict[str, Any]) -> Table:
 
 
 def files(f: dict[str, Any]) -> Table:
-    """The curve by the size of the file."""
+    """Make the table by size of the file."""
     found = f.get("files", {"overhead_ms": [], "keystroke_ms": []})
     real = {row["characters"]: row for row in found["keystroke_ms"]}
     rows = tuple(
@@ -184,7 +184,7 @@ def files(f: dict[str, Any]) -> Table:
 
 
 def peers(f: dict[str, Any]) -> Table:
-    """What else there is, on the same weights."""
+    """Make the table of alternatives on the same weights."""
     found = f.get("peers")
     if not found:
         return Table("", (), ())
@@ -209,7 +209,7 @@ def peers(f: dict[str, Any]) -> Table:
 
 
 def quantised(f: dict[str, Any]) -> Table:
-    """What other formats of the experts change."""
+    """Make the table of errors by format of the experts."""
     found = f.get("quantization_error", {"layers": [], "logits": {}})
     rows = []
     for name, end in found["logits"].items():
@@ -221,29 +221,29 @@ def quantised(f: dict[str, Any]) -> Table:
 
 
 def failed(f: dict[str, Any]) -> Table:
-    """What is not there, and why."""
+    """Make the table of parts that failed, with the reasons."""
     missing = f.get("errors", {}) | f.get("steps_failed", {})
     return Table("Not measured", ("part", "why"), tuple(missing.items()))
 
 
 def ms(value: float) -> str:
-    """Milliseconds for people."""
+    """Format milliseconds, long times in seconds."""
     if value >= 10_000:
         return f"{value / 1000:.0f} s"
     return f"{value:.0f} ms" if value >= 100 else f"{value:.3g} ms"
 
 
 def spread(percentiles: dict[str, float]) -> str:
-    """Those of 50, 95 and 99 that are there."""
+    """Format the 50th, 95th and 99th percentile, as far as present."""
     shown: Sequence[str] = [f"{percentiles[p]:.3g}" for p in ("p50", "p95", "p99") if p in percentiles]
     return f"{' / '.join(shown)} ms"
 
 
 def share(value: float) -> str:
-    """A share in percent."""
+    """Format a share in percent."""
     return f"{100 * value:.2g} %" if value < 0.1 else f"{100 * value:.0f} %"
 
 
 def times(value: float) -> str:
-    """A ratio."""
+    """Format a ratio."""
     return f"{value:.2f} times" if value < 2 else f"{value:.1f} times"

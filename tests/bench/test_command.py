@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from palimpsest_bench import cli, parts, plots, tables
-from palimpsest_bench.server import figures, measure, real, replay, stand_ins
-from palimpsest_bench.server.editor import Editor, Place
+from palimpsest_bench.server import figures, observe, real, replay, stand_ins
+from palimpsest_bench.server.client import Editor, Place
 from palimpsest_engine import PalimpsestError
 
 from .conftest import Palimpsest
@@ -34,7 +34,7 @@ def test_the_document_is_python() -> None:
 @pytest.mark.parametrize("keystrokes", [1, 7, 41, 200])
 def test_typing_is_inside_the_code_of_lines(keystrokes: int) -> None:
     rows = DOCUMENT.split("\n")
-    plan = measure.typing(DOCUMENT, keystrokes)
+    plan = observe.typing(DOCUMENT, keystrokes)
     assert len(plan) == keystrokes
     assert len(set(plan)) == keystrokes  # the same text twice would be answered from what is kept
     assert not any('"' in rows[line] for line, _ in plan)
@@ -42,23 +42,24 @@ def test_typing_is_inside_the_code_of_lines(keystrokes: int) -> None:
 
 
 def test_cursors_are_behind_what_was_typed() -> None:
-    plan, cursors = measure.typing(DOCUMENT, 9), measure.cursors(DOCUMENT, 9)
+    plan, cursors = observe.typing(DOCUMENT, 9), observe.cursors(DOCUMENT, 9)
     for (line, so_far), cursor in zip(plan, cursors, strict=True):
         assert DOCUMENT[:cursor].split("\n")[-1] == so_far
         assert DOCUMENT[:cursor].count("\n") == line
 
 
-@given(st.lists(st.floats(0, 1e6), min_size=2, max_size=50))
-def test_percentiles_are_in_order(values: list[float]) -> None:
-    figures = measure.percentiles(values)
-    assert figures["p50"] == pytest.approx(statistics.median(values), abs=1e-3)
-    assert (
-        min(values) - 1e-3 <= figures["p25"] <= figures["p50"] <= figures["p75"] <= figures["p95"] <= max(values) + 1e-3
-    )
+@given(st.lists(st.floats(0, 1e6), min_size=2, max_size=300))
+def test_percentiles_are_in_order_and_within_the_values(values: list[float]) -> None:
+    found = observe.percentiles(values, 25, 50, 75, 95, 99)
+    assert found.pop("samples") == len(values)
+    assert found["p50"] == pytest.approx(statistics.median(values), abs=1e-3)
+    assert list(found.values()) == sorted(found.values())
+    assert min(values) - 1e-3 <= found["p25"]
+    assert found["p99"] <= max(values) + 1e-3
 
 
 def test_a_real_server_is_measured() -> None:
-    seen = measure.observe(parts.SCRIPTED_SERVER, {}, DOCUMENT, 3)
+    seen = observe.observe(parts.SCRIPTED_SERVER, {}, DOCUMENT, 3)
     assert (seen.model, len(seen.keystrokes)) == ("scripted", 3)
     assert all(0 < each.first_answer_ms <= each.settled_ms for each in seen.keystrokes)
     assert 0 < seen.initialize_ms <= seen.ready_ms
@@ -81,7 +82,7 @@ def test_the_typist_cuts_one_line_at_a_time() -> None:
     editor = SimpleNamespace(
         finals={}, change=change, replace=put, open=lambda uri, language, text: documents.append(text)
     )
-    typist = measure.Typist(editor)  # type: ignore[arg-type]
+    typist = observe.Typist(editor)  # type: ignore[arg-type]
     for text in ("first\nsecond\nthird", "first\nsecond\nthird", "other\ntext"):
         for line, so_far in ((0, "fi"), (1, "sec"), (1, "s"), (0, "")):
             typist._cut(text, line, so_far)
@@ -102,20 +103,20 @@ def test_a_late_answer_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Editor, "suggested", noted)
     slow = stand_ins.command("scripted", script=["value"], steps=2, step_seconds=0.05)
-    measure.observe(slow, {"answerWithinMs": 0}, DOCUMENT, 2)
+    observe.observe(slow, {"answerWithinMs": 0}, DOCUMENT, 2)
     assert answers[::2] == [False] * len(answers[1::2])
     assert answers[1::2] == [True] * 6  # before the character and after it
 
 
 def test_a_foretold_character_is_not_timed() -> None:
-    _, so_far = measure.typing(DOCUMENT, 8)[0]
-    seen = measure.observe(stand_ins.command("scripted", script=[so_far[-1] + "x"]), {}, DOCUMENT, 3)
+    _, so_far = observe.typing(DOCUMENT, 8)[0]
+    seen = observe.observe(stand_ins.command("scripted", script=[so_far[-1] + "x"]), {}, DOCUMENT, 3)
     assert seen.foretold >= 1
     assert len(seen.keystrokes) <= 3
 
 
 def test_an_empty_answer_with_nothing_to_come_is_not_waited_for() -> None:
-    seen = measure.observe(stand_ins.command("scripted", script=[""]), {}, DOCUMENT, 3)
+    seen = observe.observe(stand_ins.command("scripted", script=[""]), {}, DOCUMENT, 3)
     assert (len(seen.keystrokes), seen.foretold) == (3, 0)
 
 
@@ -126,7 +127,7 @@ def test_a_server_whose_engine_fails_is_an_error() -> None:
         "main(['serve'], obj=fail)"
     )
     with pytest.raises(PalimpsestError, match="it is broken"):
-        measure.observe((sys.executable, "-c", script), {}, DOCUMENT, 2)
+        observe.observe((sys.executable, "-c", script), {}, DOCUMENT, 2)
 
 
 def test_the_report_has_every_figure(palimpsest: Palimpsest, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -389,8 +390,8 @@ def test_a_sized_file_is_python_around_its_middle() -> None:
     for size in (1000, 10_000, 100_000):
         text, lines = real.sized(DOCUMENT, size)
         assert 0.9 * size < len(text) <= size
-        assert measure.typing(text, 8, lines)
-        assert all(0 <= line < text.count("\n") for line, _ in measure.typing(text, 8, lines))
+        assert observe.typing(text, 8, lines)
+        assert all(0 <= line < text.count("\n") for line, _ in observe.typing(text, 8, lines))
     assert real.sized(DOCUMENT, 100_000)[1].start > 0
 
 
@@ -408,13 +409,6 @@ def test_every_part_is_on_the_page(part: str) -> None:
     assert f"| `{part}` |" in PAGE
 
 
-@given(st.lists(st.floats(0, 1e6), min_size=2, max_size=300))
-def test_percentiles_are_among_the_values(values: list[float]) -> None:
-    figure = figures.percentiles(values, 50, 99)
-    assert figure["samples"] == len(values)
-    assert min(values) - 1e-3 <= figure["p50"] <= figure["p99"] <= max(values) + 1e-3
-
-
 def test_typing_is_measured() -> None:
     assert set(figures.typing(DOCUMENT, 30)) == {"p50", "p95", "p99", "samples"}
 
@@ -427,10 +421,9 @@ def test_typing_along_is_measured() -> None:
     assert figures.along(DOCUMENT, 150)["samples"] >= 150
 
 
-@pytest.mark.parametrize(("script", "said"), [("", "nothing was suggested")])
-def test_nothing_to_type_along_is_an_error(script: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figures, "_FORETOLD", script)
-    with pytest.raises(PalimpsestError, match=said):
+def test_nothing_to_type_along_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "_FORETOLD", "")
+    with pytest.raises(PalimpsestError, match="no suggestion to type along"):
         figures.along(DOCUMENT, 5)
 
 

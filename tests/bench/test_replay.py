@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from palimpsest_bench.server import figures, replay, stand_ins
-from palimpsest_bench.server.editor import connected
+from palimpsest_bench.server.client import connected
 from palimpsest_engine import FillRequest, PalimpsestError, Span
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "sessions"

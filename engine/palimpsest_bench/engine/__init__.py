@@ -1,5 +1,5 @@
-"""Measurements inside the engine, for `palimpsest bench`: what is compared is timed by turns in one run. Not a test.
+"""Measurements inside the engine, for `palimpsest bench`. Alternatives are timed in turns within one run.
 
-`subject.py` is what is measured, `timing.py` how; `hardware.py` is what the machine could do at best. The others measure one
-thing each: `steps.py`, `contexts.py`, `peers.py`, `fills.py`, `errors.py`.
+`subject.py` holds the model that is measured, `timing.py` the clocks, and `hardware.py` the limits of the machine. Each
+other module measures one thing: `steps.py`, `contexts.py`, `peers.py`, `fills.py`, `quantize_error.py`.
 """

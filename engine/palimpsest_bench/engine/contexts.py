@@ -1,4 +1,4 @@
-"""What a context costs by its length: encoded from nothing and after one character, a step that reads it, its memory."""
+"""Measures a context by its length: encoding from nothing and after one character, a step that reads it, memory."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from palimpsest_bench.engine.steps import Ours
 from palimpsest_bench.engine.subject import Subject
 from palimpsest_bench.engine.timing import slopes
+from palimpsest_bench.failures import sentence
 from palimpsest_engine.cuda.timing import wait
 from palimpsest_engine.model.prefix_cache import PrefixCache
 
@@ -20,30 +21,30 @@ _MANY_RUNS_UP_TO = 8192
 def contexts(
     subject: Subject, lengths: Sequence[int] = LENGTHS, runs: int = 3, until: float = float("inf")
 ) -> dict[str, Any]:
-    """For each length, in milliseconds: `cold_ms`, encoding all of it; `warm_ms`, encoding it again when the last token is
-    another one, as after a keystroke; `step_ms`, a step of a whole canvas over it. `cache_mib`: its keys and values.
+    """Measure contexts of random tokens, in milliseconds.
 
-    Random tokens. Long ones are encoded once only. Before a length that would take beyond `until` it stops; what is left out
-    has a reason.
+    `cold_ms`: encoding all of it. `warm_ms`: encoding it again with another last token, as after a keystroke. `step_ms`:
+    a step of a whole canvas over it. `cache_mib`: the size of its keys and values. Long contexts are encoded only once.
+    Lengths that would take longer than `until` are left out, with a reason.
     """
     points, left_out, cost = list[dict[str, float]](), dict[str, str](), 0.0
     for length in sorted(lengths):
-        # Twice the tokens, and each looks at twice as many.
+        # There are twice the tokens, and each attends to twice as many.
         if points and time.monotonic() + 4 * cost > until:
-            left_out[str(length)] = "it would have taken longer than the time that was left"
+            left_out[str(length)] = "it would have taken longer than the remaining time"
             continue
         begun = time.monotonic()
         try:
             points.append(point(subject, length, runs if length <= _MANY_RUNS_UP_TO else 1))
         except Exception as error:
-            left_out[str(length)] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            left_out[str(length)] = sentence(error)
             break
         cost = time.monotonic() - begun
     return {"contexts": points, "contexts_left_out": left_out}
 
 
 def point(subject: Subject, length: int, runs: int) -> dict[str, float]:
-    """The figures of one length."""
+    """Measure one length."""
     ids, cold, warm, prefix = subject.random_ids(length), list[float](), list[float](), PrefixCache(subject.model)
 
     def timed(tokens: Sequence[int]) -> float:

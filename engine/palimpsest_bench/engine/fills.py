@@ -1,4 +1,4 @@
-"""Whole fills, and their parts: re-encoding after a keystroke, diffusion beside left to right, a hole of 64 tokens."""
+"""Measures fills: re-encoding after a keystroke, diffusion against left to right, a hole of 64 tokens."""
 
 from __future__ import annotations
 
@@ -24,15 +24,17 @@ _PINS = 32
 
 
 def reencoding(subject: Subject, text: str, at: int, runs: int = 15) -> dict[str, float]:
-    """Encoding the context after one typed character, over encoding it from nothing: `fraction`, medians in
-    milliseconds, and the tokens of either."""
+    """Compare encoding after one typed character with encoding from nothing.
+
+    Returns `fraction`, both medians in milliseconds, and both numbers of tokens.
+    """
     filler, device = subject.filler, subject.device
     typed, tokens = text[:at] + "x" + text[at:], filler.tokens
     before = lay_out(pieces(FillRequest(text, (Span(at, at),))), filler.spec, tokens, "python").context
     after = lay_out(pieces(FillRequest(typed, (Span(at + 1, at + 1),))), filler.spec, tokens, "python").context
     warm = PrefixCache(filler.model)
     cold_ms, warm_ms, again = [], [], 0
-    for _ in range(runs):  # by turns, so that a slow moment of the machine hits both
+    for _ in range(runs):  # in turns, so that a slow moment of the machine hits both
         cold_ms += [1000 * s for s in seconds(lambda: PrefixCache(filler.model).encode(before), 1, device)]
         warm.encode(before)
         wait(device)
@@ -52,8 +54,10 @@ def reencoding(subject: Subject, text: str, at: int, runs: int = 15) -> dict[str
 def left_to_right(
     subject: Subject, text: str, ats: Sequence[int], sizes: Sequence[int] = (8, 16, 32)
 ) -> dict[str, Any]:
-    """The same holes of the same sizes filled by diffusion (one candidate, no ranking) and by the causal encoder of the
-    same weights: hole tokens a second of both, and diffusion over left to right, per size and in the median."""
+    """Fill the same holes by diffusion (one candidate, no ranking) and by the causal encoder of the same weights.
+
+    Returns hole tokens a second of both, and the ratio of diffusion over left to right, by size and as the median.
+    """
     filler, device = subject.filler, subject.device
     rows = []
     for size in sizes:
@@ -86,9 +90,11 @@ def left_to_right(
 
 
 def hole(subject: Subject, text: str, runs: int = 5) -> dict[str, Any]:
-    """`fill_64_ms`: a fill of one hole from text to text, after one more typed character: four candidate sizes up to 64
-    tokens as one batch, ten denoising steps and no fewer, over a context of 2,048 tokens, ranked; no second attempt, and no
-    syntax gate. With what it was made of in `fill_64`."""
+    """Time the fill of one hole from text to text, after one more typed character (`fill_64_ms`).
+
+    Four candidate sizes up to 64 tokens run as one batch for exactly ten denoising steps, over a context of 2,048 tokens.
+    The candidates are ranked; there is no second attempt and no syntax gate. `fill_64` has the details.
+    """
     spec = replace(
         subject.checkpoint.spec,
         canvas=HOLE_SIZES[-1] + _PINS,

@@ -1,4 +1,4 @@
-"""What this machine is, and what it does at best: the floor under a denoising step. Knows no fills."""
+"""Describes this machine and measures its limits: the floor under a denoising step. Knows no fills."""
 
 from __future__ import annotations
 
@@ -21,15 +21,18 @@ _SECONDS = 0.4  # for each rate
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Achieved, not promised: floating-point operations a second of a large matrix product in the model's number format, and
-    bytes a second of a large copy, those read and those written."""
+    """The rates that the device achieves.
+
+    flops: floating-point operations a second of a large matrix product in the model's number format. bandwidth: bytes a
+    second of a large copy, reads and writes counted.
+    """
 
     flops: float
     bandwidth: float
 
     @classmethod
     def measured(cls, device: torch.device, dtype: torch.dtype) -> Rates:
-        """On this device, with the threads that torch uses now."""
+        """Measure the rates on this device, with torch's present number of threads."""
         gpu = device.type == "cuda"
         width = 8192 if gpu else 1536
         generator = torch.Generator(device).manual_seed(0)
@@ -42,7 +45,7 @@ class Rates:
 
 
 def best(work: Callable[[], object], device: torch.device) -> float:
-    """Seconds of the quickest of some runs, within a limited time."""
+    """Return the seconds of the quickest of some runs, within a limited time."""
     work()
     took, until = list[float](), time.perf_counter() + _SECONDS
     while len(took) < 3 or (time.perf_counter() < until and len(took) < 200):
@@ -55,7 +58,7 @@ def best(work: Callable[[], object], device: torch.device) -> float:
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """The processor, what of it matters here, the GPU if it is used, and versions."""
+    """Describe the processor, the GPU if it is used, and the versions of the libraries."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     name, flags = processor()
     gpu = None
@@ -81,7 +84,7 @@ def machine(device: torch.device) -> dict[str, Any]:
 
 
 def processor(info: Path = Path("/proc/cpuinfo")) -> tuple[str, list[str]]:
-    """Its name, and those of its instruction sets that matter to matrix products."""
+    """Return the processor's name, and those of its instruction sets that matter to matrix products."""
     try:
         lines = info.read_text("utf-8").splitlines()
     except OSError:
@@ -92,8 +95,10 @@ def processor(info: Path = Path("/proc/cpuinfo")) -> tuple[str, list[str]]:
 
 
 def floor(model: Any, canvas: int, batch: int, context: int, rates: Rates) -> dict[str, float]:
-    """The least that a denoising step can take: all weights of the decoder and the keys and values of the context read once,
-    at the rate of a copy; or its arithmetic at the rate of a large product; whichever is more. The activations count nothing.
+    """Return the least time that a denoising step can take.
+
+    Either all weights of the decoder and the keys and values of the context are read once, at the rate of a copy; or the
+    arithmetic runs at the rate of a large product. The larger time counts. Activations are ignored.
     """
     size = stored(model) + batch * context_bytes(model, context)
     flops = batch * operations(model, canvas, context)
@@ -108,14 +113,14 @@ def floor(model: Any, canvas: int, batch: int, context: int, rates: Rates) -> di
 
 
 def stored(model: Any) -> int:
-    """Bytes of what a pass of the decoder reads: its parameters and buffers, tied ones once."""
+    """Return the bytes that a pass of the decoder reads: parameters and buffers, tied ones once."""
     decoder = model.model.decoder
     tensors = {each.data_ptr(): each.nbytes for each in (*decoder.parameters(), *decoder.buffers())}
     return sum(tensors.values())
 
 
 def _layers(model: Any) -> list[tuple[int, int, int, int | None]]:
-    """Of each layer the width of all its queries, of its keys, of its values that are not its keys, and its window."""
+    """Return for each layer the widths of queries, of keys, and of values that differ from the keys, and its window."""
     out = []
     text = model.config.get_text_config()
     for layer, kind in zip(model.model.decoder.layers, text.layer_types, strict=True):
@@ -127,7 +132,7 @@ def _layers(model: Any) -> list[tuple[int, int, int, int | None]]:
 
 
 def context_bytes(model: Any, context: int) -> int:
-    """Bytes of the keys and values that one row reads."""
+    """Return the bytes of the keys and values that one row reads."""
     size: int = next(model.parameters()).element_size()
     return sum(
         2 * keys * size * (context if window is None else min(context, window - 1))
@@ -136,7 +141,7 @@ def context_bytes(model: Any, context: int) -> int:
 
 
 def operations(model: Any, canvas: int, context: int) -> float:
-    """Floating-point operations of one row's step: two for each weight that a position meets, and attention's."""
+    """Return the floating-point operations of one row's step: two for each weight at each position, plus attention."""
     text = model.config.get_text_config()
     total = 0.0
     for queries, keys, values, window in _layers(model):
@@ -144,6 +149,6 @@ def operations(model: Any, canvas: int, context: int) -> float:
         routed = 3 * text.top_k_experts * text.moe_intermediate_size
         seen = canvas + (context if window is None else min(context, window - 1))
         total += 2 * canvas * text.hidden_size * (dense + routed) + 4 * canvas * seen * queries
-    # The head, the embeddings that the last probabilities amount to, and the gated path that adds them.
+    # The head, the embeddings of the last probabilities, and the gated path that adds them.
     total += 2 * canvas * text.hidden_size * (2 * text.vocab_size + 3 * text.intermediate_size)
     return float(total)

@@ -1,4 +1,4 @@
-"""What people would use instead, on the same weights: stock `generate()`, the same compiled, and left to right."""
+"""Measures the alternatives on the same weights: stock `generate()`, the same compiled, and left to right."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import torch
 from palimpsest_bench.engine.steps import Ours, generate
 from palimpsest_bench.engine.subject import Subject
 from palimpsest_bench.engine.timing import at_most, slopes
+from palimpsest_bench.failures import sentence
 from palimpsest_engine.decoding.autoregressive import write
 from palimpsest_engine.errors import PalimpsestError
 from palimpsest_engine.model.prefix_cache import PrefixCache
@@ -22,12 +23,12 @@ STEPS_A_CANVAS = 16
 
 
 def peers(subject: Subject, context: int, runs: int = 5, until: float = float("inf")) -> dict[str, Any]:
-    """A step of a whole canvas, batch 1, and a token left to right, by turns in one run: `ours`, `generate` with its dynamic
-    cache, `static` with its static cache and as the library compiles it, `left_to_right`. In milliseconds, slopes as in
-    `steps`, so that neither prefill nor compiling is in them; `compile_s` is what compiling took.
+    """Time a step of a whole canvas, batch 1, and a token left to right, in turns within one run.
 
-    `tokens_per_second`: those of a whole canvas over 16 of its steps. `static` is None where it cannot be had, and
-    `static_reason` says why.
+    `ours`; `generate` with its dynamic cache; `static`: `generate` with its static cache, compiled by the library;
+    `left_to_right`. All are milliseconds, slopes as in `steps`, so that they contain neither prefill nor compiling;
+    `compile_s` is the time of compiling. `tokens_per_second`: tokens of a whole canvas over 16 steps. If the static path
+    fails, `static` is None and `static_reason` says why.
     """
     ids = subject.random_ids(context)
     prefix = PrefixCache(subject.model)
@@ -55,7 +56,7 @@ def peers(subject: Subject, context: int, runs: int = 5, until: float = float("i
         compile_s = time.monotonic() - begun
         ways["static"] = static
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = sentence(error)
     took = slopes(ways, subject.device, runs)
     forget_compiled(subject.stock)
     rate = {name: 1000 / ms for name, ms in took.items()}
@@ -78,17 +79,17 @@ def peers(subject: Subject, context: int, runs: int = 5, until: float = float("i
 
 
 def compilable() -> None:
-    """Raises PalimpsestError if torch has no compiler to work with: a C++ one, which Triton needs, too."""
+    """Raise PalimpsestError if there is no C++ compiler, which torch and Triton need."""
     from torch._inductor import config
 
     asked = config.cpp.cxx
     names = [name for name in (asked if isinstance(asked, tuple) else (asked,)) if name]
     if not any(shutil.which(name) for name in (*names, "g++", "clang++", "cl")):
-        raise PalimpsestError("torch.compile needs a C++ compiler, and there is none here (such as g++)")
+        raise PalimpsestError("torch.compile needs a C++ compiler such as g++, and there is none here")
 
 
 def forget_compiled(stock: Any) -> None:
-    """Give back what the library kept for its next call: a cache, and compiled functions with their graphs."""
+    """Free the cache and the compiled functions that the library keeps for its next call."""
     kept = (*stock.__dict__, *stock._modules)
     for name in [name for name in kept if name == "_cache" or name.startswith("_compiled_")]:
         delattr(stock, name)

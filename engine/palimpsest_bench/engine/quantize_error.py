@@ -1,6 +1,6 @@
-"""What quantised experts cost in exactness, layer by layer and at the end; a measurement, and a command that prints it.
+"""Measures the error of quantised experts, layer by layer and of the logits; also a command that prints it.
 
-`python -m palimpsest_bench.engine.quantize_error` is about the embedded checkpoint, `--shape 26b` about random weights.
+`python -m palimpsest_bench.engine.quantize_error` measures the embedded checkpoint, with `--shape 26b` random weights.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from palimpsest_engine.model.quantize import FORMATS, Format
 
 @torch.inference_mode()
 def by_layer(model: Any, context: Tensor, canvas: Tensor, formats: Sequence[Format] = FORMATS) -> dict[str, Any]:
-    """The errors of a model of the class, whose experts are not quantised, against itself; its device needs room for both.
+    """Compare a model of unquantised experts with itself in each format. The device needs room for both.
 
-    context `[B, T]`, canvas `[B, C]`: token ids. `layers`: for each, by format, ‖difference‖ / ‖exact‖ of what the experts
-    say of the same inputs, those of a denoising step. `logits`: by format, with all layers quantised, `relative_error` of
-    the same kind, `kl` in nats a position, and `same_argmax`, the share of positions whose likeliest token stays the same.
-    For a model in float32 all this also for experts in `bfloat16`, as a scale to see the others on.
+    context `[B, T]`, canvas `[B, C]`: token ids. `layers`: for each layer and format, ‖difference‖ / ‖exact‖ of the
+    experts' outputs on the inputs of a denoising step. `logits`: for each format, with all layers quantised,
+    `relative_error` of the same kind, `kl` in nats a position, and `same_argmax`, the share of positions whose likeliest
+    token stays the same. A model in float32 is also compared with its experts in `bfloat16`, as a yardstick.
     """
     layers = model.model.decoder.layers
     seen: dict[int, tuple[Tensor, ...]] = {}
@@ -54,18 +54,18 @@ def by_layer(model: Any, context: Tensor, canvas: Tensor, formats: Sequence[Form
 
 
 def in_float32(model: Any) -> bool:
-    """Whether the experts' weights are in float32."""
+    """Tell whether the experts' weights are in float32."""
     return bool(model.model.decoder.layers[0].experts.down_proj.dtype == torch.float32)
 
 
 def logits_of(model: Any, context: Tensor, canvas: Tensor) -> Tensor:
-    """Of a first denoising step, `[B * C, V]` in float32."""
+    """Return the logits of a first denoising step, `[B * C, V]` in float32."""
     logits: Tensor = model(input_ids=context, decoder_input_ids=canvas).logits
     return logits.flatten(0, 1).float()
 
 
 def changed(experts: Any, name: str) -> nn.Module:
-    """The experts of a layer of the class in a format, or in bfloat16, beside them."""
+    """Return a copy of a layer's experts in a format, or in bfloat16."""
     if name == "bfloat16":
         return InBfloat16(experts)
     made = QuantisedExperts(experts, cast(Format, name), experts.down_proj.device)
@@ -78,21 +78,21 @@ def changed(experts: Any, name: str) -> nn.Module:
 
 
 class InBfloat16(nn.Module):
-    """The class's experts, weights and inputs in bfloat16; what all else here is to be compared with."""
+    """The class's experts with weights and inputs in bfloat16: the yardstick for the formats."""
 
     def __init__(self, experts: Any) -> None:
         super().__init__()
         self.experts = copy.deepcopy(experts).to(torch.bfloat16)
 
     def forward(self, hidden: Tensor, index: Tensor, weights: Tensor) -> Tensor:
-        """As the class's."""
+        """Run the experts in bfloat16."""
         out: Tensor = self.experts(hidden.to(torch.bfloat16), index, weights)
         return out.to(hidden.dtype)
 
 
 @contextmanager
 def exchanged(model: Any, made: Sequence[nn.Module]) -> Iterator[None]:
-    """With these in the place of each layer's experts, of encoder and decoder."""
+    """Replace the experts of all layers, in encoder and decoder, within the block."""
     stacks = (model.model.encoder.language_model.layers, model.model.decoder.layers)
     before = [[layer.experts for layer in stack] for stack in stacks]
     try:
@@ -107,12 +107,12 @@ def exchanged(model: Any, made: Sequence[nn.Module]) -> Iterator[None]:
 
 
 def relative(found: Tensor, exact: Tensor) -> float:
-    """‖found - exact‖ / ‖exact‖."""
+    """Return ‖found - exact‖ / ‖exact‖."""
     return float((found.float() - exact.float()).norm() / exact.float().norm())
 
 
 def compared(found: Tensor, exact: Tensor) -> dict[str, float]:
-    """How far logits `[N, V]` are from the exact ones."""
+    """Compare logits `[N, V]` with the exact ones."""
     chances = F.log_softmax(exact, -1)
     return {
         "relative_error": relative(found, exact),
@@ -122,8 +122,10 @@ def compared(found: Tensor, exact: Tensor) -> dict[str, float]:
 
 
 def windows(tokens: Sequence[int], rows: int, context: int, canvas: int, vocabulary: int) -> tuple[Tensor, Tensor]:
-    """(context, canvas) of so many places spread over some text, every other position of a canvas redrawn, as in the midst
-    of denoising."""
+    """Return contexts and canvases of places spread over a text.
+
+    Every other position of a canvas is redrawn, as in the middle of denoising.
+    """
     generator = torch.Generator().manual_seed(0)
     text = torch.tensor(tokens)
     starts = torch.linspace(0, len(text) - context - canvas, rows).long().tolist()
@@ -134,7 +136,7 @@ def windows(tokens: Sequence[int], rows: int, context: int, canvas: int, vocabul
 
 
 def as_table(found: dict[str, Any]) -> str:
-    """As Markdown, in percent but for KL."""
+    """Format the errors in Markdown, in percent except for KL."""
     names = [name for name in found["layers"][0] if name != "layer"]
     lines = ["| layer | " + " | ".join(names) + " |", "|---" * (1 + len(names)) + "|"]
     for row in found["layers"]:
@@ -147,7 +149,7 @@ def as_table(found: dict[str, Any]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure and print."""
+    """Measure the errors and print them."""
     from palimpsest_bench.engine.random_models import SHAPES, random_model
     from palimpsest_engine.checkpoint.load import read_model, read_tokenizer
     from palimpsest_engine.checkpoint.locate import locate
@@ -157,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--checkpoint", help="a folder, or the name of a downloaded checkpoint [the embedded one]")
     parser.add_argument("--shape", choices=SHAPES, help="random weights of this shape instead")
-    parser.add_argument("--text", type=Path, help="of which contexts and canvases are made [this package's own code]")
+    parser.add_argument("--text", type=Path, help="text for contexts and canvases [this package's own code]")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--rows", type=int, default=8, help="places in the text")

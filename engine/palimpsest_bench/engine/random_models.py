@@ -1,4 +1,4 @@
-"""Models of a published shape with random weights: what time and memory depend on is real, what they write is not."""
+"""Models of a published shape with random weights. Their time and memory are real; the text they write is noise."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from palimpsest_engine.errors import OutOfMemory
 
 Shape = Literal["26b", "26b-narrow"]
 SHAPES: tuple[Shape, ...] = get_args(Shape)
-# google/diffusiongemma-26B-A4B-it. The width of the dense path is the one with which the parameters add up to 25.2 billion.
+# google/diffusiongemma-26B-A4B-it. The width of the dense path is chosen so that the parameters add up to 25.2 billion.
 _TEXT_26B = {
     "vocab_size": 262_144,
     "hidden_size": 2816,
@@ -26,7 +26,7 @@ _TEXT_26B = {
     "moe_intermediate_size": 704,
     "max_position_embeddings": 262_144,
 }
-# The same, so thin that a laptop can try what will be run on the real one.
+# The same shape, thin enough to try the commands for the real one on a laptop.
 _NARROW = {"vocab_size": 4096, "hidden_size": 64, "intermediate_size": 48, "num_hidden_layers": 6, "head_dim": 16}
 _NARROW |= {
     "global_head_dim": 32,
@@ -38,7 +38,7 @@ _NARROW |= {
 
 
 def config_of(shape: Shape) -> Any:
-    """The class's config; its vision tower is a token one, for no text goes through it."""
+    """Return the class's config, with a minimal vision tower."""
     from transformers import DiffusionGemmaConfig
 
     from palimpsest_engine.model.layers import TOKEN_VISION
@@ -49,7 +49,7 @@ def config_of(shape: Shape) -> Any:
 
 
 def parameters(config: Any) -> int:
-    """How many there are in the text stack, tied ones once, by the shapes of the config alone."""
+    """Count the parameters of the text stack, tied ones once, from the config alone."""
     text = config.get_text_config()
     total: int = text.hidden_size * (text.vocab_size + 3 * text.intermediate_size)
     for index, kind in enumerate(text.layer_types):
@@ -62,7 +62,7 @@ def parameters(config: Any) -> int:
 
 
 def bytes_of(config: Any, dtype: str, quantization: Quantization = "none") -> int:
-    """What the text stack takes, its experts in that format."""
+    """Return the bytes of the text stack, with its experts in a format."""
     width, text = {"float32": 4, "bfloat16": 2}[dtype], config.get_text_config()
     if quantization == "none":
         return width * parameters(config)
@@ -76,8 +76,10 @@ def bytes_of(config: Any, dtype: str, quantization: Quantization = "none") -> in
 
 
 def random_model(shape: Shape, device: str, dtype: str = "bfloat16", quantization: Quantization = "none") -> Any:
-    """A model of that shape, its weights drawn straight on the device, each once; quantised, an expert at a time. Raises
-    OutOfMemory if they do not fit there."""
+    """Make a model of a shape, with random weights drawn directly on the device; experts are quantised one at a time.
+
+    Raises OutOfMemory if the weights do not fit on the device.
+    """
     import torch
 
     from palimpsest_engine.checkpoint.weights import draw, give_room, hollow

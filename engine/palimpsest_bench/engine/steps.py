@@ -1,4 +1,4 @@
-"""A denoising step by canvas, batch and context: as the engine takes it, in its other ways, and in the library's."""
+"""Measures a denoising step by canvas, batch and context: ours, its variants, and the library's."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import torch
 from palimpsest_bench.engine.hardware import floor
 from palimpsest_bench.engine.subject import NEVER, Subject, as_the_class_has_it
 from palimpsest_bench.engine.timing import slopes
+from palimpsest_bench.failures import sentence
 from palimpsest_engine.checkpoint.spec import Sampling
 from palimpsest_engine.cuda.graphs import Prefixes, unrecorded
 from palimpsest_engine.cuda.timing import seconds
@@ -31,17 +32,18 @@ def steps(
     runs: int = 5,
     until: float = float("inf"),
 ) -> dict[str, Any]:
-    """Milliseconds of a denoising step, by canvas, batch and context in tokens, ours and (for a whole canvas, batch 1) of
-    stock `generate()`, by turns in one run. Each is the slope between few steps and many, so that prefill and other work that
-    is done once is not in it. Random tokens: a step costs the same whatever they are.
+    """Time a denoising step by canvas, batch and context in tokens, in milliseconds.
 
-    On a GPU the engine's way is `recorded_step_ms`, over a shared prefix with the layers as a CUDA graph; beside it
-    `shared_step_ms`, without the graph, and `plain_step_ms`, with the prefix copied to every row. What fails of these is in
-    `steps_failed`. `prefill_ms`: encoding the context from nothing, by its
-    length. What comes after `until` (seconds of the monotonic clock) is left out, and counted.
+    Stock `generate()` is timed in turns with ours, for a whole canvas of batch 1. Each time is the slope between few steps
+    and many, which leaves out prefill and other work that is done once. The tokens are random; they do not affect the time.
+
+    On a GPU the engine uses `recorded_step_ms`: a shared prefix and the layers as a CUDA graph. It is compared with
+    `shared_step_ms`, without the graph, and `plain_step_ms`, with the prefix copied to every row. `steps_failed` says
+    which of these failed, and why. `prefill_ms`: encoding the context from nothing, by length. Combinations later than
+    `until` (seconds of the monotonic clock) are left out and counted.
     """
     rows, prefill, failed, left_out = list[dict[str, float]](), dict[str, float](), dict[str, str](), 0
-    for context in sorted(contexts, key=lambda each: abs(each - middle(contexts))):  # the one that matters most first
+    for context in sorted(contexts, key=lambda each: abs(each - middle(contexts))):  # the most important one first
         if time.monotonic() > until and rows:
             left_out += len(canvases) * len(batches)
             continue
@@ -75,12 +77,12 @@ def steps(
 
 
 def middle(values: Sequence[int]) -> int:
-    """The middle one of some lengths."""
+    """Return the middle one of some lengths."""
     return sorted(values)[len(values) // 2]
 
 
 def summary(subject: Subject, rows: Sequence[dict[str, float]], context: int) -> dict[str, Any]:
-    """The figures that stand for all of them: a whole canvas, batch 1, the middle context."""
+    """Return the representative figures: a whole canvas, batch 1, the middle context."""
     whole = [row for row in rows if row["canvas"] == subject.whole and row["batch"] == 1]
     out: dict[str, Any] = {}
     if both := [row["generate_step_ms"] / row["step_ms"] for row in whole if "generate_step_ms" in row]:
@@ -94,7 +96,7 @@ def summary(subject: Subject, rows: Sequence[dict[str, float]], context: int) ->
 
 @dataclass
 class Ours:
-    """Our loop over one canvas of holes alone that never stops early, against an encoded prefix."""
+    """Our loop over a canvas that is all hole and never stops early, after an encoded prefix."""
 
     subject: Subject
     prefix: PrefixCache
@@ -102,7 +104,7 @@ class Ours:
     canvas: int
 
     def run(self, count: int, over: Any = None) -> None:
-        """So many steps; over what the engine reads the prefix from, or something else."""
+        """Run `count` steps. over: the cache to read the prefix from; by default the engine's own."""
         model = self.subject.model
         tokens = torch.zeros(self.batch, self.canvas, dtype=torch.long, device=model.device)
         canvas = Canvas(tokens, torch.ones_like(tokens, dtype=torch.bool))
@@ -115,7 +117,7 @@ class Ours:
 
 
 def other_ways(ours: Ours, step_ms: float, runs: int, failed: dict[str, str]) -> dict[str, float]:
-    """On a GPU, the ways that are there beside the one that the engine goes. One that fails is not tried again."""
+    """Time the variants of a step on a GPU. One that fails is not tried again."""
     recorded = ours.subject.filler.resources.backend.prefixes
     if recorded is None:
         return {}
@@ -135,13 +137,12 @@ def other_ways(ours: Ours, step_ms: float, runs: int, failed: dict[str, str]) ->
         try:
             out |= slopes({name: partial(ours.run, over=read())}, ours.subject.device, runs)
         except Exception as error:
-            failed[name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            failed[name] = sentence(error)
     return out
 
 
 def generate(subject: Subject, ids: Sequence[int], count: int, **more: Any) -> None:
-    """The library's own loop over one canvas, so many steps and no fewer, as it runs the model; with as many threads as we
-    take, or as torch takes by itself, whichever is quicker."""
+    """Run the library's own loop over one canvas for exactly `count` steps, with the faster of our and torch's threads."""
     if subject.library_threads is None:
         numbers = {subject.torch_threads, torch.get_num_threads()}
         ways: dict[str, Callable[[int], object]] = {

@@ -1,4 +1,4 @@
-"""What is measured: a checkpoint or a model of random weights as the engine runs it, and the same as the library has it."""
+"""The model that is measured: a checkpoint or random weights, as the engine runs it and as the library runs it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,11 @@ NEVER = 1e-30  # nats: too certain for any canvas to be done early
 
 @dataclass
 class Subject:
-    """A loaded checkpoint and the filler that the engine would have for it. loaded_gib: what a GPU holds after that.
-    torch_threads: those that torch takes if it is not told how many. library_threads: those the library gets here."""
+    """A loaded checkpoint and the engine's filler for it.
+
+    loaded_gib: GPU memory after loading. torch_threads: torch's default number of threads. library_threads: the number
+    that the library gets here.
+    """
 
     checkpoint: Checkpoint
     shape: Shape | None
@@ -35,50 +38,53 @@ class Subject:
 
     @property
     def model(self) -> Any:
-        """As the engine runs it."""
+        """Return the model as the engine runs it."""
         return self.checkpoint.model
 
     @property
     def device(self) -> torch.device:
-        """Where it is."""
+        """Return the model's device."""
         where: torch.device = self.model.device
         return where
 
     @property
     def on_gpu(self) -> bool:
-        """It is on a GPU."""
+        """Tell whether the model is on a GPU."""
         return self.device.type == "cuda"
 
     @property
     def whole(self) -> int:
-        """Tokens of a whole canvas."""
+        """Return the number of tokens of a whole canvas."""
         length: int = self.model.config.canvas_length
         return length
 
     @property
     def text(self) -> Any:
-        """The config of the text stack."""
+        """Return the config of the text stack."""
         return self.model.config.get_text_config()
 
     @cached_property
     def rates(self) -> Rates:
-        """What the device does at best, measured once."""
+        """Return the rates of the device, measured once."""
         return Rates.measured(self.device, getattr(torch, self.checkpoint.dtype))
 
     def random_ids(self, length: int) -> list[int]:
-        """A context of so many tokens: a pass costs the same whatever they are."""
+        """Draw a context of random tokens; they do not affect the time of a pass."""
         generator = torch.Generator().manual_seed(length)
         ids: list[int] = torch.randint(self.text.vocab_size, (length,), generator=generator).tolist()
         return ids
 
     def peak_gib(self) -> float | None:
-        """The most that was allocated so far; None without a GPU."""
+        """Return the peak of allocated GPU memory; None without a GPU."""
         return torch.cuda.max_memory_allocated(self.device) / 2**30 if self.on_gpu else None
 
     @cached_property
     def stock(self) -> Any:
-        """The model as the library loads and runs it. On a CPU it is loaded a second time, for the engine rebuilds its own
-        there; else it is the same one, and `as_the_class_has_it` takes away what was put over its methods."""
+        """Return the model as the library loads and runs it.
+
+        On a CPU it is loaded a second time, because the engine rebuilds its own. Elsewhere it is the same model, and
+        `as_the_class_has_it` removes our replacements of its methods.
+        """
         if self.on_gpu or self.shape is not None:
             return self.model
         from transformers import DiffusionGemmaForBlockDiffusion
@@ -90,7 +96,7 @@ class Subject:
 
 
 def open_subject(settings: EngineSettings, shape: Shape | None = None) -> Subject:
-    """Load the checkpoint, or draw random weights of a shape. Raises what either raises."""
+    """Load the checkpoint, or draw random weights of a shape. Raises the errors of either."""
     threads = torch.get_num_threads()
     checkpoint = load(settings) if shape is None else drawn(settings, shape)
     device = checkpoint.model.device
@@ -102,7 +108,7 @@ def open_subject(settings: EngineSettings, shape: Shape | None = None) -> Subjec
 
 
 def drawn(settings: EngineSettings, shape: Shape) -> Checkpoint:
-    """Random weights of a shape, with the tokenizer of the embedded checkpoint: what they read and write is noise."""
+    """Make a checkpoint of random weights with the embedded one's tokenizer. Its text is noise."""
     device, dtype = choose(settings)
     more = {} if settings.quantization == "none" else {"quantization": settings.quantization}
     model = random_model(shape, device, dtype, **more)
@@ -121,7 +127,7 @@ def drawn(settings: EngineSettings, shape: Shape) -> Checkpoint:
 
 @contextmanager
 def as_the_class_has_it(model: Any) -> Iterator[Any]:
-    """The model without the forwards that were put over those of its modules' classes."""
+    """Remove our replacements of the modules' `forward` within the block."""
     over = [
         (module, module.__dict__.pop("forward")) for module in model.model.modules() if "forward" in module.__dict__
     ]

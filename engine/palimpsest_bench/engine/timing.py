@@ -19,7 +19,7 @@ FEW, MANY = 2, 8
 
 
 def slopes(ways: dict[str, Callable[[int], object]], device: torch.device, runs: int) -> dict[str, float]:
-    """Milliseconds a step of each way, by turns: the median over the runs of what `MANY` steps take more than `FEW`."""
+    """Return milliseconds a step of each way, timed in turns: the median slope between `FEW` and `MANY` steps."""
     took = {name: list[float]() for name in ways}
     for run in range(runs + 1):  # the first warms up
         for name, work in ways.items():
@@ -37,8 +37,7 @@ def slopes(ways: dict[str, Callable[[int], object]], device: torch.device, runs:
 
 @contextmanager
 def at_most(limit: float, what: str) -> Iterator[None]:
-    """Raises PalimpsestError inside the block after so many seconds, where the system can do that (in the main thread, and
-    not on Windows)."""
+    """Raise PalimpsestError inside the block after `limit` seconds. Works in the main thread only, and not on Windows."""
     here = threading.current_thread() is threading.main_thread()
     if limit == float("inf") or not hasattr(signal, "setitimer") or not here:
         yield

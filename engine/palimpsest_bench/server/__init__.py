@@ -1,1 +1,1 @@
-"""Measure a real server process through the protocol."""
+"""Measurements of a real server process, through the protocol."""

@@ -1,6 +1,6 @@
-"""What a server costs that is typed into, with engines that stand in for the model; seen from the outside.
+"""Measures the server's own share of the time, from the outside, with engines that stand in for the model.
 
-Each function starts its own server process, types, and returns its figures as `docs/json.md` names them.
+Each function starts its own server process, types, and returns figures as `docs/json.md` names them.
 """
 
 from __future__ import annotations
@@ -15,28 +15,23 @@ from pathlib import Path
 from typing import Any
 
 from palimpsest_bench.server import replay, stand_ins
-from palimpsest_bench.server.editor import Editor, Place, connected
+from palimpsest_bench.server.client import Editor, Place, connected
+from palimpsest_bench.server.observe import percentiles
 from palimpsest_engine import PalimpsestError
 
 _URI = "file:///bench/ledger.py"
-_AT_ONCE = {"debounceMs": 0}  # each keystroke reaches the engine
+_AT_ONCE = {"debounceMs": 0}  # so that each keystroke reaches the engine
 _FORETOLD = 'total = sum(entry.amount for entry in entries if entry.account == "assets:bank" and entry.day > first)'
-_KNOWN_LINES = 0.3  # near the share of its suggestions that a good assistant sees accepted
+_KNOWN_LINES = 0.3  # about the share of suggestions that users accept from a good assistant
 _STEP_SECONDS = 0.02
 _STEPS = 20
 _KEY_SECONDS = 0.07
 _HOUR = 3600.0
-_LONGEST_PAUSE = 1.5  # whatever could happen in a pause has happened by then
-
-
-def percentiles(values: Sequence[float], *which: int) -> dict[str, float]:
-    """Some percentiles, rounded, and the number of samples."""
-    cuts = statistics.quantiles(values, n=100, method="inclusive")
-    return {f"p{each}": round(cuts[each - 1], 3) for each in which} | {"samples": len(values)}
+LONGEST_PAUSE = 1.5  # seconds; nothing happens any more in a longer one
 
 
 def typing(document: str, requests: int) -> dict[str, float]:
-    """A keystroke and the request behind it, until that is answered by an engine that takes no time."""
+    """Time a keystroke and its request until an engine that takes no time has answered."""
 
     async def run() -> list[float]:
         async with connected(stand_ins.command("scripted", script=["value"]), _AT_ONCE) as editor:
@@ -46,7 +41,7 @@ def typing(document: str, requests: int) -> dict[str, float]:
 
 
 def big_file(document: str, size: int, keystrokes: int) -> dict[str, float]:
-    """The same in the middle of a file of so many characters."""
+    """Time the same in the middle of a file of `size` characters."""
     half = document * (size // (2 * len(document)) + 1)
 
     async def run() -> list[float]:
@@ -57,7 +52,7 @@ def big_file(document: str, size: int, keystrokes: int) -> dict[str, float]:
 
 
 async def _typed(editor: Editor, text: str, cursor: Place, keys: str, count: int) -> list[float]:
-    """Type at a place, over and over the same keys; milliseconds of each keystroke. The first ones only warm up."""
+    """Type the same keys repeatedly at a place. Returns the milliseconds of each keystroke after the first ten."""
     editor.open(_URI, "python", text)
     took = list[float]()
     for turn in range(count + 10):
@@ -71,7 +66,7 @@ async def _typed(editor: Editor, text: str, cursor: Place, keys: str, count: int
 
 
 def along(document: str, keystrokes: int) -> dict[str, float]:
-    """Typing what is suggested. Raises PalimpsestError if the server does not keep suggesting it."""
+    """Time typing along a suggestion. Raises PalimpsestError if the server stops suggesting it."""
 
     async def run() -> list[float]:
         took = list[float]()
@@ -83,7 +78,7 @@ def along(document: str, keystrokes: int) -> dict[str, float]:
                 editor.change(_URI, version, (line - 1, 0), (line - 1, 0), "\n")
                 left = await editor.suggested(_URI, (line, 0))
                 if not left:
-                    raise PalimpsestError("nothing was suggested that could be typed along")
+                    raise PalimpsestError("there was no suggestion to type along")
                 for column, key in enumerate(left[:-1]):
                     begun = time.perf_counter()
                     version += 1
@@ -100,12 +95,15 @@ def along(document: str, keystrokes: int) -> dict[str, float]:
 
 
 def model_share(keystrokes: int | None) -> dict[str, Any]:
-    """The share of keystrokes that reach the model in the sessions, at their own pace; all sessions at the same time,
-    a server each. keystrokes: at most so many of each session. Raises PalimpsestError if the server does not count."""
+    """Measure the share of keystrokes that reach the model in the typing sessions, at their own pace.
+
+    All sessions run at the same time, each on a server of its own. keystrokes: the most of each session. Raises
+    PalimpsestError if the server has no counters.
+    """
 
     async def run() -> list[_Share]:
         sessions = {name: replay.first_keystrokes(each, keystrokes) for name, each in replay.sessions().items()}
-        ready = asyncio.Barrier(2 * len(sessions))  # whoever starts costs the others time
+        ready = asyncio.Barrier(2 * len(sessions))  # a server that starts would slow the others down
         shares = [_share(name, each, known, ready) for known in (_KNOWN_LINES, 0.0) for name, each in sessions.items()]
         return await asyncio.gather(*shares)
 
@@ -125,7 +123,7 @@ def model_share(keystrokes: int | None) -> dict[str, Any]:
 
 
 class _Share:
-    """One session: its name, how the replay was, and how many jobs the model got."""
+    """The replay of one session: its name, notes, and the number of the model's jobs."""
 
     def __init__(self, name: str, notes: replay.Notes, jobs: int) -> None:
         self.name = name
@@ -137,7 +135,7 @@ def _over_all(shares: Sequence[_Share]) -> float:
     return round(sum(share.jobs for share in shares) / sum(share.notes.keystrokes for share in shares), 4)
 
 
-async def _share(name: str, session: replay.Session, known: float, ready: asyncio.Barrier) -> _Share:
+async def _share(name: str, session: replay.TypingSession, known: float, ready: asyncio.Barrier) -> _Share:
     command = stand_ins.command(
         "foresight", text=replay.final_text(session), share=known, steps=5, step_seconds=_STEP_SECONDS
     )
@@ -145,25 +143,25 @@ async def _share(name: str, session: replay.Session, known: float, ready: asynci
         await editor.request("palimpsest/status", None)
         await ready.wait()
         going = replay.Replay(editor, session, f"file:///bench/{replay.opened(session).name}")
-        notes = await going.run(longest_pause=_LONGEST_PAUSE)
+        notes = await going.run(longest_pause=LONGEST_PAUSE)
         return _Share(name, notes, (await editor.counters())["model"])
 
 
 def superseded_steps(document: str, keystrokes: int) -> dict[str, float]:
-    """Denoising steps that began after the keystroke was sent that made their job pointless."""
+    """Count the denoising steps that began after a newer keystroke had made their job pointless."""
 
     async def run(log: Path) -> dict[int, float]:
         command = stand_ins.command("counting", log=str(log), steps=_STEPS, step_seconds=_STEP_SECONDS)
-        sent = dict[int, float]()  # by the length of the text that the keystroke ended
+        sent = dict[int, float]()  # times by the length of the text before the keystroke
         async with connected(command, _AT_ONCE) as editor:
             editor.open(_URI, "python", document)
             cursor = replay.behind((0, 0), document)
-            await editor.suggested(_URI, cursor)  # by then the server has loaded what it loads late
+            await editor.suggested(_URI, cursor)  # this waits until the server has loaded everything
             for turn in range(keystrokes):
                 sent[len(document) + turn] = time.monotonic()
                 editor.change(_URI, turn + 2, cursor, cursor, "x")
                 cursor = replay.behind(cursor, "x")
-                editor.inline(_URI, cursor)  # as editors that never cancel: the server has to find out by itself
+                editor.inline(_URI, cursor)  # never cancelled, as by some editors: the server has to notice by itself
                 await asyncio.sleep(_KEY_SECONDS)
         return sent
 
@@ -178,8 +176,11 @@ def superseded_steps(document: str, keystrokes: int) -> dict[str, float]:
 
 
 def memory_growth(hours: float) -> dict[str, float]:
-    """Resident memory after the events of an hour over that after those of a minute; all sessions are open side by
-    side and begin anew, as other files, when they end. As fast as the server answers, pauses left out."""
+    """Compare resident memory after the events of an hour with that after the events of a minute.
+
+    All sessions are open side by side, and begin again as other files when they end. They run as fast as the server
+    answers, without pauses.
+    """
 
     async def run() -> tuple[float, float, int]:
         sessions = list(replay.sessions().values())

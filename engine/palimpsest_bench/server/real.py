@@ -1,6 +1,6 @@
-"""What typing is like with the real checkpoint behind a real server: whole sessions, and files of any size.
+"""Measures typing with the real checkpoint behind a real server: whole sessions, and files of any size.
 
-Knows the protocol, nothing of engines. The figures are named as in `docs/json.md`.
+Knows the protocol, nothing of engines. `docs/json.md` names the figures.
 """
 
 from __future__ import annotations
@@ -9,20 +9,21 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from palimpsest_bench.server import figures, measure, replay
-from palimpsest_bench.server.editor import connected
+from palimpsest_bench.server import figures, observe, replay
+from palimpsest_bench.server.client import connected
 from palimpsest_engine import PalimpsestError
 
-_LONGEST_PAUSE = 1.5  # whatever could happen in a pause has happened by then
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 
 
 def sessions(
     command: Sequence[str], section: dict[str, Any], languages: Sequence[str], keystrokes: int
 ) -> dict[str, Any]:
-    """The typing sessions in these languages (all, if there is none), one after the other on one server, at their own pace:
-    so many keystrokes out of the middle of each, longer pauses cut. Raises PalimpsestError if there is none, or no
-    checkpoint can be loaded."""
+    """Replay the typing sessions in these languages (all if empty), one after the other on one server, at their own pace.
+
+    Only the middle keystrokes of each are replayed, and long pauses are cut. Raises PalimpsestError if there is no
+    session, or if the checkpoint cannot be loaded.
+    """
     known = {
         name: replay.middle_keystrokes(each, keystrokes)
         for name, each in replay.sessions().items()
@@ -34,14 +35,14 @@ def sessions(
     async def run() -> tuple[list[replay.Notes], dict[str, int]]:
         notes = list[replay.Notes]()
         async with connected(command, section | {"drafts": True}) as editor:
-            typist = measure.Typist(editor)
+            typist = observe.Typist(editor)
             await typist.until_ready()
-            # The first fill pays for what is done once.
+            # The first fill includes work that is done once.
             await typist.type_at("value = [\n", 0, "value = [")
             before = await editor.counters()
             for name, session in known.items():
                 going = replay.Replay(editor, session, f"file:///bench/{name}/{replay.opened(session).name}")
-                notes.append(await going.run(longest_pause=_LONGEST_PAUSE))
+                notes.append(await going.run(longest_pause=figures.LONGEST_PAUSE))
                 going.close()
             after = await editor.counters()
         return notes, {name: after[name] - before[name] for name in after}
@@ -69,13 +70,15 @@ def sessions(
 
 
 def known_percentiles(values: Sequence[float]) -> dict[str, float] | None:
-    """Median, 95th and 99th percentile; None of fewer than two values."""
-    return figures.percentiles(values, 50, 95, 99) if len(values) > 1 else None
+    """Return the median, the 95th and the 99th percentile; None for fewer than two values."""
+    return observe.percentiles(values, 50, 95, 99) if len(values) > 1 else None
 
 
 def sized(document: str, size: int) -> tuple[str, range]:
-    """(about so many characters, made of whole lines of the document over and over; the lines of a copy in its middle).
-    Less than a copy begins with the first class or function of its middle: imports are no place to offer anything."""
+    """Make a text of about `size` characters from copies of the document. Returns it and the lines of its middle copy.
+
+    A text shorter than the document begins at a function in the document's middle, because nothing is offered in imports.
+    """
     copies = size // len(document) + 1
     start = document.index("\ndef ", len(document) // 2) + 1 if copies == 1 else 0
     whole = (document * (copies + 1))[start : start + size]
@@ -87,15 +90,17 @@ def sized(document: str, size: int) -> tuple[str, range]:
 def files(
     command: Sequence[str], section: dict[str, Any], document: str, keystrokes: int, sizes: Sequence[int] = SIZES
 ) -> list[dict[str, float]]:
-    """From a keystroke until there is nothing more to come, in the middle of files of so many characters, with code of the
-    same kind around it: percentiles by size. Waits for no pause in the typing."""
+    """Time a keystroke until its final answer, in the middle of files of these sizes. Returns percentiles by size.
 
-    async def run() -> list[list[measure.Keystroke]]:
+    The server does not wait for a pause in the typing.
+    """
+
+    async def run() -> list[list[observe.Keystroke]]:
         found = []
         async with connected(command, section | {"drafts": True, "debounceMs": 0}) as editor:
             for size in sizes:
                 text, lines = sized(document, size)
-                typist = measure.Typist(editor, f"file:///bench/{size}.py")
+                typist = observe.Typist(editor, f"file:///bench/{size}.py")
                 await typist.until_ready()
                 notes, _ = await typist.type_all(text, keystrokes, lines)
                 found.append(notes)
@@ -103,7 +108,7 @@ def files(
         return found
 
     return [
-        {"characters": size, **figures.percentiles([note.settled_ms for note in notes], 50, 95)}
+        {"characters": size, **observe.percentiles([note.settled_ms for note in notes], 50, 95)}
         for size, notes in zip(sizes, asyncio.run(run()), strict=True)
         if len(notes) > 1
     ]

@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from palimpsest_bench.server.editor import Editor, Place, position_of, text_of
+from palimpsest_bench.server.client import Editor, Place, position_of, text_of
 from palimpsest_engine import PalimpsestError
 
-_LOOK_AHEAD = 200  # keystrokes: as far as a suggestion may reach
+_LOOK_AHEAD = 200  # keystrokes, the most that a suggestion may cover
 
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """The document, as it is when the session begins."""
+    """The document at the beginning of the session."""
 
     name: str
     language: str
@@ -28,7 +28,7 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One keystroke: a range replaced by a text, and where the cursor is then."""
+    """One keystroke: a range replaced by a text, and the cursor afterwards."""
 
     start: Place
     end: Place
@@ -36,30 +36,30 @@ class Change:
     cursor: Place
 
     def apply(self, text: str) -> str:
-        """The text after it."""
+        """Return the text after this change."""
         return text[: offset_of(text, self.start)] + self.text + text[offset_of(text, self.end) :]
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """The cursor goes elsewhere."""
+    """A move of the cursor."""
 
     cursor: Place
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What happens so many seconds after the beginning."""
+    """An event, so many seconds after the beginning."""
 
     at: float
     what: Open | Change | Move | Literal["accept", "cancel"]
 
 
-Session = tuple[Event, ...]
+TypingSession = tuple[Event, ...]
 
 
 def offset_of(text: str, place: Place) -> int:
-    """The offset of a place in a text whose lines end with `\\n`."""
+    """Return the offset of a place in a text whose lines end with `\\n`."""
     start = 0
     for _ in range(place[0]):
         start = text.index("\n", start) + 1
@@ -67,13 +67,13 @@ def offset_of(text: str, place: Place) -> int:
 
 
 def behind(start: Place, text: str) -> Place:
-    """The place behind a text that stands at a place."""
+    """Return the place after a text that stands at a place."""
     lines = text.count("\n")
     return start[0] + lines, len(text) - text.rfind("\n") - 1 if lines else start[1] + len(text)
 
 
-def parse(lines: str) -> Session:
-    """A session from its JSON lines; `fixtures/sessions/README.md` has the format."""
+def parse(lines: str) -> TypingSession:
+    """Parse a session from its JSON lines; `fixtures/sessions/README.md` has the format."""
     return tuple(_event(json.loads(line)) for line in lines.splitlines())
 
 
@@ -95,21 +95,21 @@ def _event(row: dict[str, Any]) -> Event:
     raise ValueError(f"not an event of a session: {row}")
 
 
-def sessions() -> dict[str, Session]:
-    """The sessions of the package, by name."""
+def sessions() -> dict[str, TypingSession]:
+    """Read the sessions of the package, by name."""
     folder = importlib.resources.files("palimpsest_bench").joinpath("sessions")
     return {Path(each.name).stem: parse(each.read_text("utf-8")) for each in sorted(folder.iterdir(), key=str)}
 
 
-def opened(session: Session) -> Open:
-    """The document of a session."""
+def opened(session: TypingSession) -> Open:
+    """Return the document of a session."""
     first = session[0].what
     assert isinstance(first, Open)
     return first
 
 
-def final_text(session: Session) -> str:
-    """What the document reads at the end."""
+def final_text(session: TypingSession) -> str:
+    """Return the text of the document at the end."""
     text = opened(session).text
     for event in session:
         if isinstance(event.what, Change):
@@ -117,14 +117,14 @@ def final_text(session: Session) -> str:
     return text
 
 
-def first_keystrokes(session: Session, count: int | None) -> Session:
-    """The session up to so many keystrokes; None for all of it."""
+def first_keystrokes(session: TypingSession, count: int | None) -> TypingSession:
+    """Return the session up to so many keystrokes; None means all of it."""
     typed = [at for at, event in enumerate(session) if isinstance(event.what, Change)]
     return session if count is None or count >= len(typed) else session[: typed[count]]
 
 
-def middle_keystrokes(session: Session, count: int) -> Session:
-    """So many keystrokes out of the middle of a session, in the document as it is by then."""
+def middle_keystrokes(session: TypingSession, count: int) -> TypingSession:
+    """Return a session of the middle keystrokes; its document has the text before the first of them."""
     typed = [at for at, event in enumerate(session) if isinstance(event.what, Change)]
     if count >= len(typed):
         return session
@@ -137,11 +137,11 @@ def middle_keystrokes(session: Session, count: int) -> Session:
 
 @dataclass(slots=True)
 class Notes:
-    """What a replay was like. answer_ms: from a keystroke to its answer, for those that were not cancelled.
+    """The figures of a replay.
 
-    final_ms: from a keystroke to the last change of what was suggested, for those after which something new was. nfe: the
-    passes of the model in the fills whose final draft came. along: keystrokes that the suggestion on screen had foretold.
-    saved: keystrokes that accepting made unnecessary.
+    answer_ms: from a keystroke to its answer, unless it was cancelled. final_ms: from a keystroke to the last change of the
+    suggestion, for keystrokes with a new one. nfe: passes of the model in fills with a final draft. along: keystrokes that
+    the suggestion on the screen had foretold. saved: keystrokes that accepting made unnecessary.
     """
 
     keystrokes: int = 0
@@ -155,9 +155,9 @@ class Notes:
 
 
 class Replay:
-    """One session going on in an editor: asks after each keystroke, and asks again when the final draft has come."""
+    """The replay of one session: asks after each keystroke, and again when the final draft has come."""
 
-    def __init__(self, editor: Editor, session: Session, uri: str) -> None:
+    def __init__(self, editor: Editor, session: TypingSession, uri: str) -> None:
         self.notes = Notes()
         self._editor = editor
         self._session = session
@@ -167,8 +167,8 @@ class Replay:
         self._at = 1  # the next event
         self._suggested = ""
         self._asked: tuple[int, asyncio.Future[Any]] | None = None
-        self._pressed: float | None = None  # when the last key was, if it was not foretold
-        self._final_ms: float | None = None  # from then to the last change of what is suggested
+        self._pressed: float | None = None  # the time of the last key, unless it was foretold
+        self._final_ms: float | None = None  # from that key to the last change of the suggestion
         document = opened(session)
         self.text = document.text
         editor.finals[uri] = self._final
@@ -176,11 +176,11 @@ class Replay:
 
     @property
     def over(self) -> bool:
-        """There is nothing left to be done."""
+        """Tell whether the session has ended."""
         return self._at == len(self._session)
 
     async def run(self, speed: float = 1.0, longest_pause: float = float("inf")) -> Notes:
-        """Go through all of it at its pace, or so many times as fast; longer pauses are cut to `longest_pause`."""
+        """Replay the rest of the session, `speed` times as fast; pauses are cut to `longest_pause` seconds."""
         due, loop = asyncio.get_running_loop().time(), asyncio.get_running_loop()
         while not self.over:
             pause = self._session[self._at].at - self._session[self._at - 1].at
@@ -192,7 +192,7 @@ class Replay:
         return self.notes
 
     def step(self) -> None:
-        """Do what comes next, whenever that was."""
+        """Do the next event at once."""
         what = self._session[self._at].what
         self._at += 1
         self.end()
@@ -210,7 +210,7 @@ class Replay:
                 self._cancel()
 
     async def answered(self) -> None:
-        """Wait for the answer that is still to come."""
+        """Wait for the outstanding answer, if there is one."""
         if self._asked is not None:
             with suppress(PalimpsestError):
                 await asyncio.shield(self._asked[1])
@@ -237,7 +237,7 @@ class Replay:
         self.text = change.apply(self.text)
 
     def _ask(self, begun: float | None = None) -> None:
-        """Ask at the cursor, in place of what was asked before."""
+        """Ask at the cursor, and cancel the previous request."""
         self._cancel()
         number, answer = self._asked = self._editor.inline(self._uri, self._cursor)
 
@@ -255,7 +255,7 @@ class Replay:
         answer.add_done_callback(take)
 
     def end(self) -> None:
-        """Nothing more comes of what was typed last: something else happens, or all is over."""
+        """Record the time of the last key's suggestion, because no change of it can follow."""
         if self._final_ms is not None:
             self.notes.final_ms.append(self._final_ms)
         self._pressed = self._final_ms = None
@@ -268,13 +268,13 @@ class Replay:
     def _final(self, draft: dict[str, Any]) -> None:
         waiting = self._asked is not None and not self._asked[1].done()
         here = draft["version"] == self._version and draft["position"] == position_of(self._cursor)
-        if draft["step"]:  # of what was refused there is none
+        if draft["step"]:  # a refused fill has no steps
             self.notes.nfe.append(draft["step"])
         if here and draft["text"] and not waiting:
             self._ask()
 
     def _accept(self) -> None:
-        """Tab: only if what is shown is what would be typed next; then that need not be typed."""
+        """Accept the suggestion if it is exactly what is typed next, and skip these keystrokes."""
         if not self._suggested:
             return
         wanted = Change(self._cursor, self._cursor, self._suggested, behind(self._cursor, self._suggested))

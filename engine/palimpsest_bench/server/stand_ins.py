@@ -1,6 +1,6 @@
 """Engines that stand in for the model while everything else is measured; knows nothing of LSP.
 
-`python -m palimpsest_bench.server.stand_ins JSON` is the real server on one of them.
+`python -m palimpsest_bench.server.stand_ins JSON` runs the real server on one of them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ WRONG = "wrong_all_the_same()"
 
 
 class Foresight(ScriptedEngine):
-    """Knows what is being written, and tells the rest of the line for a share of the lines; else something wrong."""
+    """Knows the final text: suggests the right rest of the line for a share of the lines, and otherwise a wrong one."""
 
     def __init__(self, text: str, share: float, **script: Any) -> None:
         super().__init__([WRONG], **script)
@@ -28,12 +28,12 @@ class Foresight(ScriptedEngine):
         self._share = share
 
     def submit(self, request: FillRequest, on_draft: Callable[[Draft], None] | None = None) -> Job:
-        """Look the place up, and play the answer."""
+        """Look up the place, and play the answer."""
         self.script = [self.rest_of_line(request.text, request.holes[0].start)]
         return super().submit(request, on_draft)
 
     def rest_of_line(self, text: str, cursor: int) -> str:
-        """What will be written between the cursor and what stands behind it in its line."""
+        """Return the text that will be written between the cursor and the rest of its line."""
         before = text[max(0, cursor - 40) : cursor]
         found = self._text.find(before)
         if found < 0:
@@ -50,9 +50,9 @@ class Foresight(ScriptedEngine):
 
 
 class Counting(ScriptedEngine):
-    """Notes when each step of each job began, and writes that to a file when it is closed.
+    """Notes when each step of each job began, and writes the notes to a file when it is closed.
 
-    A line a job: `[length of the text, [seconds of the monotonic clock, ...]]`; the length tells which keystroke.
+    Each job is a line: `[length of the text, [seconds of the monotonic clock, ...]]`. The length identifies the keystroke.
     """
 
     def __init__(self, log: str, **script: Any) -> None:
@@ -61,7 +61,7 @@ class Counting(ScriptedEngine):
         self._jobs: list[tuple[int, list[float]]] = []
 
     def submit(self, request: FillRequest, on_draft: Callable[[Draft], None] | None = None) -> Job:
-        """Play, and take notes, unless nobody has asked for it yet."""
+        """Play the answer, and take notes unless the job is speculative."""
         begun = [time.monotonic()]
         if not request.speculative:
             self._jobs.append((len(request.text), begun))
@@ -77,7 +77,7 @@ class Counting(ScriptedEngine):
         return job
 
     def close(self) -> None:
-        """Cancel what runs, and write the notes down."""
+        """Cancel the running job, and write the notes."""
         super().close()
         self._log.write_text("".join(f"{json.dumps(job)}\n" for job in self._jobs), "utf-8")
 
@@ -90,12 +90,12 @@ KINDS: dict[str, Callable[..., ScriptedEngine]] = {
 
 
 def command(kind: str, **settings: Any) -> tuple[str, ...]:
-    """The command line of a server on a stand-in."""
+    """Return the command line of a server on a stand-in."""
     return (sys.executable, "-m", __name__, json.dumps({"kind": kind, **settings}))
 
 
 def main() -> None:
-    """Serve on standard input and output."""
+    """Run the server on standard input and output."""
     from palimpsest_server.cli import main as palimpsest
 
     settings = json.loads(sys.argv[1])

@@ -1,4 +1,4 @@
-"""How soon `palimpsest serve` answers `initialize`, beside a pygls server that does nothing else; knows no model."""
+"""Times the start of `palimpsest serve` until it answers `initialize`, against a bare pygls server; knows no model."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _BARE = (sys.executable, "-c", "from pygls.lsp.server import LanguageServer; Lan
 
 
 def start_ratio(runs: int = 10) -> dict[str, float]:
-    """Medians of both, in milliseconds from the start of the process to the answer, and ours over theirs.
+    """Return the medians of both, in milliseconds from the start of the process to the answer, and their ratio.
 
-    They take turns, so that whatever else the machine does slows both down; a first turn, which reads the files from the
+    They take turns, so that other work on the machine slows both down. The first turn, which reads the files from the
     disk, does not count. Raises RuntimeError if one of them does not answer.
     """
     turns = [(_answered(_OURS), _answered(_BARE)) for _ in range(runs + 1)][1:]
@@ -25,7 +25,7 @@ def start_ratio(runs: int = 10) -> dict[str, float]:
 
 
 def _answered(command: tuple[str, ...]) -> float:
-    """Seconds until a new process has answered; it is ended then."""
+    """Start a process, end it after its answer, and return the seconds until then."""
     params = {"processId": None, "rootUri": None, "capabilities": dict[str, str]()}
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}).encode()
     begun = perf_counter()

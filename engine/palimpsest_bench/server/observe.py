@@ -1,10 +1,9 @@
-"""Measures a server process from the outside, as an editor sees it; knows the protocol, nothing of engines.
+"""Observes a server process from the outside, as an editor sees it; knows the protocol, nothing of engines.
 
-One keystroke is a `didChange` of one character with a `textDocument/inlineCompletion` right behind it. Its
-clock starts before the first of them and stops twice: at the first answer, whatever that is, and when there
-is nothing more to come (the first answer had a text, or the final draft came and was asked for). The server is
-warm: it has answered at the place before the character, as it has when somebody types. Where that answer
-foretold the character, the next one costs nothing; such keystrokes are counted, but not timed.
+One keystroke is a `didChange` of one character, followed at once by `textDocument/inlineCompletion`. The clock starts
+before both and stops twice: at the first answer, even an empty one, and at the last one (the first answer had a text,
+or the final draft came and was fetched). The server is warm: it has answered at the place before the character, as
+during real typing. If that answer foretold the character, the keystroke costs nothing; it is counted but not timed.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from palimpsest_bench.server.editor import Editor, Place, connected
+from palimpsest_bench.server.client import Editor, Place, connected
 from palimpsest_engine import PalimpsestError
 
 _URI = "file:///bench/ledger.py"
@@ -28,15 +27,15 @@ _LONG_ENOUGH = 12  # characters of code on a line to type into
 
 @dataclass(frozen=True, slots=True)
 class Keystroke:
-    """What one keystroke took, in milliseconds."""
+    """The times of one keystroke, in milliseconds."""
 
     first_answer_ms: float
     settled_ms: float
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
-    """What one server process was like. initialize_ms, ready_ms: from its start on."""
+class Observation:
+    """The figures of one server process. initialize_ms, ready_ms: since its start."""
 
     model: str
     device: str
@@ -47,19 +46,17 @@ class Session:
     memory_mb: float
 
 
-def percentiles(values: Sequence[float]) -> dict[str, float]:
-    """Median, 95th percentile and the spread around the median (a quarter lies below, a quarter above)."""
-    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
-    top = statistics.quantiles(values, n=20, method="inclusive")[-1]
-    shown = {"p50": middle, "p95": top, "p25": low, "p75": high}
-    return {name: round(value, 3) for name, value in shown.items()} | {"samples": len(values)}
+def percentiles(values: Sequence[float], *which: int) -> dict[str, float]:
+    """Return percentiles, rounded, and the number of samples."""
+    cuts = statistics.quantiles(values, n=100, method="inclusive")
+    return {f"p{each}": round(cuts[each - 1], 3) for each in which} | {"samples": len(values)}
 
 
 def typing(text: str, keystrokes: int, lines: range | None = None) -> list[tuple[int, str]]:
-    """Where to type and what, on these lines or all: pairs of a line from 0 and what stands on it after the keystroke.
+    """Choose where to type: pairs of a line, from 0, and its text after the keystroke. lines: all if None.
 
-    The lines are spread over the file, and each is cut off inside its code; none has a string or a comment, where
-    nothing is offered to those who type.
+    The lines are spread over the file, and each is cut off inside its code. None has a string or a comment, where nothing
+    is offered automatically.
     """
     numbered = ((at, row) for at, row in enumerate(text.split("\n")) if lines is None or at in lines)
     rows = [(number, row) for number, row in numbered if len(row.strip()) >= _LONG_ENOUGH and not {*'"#'} & {*row}]
@@ -72,19 +69,19 @@ def typing(text: str, keystrokes: int, lines: range | None = None) -> list[tuple
 
 
 def cursors(text: str, count: int) -> list[int]:
-    """The offsets of so many of the places where `typing` types."""
+    """Return the offsets of `count` places where `typing` types."""
     starts = [0]
     for row in text.split("\n"):
         starts.append(starts[-1] + len(row) + 1)
     return [starts[line] + len(so_far) for line, so_far in typing(text, count)]
 
 
-def observe(command: Sequence[str], section: dict[str, Any], text: str, keystrokes: int) -> Session:
-    """Start a server, type into a document, and take notes. section: the settings the client sends."""
+def observe(command: Sequence[str], section: dict[str, Any], text: str, keystrokes: int) -> Observation:
+    """Start a server, type into a document, and time it. section: the settings that the client sends."""
     return asyncio.run(_observe(command, section, text, keystrokes))
 
 
-async def _observe(command: Sequence[str], section: dict[str, Any], text: str, keystrokes: int) -> Session:
+async def _observe(command: Sequence[str], section: dict[str, Any], text: str, keystrokes: int) -> Observation:
     begun = time.perf_counter()
     async with connected(command, section | {"drafts": True, "debounceMs": 0}) as editor:
         initialized = time.perf_counter()
@@ -93,7 +90,7 @@ async def _observe(command: Sequence[str], section: dict[str, Any], text: str, k
         ready = time.perf_counter()
         notes, foretold = await typist.type_all(text, keystrokes)
         memory = editor.resident_mb
-    return Session(
+    return Observation(
         model=status["model"],
         device=status["device"],
         initialize_ms=(initialized - begun) * 1000,
@@ -113,7 +110,7 @@ class Typist:
         self._version = 0
         self._text = ""
         self._rows: list[str] = []
-        self._whole: tuple[int, str] | None = None  # the line that is cut off now, and what it was
+        self._whole: tuple[int, str] | None = None  # the line that is cut off now, and its whole text
         self._final = asyncio.Event()
 
         def drafted(draft: dict[str, Any]) -> None:
@@ -123,7 +120,7 @@ class Typist:
         editor.finals[uri] = drafted
 
     async def until_ready(self) -> dict[str, Any]:
-        """Wait for the checkpoint; the status then. Raises PalimpsestError if it cannot be loaded."""
+        """Wait until the checkpoint is loaded. Returns the status. Raises PalimpsestError if loading fails."""
         async with asyncio.timeout(_PATIENCE_SECONDS):
             while (status := await self._status())["state"] != "ready":
                 if status["state"] == "error":
@@ -132,10 +129,10 @@ class Typist:
         return status
 
     async def type_all(self, text: str, keystrokes: int, lines: range | None = None) -> tuple[list[Keystroke], int]:
-        """So many keystrokes spread over a text, and how many were foretold beside them."""
+        """Type keystrokes spread over a text. Returns their times and the number of foretold ones."""
         notes, foretold = list[Keystroke](), 0
         plan = typing(text, 4 * keystrokes + 4, lines)
-        # Three times as many again, for those that are foretold.
+        # Three more rounds replace the foretold ones.
         for line, so_far in (each for turn in range(4) for each in plan[turn::4]):
             if len(notes) > keystrokes:
                 break
@@ -144,12 +141,11 @@ class Typist:
                 foretold += 1
             else:
                 notes.append(note)
-        # The first one pays for what is done once (kernels chosen, grammars loaded).
+        # The first one includes work that is done once (choosing kernels, loading grammars).
         return notes[1:], foretold
 
     async def type_at(self, text: str, line: int, so_far: str) -> Keystroke | None:
-        """Type the last character of `so_far` where it belongs, and wait for all that comes of it; None if what was
-        suggested before it begins with it."""
+        """Type the last character of `so_far` in its place, and wait for the final answer; None if it was foretold."""
         self._cut(text, line, so_far[:-1])
         at, after = (line, len(so_far) - 1), (line, len(so_far))
         _, suggested = await self._settled(at)
@@ -162,12 +158,12 @@ class Typist:
         return Keystroke((first - begun) * 1000, (time.perf_counter() - begun) * 1000)
 
     async def _settled(self, cursor: Place) -> tuple[float, str]:
-        """Ask, and ask again when the final draft has come: when the first answer was there, and the text."""
+        """Ask, and again after the final draft. Returns the time of the first answer, and the text."""
         self._final.clear()
         text = await self._editor.suggested(self._uri, cursor)
         first = time.perf_counter()
         async with asyncio.timeout(_PATIENCE_SECONDS):
-            # Where nothing is under way, the empty answer was the last word.
+            # If the server is idle, the empty answer was final.
             while not text and not self._final.is_set() and (await self._status())["state"] != "ready":
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._final.wait(), _LOOK_SECONDS)
@@ -176,7 +172,7 @@ class Typist:
         return first, text
 
     def _cut(self, text: str, line: int, so_far: str) -> None:
-        """Let the document read this, with one line cut off; one that was cut before is made whole again."""
+        """Set the document to this text with one line cut off, and restore the line that was cut before."""
         if text != self._text:
             self._text, self._rows, self._whole = text, text.split("\n"), None
             self._version += 1
@@ -190,7 +186,7 @@ class Typist:
         self._write(line, so_far)
 
     def _write(self, line: int, row: str) -> None:
-        """Put a row in the place of a line, which ends no later than the document's own."""
+        """Replace a line, which may be a cut one."""
         self._version += 1
         end = (line, len(self._rows[line]))
         self._editor.change(self._uri, self._version, (line, 0), end, row)

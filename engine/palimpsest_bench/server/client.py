@@ -1,6 +1,6 @@
-"""One server process and the messages to it, as an editor sends them; knows the protocol, nothing of engines.
+"""A client that sends one server process the messages of an editor; knows the protocol, nothing of engines.
 
-The client is our own, a page long: it has to cost less than the server it measures.
+It is our own because it has to cost less than the server that it measures.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import psutil
 
 from palimpsest_engine import PalimpsestError
 
-Place = tuple[int, int]  # line and character; what is typed here is ASCII, so those are code points
+Place = tuple[int, int]  # line and character; all typed text is ASCII, so a character is a code point
 
 _INLINE = "textDocument/inlineCompletion"
 _AUTOMATIC = 2
@@ -24,19 +24,19 @@ _PATIENCE_SECONDS = 60.0
 
 
 class Editor:
-    """Speaks to one server over its standard streams. log: where its standard error goes."""
+    """Talks to one server over its standard streams. log: the file that has its standard error."""
 
     def __init__(self, process: asyncio.subprocess.Process, log: IO[bytes]) -> None:
         self._process = process
         self._log = log
         self._pending: dict[int, asyncio.Future[Any]] = {}
         self._last = 0
-        self.finals: dict[str, Callable[[dict[str, Any]], None]] = {}  # by URI: called when the final draft comes
+        self.finals: dict[str, Callable[[dict[str, Any]], None]] = {}  # callbacks for the final draft, by URI
         self._reading = asyncio.create_task(self._read())
 
     @property
     def resident_mb(self) -> float:
-        """Resident memory of the server, in millions of bytes."""
+        """Return the resident memory of the server, in millions of bytes."""
         return float(psutil.Process(self._process.pid).memory_info().rss) / 1e6
 
     def notify(self, method: str, params: Any) -> None:
@@ -44,7 +44,7 @@ class Editor:
         self._send({"jsonrpc": "2.0", "method": method, "params": params})
 
     def ask(self, method: str, params: Any) -> tuple[int, asyncio.Future[Any]]:
-        """Send a request: its id, and what will have the result or raise a PalimpsestError."""
+        """Send a request. Returns its id and a future of the result, which may raise PalimpsestError."""
         self._last += 1
         answer = asyncio.get_running_loop().create_future()
         self._pending[self._last] = answer
@@ -56,7 +56,7 @@ class Editor:
         return await asyncio.wait_for(self.ask(method, params)[1], _PATIENCE_SECONDS)
 
     async def counters(self) -> dict[str, int]:
-        """What the server has counted. Raises PalimpsestError if it does not count."""
+        """Ask for the server's counters. Raises PalimpsestError if it has none."""
         status = await self.request("palimpsest/status", None)
         counters = status.get("counters")
         if not isinstance(counters, dict) or "model" not in counters:
@@ -64,34 +64,34 @@ class Editor:
         return counters
 
     def open(self, uri: str, language: str, text: str) -> None:
-        """`didOpen`, as version 1."""
+        """Send `didOpen` with version 1."""
         item = {"uri": uri, "languageId": language, "version": 1, "text": text}
         self.notify("textDocument/didOpen", {"textDocument": item})
 
     def close(self, uri: str) -> None:
-        """`didClose`."""
+        """Send `didClose`."""
         self.notify("textDocument/didClose", {"textDocument": {"uri": uri}})
 
     def change(self, uri: str, version: int, start: Place, end: Place, text: str) -> None:
-        """`didChange` of one range."""
+        """Send `didChange` of one range."""
         change = {"range": {"start": position_of(start), "end": position_of(end)}, "text": text}
         document = {"uri": uri, "version": version}
         self.notify("textDocument/didChange", {"textDocument": document, "contentChanges": [change]})
 
     def replace(self, uri: str, version: int, text: str) -> None:
-        """`didChange` of the whole text."""
+        """Send `didChange` of the whole text."""
         self.notify(
             "textDocument/didChange",
             {"textDocument": {"uri": uri, "version": version}, "contentChanges": [{"text": text}]},
         )
 
     def inline(self, uri: str, cursor: Place) -> tuple[int, asyncio.Future[Any]]:
-        """Ask for ghost text as an editor does while somebody types."""
+        """Ask for ghost text, as an editor does during typing."""
         where = {"textDocument": {"uri": uri}, "position": position_of(cursor)}
         return self.ask(_INLINE, where | {"context": {"triggerKind": _AUTOMATIC}})
 
     async def suggested(self, uri: str, cursor: Place) -> str:
-        """The text of the answer to that, or ""."""
+        """Ask for ghost text and wait for it. Returns its text, or ""."""
         return text_of(await asyncio.wait_for(self.inline(uri, cursor)[1], _PATIENCE_SECONDS))
 
     async def stop(self) -> None:
@@ -123,9 +123,7 @@ class Editor:
             last_words = self._log.read().decode(errors="replace").strip().split("\n")[-1]
             for waiting in self._pending.values():
                 if not waiting.done():
-                    waiting.set_exception(
-                        PalimpsestError(f"the server has ended: {last_words or 'it did not say why'}")
-                    )
+                    waiting.set_exception(PalimpsestError(f"the server has ended: {last_words or 'without a message'}"))
 
     def _take(self, message: dict[str, Any]) -> None:
         match message:
@@ -141,19 +139,19 @@ class Editor:
 
 
 def text_of(answer: Any) -> str:
-    """The text of the first item of a list of inline completions."""
+    """Return the text of the first inline completion, or ""."""
     items = answer.get("items") if isinstance(answer, dict) else answer
     return str(items[0]["insertText"]) if items else ""
 
 
 def position_of(place: Place) -> dict[str, int]:
-    """The position of a place."""
+    """Return the LSP position of a place."""
     return {"line": place[0], "character": place[1]}
 
 
 @asynccontextmanager
 async def connected(command: Sequence[str], section: dict[str, Any]) -> AsyncIterator[Editor]:
-    """An editor with a server that is ready to be typed into; section: the settings."""
+    """Start and initialize a server, and yield its client. section: the settings."""
     pipe = asyncio.subprocess.PIPE
     with TemporaryFile() as log:
         process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=log, limit=2**26)
