@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import importlib.resources
 import json
-import os
 import platform
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +21,7 @@ from palimpsest_bench.parts import PARTS, WITHOUT_A_CHECKPOINT, Plan
 from palimpsest_engine import EngineSettings, PalimpsestError, __version__
 from palimpsest_engine.engine import Quantization
 from palimpsest_engine.errors import DataError, DocumentMissing
-from palimpsest_server.cli import engines
+from palimpsest_server.cli import engines, files
 
 _INTERRUPTED = 130
 # Both `steps` and `peers` measure these; the figure of `steps`, which covers all contexts, is kept.
@@ -115,12 +112,12 @@ def _measured(
         locate(settings.checkpoint)  # fail now, not after some minutes
     click.echo("palimpsest: measuring; this takes minutes, and other work on this machine distorts it", err=True)
     if output:
-        _write(Path(output), "{}")
+        files.put(Path(output), "{}\n")
     until = float("inf") if minutes is None else time.monotonic() + 60 * minutes
 
     def keep(figures: dict[str, Any]) -> None:
         if output:
-            _write(Path(output), json.dumps(figures))
+            files.put(Path(output), json.dumps(figures) + "\n")
 
     return measured(settings, quick, only, shape, until, keep)
 
@@ -190,17 +187,3 @@ def read(source: str) -> dict[str, Any]:
     if not isinstance(figures, dict) or figures.get("format") != 1 or "machine" not in figures:
         raise DataError(f"{source} was not written by `palimpsest bench`")
     return figures
-
-
-def _write(path: Path, text: str) -> None:
-    """Put a text in the place of a file, at once or not at all."""
-    name = ""
-    try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-            out.write(text + "\n")
-        os.replace(name, path)
-    except OSError as error:
-        with suppress(FileNotFoundError):
-            os.unlink(name)
-        raise PalimpsestError(f"{path} cannot be written: {error.strerror}") from error

@@ -14,7 +14,7 @@ from palimpsest_eval.systems import Answer
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ResultRow:
     """The measures of one answer: one problem, one system, one seed. None means "does not apply".
 
     passed: the test ran to its end; outcome: how it ended. exact: the text is the truth, except for white space at the
@@ -59,13 +59,13 @@ def parses(problem: Problem, text: str) -> bool | None:
     return None if status == "not checked" else status == "valid"
 
 
-def measured(system: str, problem: Problem, seed: int, answer: Answer, sandbox: Sandbox | None) -> Row:
+def measured(system: str, problem: Problem, seed: int, answer: Answer, sandbox: Sandbox | None) -> ResultRow:
     """Measure an answer. sandbox: runs the test, if the problem has one."""
     truth, text = problem.truth, answer.text
     outcome = sandbox.run(problem.program(text)) if sandbox is not None and problem.test is not None else None
     raw = [parses(problem, candidate) for candidate in answer.candidates if candidate]
     tried = {text, *answer.candidates}
-    return Row(
+    return ResultRow(
         system=system,
         task=problem.task_id,
         kind=problem.kind,

@@ -7,18 +7,14 @@ the finished text is `prompt + fill + suffix`.
 
 from __future__ import annotations
 
-import gzip
-import json
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from palimpsest_engine.errors import DataError, DocumentMissing
+from palimpsest_engine.errors import DataError
 from palimpsest_engine.request import FillRequest, Span
-
-_GZIP = b"\x1f\x8b"
+from palimpsest_server.cli import files
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +71,7 @@ def read(path: Path, language: str | None = "python") -> Iterator[Problem]:
     `entry_point`, `kind`, `language`. Raises DocumentMissing, or DataError that names the line.
     """
     seen: dict[str, int] = {}
-    for number, row in _rows(path):
+    for number, row in files.json_rows(path, files.read_unzipped(path)):
         problem = _problem(f"{path} line {number}", row, language)
         if problem.task_id in seen:
             raise DataError(
@@ -85,28 +81,6 @@ def read(path: Path, language: str | None = "python") -> Iterator[Problem]:
         yield problem
     if not seen:
         raise DataError(f"{path} has no problems in it")
-
-
-def _rows(path: Path) -> Iterator[tuple[int, Any]]:
-    """Line numbers from 1 and JSON values."""
-    try:
-        raw = path.read_bytes()
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise DocumentMissing(f"there is no file {path}") from error
-    if raw.startswith(_GZIP):
-        try:
-            raw = gzip.decompress(raw)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise DataError(f"{path} is a damaged gzip file") from error
-    elif path.suffix == ".gz":
-        raise DataError(f"{path} is named .gz but is not a gzip file")
-    for number, line in enumerate(raw.split(b"\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            yield number, json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{path} line {number}: not JSON in UTF-8") from error
 
 
 def _problem(where: str, row: Any, language: str | None) -> Problem:

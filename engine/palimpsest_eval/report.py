@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from palimpsest_engine.errors import DataError, DocumentMissing
-from palimpsest_eval.measures import Row
+from palimpsest_eval.measures import ResultRow
 from palimpsest_eval.results import Results
 from palimpsest_eval.statistics import bootstrap, mcnemar, percentile, wilson
 
@@ -23,7 +23,7 @@ class Table:
 
     title: str
     results: tuple[Results, ...]
-    systems: dict[str, list[Row]]
+    systems: dict[str, list[ResultRow]]
     baseline: str
 
     @property
@@ -31,7 +31,7 @@ class Table:
         """Tell whether tests were run; if not, an exact match counts as right."""
         return any(row.passed is not None for rows in self.systems.values() for row in rows)
 
-    def right(self, row: Row) -> bool | None:
+    def right(self, row: ResultRow) -> bool | None:
         """Tell whether an answer is right by the measure of this table."""
         return row.passed if self.executed else row.exact
 
@@ -51,18 +51,18 @@ def percent(values: Iterable[bool | float | None]) -> str:
     return f"{100 * sum(known) / len(known):.1f}" if known else NONE
 
 
-def before_the_gate(rows: Sequence[Row]) -> str:
+def before_the_gate(rows: Sequence[ResultRow]) -> str:
     """Return the percentage of all candidates that parse."""
     candidates = sum(row.raw for row in rows)
     return f"{100 * sum(row.raw_parse for row in rows) / candidates:.1f}" if candidates else NONE
 
 
-def milliseconds(rows: Sequence[Row], at: float) -> str:
+def milliseconds(rows: Sequence[ResultRow], at: float) -> str:
     """Return a percentile of the wall-clock times."""
     return f"{percentile([row.ms for row in rows], at):.0f}"
 
 
-Column = Callable[[Sequence[Row]], str]
+Column = Callable[[Sequence[ResultRow]], str]
 QUALITY: dict[str, Column] = {
     "pass@1 %": lambda rows: shown(row.passed for row in rows),
     "exact %": lambda rows: shown(row.exact for row in rows),
@@ -171,8 +171,8 @@ def tables(results: Sequence[Results], baseline: str | None = None) -> list[Tabl
 
 def _table(group: Sequence[Results], baseline: str | None) -> Table:
     names = [each.settings["checkpoint"]["name"] for each in group]
-    systems: dict[str, list[Row]] = {}
-    bounds: dict[str, list[Row]] = {}
+    systems: dict[str, list[ResultRow]] = {}
+    bounds: dict[str, list[ResultRow]] = {}
     for each, name in zip(group, names, strict=True):
         for system in each.systems:
             label = system if len(set(names)) == 1 else f"{system}, {name}"

@@ -19,8 +19,9 @@ from typing import Any
 
 from palimpsest_engine import __version__
 from palimpsest_engine.checkpoint.load import Checkpoint
-from palimpsest_engine.errors import DataError, DocumentMissing, PalimpsestError
-from palimpsest_eval.measures import Row
+from palimpsest_engine.errors import DataError, DocumentMissing
+from palimpsest_eval.measures import ResultRow
+from palimpsest_server.cli import files
 
 FORMAT = 1
 
@@ -35,9 +36,9 @@ class Results:
 
     settings: dict[str, Any]
     about: dict[str, Any]
-    rows: tuple[Row, ...]
+    rows: tuple[ResultRow, ...]
 
-    def of(self, system: str) -> list[Row]:
+    def of(self, system: str) -> list[ResultRow]:
         """Return the rows of a system."""
         return [row for row in self.rows if row.system == system]
 
@@ -56,7 +57,7 @@ class Journal:
     def __init__(self, out: Path, settings: dict[str, Any], about: dict[str, Any]) -> None:
         self.out, self.path = out, out.with_name(out.name + ".rows.jsonl")
         self.settings, self.about = settings, about
-        self.done: dict[tuple[str, str, int], Row] = {}
+        self.done: dict[tuple[str, str, int], ResultRow] = {}
         if not out.parent.is_dir():
             raise DocumentMissing(f"there is no folder {out.parent}")
         if out.exists():
@@ -77,7 +78,7 @@ class Journal:
     def __exit__(self, *error: object) -> None:
         self._file.close()
 
-    def add(self, row: Row) -> None:
+    def add(self, row: ResultRow) -> None:
         """Add a row and write it to disk at once."""
         self.done[row.system, row.task, row.seed] = row
         self._file.write(json.dumps(row.as_json()) + "\n")
@@ -106,7 +107,7 @@ class Journal:
         lines = raw[:whole].splitlines()
         try:
             head = json.loads(lines[0])
-            rows = [Row(**json.loads(line)) for line in lines[1:]]
+            rows = [ResultRow(**json.loads(line)) for line in lines[1:]]
         except (IndexError, ValueError, TypeError) as error:
             raise DataError(
                 f"{self.path} is not a journal of an evaluation: remove it, or name another --out"
@@ -122,13 +123,7 @@ def write(path: Path, results: Results) -> None:
     head = {"format": FORMAT, "settings": results.settings, "about": results.about}
     rows = ",\n".join(json.dumps(row.as_json()) for row in results.rows)
     text = json.dumps(head, indent=1).removesuffix("\n}") + f',\n "rows": [\n{rows}\n]}}\n'
-    new = path.with_name(f".{path.name}.new")
-    try:
-        new.write_text(text, "utf-8")
-        os.replace(new, path)
-    except OSError as error:
-        new.unlink(missing_ok=True)
-        raise PalimpsestError(f"{path} cannot be written: {error.strerror}") from error
+    files.put(path, text)
 
 
 def read(path: Path) -> Results:
@@ -137,7 +132,7 @@ def read(path: Path) -> Results:
         raw = json.loads(path.read_bytes())
         if raw["format"] != FORMAT:
             raise DataError(f"{path} is of format {raw['format']}; this version reads {FORMAT}")
-        rows = tuple(Row(**row) for row in raw["rows"])
+        rows = tuple(ResultRow(**row) for row in raw["rows"])
         return Results(raw["settings"], raw["about"], rows)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise DocumentMissing(f"there is no file {path}") from error

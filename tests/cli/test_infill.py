@@ -114,7 +114,7 @@ def test_a_run_killed_at_any_byte_ends_as_if_it_had_not_been(palimpsest: Palimps
         (b'{"task_id": true, "prompt": "", "suffix": ""}', "neither a string nor a whole number"),
         (b'{"task_id": "x", "prompt": 1, "suffix": ""}', "the prompt is not a string"),
         (b'{"task_id": "x", "prompt": "", "suffix": "\\ud83d"}', "the suffix has half a surrogate pair"),
-        (b'{"task_id": "a/1", "prompt": "", "suffix": ""}', "that of line 1 too"),
+        (b'{"task_id": "a/1", "prompt": "", "suffix": ""}', "already on line 1"),
         (b"[" * 100_000, "not JSON in UTF-8"),
     ],
 )

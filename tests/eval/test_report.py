@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from palimpsest_engine.errors import DataError, DocumentMissing
-from palimpsest_eval.measures import Row
+from palimpsest_eval.measures import ResultRow
 from palimpsest_eval.report import by_kind, gap, main_table, put_between_marks, section, shown, tables
 from palimpsest_eval.results import Results
 
@@ -28,7 +28,7 @@ ABOUT = {
 }
 
 
-def row(system: str, task: int, passed: bool | None, **more: Any) -> Row:
+def row(system: str, task: int, passed: bool | None, **more: Any) -> ResultRow:
     fields: dict[str, Any] = {
         "kind": "line",
         "seed": 0,
@@ -47,7 +47,7 @@ def row(system: str, task: int, passed: bool | None, **more: Any) -> Row:
         "ms": 100.0,
         "repair_ms": 0.0,
     }
-    return Row(system=system, task=str(task), **{**fields, **more})
+    return ResultRow(system=system, task=str(task), **{**fields, **more})
 
 
 def made(rights: dict[str, list[bool]], name: str = "tiny", experiment: str = "systems", **more: Any) -> Results:

@@ -36,7 +36,7 @@ class Scripted:
         return Answer(f"{self.name} {seed}", ms=float(seed), nfe=2, candidates=("x",))
 
 
-def stable(rows: tuple[results.Row, ...]) -> list[results.Row]:
+def stable(rows: tuple[results.ResultRow, ...]) -> list[results.ResultRow]:
     return sorted((replace(row, ms=0.0) for row in rows), key=lambda row: (row.system, row.task, row.seed))
 
 

@@ -1,8 +1,8 @@
 """The command `palimpsest`: finds the subcommand, and turns errors into one sentence and an exit code.
 
-Each subcommand is a module of its own with a `command`, imported only when it is asked for: `palimpsest
-serve` has to answer its client at once, and pays for no terminal drawing and no tensors. The tools around the product
-(`bench`, `eval`, `tune`) bring theirs as entry points.
+Each subcommand is a module with a `command`, imported only when it is used: `palimpsest serve` has to answer its client
+at once and must not load terminal drawing or tensors. The tools around the product (`bench`, `eval`, `tune`) register
+their commands as entry points.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import click
 from palimpsest_engine import OutOfMemory, PalimpsestError, __version__, open_engine
 
 _COMMANDS = ("fill", "infill", "context", "serve", "doctor")
-_TOOLS = "palimpsest.commands"  # the entry points of tools around the product, which does not know them
+_TOOLS = "palimpsest.commands"  # entry points of the tools, which the product does not know
 _INTERRUPTED = 130
 _BUG = 70
 
 
 class _Commands(click.Group):
-    """A group that imports a subcommand when it is used, and the one place where errors become exit codes."""
+    """A group that imports a subcommand when it is used, and turns every error into an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*_COMMANDS, *sorted(entry_points(group=_TOOLS).names)]
@@ -43,7 +43,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
-            raise  # click's own; whoever read our output and left gets no message either
+            raise  # click handles these; a reader that closed our output gets no message either
         except (Exception, KeyboardInterrupt) as error:
             if ctx.params["debug"]:
                 traceback.print_exc(file=sys.stderr)
@@ -52,12 +52,12 @@ class _Commands(click.Group):
         if code == _INTERRUPTED:
             from palimpsest_server.protocol.transport import leave
 
-            code = leave(code)  # the model's thread may be in the middle of a step
+            code = leave(code)  # the model's thread may be inside a step
         ctx.exit(code)
 
 
 def verdict_on(error: BaseException) -> tuple[str, int]:
-    """What to say about an error, in one sentence, and the exit code; `docs/cli.md` has the list."""
+    """Return one sentence about an error, and its exit code; `docs/cli.md` lists the codes."""
     match error:
         case PalimpsestError():
             return str(error), error.exit_code
@@ -79,5 +79,5 @@ def verdict_on(error: BaseException) -> tuple[str, int]:
 @click.pass_context
 def main(ctx: click.Context, debug: bool) -> None:
     """Fill holes in code by diffusion, on this machine."""
-    if ctx.obj is None:  # tests bring their own way to open an engine
+    if ctx.obj is None:  # tests pass their own way to open an engine
         ctx.obj = open_engine

@@ -1,4 +1,4 @@
-"""`palimpsest context`: exactly what the model would see for a place, and where each part of it is from."""
+"""`palimpsest context`: show exactly what the model would see at a place, and the origin of each part."""
 
 from __future__ import annotations
 
@@ -39,12 +39,17 @@ def _sources(ctx: click.Context, param: click.Parameter, value: str | None) -> t
     metavar="A,B",
     help="all, or some of imports, diagnostics, edits, documents. [default: those that help the checkpoint]",
 )
-@click.option("--open", "opened", multiple=True, metavar="FILE", help="Another document, as if open in the editor.")
+@click.option("--open", "opened", multiple=True, metavar="FILE", help="Another document that is open; may be repeated.")
 @click.option("--folder", metavar="FOLDER", help="The workspace. [default: the folder above with a .git and the like]")
 @click.option(
-    "--files", "most", type=click.IntRange(0, 64), default=12, show_default=True, help="The most other files."
+    "--files",
+    "most",
+    type=click.IntRange(0, 64),
+    default=12,
+    show_default=True,
+    help="The most other files to look at.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--checkpoint", metavar="NAME", help="A folder, or the name of a downloaded checkpoint.")
 def command(
     path: str,
@@ -58,8 +63,8 @@ def command(
 ) -> None:
     """Print what the model would see for a cursor in FILE.
 
-    First what it is shown of other places, and why; then the text that it reads and the text pinned behind the hole, read
-    back from the tokens. No weights are loaded, nothing is filled.
+    First come the excerpts of other places and the reasons for them; then the text that the model reads and the text
+    pinned behind the hole, both decoded from the tokens. No weights are loaded and nothing is filled.
     """
     document = _document(path)
     text = str(document.content)
@@ -93,7 +98,7 @@ def _document(path: str) -> choose.Document:
 
 
 def _root(path: str) -> str:
-    """The nearest folder above that looks like a project's, or the file's own."""
+    """Return the nearest folder above that looks like a project, or else the file's own."""
     above = Path(path).parents
     return str(next((each for each in above if any((each / name).exists() for name in _ROOTS)), above[0]))
 
@@ -125,25 +130,25 @@ def _json(path: str, chosen: choose.Chosen, shown: Seen) -> dict[str, Any]:
 
 
 def _fits(choice: choose.Choice, shown: Seen) -> bool:
-    """The choice was made by an estimate; the engine counts the tokens."""
+    """Tell whether the excerpt is in the context. The choice used an estimate; the engine counts the tokens."""
     return choice.title in shown.context and choice.text.strip("\n") in shown.context
 
 
 def _page(path: str, at: places.Place, chosen: choose.Chosen, shown: Seen, refusal: str) -> str:
     lines = [f"{path} {at.line}:{at.column}, as {shown.spec.name} would see it"]
     if refusal:
-        lines.append(f"An editor's request here would be refused: {refusal}.")
-    lines += ["", f"Of other places: {len(chosen.choices) or 'nothing'}, the most useful last"]
+        lines.append(f"The server would refuse a request here: {refusal}.")
+    lines += ["", f"Excerpts of other places: {len(chosen.choices) or 'none'}, the most useful last"]
     if not shown.spec.sources:
-        lines.append("  (no source was measured to help this checkpoint, so an editor gets none by default)")
+        lines.append("  (no source was measured to help this checkpoint, so none is on by default)")
     for each in chosen.choices:
-        room = "" if _fits(each, shown) else "; NOT SHOWN, there is no room for it"
+        room = "" if _fits(each, shown) else "; NOT SHOWN: there is no room for it"
         lines.append(f"  {each.source}, {each.title}: {each.why}; score {each.score:.2f}{room}")
         lines += [f"  | {line}" for line in each.text.splitlines()]
     if chosen.left_out:
         lines += ["", "Left out:", *(f"  {each.source}, {each.place}: {each.why}" for each in chosen.left_out)]
-    lines += ["", f"It reads {shown.tokens} of at most {shown.spec.context} tokens:", shown.context]
+    lines += ["", f"The model reads {shown.tokens} of at most {shown.spec.context} tokens:", shown.context]
     if shown.begins:
-        lines += ["", f"What it writes begins with {shown.begins!r}, of which the cursor is at the end."]
+        lines += ["", f"The fill has to begin with {shown.begins!r}, because the cursor stands inside a token."]
     lines += ["", "Pinned behind the hole:", shown.pins]
     return "\n".join(lines) + "\n"

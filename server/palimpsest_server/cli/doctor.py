@@ -1,6 +1,6 @@
-"""`palimpsest doctor`: what is wrong here, and what to do about it; what the running servers are doing.
+"""`palimpsest doctor`: say what is wrong on this machine and how to fix it, or what the running servers do.
 
-The engine does the looking at the machine. The servers have written down what they do (`live.py`); nobody is asked.
+The engine examines the machine. The running servers write status files (`status_file.py`), which are read here.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
 _NOBODY = "no server is running for this user"
 
 
-@click.command("doctor", short_help="Check this machine, or see what the running servers do.")
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
-@click.option("--live", "running", is_flag=True, help="Show what each running server of yours does, and did last.")
+@click.command("doctor", short_help="Check this machine, or show the running servers.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--live", "running", is_flag=True, help="Show each of your running servers and its last requests.")
 @engines.engine_options
 @engines.adapter_option
 @click.pass_context
@@ -39,7 +39,7 @@ def command(
     quantization: Quantization,
     adapter: str | None,
 ) -> None:
-    """Check everything a fill needs, and time one; with --live, look at the running servers instead.
+    """Check everything that a fill needs, and time a fill. With --live, show the running servers instead.
 
     The exit code is 0 if all is well, else 1.
     """
@@ -81,7 +81,7 @@ def _show(check: Check) -> None:
 
 
 def _show_servers(as_json: bool) -> int:
-    """Every running server; the exit code: 0 if one of them is well."""
+    """Print every running server. Returns the exit code: 0 if one of them is well."""
     found = status_file.servers()
     well = any(server["status"].get("state") != "error" for server in found)
     if as_json:
@@ -97,7 +97,7 @@ def _show_servers(as_json: bool) -> int:
 
 
 def _server_lines(server: Mapping[str, Any]) -> list[str]:
-    """What people are shown of one server; it may be of another version, so nothing is taken for granted."""
+    """Describe one server. It may have another version, so every key may be missing."""
     status: Mapping[str, Any] = server["status"]
     model = " on ".join(each for name in ("model", "device") if (each := _text(status.get(name))))
     rows = {
@@ -128,7 +128,7 @@ def _counted(counters: object) -> str:
 
 
 def _request(request: Mapping[str, Any]) -> str:
-    """A row of the table."""
+    """Format one request as a row."""
     method = _text(request.get("method")).removeprefix("textDocument/")
     ms = request.get("ms")
     took = f"{ms:.0f} ms" if isinstance(ms, int | float) else ""
@@ -145,7 +145,7 @@ def _list(value: object) -> list[Any]:
 
 
 def _text(value: object) -> str:
-    """What a client called itself, and the like, without what would move the cursor of a terminal."""
+    """Return a text from outside without characters that control a terminal."""
     return "" if value is None else "".join(each if each.isprintable() else "?" for each in str(value))
 
 

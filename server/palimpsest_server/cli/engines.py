@@ -1,4 +1,4 @@
-"""How a command gets its engine and waits for it; knows nothing of files or terminals."""
+"""Opens the engine of a command and waits for its answers; knows nothing of files or terminals."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ def _device(ctx: click.Context, param: click.Parameter, value: str) -> str:
 
 
 def engine_options(command: _Command) -> _Command:
-    """The options of every command that opens an engine: `checkpoint`, `device` and `quantization`."""
+    """Add the options of commands that open an engine: `checkpoint`, `device` and `quantization`."""
     return checkpoint_options(
         click.option(
             "--quantization",
             type=click.Choice(get_args(Quantization)),
             default="none",
             show_default=True,
-            help="In how many bits the experts of a mixture are kept.",
+            help="Number format of a mixture's experts.",
         )(command)
     )
 
 
 def checkpoint_options(command: _Command) -> _Command:
-    """The options of a command that loads a checkpoint as it comes: `checkpoint` and `device`."""
+    """Add the options of commands that load a checkpoint unchanged: `checkpoint` and `device`."""
     command = click.option(
         "--device", default="auto", show_default=True, callback=_device, help="auto, cpu, cuda or cuda:N."
     )(command)
@@ -52,7 +52,7 @@ def checkpoint_options(command: _Command) -> _Command:
 
 
 adapter_option = click.option(
-    "--adapter", metavar="FOLDER", help="What `palimpsest tune` wrote for the checkpoint. [default: none]"
+    "--adapter", metavar="FOLDER", help="Adapter that `palimpsest tune` wrote for the checkpoint. [default: none]"
 )
 
 
@@ -78,20 +78,20 @@ sizes_option = click.option(
 
 @contextmanager
 def opened(factory: EngineFactory, settings: EngineSettings) -> Iterator[Engine]:
-    """An engine that is closed at the end, however that comes; its thread gets a moment to end."""
+    """Open an engine, and close it after the block in any case; its thread gets a moment to end."""
     before = set(threading.enumerate())
     engine = factory(settings)
     try:
         yield engine
     finally:
         engine.close()
-        # A process that ends under a thread in native code (freeing a model, for one) aborts.
+        # A process aborts if it ends while a thread is in native code, for example freeing a model.
         for thread in set(threading.enumerate()) - before:
             thread.join(_MOMENT_SECONDS)
 
 
 def ask(engine: Engine, request: FillRequest, on_draft: Callable[[Draft], None] | None = None) -> Fill:
-    """The answer to a request; raises what the engine raises. An interrupt stops the sampler."""
+    """Ask the engine and wait. Raises the engine's errors. An interrupt stops the sampler."""
     job = engine.submit(request, on_draft)
     try:
         return job.future.result()

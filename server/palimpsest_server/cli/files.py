@@ -1,26 +1,32 @@
-"""Files in and out, byte for byte; knows no engine."""
+"""Reads and writes files, byte for byte; knows no engine."""
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
 import shutil
 import stat
 import tempfile
+import zlib
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from palimpsest_engine import PalimpsestError
-from palimpsest_engine.errors import DocumentBinary, DocumentChanged, DocumentEncoding, DocumentMissing
+from palimpsest_engine.errors import DataError, DocumentBinary, DocumentChanged, DocumentEncoding, DocumentMissing
 
 _BOM = b"\xef\xbb\xbf"
+_GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True, slots=True)
 class TextFile:
     """A file as it was read.
 
-    path: as the user wrote it. data: its bytes. text: without the byte order mark, line ends as they are.
+    path: as the user wrote it. data: its bytes. text: its text without the byte order mark, line ends unchanged.
     """
 
     path: str
@@ -28,12 +34,12 @@ class TextFile:
     text: str
 
     def bytes_of(self, text: str) -> bytes:
-        """The file's bytes if it held this text."""
+        """Encode a text in the way of this file."""
         return (_BOM if self.data.startswith(_BOM) else b"") + text.encode()
 
 
 def read(path: str) -> TextFile:
-    """Read a UTF-8 text. Raises DocumentMissing, DocumentBinary or DocumentEncoding."""
+    """Read a UTF-8 text file. Raises DocumentMissing, DocumentBinary or DocumentEncoding."""
     file = Path(path)
     try:
         mode = file.stat().st_mode
@@ -43,7 +49,7 @@ def read(path: str) -> TextFile:
         raise DocumentMissing(f"{path} is a {'folder' if stat.S_ISDIR(mode) else 'device or pipe'}, not a file")
     data = file.read_bytes()
     if b"\0" in data:
-        raise DocumentBinary(f"{path} is not a text: it has NUL bytes in it")
+        raise DocumentBinary(f"{path} is not a text file: it has NUL bytes in it")
     try:
         text = data.removeprefix(_BOM).decode()
     except UnicodeDecodeError as error:
@@ -55,10 +61,10 @@ def read(path: str) -> TextFile:
 
 
 def write(file: TextFile, text: str) -> None:
-    """Put a new text in the place of the file, at once or not at all.
+    """Replace the text of the file atomically.
 
-    A link is followed; mode, owner and extended attributes stay. Raises DocumentChanged if the file is not
-    what was read any more, and PalimpsestError if it may not be written.
+    Links are followed; mode, owner and extended attributes stay. Raises DocumentChanged if the file has changed since it
+    was read, and PalimpsestError if it cannot be written.
     """
     target = Path(os.path.realpath(file.path))
     if not os.access(target, os.W_OK) and target.exists():
@@ -74,7 +80,7 @@ def write(file: TextFile, text: str) -> None:
             os.fsync(out.fileno())
         _take_after(target, Path(name), file.path)
         if _now(target) != file.data:
-            raise DocumentChanged(f"{file.path} was changed by somebody else meanwhile; nothing is written")
+            raise DocumentChanged(f"{file.path} has changed since it was read; nothing was written")
         os.replace(name, target)
     except BaseException:
         with suppress(FileNotFoundError):
@@ -87,14 +93,14 @@ def _take_after(target: Path, new: Path, shown: str) -> None:
     try:
         old = target.stat()
     except FileNotFoundError:
-        return  # it is gone; the comparison that follows says so
+        return  # the file is gone; the comparison that follows reports it
     if hasattr(os, "chown") and (old.st_uid, old.st_gid) != (new.stat().st_uid, new.stat().st_gid):
         try:
             os.chown(new, old.st_uid, old.st_gid)
         except PermissionError as error:
             raise PalimpsestError(f"{shown} cannot be written: it belongs to somebody else") from error
     shutil.copystat(target, new)
-    os.utime(new)  # `copystat` brought the old time along, and build tools look at it
+    os.utime(new)  # `copystat` also copied the old time, which build tools would trust
 
 
 def _now(target: Path) -> bytes | None:
@@ -102,3 +108,44 @@ def _now(target: Path) -> bytes | None:
         return target.read_bytes()
     except FileNotFoundError:
         return None
+
+
+def put(path: Path, text: str) -> None:
+    """Write a text file of our own atomically. Raises PalimpsestError if it cannot be written."""
+    name = ""
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+            out.write(text)
+        os.replace(name, path)
+    except OSError as error:
+        with suppress(FileNotFoundError):
+            os.unlink(name)
+        raise PalimpsestError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def read_unzipped(path: Path) -> bytes:
+    """Read a data file, gzip or not. Raises DocumentMissing, or DataError if the gzip file is damaged."""
+    try:
+        raw = path.read_bytes()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise DocumentMissing(f"there is no file {path}") from error
+    if raw.startswith(_GZIP):
+        try:
+            return gzip.decompress(raw)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise DataError(f"{path} is a damaged gzip file") from error
+    if path.suffix == ".gz":
+        raise DataError(f"{path} is named .gz but is not a gzip file")
+    return raw
+
+
+def json_rows(path: Path, raw: bytes) -> Iterator[tuple[int, Any]]:
+    """Parse JSON Lines. Yields line numbers from 1 and values; skips blank lines. Raises DataError that names the line."""
+    for number, line in enumerate(raw.split(b"\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            yield number, json.loads(line)
+        except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
+            raise DataError(f"{path} line {number}: not JSON in UTF-8") from error

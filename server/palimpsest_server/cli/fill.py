@@ -1,4 +1,4 @@
-"""`palimpsest fill`: fill holes of one file; shows the change, and writes it if asked to."""
+"""`palimpsest fill`: fill holes of one file, and show or write the change."""
 
 from __future__ import annotations
 
@@ -18,26 +18,24 @@ from palimpsest_server.documents import edits
 @click.argument("path", metavar="FILE")
 @click.option("--at", callback=places.place, metavar="LINE:COL", help="Insert here; both count from 1.")
 @click.option("--range", "stretch", callback=places.stretch, metavar="A:B", help="Rewrite lines A to B. [or L:C-L:C]")
-@click.option("--holes", is_flag=True, help="Fill every <|hole|> and, in Python, every body yet to be written.")
-@click.option("--write", is_flag=True, help="Write the file, at once or not at all.")
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON instead of a diff.")
+@click.option("--holes", is_flag=True, help="Fill every <|hole|> and, in Python, every unwritten body.")
+@click.option("--write", is_flag=True, help="Write the file, atomically.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a diff.")
 @click.option("--watch", is_flag=True, help="Show the drafts while they are denoised.")
 @engines.seed_option
-@click.option("--steps", type=click.IntRange(1, 10_000), metavar="N", help="At most so many denoising steps a canvas.")
+@click.option("--steps", type=click.IntRange(1, 10_000), metavar="N", help="The most denoising steps of a canvas.")
 @engines.sizes_option
 @click.option(
     "--strength",
     type=click.FloatRange(0, 1, min_open=True),
     default=1.0,
     show_default=True,
-    help="1 rewrites from noise, less keeps more of what is there.",
+    help="1 rewrites from noise; below 1, about 1 - STRENGTH of the present tokens are kept.",
 )
-@click.option("--language", metavar="ID", help="The language to check. [default: judged by the file name]")
+@click.option("--language", metavar="ID", help="Language of the syntax check. [default: by the file name]")
 @engines.engine_options
 @engines.adapter_option
-@click.option(
-    "--fallback", is_flag=True, help="If the checkpoint has no room or no device, let the embedded one answer."
-)
+@click.option("--fallback", is_flag=True, help="Answer with the embedded checkpoint if memory or the device fails.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -68,7 +66,7 @@ def command(
     file = files.read(path)
     grammar = language_of(path, language)
     if language is not None:
-        load(grammar or language)  # whoever names a language wants it checked
+        load(grammar or language)  # a named language without a grammar is an error
     spans = _spans(file, at or stretch, grammar)
     if not spans:
         fill, model = Fill((), Verdict("not checked", "nothing changes"), f"there is no hole in {path}"), ""
@@ -87,14 +85,14 @@ def command(
         settings = EngineSettings(checkpoint, device, adapter=adapter, quantization=quantization, fallback=fallback)
         with engines.opened(ctx.obj, settings) as engine:
             if watch:
-                from palimpsest_server.cli.watch import watched  # draws; nobody else pays for that
+                from palimpsest_server.cli.watch import watched  # imports terminal drawing
 
                 fill = watched(engine, request)
             else:
                 fill = engines.ask(engine, request)
             told = engine.status()
             model = told.model
-        if told.reason:  # such as that another checkpoint answered
+        if told.reason:  # for example, that another checkpoint answered
             click.echo(f"palimpsest: {told.reason}", err=True)
         fill = replace(fill, texts=tuple(edits.with_line_ends_of(file.text, text) for text in fill.texts))
 
@@ -103,20 +101,20 @@ def command(
     if written:
         files.write(file, after)
     if as_json:
-        replaced = () if fill.empty else tuple(zip(spans, fill.texts, strict=True))
-        answer = report.fill_json(file, grammar, model, seed, fill, replaced, written)
+        changes = () if fill.empty else tuple(zip(spans, fill.texts, strict=True))
+        answer = report.fill_json(file, grammar, model, seed, fill, changes, written)
     else:
         answer = report.unified_diff(path, file.data.decode(), file.bytes_of(after).decode())
     click.echo(answer.encode(), nl=False)
     if fill.empty:
-        click.echo(f"palimpsest: nothing is offered: {fill.reason or 'the model had nothing'}", err=True)
+        click.echo(f"palimpsest: nothing is offered: {fill.reason or 'the model wrote nothing'}", err=True)
         ctx.exit(1 if spans else 0)
 
 
 def _spans(
     file: files.TextFile, place: places.Place | places.Lines | places.Stretch | None, grammar: str | None
 ) -> tuple[Span, ...]:
-    """What to fill: the place, or every hole there is if no place is given."""
+    """Return the spans to fill: the place, or every hole in the file if no place is given."""
     if place is None:
         return holes_in(file.text, grammar)
     return (places.span_of(file.text, place),)

@@ -1,4 +1,4 @@
-"""The holes that are in a text already: markers in any language, bodies yet to be written in Python; pure."""
+"""Finds the holes of a text: markers in any language, unwritten bodies in Python; pure."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ _NOT_IMPLEMENTED = re.compile(r"raise\s+NotImplementedError\b(?:\s*\(.*\))?", re
 
 
 def holes_in(text: str, language: str | None) -> tuple[Span, ...]:
-    """Every hole, sorted. language: a grammar's name or None.
+    """Return every hole, sorted. language: a grammar's name or None.
 
-    A hole is a marker, or the `...`, `pass` or `raise NotImplementedError` that is all the body of a Python
-    function, docstring and comments apart. Abstract methods, overloads and the methods of a `Protocol` are
-    meant to look like that and are left alone.
+    A hole is a marker, or a `...`, `pass` or `raise NotImplementedError` that is the whole body of a Python function,
+    except for its docstring and comments. Abstract methods, overloads and methods of a `Protocol` are no holes.
     """
     found = [Span(match.start(), match.end()) for match in re.finditer(re.escape(MARKER), text)]
     if language == "python":
@@ -31,8 +30,9 @@ def holes_in(text: str, language: str | None) -> tuple[Span, ...]:
 
 
 def without_markers(text: str, holes: tuple[Span, ...]) -> tuple[str, tuple[Span, ...]]:
-    """The text with holes that are a marker made empty: the marker is no code, and must not count as a syntax error
-    that was there before. Filling either text's holes gives the same text.
+    """Remove the markers from a text, and return it with its holes moved accordingly.
+
+    A marker is no code, and must not count as an old syntax error. Filling the holes of either text gives the same text.
     """
     kept, spans, at, removed = [], [], 0, 0
     for hole in holes:
@@ -60,7 +60,7 @@ def _unwritten_bodies(text: str) -> Iterator[Span]:
 
 
 def _placeholder(body: Node) -> Node | None:
-    """The one statement of a body, if it stands for a body to come."""
+    """Return the only statement of a body if it is a placeholder."""
     statements = [node for node in body.named_children if node.type != "comment"]
     if len(statements) == 2 and _is_expression(statements[0], "string"):
         del statements[0]

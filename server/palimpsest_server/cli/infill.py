@@ -1,12 +1,9 @@
-"""`palimpsest infill`: complete a data file of prompts and suffixes; can be stopped and resumed."""
+"""`palimpsest infill`: complete a data file of prompts and suffixes; a run can be stopped and resumed."""
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
-import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -15,17 +12,16 @@ import click
 
 from palimpsest_engine import EngineSettings, FillRequest, Span
 from palimpsest_engine.engine import Quantization
-from palimpsest_engine.errors import DataError, DocumentMissing
-from palimpsest_server.cli import engines
+from palimpsest_engine.errors import DataError
+from palimpsest_server.cli import engines, files
 from palimpsest_server.documents import edits
 
-_GZIP = b"\x1f\x8b"
 _ROW_HEAD = b'{"task_id": '
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One row of the data file."""
+    """A row of the data file."""
 
     task_id: str | int
     prompt: str
@@ -33,10 +29,12 @@ class Task:
 
 
 @click.command("infill", short_help="Complete a data file of prompts and suffixes.")
-@click.option("--data", required=True, metavar="IN.jsonl", help="Rows of task_id, prompt and suffix; gzip is fine.")
-@click.option("--out", required=True, metavar="OUT.jsonl", help="Rows of task_id, completion, nfe and ms.")
+@click.option(
+    "--data", required=True, metavar="IN.jsonl", help="File with rows of task_id, prompt and suffix; may be gzip."
+)
+@click.option("--out", required=True, metavar="OUT.jsonl", help="File for rows of task_id, completion, nfe and ms.")
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Only the first N rows.")
-@click.option("--language", default="python", show_default=True, metavar="ID", help='What the rows are in, or "none".')
+@click.option("--language", default="python", show_default=True, metavar="ID", help='Language of the rows, or "none".')
 @engines.seed_option
 @engines.sizes_option
 @engines.engine_options
@@ -57,8 +55,8 @@ def command(
 ) -> None:
     """Complete every row of a data file.
 
-    Rows that OUT has already are skipped, so the same command resumes what was stopped. All of IN is checked
-    before the first row is completed.
+    Rows that OUT already has are skipped, so the same command resumes a stopped run. All of IN is checked before the
+    first row is completed.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -96,44 +94,35 @@ def _request(task: Task, language: str, seed: int, sizes: tuple[int, ...] | None
 
 
 def read_tasks(path: Path) -> list[Task]:
-    """Every row of a data file, gzip or not, blank lines left out. Raises DataError that names the line."""
-    try:
-        raw = path.read_bytes()
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise DocumentMissing(f"there is no file {path}") from error
-    if raw.startswith(_GZIP):
-        try:
-            raw = gzip.decompress(raw)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise DataError(f"{path} is a damaged gzip file") from error
+    """Read every row of a data file, gzip or not. Raises DataError that names the line."""
     tasks: list[Task] = []
     seen: dict[str | int, int] = {}
-    for number, row in _rows(path, raw):
+    for number, row in files.json_rows(path, files.read_unzipped(path)):
         task = _task(path, number, row)
         if task.task_id in seen:
             first = seen[task.task_id]
-            raise DataError(f"{path} line {number}: the task_id {task.task_id!r} is that of line {first} too")
+            raise DataError(f"{path} line {number}: the task_id {task.task_id!r} is already on line {first}")
         seen[task.task_id] = number
         tasks.append(task)
     return tasks
 
 
 def mend(path: Path) -> set[str | int]:
-    """The task ids that a result file has, once its last line is whole: by a line end, or by its removal.
+    """Complete or remove a torn last line of a result file, and return the task ids in the file.
 
-    Raises DataError, and leaves the file as it is, if anything is wrong that a kill does not explain.
+    Raises DataError, and changes nothing, if the file has a fault that a killed run does not explain.
     """
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
         return set()
     whole = raw.rfind(b"\n") + 1
-    done = {_done(path, number, row) for number, row in _rows(path, raw[:whole])}
+    done = {_done(path, number, row) for number, row in files.json_rows(path, raw[:whole])}
     torn = raw[whole:]
     if not torn:
         return done
     if not (torn.startswith(_ROW_HEAD) or _ROW_HEAD.startswith(torn)):
-        raise DataError(f"{path}: the last line is no result row; is it another file?")
+        raise DataError(f"{path}: the last line is not a result row; is this another file?")
     try:
         done.add(_done(path, raw.count(b"\n") + 1, json.loads(torn)))
     except ValueError:
@@ -149,20 +138,6 @@ def _done(path: Path, number: int, row: Any) -> str | int:
     if not _is_id(task_id) or not isinstance(row.get("completion"), str):
         raise DataError(f"{path} line {number}: not a result row with a task_id and a completion")
     return cast(str | int, task_id)
-
-
-def _rows(path: Path, raw: bytes) -> Iterator[tuple[int, Any]]:
-    """Line numbers from 1 and JSON values."""
-    for number, line in enumerate(raw.split(b"\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            yield number, json.loads(line)
-        except (
-            ValueError,
-            RecursionError,
-        ) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
-            raise DataError(f"{path} line {number}: not JSON in UTF-8") from error
 
 
 def _task(path: Path, number: int, row: Any) -> Task:

@@ -1,4 +1,4 @@
-"""From what a user writes on the command line (lines and columns from 1) to spans of a text; pure."""
+"""Turns places of the command line (lines and columns from 1) into spans of a text; pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Whole lines, the last one included; their line ends stay, but for those between them."""
+    """Whole lines up to and including the last one, without its line end."""
 
     first: int
     last: int
@@ -30,7 +30,7 @@ class Lines:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """From one place up to another."""
+    """A range from one place up to another."""
 
     start: Place
     end: Place
@@ -47,7 +47,7 @@ def place(ctx: click.Context, param: click.Parameter, value: str | None) -> Plac
 
 
 def stretch(ctx: click.Context, param: click.Parameter, value: str | None) -> Lines | Stretch | None:
-    """Parse `A:B`, whole lines, or `LINE:COL-LINE:COL`, exactly that."""
+    """Parse `A:B` (whole lines) or `LINE:COL-LINE:COL` (an exact range)."""
     if value is None:
         return None
     match = re.fullmatch(r"(\d+):(\d+)(?:-(\d+):(\d+))?", value, re.ASCII)
@@ -64,7 +64,7 @@ def stretch(ctx: click.Context, param: click.Parameter, value: str | None) -> Li
 
 
 def span_of(text: str, where: Place | Lines | Stretch) -> Span:
-    """The span in code points. Raises PositionOutside."""
+    """Return the span in code points. Raises PositionOutside."""
     match where:
         case Place():
             offset = _offset(text, where)
@@ -78,12 +78,12 @@ def span_of(text: str, where: Place | Lines | Stretch) -> Span:
 def _offset(text: str, at: Place) -> int:
     start, end = _line(text, at.line)
     if not 1 <= at.column <= end - start + 1:
-        raise PositionOutside(f"line {at.line} has columns 1 to {end - start + 1}, and no {at.column}")
+        raise PositionOutside(f"line {at.line} has columns 1 to {end - start + 1}, but not {at.column}")
     return start + at.column - 1
 
 
 def _line(text: str, line: int) -> tuple[int, int]:
     lines = positions.position_at(text, len(text), positions.Encoding.Utf32).line + 1
     if not 1 <= line <= lines:
-        raise PositionOutside(f"the file has lines 1 to {lines}, and no {line}")
+        raise PositionOutside(f"the file has lines 1 to {lines}, but not {line}")
     return positions.line_bounds(text, line - 1)

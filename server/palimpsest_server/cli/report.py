@@ -1,4 +1,4 @@
-"""What `palimpsest fill` says: a unified diff for people and `git apply`, JSON for programs; pure text."""
+"""Formats the result of `palimpsest fill`: a unified diff for people and `git apply`, JSON for programs; pure."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def fill_json(
     edits: Sequence[tuple[Span, str]],
     written: bool,
 ) -> str:
-    """One line of JSON that `SCHEMA` describes."""
+    """Return one line of JSON, as `SCHEMA` describes it."""
     answer = {
         "format": FORMAT,
         "file": file.path,
@@ -108,7 +108,7 @@ def _range(text: str, span: Span) -> dict[str, dict[str, int]]:
 
 
 def unified_diff(path: str, old: str, new: str) -> str:
-    """A diff that `git apply` takes: lines end at `\\n` alone, a carriage return belongs to its line."""
+    """Return a diff for `git apply`: only `\\n` ends a line, and a carriage return belongs to its line."""
     name = path.lstrip("/")
     out = []
     for line in difflib.unified_diff(_lines(old), _lines(new), f"a/{name}", f"b/{name}"):

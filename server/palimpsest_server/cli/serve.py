@@ -1,4 +1,4 @@
-"""`palimpsest serve`: the language server on standard input and output, or on a loopback port."""
+"""`palimpsest serve`: run the language server on standard input and output, or on a loopback port."""
 
 from __future__ import annotations
 
@@ -19,21 +19,23 @@ from palimpsest_server.settings import KEYS, LOG_LEVELS, LogLevel
 @click.option(
     "--tcp", "port", type=click.IntRange(0, 65535), metavar="PORT", help="Serve one client on 127.0.0.1:PORT."
 )
-@click.option("--stdio", is_flag=True, help="Standard input and output: the default, which many clients ask for.")
+@click.option("--stdio", is_flag=True, help="Use standard input and output (the default; many clients pass this).")
 @click.option("--checkpoint", metavar="NAME", help="A folder, or the name of a downloaded checkpoint.")
 @engines.adapter_option
 @click.option("--device", help="auto, cpu, cuda or cuda:N.")
 @click.option(
     "--quantization",
     type=click.Choice(get_args(Quantization)),
-    help="In how many bits the experts of a mixture are kept.",
+    help="Number format of a mixture's experts.",
 )
-@click.option("--log-level", type=click.Choice(LOG_LEVELS), help="What to log. [default: the setting logLevel]")
+@click.option(
+    "--log-level", type=click.Choice(LOG_LEVELS), help="Least severe level to log. [default: the setting logLevel]"
+)
 @click.option(
     "--log-file",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="PATH",
-    help="Log to the end of this file, too.",
+    help="Also append the log to this file.",
 )
 @click.pass_context
 def command(
@@ -49,7 +51,7 @@ def command(
 ) -> None:
     """Serve an editor: the language server protocol on standard input and output.
 
-    What is chosen here ranks above all that the editor sets.
+    Options given here override the editor's settings.
     """
     if stdio and port is not None:
         raise click.UsageError("--stdio and --tcp exclude each other")
@@ -69,7 +71,7 @@ def choosing(
     device: str | None,
     quantization: Quantization | None = None,
 ) -> EngineFactory:
-    """The same way to open engines, with what was chosen on the command line in place of what the settings say."""
+    """Wrap an engine factory so that the choices of the command line override the settings."""
 
     def open_chosen(settings: EngineSettings) -> Engine:
         if checkpoint is not None:

@@ -1,4 +1,4 @@
-"""Draws a fill that crystallises in the terminal: what is settled stands out, what is noise yet is dim."""
+"""Draws the drafts of a fill in the terminal: settled text stands out, noise is dim."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from palimpsest_engine.syntax.grammars import language_of
 SETTLED = "bold green"
 UNSETTLED = "dim italic"
 _AROUND = 6  # lines of the document above and below a hole
-_FRAME_SECONDS = 0.05  # the eye's share: a small model denoises faster than anybody can look
+_FRAME_SECONDS = 0.05  # at least this long, since a small model denoises faster than one can watch
 _TAB = " " * 4
 _CONTROLS = (
     {code: chr(0x2400 + code) for code in range(32) if code != ord("\n")}
@@ -28,7 +28,7 @@ _CONTROLS = (
 
 
 def watched(engine: Engine, request: FillRequest, console: Console | None = None) -> Fill:
-    """The answer to a request, its drafts drawn on standard error meanwhile; raises what the job raises."""
+    """Ask the engine, draw the drafts on standard error, and return the answer. Raises the engine's errors."""
     console = console or Console(stderr=True)
     scene = Scene(request)
     drafts: SimpleQueue[Draft] = SimpleQueue()
@@ -58,12 +58,12 @@ class Scene:
     request: FillRequest
 
     def draw(self, draft: Draft) -> Group:
-        """One draft and how far it is."""
+        """Draw a draft and its progress."""
         caption = f"denoising step {draft.step}, {draft.settled_share:.0%} settled"
         return Group(self.text(draft.holes), Text(caption, "dim"))
 
     def draw_end(self, fill: Fill) -> Group:
-        """The answer and what it took; what was there before if nothing is offered."""
+        """Draw the answer and its cost; the old text if nothing is offered."""
         before = tuple(self.request.text[hole.start : hole.end] for hole in self.request.holes)
         texts = before if fill.empty else fill.texts
         outcome = "nothing offered" if fill.empty else f"syntax {fill.verdict.status}"
@@ -71,7 +71,7 @@ class Scene:
         return Group(self.text(tuple((DraftPiece(text, True),) for text in texts)), Text(caption, "dim"))
 
     def text(self, holes: tuple[tuple[DraftPiece, ...], ...]) -> Text:
-        """The lines shown, with these pieces in the holes."""
+        """Return the visible lines, with these pieces in the holes."""
         shown = ""
         styled: list[tuple[int, int, str]] = []
         for index, kept in enumerate(self._kept):
@@ -93,7 +93,7 @@ class Scene:
 
     @cached_property
     def _kept(self) -> tuple[str, ...]:
-        """What is shown before, between and after the holes; what is far from any hole is left out."""
+        """Return the visible text before, between and after the holes, without lines far from any hole."""
         text, holes = self.request.text, self.request.holes
         starts = (0, *(hole.end for hole in holes))
         ends = (*(hole.start for hole in holes), len(text))
@@ -109,5 +109,5 @@ class Scene:
 
 
 def _plain(text: str) -> str:
-    """Text that cannot steer the terminal: control characters become their pictures."""
+    """Replace control characters by their pictures, so that the text cannot steer the terminal."""
     return text.replace("\r\n", "\n").translate(_CONTROLS)
