@@ -188,7 +188,7 @@ def session(plan: Plan) -> dict[str, Any]:
 
 
 def hardware(plan: Plan) -> dict[str, Any]:
-    """The machine, and what it does at best; the first of the parts that bring torch into the process."""
+    """Describe the machine and measure its limits; the first part that imports torch into this process."""
     from palimpsest_bench.engine.hardware import machine
 
     begun = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What the benchmark is tested on: the engine's tiny models and the command line in this process."""
+"""Fixtures of the benchmark's tests: the engine's tiny models and the command line in this process."""
 
 from __future__ import annotations
 

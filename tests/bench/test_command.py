@@ -152,7 +152,7 @@ def test_the_report_has_every_figure(palimpsest: Palimpsest, monkeypatch: pytest
 
 
 def test_the_engine_is_measured_without_a_server(palimpsest: Palimpsest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The very command for a large model, on a narrow one."""
+    """This is the command for a large model, run on a narrow one."""
     monkeypatch.setattr("palimpsest_bench.engine.contexts.LENGTHS", (16, 32, 8192))
     monkeypatch.setattr("palimpsest_bench.engine.peers.shutil.which", lambda name: None)
     monkeypatch.setattr(parts.Plan, "lengths", [16, 64])
@@ -183,7 +183,7 @@ def test_ratios_come_from_a_checkpoint(palimpsest: Palimpsest) -> None:
 
 
 def replace_parts(monkeypatch: pytest.MonkeyPatch, **replaced: parts.Part) -> None:
-    """Parts that say their name alone, but for those that are given."""
+    """Replace all parts but the given ones by parts that return their name."""
     quick = {name: replaced.get(name, lambda plan, name=name: {name: plan.quick}) for name in cli.PARTS}
     monkeypatch.setattr(cli, "PARTS", quick)
     monkeypatch.setattr("palimpsest_bench.tables.tables", lambda figures: [])
@@ -209,7 +209,7 @@ def interrupted(plan: parts.Plan) -> dict[str, object]:
     raise KeyboardInterrupt
 
 
-def test_a_part_that_fails_does_not_cost_the_others(
+def test_the_other_parts_go_on_after_one_fails(
     palimpsest: Palimpsest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     replace_parts(monkeypatch, typing=broken, steps=refused)
@@ -227,7 +227,7 @@ def test_a_part_that_fails_does_not_cost_the_others(
     assert [each.name for each in tmp_path.iterdir()] == ["bench.json"]
 
 
-def test_what_cannot_be_loaded_is_tried_once(palimpsest: Palimpsest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_that_fails_to_load_is_tried_once(palimpsest: Palimpsest, monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[object] = []
 
     def fail(*given: object) -> None:
@@ -241,21 +241,21 @@ def test_what_cannot_be_loaded_is_tried_once(palimpsest: Palimpsest, monkeypatch
     assert len(tried) == 1
 
 
-def test_nothing_measured_at_all_is_an_error(palimpsest: Palimpsest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_measuring_nothing_is_an_error(palimpsest: Palimpsest, monkeypatch: pytest.MonkeyPatch) -> None:
     replace_parts(monkeypatch, typing=broken)
     result = palimpsest("bench", "--json", "--only", "typing")
     assert result.exit_code == 1
     assert "typing" in json.loads(result.stdout)["errors"]
 
 
-def test_a_checkpoint_that_is_not_there_is_said_before_anything_is_measured(palimpsest: Palimpsest) -> None:
+def test_a_missing_checkpoint_is_reported_before_anything_is_measured(palimpsest: Palimpsest) -> None:
     result = palimpsest("bench", "--checkpoint", "./no-such-folder")
     assert result.exit_code == 20
     assert result.stdout == ""
 
 
 @pytest.mark.parametrize("stopped", [interrupted])
-def test_what_was_measured_before_an_interrupt_is_there(
+def test_an_interrupt_keeps_the_parts_measured_before(
     palimpsest: Palimpsest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stopped: parts.Part
 ) -> None:
     replace_parts(monkeypatch, along=stopped)
@@ -268,7 +268,9 @@ def test_what_was_measured_before_an_interrupt_is_there(
     assert json.loads((tmp_path / "kept.json").read_text()) == report
 
 
-def test_when_the_time_is_up_the_other_parts_say_so(palimpsest: Palimpsest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_after_the_deadline_report_that_the_time_was_up(
+    palimpsest: Palimpsest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def slow(plan: parts.Plan) -> dict[str, object]:
         monkeypatch.setattr(cli.time, "monotonic", lambda: plan.until + 1)
         return {"keystroke": 1}
@@ -287,7 +289,7 @@ def test_when_the_time_is_up_the_other_parts_say_so(palimpsest: Palimpsest, monk
         (["--minutes", "0"], "--minutes"),
     ],
 )
-def test_what_does_not_go_together_is_said(palimpsest: Palimpsest, arguments: list[str], said: str) -> None:
+def test_options_that_exclude_each_other_are_refused(palimpsest: Palimpsest, arguments: list[str], said: str) -> None:
     result = palimpsest("bench", *arguments)
     assert result.exit_code == 2
     assert said in result.stderr
@@ -306,7 +308,7 @@ def test_a_file_that_is_not_ours_is_refused(
     assert palimpsest("bench", "--from", path).exit_code == code
 
 
-def test_an_output_that_cannot_be_written_is_said_at_once(palimpsest: Palimpsest, tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_written_is_reported_at_once(palimpsest: Palimpsest, tmp_path: Path) -> None:
     result = palimpsest("bench", "--only", "overhead", "--output", tmp_path / "no" / "folder.json")
     assert result.exit_code == 1
     assert "cannot be written" in result.stderr
@@ -314,13 +316,13 @@ def test_an_output_that_cannot_be_written_is_said_at_once(palimpsest: Palimpsest
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Path:
-    """All there can be, as a file."""
+    """Return a file with every figure."""
     path = tmp_path / "kept.json"
     path.write_text(json.dumps(EVERYTHING))
     return path
 
 
-def test_everything_is_what_the_page_says() -> None:
+def test_the_example_has_every_key_of_the_page() -> None:
     jsonschema.validate(EVERYTHING, SCHEMA)
     assert set(SCHEMA["properties"]) == set(EVERYTHING)
 
@@ -338,7 +340,7 @@ def test_tables_come_from_a_file(palimpsest: Palimpsest, kept: Path) -> None:
     assert json.loads(palimpsest("bench", "--from", kept, "--json").stdout) == EVERYTHING
 
 
-def test_of_little_there_are_small_tables() -> None:
+def test_few_figures_make_small_tables() -> None:
     little = {"format": 1, "version": "0", "machine": "Here", "errors": {}, "took_s": {}, "step_ms": 5.0}
     little |= {"step_over_floor": 2.0}
     assert [table.title for table in tables.tables(little)] == [tables.MAIN]
@@ -348,7 +350,7 @@ def test_of_little_there_are_small_tables() -> None:
     ("value", "shown"),
     [(0.9123, "0.912 ms"), (12.34, "12.3 ms"), (431.6, "432 ms"), (9999.0, "9999 ms"), (61_000, "61 s")],
 )
-def test_milliseconds_are_for_people(value: float, shown: str) -> None:
+def test_milliseconds_are_rounded(value: float, shown: str) -> None:
     assert tables.ms(value) == shown
 
 
@@ -366,17 +368,17 @@ def test_curves_are_drawn_from_a_file_and_are_the_same_each_time(
         assert str(tmp_path) not in drawn
 
 
-def test_a_folder_that_cannot_be_made_is_said(palimpsest: Palimpsest, kept: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_reported(palimpsest: Palimpsest, kept: Path) -> None:
     result = palimpsest("bench", "--from", kept, "--plots", kept / "folder")
     assert result.exit_code == 1
     assert "cannot be written" in result.stderr
 
 
-def test_of_nothing_nothing_is_drawn(tmp_path: Path) -> None:
+def test_nothing_is_drawn_without_figures(tmp_path: Path) -> None:
     assert plots.draw({"machine": "Here"}, tmp_path) == []
 
 
-def test_without_matplotlib_it_is_said_before_anything_is_measured(
+def test_missing_matplotlib_is_reported_before_anything_is_measured(
     palimpsest: Palimpsest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(plots.importlib.util, "find_spec", lambda name: None)

@@ -40,7 +40,7 @@ def test_steps_are_measured_for_every_combination_and_against_the_library_for_a_
     assert not {"memory_gib", "steps_failed", "steps_left_out"} & found.keys()
 
 
-def test_when_the_time_is_up_the_rest_is_left_out_and_counted(narrow):
+def test_steps_after_the_deadline_are_left_out_and_counted(narrow):
     found = steps.steps(narrow, [32, 8], [1, 2], [5, 6, 7], runs=1, until=time.monotonic())
     assert [(row["context"], row["canvas"], row["batch"]) for row in found["steps"]] == [(6, 32, 1)]
     assert found["steps_left_out"] == 11
@@ -104,7 +104,7 @@ def test_peers_without_a_compiler_say_so_and_the_others_are_there(narrow, monkey
     assert found["tokens_per_second"]["ours"] == pytest.approx(1000 * narrow.whole / canvas_ms)
 
 
-def test_what_was_put_over_a_class_is_back_after_the_library_ran(narrow):
+def test_replaced_methods_are_restored_after_the_library_ran(narrow):
     layer = narrow.model.model.decoder.layers[0]
     layer.forward = forward = lambda *given, **more: None
     try:
@@ -133,7 +133,7 @@ def test_the_library_gets_the_threads_that_suit_it(narrow, monkeypatch, times, t
     assert used == [threads] * 2
 
 
-def test_what_the_library_compiled_is_given_back(narrow):
+def test_compiled_functions_of_the_library_are_freed(narrow):
     stock = narrow.stock
     stock._cache, stock._compiled_encoder = object(), torch.nn.Identity()
     peers.forget_compiled(stock)

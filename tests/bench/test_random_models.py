@@ -1,4 +1,4 @@
-"""Models of a true shape: what a published model is said to have, it has."""
+"""Models of a published shape: their sizes are those that were published."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def as_usual(dtype):
 
 
 def tied(model):
-    """Which names of the weights are the same one."""
+    """Return the groups of names that share one weight."""
     groups = {}
     for name, tensor in model.state_dict(keep_vars=True).items():
         groups.setdefault(id(tensor), []).append(name)
@@ -65,7 +65,7 @@ def tied(model):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_what_is_drawn_straight_on_the_device_is_a_model_as_the_class_builds_it(dtype):
+def test_a_model_drawn_on_the_device_equals_one_built_by_the_class(dtype):
     theirs, ours = as_usual(dtype), random_model("26b-narrow", "cpu", str(dtype).removeprefix("torch."))
     assert tied(ours) == tied(theirs)
     mine = dict(ours.named_buffers())
@@ -104,12 +104,12 @@ def test_a_quantised_one_has_experts_like_those_of_the_class(format):
 
 
 @pytest.mark.parametrize(("quantization", "most"), [("none", 64), ("int8", 32), ("fp8", 32), ("int4", 18)])
-def test_the_large_shape_fits_the_cards_that_it_is_said_to_fit(quantization: Quantization, most: int):
+def test_the_large_shape_fits_the_documented_cards(quantization: Quantization, most: int):
     """GB of 10^9 bytes, scales included, with 5 % left for what a fill takes."""
     assert 1.05 * bytes_of(config_of("26b"), "bfloat16", quantization) < most * 1e9
 
 
-def test_the_bytes_foretold_are_those_that_are_taken():
+def test_the_predicted_bytes_are_allocated():
     for quantization in get_args(Quantization):
         model = random_model("26b-narrow", "cpu", "bfloat16", quantization)
         held = {id(tensor): tensor for tensor in model.state_dict(keep_vars=True).values()}

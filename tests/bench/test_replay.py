@@ -52,7 +52,7 @@ def test_a_place_is_where_the_text_before_it_ends(text: str, data: st.DataObject
     assert replay.offset_of(text, place) == offset
 
 
-def test_what_is_no_event_is_refused() -> None:
+def test_an_unknown_event_is_refused() -> None:
     with pytest.raises(ValueError, match="not an event"):
         replay.parse('{"at": 1, "jump": [1, 2]}')
 
@@ -88,7 +88,7 @@ async def test_accepting_saves_the_keystrokes_it_replaces(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("wrong", ["bc", "b)(", "xyz"])
-async def test_what_is_not_wanted_is_not_accepted(wrong: str) -> None:
+async def test_an_unwanted_suggestion_is_not_accepted(wrong: str) -> None:
     command = stand_ins.command("scripted", script=[wrong])
     async with connected(command, {"debounceMs": 0}) as editor:
         going = replay.Replay(editor, replay.parse(LINES), "file:///a.py")
@@ -165,7 +165,7 @@ async def test_a_server_that_ends_is_an_error() -> None:
             pass
 
 
-async def test_what_a_server_refuses_is_an_error() -> None:
+async def test_a_refusal_of_the_server_is_an_error() -> None:
     async with connected(stand_ins.command("scripted"), {}) as editor:
         with pytest.raises(PalimpsestError, match="the server answered"):
             await editor.request("no/such", None)

@@ -12,7 +12,7 @@ from .conftest import Palimpsest
 
 
 @pytest.mark.parametrize("given", [(), ("--adapter", "some/folder")])
-def test_it_reaches_the_engine(palimpsest: Palimpsest, tmp_path, given) -> None:
+def test_the_adapter_reaches_the_engine(palimpsest: Palimpsest, tmp_path, given) -> None:
     file, data = tmp_path / "a.py", tmp_path / "rows.jsonl"
     file.write_text("x = \n")
     data.write_text('{"task_id": 1, "prompt": "x = ", "suffix": ""}\n')
@@ -37,5 +37,5 @@ def test_the_servers_own_option_ranks_above_the_settings() -> None:
     assert [settings.adapter for settings in opened] == ["theirs", "mine"]
 
 
-def test_live_opens_none(palimpsest: Palimpsest) -> None:
+def test_live_opens_no_adapter(palimpsest: Palimpsest) -> None:
     assert palimpsest("doctor", "--live", "--adapter", "x").exit_code == 2

@@ -58,7 +58,7 @@ def add_bytes(folder: Path) -> None:
 
 
 class Bomb:
-    """What a pickle can do: create a file as soon as somebody loads it."""
+    """A pickle that creates a file as soon as it is loaded."""
 
     def __init__(self, target: Path) -> None:
         self.target = target

@@ -36,7 +36,7 @@ def test_it_shows_what_a_request_would_be_laid_out_as(palimpsest, project) -> No
     assert palimpsest.opened == []  # nothing is loaded
 
 
-def test_what_it_shows_of_other_places_is_what_the_model_reads(palimpsest, project) -> None:
+def test_the_shown_excerpts_are_those_that_the_model_reads(palimpsest, project) -> None:
     (project / "notes.py").write_text("def total(order):\n    return order.amount\n")
     arguments = ("context", project / "here.py", "--at", AT, "--sources", "all", "--open", project / "notes.py")
     said = json.loads(palimpsest(*arguments, "--json").output)
@@ -69,7 +69,7 @@ def test_the_workspace_ends_at_its_folder(palimpsest, project) -> None:
     assert json.loads(inner.output)["excerpts"] == []
 
 
-def test_what_git_ignores_is_left_out_and_it_is_said(palimpsest, project) -> None:
+def test_files_that_git_ignores_are_left_out_and_reported(palimpsest, project) -> None:
     (project / ".gitignore").write_text("models.py\n")
     page = palimpsest("context", project / "here.py", "--at", AT, "--sources", "imports").output
     assert "customer" not in page

@@ -1,4 +1,4 @@
-"""The pages say what is so, where a program can tell: the command line, the map of the modules, the status."""
+"""The pages agree with the code: options, exit codes, JSON, the map of the modules, links, named files."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ MIXTURE = {"model.decoder.layers.0.experts.gate_up_proj": (128, 1408, 2816), "th
         (0.1, "int4", "error", "close something, choose another device, or use the embedded checkpoint"),
     ],
 )
-def test_what_of_a_mixture_would_fit(
+def test_the_formats_of_a_mixture_that_would_fit_are_named(
     monkeypatch: pytest.MonkeyPatch, gib: float, quantization: Quantization, status: str, advice: str
 ) -> None:
     import psutil
@@ -173,7 +173,7 @@ def test_a_running_server(palimpsest: Palimpsest, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(("states", "code"), [(["error"], 1), (["error", "paused"], 0), (["loading"], 0)])
-def test_one_that_is_well_is_enough(
+def test_one_healthy_server_is_enough(
     palimpsest: Palimpsest, monkeypatch: pytest.MonkeyPatch, states: list[str], code: int
 ) -> None:
     running(monkeypatch, *({"pid": 1, "status": {"state": state, "reason": "why"}} for state in states))
@@ -203,11 +203,11 @@ JSON = st.recursive(
         optional={name: JSON for name in RUNNING if name not in ("pid", "status")},
     )
 )
-def test_whatever_another_version_wrote_is_shown_in_one_screen(server: dict[str, Any]) -> None:
+def test_any_status_of_another_version_fits_one_screen(server: dict[str, Any]) -> None:
     lines = list(cli_doctor._server_lines(server))
     assert all(line.isprintable() for line in lines)
 
 
-def test_the_checks_options_say_nothing_to_running_servers(palimpsest: Palimpsest) -> None:
+def test_live_refuses_the_options_of_the_checks(palimpsest: Palimpsest) -> None:
     for options in (["--device", "cpu"], ["--checkpoint", "x"]):
         assert palimpsest("doctor", "--live", *options).exit_code == 2

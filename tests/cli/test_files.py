@@ -39,7 +39,7 @@ def test_owner_is_kept(path: Path) -> None:
     assert (path.stat().st_uid, path.stat().st_gid) == (1234, 4321)
 
 
-def test_somebody_elses_file_stays_theirs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_another_user_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
@@ -53,7 +53,7 @@ def test_somebody_elses_file_stays_theirs(path: Path, monkeypatch: pytest.Monkey
     assert path.read_bytes() == b"old\n"
 
 
-def test_the_time_is_new(path: Path) -> None:
+def test_the_modification_time_is_new(path: Path) -> None:
     os.utime(path, (1, 1))
     files.write(files.read(str(path)), "new\n")
     assert path.stat().st_mtime > 1
@@ -103,7 +103,7 @@ def test_a_file_that_may_not_be_written(path: Path, monkeypatch: pytest.MonkeyPa
     assert path.read_bytes() == b"old\n"
 
 
-def test_a_pipe_is_no_file(tmp_path: Path) -> None:
+def test_a_pipe_is_not_a_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(PalimpsestError, match="device or pipe"):
         files.read(str(tmp_path / "pipe"))

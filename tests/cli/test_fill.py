@@ -56,7 +56,7 @@ def filled(palimpsest: Palimpsest, path: Path, text: bytes, script: str, *where:
         ("--holes", b"a = <|hole|>\r\nb = <|hole|>", b"a = X\r\nb = X"),
     ],
 )
-def test_writes_where_it_was_told(
+def test_the_named_place_is_written(
     palimpsest: Palimpsest, tmp_path: Path, where: str, text: bytes, expected: bytes
 ) -> None:
     assert filled(palimpsest, tmp_path / "a.txt", text, "X", *where.split()) == expected
@@ -98,16 +98,14 @@ def test_a_fill_takes_the_line_ends_of_its_file(palimpsest: Palimpsest, tmp_path
     assert filled(palimpsest, path, b"a\r\nb\r\n", "x\ny", "--range", "2:2") == b"a\r\nx\r\ny\r\n"
 
 
-def test_without_write_the_file_stays(palimpsest: Palimpsest, file: Path) -> None:
+def test_without_write_the_file_is_unchanged(palimpsest: Palimpsest, file: Path) -> None:
     result = palimpsest("fill", file, "--holes")
     assert file.read_bytes() == CODE
     assert "-    ...\n+    return 1\n" in result.stdout
     assert result.stderr == ""
 
 
-def test_the_request_has_what_was_asked_for(
-    palimpsest: Palimpsest, file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_request_has_the_given_options(palimpsest: Palimpsest, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     ask = fill.engines.ask
     monkeypatch.setattr(fill.engines, "ask", lambda engine, request: (seen.append(request), ask(engine, request))[1])
@@ -153,7 +151,7 @@ def test_git_can_apply_the_diff(
     assert filled(palimpsest, path, text, script, *where.split()) == applied
 
 
-def test_nothing_offered_is_said_and_written_nowhere(palimpsest: Palimpsest, file: Path) -> None:
+def test_an_empty_fill_is_reported_and_not_written(palimpsest: Palimpsest, file: Path) -> None:
     palimpsest.script = [""]
     result = palimpsest("fill", file, "--holes", "--write")
     assert (result.exit_code, result.stdout) == (1, "")
@@ -258,7 +256,7 @@ def test_without_a_gpu_the_embedded_checkpoint_answers_if_that_is_wanted(file: P
     assert answered.stderr.startswith("palimpsest: The embedded checkpoint answers. ")
 
 
-def test_a_bug_is_one_sentence_and_a_traceback_on_demand(palimpsest: Palimpsest, file: Path) -> None:
+def test_a_bug_is_one_sentence_and_with_debug_a_traceback(palimpsest: Palimpsest, file: Path) -> None:
     palimpsest.script_settings = {"error": ZeroDivisionError("by\nzero")}
     palimpsest.open_engine = lambda settings: 1 / 0  # type: ignore[assignment, method-assign, return-value]
     result = palimpsest("fill", file, "--holes")

@@ -61,7 +61,7 @@ def test_other_languages_have_markers_only(language: str | None) -> None:
 
 
 @given(st.lists(st.sampled_from([MARKER, "def f():\n    ...\n", "x = '😀'\n", "\r\n", "pass\n"])).map("".join))
-def test_without_markers_the_same_text_comes_of_it(text: str) -> None:
+def test_removing_the_markers_gives_the_same_filled_text(text: str) -> None:
     holes = holes_in(text, "python")
     emptied, spans = without_markers(text, holes)
     assert MARKER not in emptied

@@ -88,7 +88,7 @@ def test_the_hole_is_between_prompt_and_suffix() -> None:
     assert infill._request(infill.Task("a", "", ""), "none", 0, None).language is None
 
 
-def test_a_run_killed_at_any_byte_ends_as_if_it_had_not_been(palimpsest: Palimpsest, data: Path, out: Path) -> None:
+def test_a_run_killed_at_any_byte_resumes_to_the_same_result(palimpsest: Palimpsest, data: Path, out: Path) -> None:
     palimpsest("infill", "--data", data, "--out", out)
     whole, expected = out.read_bytes(), told(out)
     for size in range(len(whole)):
@@ -142,7 +142,7 @@ def test_a_bad_row_is_named_and_nothing_is_lost(
         b'{"task_id": 1}',
     ],
 )
-def test_a_file_that_is_no_result_is_left_alone(palimpsest: Palimpsest, data: Path, out: Path, other: bytes) -> None:
+def test_a_file_that_is_not_a_result_is_left_alone(palimpsest: Palimpsest, data: Path, out: Path, other: bytes) -> None:
     out.write_bytes(other)
     result = palimpsest("infill", "--data", data, "--out", out)
     assert result.exit_code == 40
@@ -150,7 +150,7 @@ def test_a_file_that_is_no_result_is_left_alone(palimpsest: Palimpsest, data: Pa
     assert palimpsest.opened == []
 
 
-def test_damaged_gzip_is_said(palimpsest: Palimpsest, data: Path, out: Path) -> None:
+def test_damaged_gzip_is_reported(palimpsest: Palimpsest, data: Path, out: Path) -> None:
     data.write_bytes(gzip.compress(lines(ROWS))[:-9])
     result = palimpsest("infill", "--data", data, "--out", out)
     assert (result.exit_code, out.exists()) == (40, False)
@@ -172,7 +172,7 @@ def test_rows_done_before_an_error_stay(palimpsest: Palimpsest, data: Path, out:
 
 
 @given(st.binary(max_size=40))
-def test_whatever_a_file_holds_no_whole_row_is_lost(tmp_path_factory: pytest.TempPathFactory, tail: bytes) -> None:
+def test_no_whole_row_of_any_file_is_lost(tmp_path_factory: pytest.TempPathFactory, tail: bytes) -> None:
     from palimpsest_engine.errors import DataError
 
     path = tmp_path_factory.mktemp("out") / "out.jsonl"

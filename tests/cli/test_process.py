@@ -54,7 +54,7 @@ main()
     assert run("serve", "--stdio", code=code).stdout == "None\n"  # many clients add it
 
 
-def test_what_editors_start_takes_the_short_way() -> None:
+def test_the_command_of_editors_skips_click() -> None:
     code = """
 import gc, sys
 from palimpsest_server import app
@@ -135,7 +135,7 @@ def test_an_interrupt_ends_with_130_and_writes_nothing(tmp_path: Path, arguments
 
 
 @pytest.mark.skipif(os.name == "nt", reason="pipes")
-def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
+def test_a_closed_output_is_not_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("x = 1\n" * 50_000)
     code = SLOW.replace("steps=1000, step_seconds=60", "steps=0")
     shell = f'{sys.executable} -c "$CODE" fill a.py --range 1:50000 | head -c 1'

@@ -42,7 +42,7 @@ def test_lines_around_a_hole_are_shown_and_no_more() -> None:
     ]
 
 
-def test_what_is_between_far_holes_is_left_out() -> None:
+def test_text_between_far_holes_is_left_out() -> None:
     first, second = TEXT.index("line3\n"), TEXT.index("line90\n")
     holes = ((first, first), (second, second))
     shown = Scene(request(TEXT, *holes)).text(((DraftPiece("A", True),), (DraftPiece("B", True),))).plain
@@ -52,7 +52,7 @@ def test_what_is_between_far_holes_is_left_out() -> None:
     assert "line50" not in shown
 
 
-def test_what_is_between_near_holes_is_whole() -> None:
+def test_text_between_near_holes_is_whole() -> None:
     first, second = TEXT.index("line3\n"), TEXT.index("line9\n")
     shown = Scene(request(TEXT, (first, first), (second, second))).text(((), ())).plain
     assert all(f"line{n}\n" in shown for n in range(1, 12))

@@ -35,7 +35,7 @@ ROWS: list[dict[str, Any]] = [
 
 
 def write_checkpoint(folder: Path, **spec: Any) -> Path:
-    """A random checkpoint of the embedded kind."""
+    """Write a random checkpoint of the embedded kind."""
     tokenizer = new_tokenizer([json.dumps(ROWS), Path(__file__).read_text("utf-8")], 400)
     shape = Shape(hidden=32, layers=3, heads=2, kv_heads=1, head_dim=16, mlp=48, expert=16, canvas=24, positions=256)
     model = build(replace(shape, vocabulary=tokenizer.get_vocab_size()), seed=1)
@@ -91,13 +91,13 @@ def problems(data: Path) -> list[Problem]:
 
 @pytest.fixture(scope="session")
 def sandbox() -> Iterator[Sandbox]:
-    """With more time than anything needs that ends."""
+    """A sandbox with more time than any program that ends."""
     with Sandbox(Limits(seconds=60)) as opened:
         yield opened
 
 
 @pytest.fixture(scope="session")
 def hasty() -> Iterator[Sandbox]:
-    """For what does not end."""
+    """A sandbox for programs that do not end."""
     with Sandbox(Limits(seconds=0.3)) as opened:
         yield opened

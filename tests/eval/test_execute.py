@@ -1,4 +1,4 @@
-"""What programs may not do, and what they may; the sandbox outlives them all."""
+"""The sandbox: what programs may and may not do, and that it outlives them."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_programs_fail_by(sandbox: Sandbox, program: str, detail: str) -> None:
 
 
 @pytest.mark.parametrize(("program", "detail"), CRASHES.values(), ids=CRASHES.keys())
-def test_a_crash_is_no_pass(sandbox: Sandbox, program: str, detail: str) -> None:
+def test_a_crash_is_not_a_pass(sandbox: Sandbox, program: str, detail: str) -> None:
     outcome = sandbox.run(program)
     assert (outcome.outcome, outcome.passed) == ("crashed", False)
     assert detail in outcome.detail
@@ -84,12 +84,12 @@ def test_a_crash_is_no_pass(sandbox: Sandbox, program: str, detail: str) -> None
         "import os\npids = 0\nwhile True:\n    try: os.fork()\n    except OSError: pass",
     ],
 )
-def test_what_does_not_end_is_ended(hasty: Sandbox, program: str) -> None:
+def test_an_endless_program_is_ended(hasty: Sandbox, program: str) -> None:
     assert hasty.run(program).outcome == "timed out"
     assert hasty.run(program + "\n# once more").outcome == "timed out"
 
 
-def test_nothing_is_left_of_what_was_ended(hasty: Sandbox) -> None:
+def test_an_ended_program_leaves_no_process(hasty: Sandbox) -> None:
     mark = f"palimpsest-mark-{os.getpid()}"
     before = set(children(hasty))
     hasty.run(f"mark = {mark!r}\nwhile True: pass")
@@ -188,13 +188,13 @@ def test_a_worker_ends_with_its_sandbox() -> None:
     assert process.poll() == 0
 
 
-def test_without_fork_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_fork_the_sandbox_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "fork")
     with pytest.raises(PalimpsestError, match="fork processes"):
         Sandbox()
 
 
-def test_the_time_is_told(hasty: Sandbox) -> None:
+def test_the_time_of_a_program_is_reported(hasty: Sandbox) -> None:
     begun = time.perf_counter()
     outcome = hasty.run("while 1: pass")
     assert 300 <= outcome.ms <= 1000 * (time.perf_counter() - begun)

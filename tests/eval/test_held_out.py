@@ -18,7 +18,7 @@ DOCUMENTS = [Document("one", "a.py", TEXTS[0]), Document("two", "b.py", TEXTS[1]
 
 @settings(max_examples=20)
 @given(st.integers(0, 1000))
-def test_each_hole_is_what_it_says(seed: int) -> None:
+def test_each_hole_is_of_its_kind(seed: int) -> None:
     found = list(problems(DOCUMENTS, 16, seed))
     assert len({problem.task_id for problem in found}) == 16
     assert [problem.kind for problem in found] == list(KINDS) * 4

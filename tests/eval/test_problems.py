@@ -1,4 +1,4 @@
-"""Data files: what a row means, and what is said of a broken one."""
+"""Data files: the meaning of a row, and the errors for broken ones."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_line_of_its_own_ends_where_the_suffix_begins(problems: list[Problem])
     exec(program, {})
 
 
-def test_what_the_engine_is_asked(problems: list[Problem]) -> None:
+def test_the_request_to_the_engine(problems: list[Problem]) -> None:
     request = problems[0].request(7)
     assert request.splice((problems[0].truth or "",)) == problems[0].filled(problems[0].truth or "")
     assert (request.max_lines, request.tidy, request.seed, request.language) == (1, True, 7, "python")
@@ -42,7 +42,7 @@ def test_what_the_engine_is_asked(problems: list[Problem]) -> None:
 
 
 @given(st.text("ab\n ", max_size=12), st.text("ab\n ", max_size=12), st.text("ab\n ", max_size=12))
-def test_wherever_the_line_end_goes_the_text_stays(tmp_path_factory, prompt, truth, suffix) -> None:
+def test_moving_the_line_end_keeps_the_text(tmp_path_factory, prompt, truth, suffix) -> None:
     path = tmp_path_factory.mktemp("rows") / "rows.jsonl"
     row = {"task_id": 1, "prompt": prompt, "suffix": suffix, "canonical_solution": truth}
     (problem,) = read(written(path, row))

@@ -1,4 +1,4 @@
-"""Tables: every floor and the ceiling in them, intervals, paired tests; and pages that keep the rest of what they say."""
+"""Tables with floors, ceiling, intervals and paired tests; and pages that keep their other text."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_ways_of_repair_are_compared_with_the_parsers() -> None:
     assert dict(zip(columns["system"], columns["repair: none"], strict=True))["gate refused all %"] == "100.0"
 
 
-def test_without_tests_what_counts_is_an_exact_match_by_kind() -> None:
+def test_without_tests_exact_matches_count_by_kind() -> None:
     rows = [row("chosen length", i, None, exact=i < 5, kind="line" if i % 2 else "block") for i in range(10)]
     (table,) = tables([Results(RESULTS.settings, ABOUT, tuple(rows))])
     assert not table.executed
@@ -145,7 +145,7 @@ def test_without_tests_what_counts_is_an_exact_match_by_kind() -> None:
     assert lines(by_kind(table))["chosen length"][1].startswith("40.0 (")
 
 
-def test_every_table_says_where_its_figures_are_from() -> None:
+def test_every_table_names_the_origin_of_its_figures() -> None:
     (table,) = tables([RESULTS])
     text = section(table, ["evaluation/x.svg"])
     for part in ("abc123", "palimpsest eval humaneval x.jsonl", "2030-01-01", "Some CPU", "2 cores", "0123456789ab"):
@@ -154,7 +154,7 @@ def test_every_table_says_where_its_figures_are_from() -> None:
     assert "an audit hook" in text
 
 
-def test_a_page_keeps_what_is_not_between_the_marks(tmp_path: Path) -> None:
+def test_a_page_keeps_the_text_outside_the_marks(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- results -->\nold\n<!-- /results -->\nafter\n")
     put_between_marks(page, "new")

@@ -1,4 +1,4 @@
-"""Rows on disk: nothing that was measured is lost or measured twice, and no other run's rows get in."""
+"""Rows on disk: no row is lost or measured twice, and rows of other runs stay out."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ABOUT = {"date": "2030-01-01"}
 
 @dataclass
 class Scripted:
-    """Answers its name and the seed, and notes what it was asked."""
+    """Answers with its name and the seed, and notes the problems."""
 
     name: str
     asked: list[tuple[str, int]] = field(default_factory=list)
@@ -58,7 +58,7 @@ def test_every_problem_once_through_every_system(tmp_path: Path, problems: list[
     assert read(tmp_path / "out.json") == done
 
 
-def test_what_was_stopped_goes_on(tmp_path: Path, problems: list[Problem]) -> None:
+def test_a_stopped_run_resumes(tmp_path: Path, problems: list[Problem]) -> None:
     out = tmp_path / "out.json"
     whole = run(tmp_path / "whole.json", problems, Scripted("one"), Scripted("two"))
     with pytest.raises(KeyboardInterrupt):
@@ -72,7 +72,7 @@ def test_what_was_stopped_goes_on(tmp_path: Path, problems: list[Problem]) -> No
     assert [system.asked for system in again] == [[], []]
 
 
-def test_a_run_killed_at_any_byte_goes_on(tmp_path: Path, problems: list[Problem]) -> None:
+def test_a_run_killed_at_any_byte_resumes(tmp_path: Path, problems: list[Problem]) -> None:
     whole = run(tmp_path / "whole.json", problems[:2], Scripted("one"))
     out = tmp_path / "out.json"
     journal = out.with_name("out.json.rows.jsonl")
@@ -86,7 +86,7 @@ def test_a_run_killed_at_any_byte_goes_on(tmp_path: Path, problems: list[Problem
         out.unlink()
 
 
-def test_a_run_killed_before_its_first_row_is_said(tmp_path: Path) -> None:
+def test_a_run_killed_before_its_first_row_is_reported(tmp_path: Path) -> None:
     journal = tmp_path / "out.json.rows.jsonl"
     for torn in (b"", b"x", b'{"settings"', b"[]\n", b"{}\n", b'{"settings": {}}\n{"no": "row"}\n'):
         journal.write_bytes(torn)
@@ -109,7 +109,7 @@ def test_another_run_is_not_mixed_in(tmp_path: Path, problems: list[Problem], fi
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_no_results(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_result_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DocumentMissing):
         read(tmp_path / "nowhere.json")
     with pytest.raises(DocumentMissing, match="no folder"):
@@ -124,7 +124,7 @@ def test_no_results(tmp_path: Path) -> None:
         read(path)
 
 
-def test_results_say_where_they_are_from(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_name_their_origin(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     described = results.described(checkpoint)
     assert described["name"] == "tiny"
     assert len(described["sha256"]) == 64

@@ -20,7 +20,7 @@ PUBLISHED = [
 
 
 @pytest.mark.parametrize(("successes", "trials", "low", "high"), PUBLISHED)
-def test_wilson_as_published(successes: int, trials: int, low: float, high: float) -> None:
+def test_wilson_equals_published_values(successes: int, trials: int, low: float, high: float) -> None:
     assert wilson(successes, trials) == pytest.approx((low, high), abs=5e-5)
 
 
@@ -47,7 +47,7 @@ def test_mcnemar_exact(first: int, second: int, p: float) -> None:
     assert mcnemar(second, first) == mcnemar(first, second)
 
 
-def test_as_scipy_has_it() -> None:
+def test_statistics_equal_those_of_scipy() -> None:
     stats = pytest.importorskip("scipy.stats")
     for successes, trials in ((0, 7), (3, 11), (500, 1033), (1033, 1033)):
         theirs = stats.binomtest(successes, trials).proportion_ci(method="wilson")

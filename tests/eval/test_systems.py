@@ -1,4 +1,4 @@
-"""What is tested is what users get; and the same problem with the same seed gives the same answer."""
+"""The systems under test answer as the engine does; the same problem and seed give the same answer."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_the_oracle_knows_the_tokens_and_uses_no_filler(checkpoint: Checkpoint, 
         assert 1 <= len(best.fill(problem, 0).candidates) <= 2
 
 
-def test_without_the_gate_is_what_the_gate_was_shown(checkpoint: Checkpoint, problems: list[Problem]) -> None:
+def test_the_ungated_system_answers_with_the_gates_input(checkpoint: Checkpoint, problems: list[Problem]) -> None:
     gated, ungated = systems(["left-to-right", "left-to-right-ungated"], checkpoint)
     for problem in problems:
         one, other = gated.fill(problem, 0), ungated.fill(problem, 0)
