@@ -139,8 +139,10 @@ def as_table(found: dict[str, Any]) -> str:
     """Format the errors in Markdown, in percent except for KL."""
     names = [name for name in found["layers"][0] if name != "layer"]
     lines = ["| layer | " + " | ".join(names) + " |", "|---" * (1 + len(names)) + "|"]
-    for row in found["layers"]:
-        lines.append(f"| {row['layer']} | " + " | ".join(f"{100 * row[name]:.2f} %" for name in names) + " |")
+    lines += [
+        f"| {row['layer']} | " + " | ".join(f"{100 * row[name]:.2f} %" for name in names) + " |"
+        for row in found["layers"]
+    ]
     lines += ["", "| format | logits | KL, nats | same token |", "|---|---|---|---|"]
     for name, end in found["logits"].items():
         shown = f"{100 * end['relative_error']:.2f} % | {end['kl']:.2g} | {100 * end['same_argmax']:.1f} %"

@@ -135,14 +135,15 @@ def read(model: Any, files: Files) -> None:
     Raises `CheckpointBroken` if a tensor is missing, unexpected, of another shape, there twice and different, or not what
     it was made of.
     """
-    places: dict[str, Tensor] = {}
     experts: dict[str, tuple[QuantisedExperts, Matrix]] = {}
     for prefix, module in model.named_modules(remove_duplicate=False):
         if isinstance(module, QuantisedExperts):
             experts |= {f"{prefix}.{matrix}": (module, matrix) for matrix in MATRICES}
-    for name, tensor in model.state_dict(keep_vars=True).items():
-        if name.removesuffix("_codes").removesuffix("_scales") not in experts:
-            places[name] = tensor
+    places: dict[str, Tensor] = {
+        name: tensor
+        for name, tensor in model.state_dict(keep_vars=True).items()
+        if name.removesuffix("_codes").removesuffix("_scales") not in experts
+    }
     shapes = {name: tuple(tensor.shape) for name, tensor in places.items()}
     shapes |= {name: module.shape(matrix) for name, (module, matrix) in experts.items()}
     if strange := [name for name in files.names if name not in shapes]:

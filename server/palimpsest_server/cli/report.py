@@ -110,10 +110,8 @@ def _range(text: str, span: Span) -> dict[str, dict[str, int]]:
 def unified_diff(path: str, old: str, new: str) -> str:
     """Return a diff for `git apply`: only `\\n` ends a line, and a carriage return belongs to its line."""
     name = path.lstrip("/")
-    out = []
-    for line in difflib.unified_diff(_lines(old), _lines(new), f"a/{name}", f"b/{name}"):
-        out.append(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n")
-    return "".join(out)
+    changes = difflib.unified_diff(_lines(old), _lines(new), f"a/{name}", f"b/{name}")
+    return "".join(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in changes)
 
 
 def _lines(text: str) -> list[str]:
