@@ -42,13 +42,10 @@ _CODE_SUFFIXES = (
 class Ignore:
     """The files to keep from the model in some workspace folders."""
 
-    def __init__(
-        self, folders: Sequence[StrPath], secret_globs: Sequence[str] = SECRETS, extra_globs: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, folders: Sequence[StrPath], extra_globs: Sequence[str] = ()) -> None:
         """Take the workspace's folders. extra_globs: the user's, as in `palimpsest.ignore`."""
         self._folders = tuple(Path(os.path.abspath(folder)) for folder in folders)
         self._real_folders = tuple(Path(os.path.realpath(folder)) for folder in self._folders)
-        self._secrets = tuple(secret_globs)
         self._extra = tuple(extra_globs)
         self._git = GitIgnore((*self._folders, *self._real_folders))
 
@@ -73,7 +70,7 @@ class Ignore:
         name, parents = path.name.lower(), "/".join(path.parent.parts).lower()
         harmless = any(fnmatchcase(name, glob) for glob in _NO_SECRETS)
         code = name.startswith("credentials.") and path.suffix.lower() in _CODE_SUFFIXES
-        for glob in self._secrets:
+        for glob in SECRETS:
             folder, slash, last = glob.rpartition("/")
             if slash and last == "**":
                 hit = f"/{folder}/" in f"{parents}/"

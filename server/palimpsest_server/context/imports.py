@@ -53,9 +53,9 @@ class Importer:
         """The folder that it lies in."""
         return posixpath.dirname(self.path)
 
-    def upwards(self, start: str | None = None) -> Iterator[str]:
+    def upwards(self) -> Iterator[str]:
         """Yield its folder and those above, up to and with a workspace folder; nothing for a file outside all of them."""
-        folder = start or self.folder
+        folder = self.folder
         while inside(folder, self.folders):
             yield folder
             if folder == posixpath.dirname(folder):

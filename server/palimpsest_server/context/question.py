@@ -54,11 +54,12 @@ class Document:
         return self.path if self.path and "#" not in self.uri else self.uri
 
     @staticmethod
-    def of(snapshot: Snapshot, content: Text | None = None) -> Document:
-        """Take an open document. content: another text in its place, as with a completion that is only selected yet."""
+    def of(snapshot: Snapshot) -> Document:
+        """Take an open document."""
         path = snapshot.path
-        text = snapshot.content if content is None else content
-        return Document(snapshot.uri, path.as_posix() if path else "", snapshot.language, text, snapshot.version)
+        return Document(
+            snapshot.uri, path.as_posix() if path else "", snapshot.language, snapshot.content, snapshot.version
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,6 @@ class Edit:
     span: Span
     text: str
 
-    def apply(self, text: str) -> str:
-        """Return the text after the edit."""
-        return text[: self.span.start] + self.text + text[self.span.end :]
-
 
 def smallest(text: str | Text, hole: Span, new: str) -> Edit | None:
     """Return the smallest edit that makes the hole read `new`; None if it does already.

@@ -43,11 +43,7 @@ class Outcome:
 
 
 class Refused(Exception):
-    """Raised by a preparation, with the reason why the engine is not asked. lasting: as in `Outcome`."""
-
-    def __init__(self, reason: str, *, lasting: bool = True) -> None:
-        super().__init__(reason)
-        self.lasting = lasting
+    """Raised by a preparation, with the reason why the engine is not asked."""
 
 
 Prepare = Callable[[], Awaitable[FillRequest]]
@@ -206,7 +202,7 @@ class Jobs:
                 self._sign = max(self._sign, monotonic()) if not self.hung else self._sign
                 running.job = engine.submit(running.request, lambda draft: post(drafted, draft))
             except Refused as refused:
-                running.settle(Outcome(None, str(refused), refused.lasting))
+                running.settle(Outcome(None, str(refused), lasting=True))
             except asyncio.CancelledError:
                 running.settle(Outcome(None, CANCELLED))
                 raise
@@ -242,17 +238,14 @@ class Jobs:
 
 def _outcome(future: Future[Fill]) -> Outcome:
     """Return the outcome that the engine's future stands for."""
-    error = CancelledByEngine() if future.cancelled() else future.exception()
-    if error is not None:
+    if future.cancelled():
+        return Outcome(None, CANCELLED)
+    if (error := future.exception()) is not None:
         return _failed(error)
     fill = future.result()
     if fill.empty:
         return Outcome(None, fill.reason or "the model had nothing to offer", lasting=True)
     return Outcome(fill)
-
-
-class CancelledByEngine(FillCancelled):
-    """Raised when the engine dropped a job without a reason."""
 
 
 def _failed(error: BaseException) -> Outcome:

@@ -92,12 +92,6 @@ def test_no_secret(tmp_path, name):
     assert Ignore([tmp_path]).reason(tmp_path / name) == ""
 
 
-def test_the_globs_can_be_others(tmp_path):
-    ignore = Ignore([tmp_path], secret_globs=("*.vault",))
-    assert ignore.reason(tmp_path / "a.vault") == "its name says that it holds secrets (*.vault)"
-    assert ignore.reason(tmp_path / ".env") == ""
-
-
 def test_a_file_that_the_user_excludes(tmp_path):
     ignore = Ignore([tmp_path], extra_globs=("build/**", "vendor"))
     assert ignore.reason(tmp_path / "build" / "a.py") == "palimpsest.ignore has build/**"

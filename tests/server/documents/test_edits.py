@@ -27,7 +27,7 @@ def test_the_edit_writes_the_new_text_into_the_hole_and_nothing_else(before, old
     if found is None:
         assert old == new
         return
-    assert found.apply(text) == before + new + after
+    assert text[: found.span.start] + found.text + text[found.span.end :] == before + new + after
     assert edits.smallest(Text.of(text), Span(len(before), len(before + old)), new) == found
     assert len(before) <= found.span.start <= found.span.end <= len(before + old)
     assert not splits(text, found.span.start)
