@@ -12,6 +12,7 @@ from palimpsest_engine import Excerpt
 from palimpsest_server.context import imports
 from palimpsest_server.context.workspace import ALL_BYTES, Look
 from palimpsest_server.documents.edit_history import RecentEdit
+from palimpsest_server.documents.rope import Text
 from palimpsest_server.documents.store import Snapshot
 
 Source = Literal["notebook", "imports", "diagnostics", "edits", "documents"]
@@ -22,20 +23,6 @@ TOKEN = 3.4  # characters; the engine counts exactly
 def known(names: Collection[str]) -> tuple[Source, ...]:
     """Return those of the names that are sources."""
     return tuple(source for source in SOURCES if source in names)
-
-
-class Text(Protocol):
-    """A text that can be very long."""
-
-    def __len__(self) -> int: ...
-
-    def slice(self, start: int, end: int) -> str:
-        """The characters `[start, end)`."""
-        ...
-
-    def line_at(self, offset: int) -> int:
-        """The line, from 0, that an offset is on."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,18 +124,6 @@ class Chosen:
         return tuple(Excerpt(choice.title, choice.text) for choice in self.choices)
 
 
-def _allowed(path: str) -> str:
-    return ""
-
-
-def _harmless(text: str) -> bool:
-    return False
-
-
-def _as_it_is(text: str) -> str:
-    return text
-
-
 @dataclass(frozen=True, slots=True)
 class Question:
     """A question: which text of other places may be seen, for a hole at `offset` of a document?
@@ -163,6 +138,6 @@ class Question:
     sources: tuple[Source, ...]
     around: Around = Around()
     limits: Limits = Limits()
-    forbidden: Callable[[str], str] = _allowed
-    secret: Callable[[str], bool] = _harmless
-    redacted: Callable[[str], str] = _as_it_is
+    forbidden: Callable[[str], str] = lambda path: ""
+    secret: Callable[[str], bool] = lambda text: False
+    redacted: Callable[[str], str] = lambda text: text

@@ -17,6 +17,7 @@ from palimpsest_server.documents.store import Documents, Snapshot
 logger = logging.getLogger(__name__)
 
 _KEPT = 16
+_SECONDS = 0.1  # for one choice
 _BEFORE = 2_000  # characters: a change further up changes no choice
 
 
@@ -37,8 +38,7 @@ class Chooser:
     The beginning of the model's prompt then stays the same, and is not encoded again.
     """
 
-    def __init__(self, seconds: float = 0.1) -> None:
-        self._seconds = seconds
+    def __init__(self) -> None:
         self._worker = ThreadPoolExecutor(1, "palimpsest-context")
         self._kept = Latest[str, tuple[object, Chosen]](_KEPT)
         self._under_way: asyncio.Future[Chosen] | None = None
@@ -54,7 +54,7 @@ class Chooser:
         before, last = self._kept.get(uri, (None, Chosen()))
         if before == key or (self._under_way is not None and not self._under_way.done()):
             return last
-        until = monotonic() + self._seconds
+        until = monotonic() + _SECONDS
         working = asyncio.get_running_loop().run_in_executor(
             self._worker, choose, question, lambda: monotonic() > until
         )
