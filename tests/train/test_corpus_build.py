@@ -122,7 +122,7 @@ def test_an_unaccepted_licence_leaves_the_package_out_with_the_reason(folder: Pa
     assert "alpha 1.0" not in (folder / "ATTRIBUTION.txt").read_text("utf-8")
 
 
-def test_where_metadata_says_nothing_the_licence_text_counts(folder: Path):
+def test_the_licence_text_counts_if_the_metadata_is_silent(folder: Path):
     path = wheel(folder / "wheels", "alpha", {"alpha/a.py": source("alpha")}, licence="")
     with zipfile.ZipFile(path, "w") as out:
         out.writestr("alpha/a.py", source("alpha"))
@@ -132,7 +132,7 @@ def test_where_metadata_says_nothing_the_licence_text_counts(folder: Path):
     assert (taken.spdx, taken.spdx_read_from) == ("MIT", "alpha-1.0.dist-info/licenses/LICENSE")
 
 
-def test_a_benchmark_keeps_its_problems_out(folder: Path, tmp_path: Path):
+def test_texts_with_a_benchmarks_problems_are_left_out(folder: Path, tmp_path: Path):
     problems = tmp_path / "problems.jsonl"
     problems.write_text(json.dumps({"prompt": source("alpha")[:400], "suffix": ""}) + "\n", "utf-8")
     report = build(folder, PLAN, [problems], library=False)
@@ -202,7 +202,7 @@ def test_a_broken_archive_is_named_and_the_old_corpus_stays(folder: Path):
     assert not list(folder.rglob("*.part"))
 
 
-def test_a_package_that_is_not_to_be_had_is_left_out(folder: Path, no_network: list[list[str]]):
+def test_an_unavailable_package_is_left_out(folder: Path, no_network: list[list[str]]):
     (folder / "wheels" / "beta-1.0-py3-none-any.whl").unlink()
     report = build(folder, PLAN, library=False)
     assert [(p["name"], p["reason"]) for p in report.left_out] == [("beta", "not to be had from the registry")]
@@ -227,7 +227,7 @@ def test_without_a_held_out_package_there_is_no_corpus(folder: Path):
         ("OSError: [Errno 28] No space left on device", "the disk is full while beta is fetched"),
     ],
 )
-def test_no_network_and_no_room_stop_the_run_and_keep_what_came(
+def test_no_network_and_no_room_stop_the_run_and_keep_fetched_packages(
     folder: Path, monkeypatch: pytest.MonkeyPatch, said: str, message: str
 ):
     (folder / "wheels" / "beta-1.0-py3-none-any.whl").unlink()
@@ -312,7 +312,7 @@ def test_the_versions_of_a_manifest_are_fetched_and_compared(folder: Path, no_ne
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"sources": [{"name": "x"}]}', '{"sources": 3}'])
-def test_a_manifest_that_is_none_is_named(tmp_path: Path, text: str):
+def test_a_file_that_is_no_manifest_is_named(tmp_path: Path, text: str):
     (tmp_path / "m.json").write_text(text, "utf-8")
     with pytest.raises(CorpusError, match=r"m\.json cannot be read"):
         pins(tmp_path / "m.json")
@@ -351,7 +351,7 @@ def test_members_outside_links_and_giants_are_passed_over(tmp_path: Path):
 
 @pytest.mark.parametrize("name", ["a.whl", "a.zip", "a.tar.gz", "a.tgz", "a.tar.xz"])
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04 not really", b"\x1f\x8b\x08 neither", b"\xfd7zXZ\x00 nor this"])
-def test_an_archive_that_is_none_is_named(tmp_path: Path, name: str, data: bytes):
+def test_a_file_that_is_no_archive_is_named(tmp_path: Path, name: str, data: bytes):
     (tmp_path / name).write_bytes(data)
     with pytest.raises(CorpusError, match=f"the archive {name} is broken"):
         read_members(tmp_path / name, lambda _: True)
@@ -439,7 +439,7 @@ def test_bad_options_are_refused_before_anything_is_written(tmp_path: Path, argu
 @pytest.mark.parametrize(
     "text", ["", "[group.x]\n", "permissive = [", "permissive = []\n[spellings]\n[group.x]\nname = 3\n"]
 )
-def test_a_plan_that_is_none_is_named(tmp_path: Path, text: str):
+def test_a_file_that_is_no_plan_is_named(tmp_path: Path, text: str):
     (tmp_path / "p.toml").write_text(text, "utf-8")
     with pytest.raises(CorpusError, match=r"p\.toml cannot be read"):
         read_plan(tmp_path / "p.toml")

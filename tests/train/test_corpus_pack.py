@@ -42,7 +42,7 @@ def test_each_document_is_written_as_often_as_it_should_be(case: list[tuple[list
     assert new[: len(once)] == once
 
 
-def test_groups_say_how_often(tmp_path: Path):
+def test_documents_are_repeated_as_their_group_says(tmp_path: Path):
     rows = [{"group": "a", "text": ""}, {"text": ""}, {"group": "b", "text": ""}]
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     assert repeats_of(tmp_path / "train.jsonl", {"a": 3, "b": 0}) == [3, 1, 0]
@@ -84,7 +84,7 @@ def test_tokens_with_a_tokenizer_that_is_there(corpus: Path):
     assert not list(corpus.glob("*.part"))
 
 
-def test_what_is_packed_is_unpacked_to_the_same_files(corpus: Path, tmp_path: Path):
+def test_packed_arrays_are_unpacked_to_the_same_files(corpus: Path, tmp_path: Path):
     packed = pack(corpus, tmp_path / "c.tar.xz", 10**7)
     assert (packed.documents, packed.of) == (30, 30)
     assert packed.size == (tmp_path / "c.tar.xz").stat().st_size
@@ -133,7 +133,7 @@ def test_an_archive_cut_short_writes_nothing(corpus: Path, tmp_path: Path):
     assert not list((tmp_path / "there").iterdir())
 
 
-def test_an_archive_of_something_else_is_refused_and_nothing_lands_outside(corpus: Path, tmp_path: Path):
+def test_a_foreign_archive_is_refused_and_writes_nothing_outside(corpus: Path, tmp_path: Path):
     def archive(names: dict[str, bytes]) -> Path:
         path = tmp_path / "evil.tar.xz"
         with lzma.open(path, "wb") as out, tarfile.open(fileobj=out, mode="w") as tar:

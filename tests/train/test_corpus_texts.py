@@ -41,7 +41,7 @@ GOOD = f"def compute(number):\n{BODY}    return value_3\n"
         ("thing/core.pyi", "declarations only"),
     ],
 )
-def test_paths(path: str, fault: str | None):
+def test_paths_that_are_not_worth_training_on(path: str, fault: str | None):
     assert path_fault(path) == fault
 
 
@@ -69,13 +69,13 @@ def test_paths(path: str, fault: str | None):
         ("c", "extern int f(int a);\n" * 12, "defines nothing"),
     ],
 )
-def test_texts(language: str, text: str, fault: str | None):
+def test_texts_that_are_not_worth_training_on(language: str, text: str, fault: str | None):
     assert text_fault(text, language) == fault
 
 
 @given(st.text(max_size=300).map(lambda text: text + "\nx = 1\n" * 40), st.sampled_from(["python", "c", "javascript"]))
 @settings(max_examples=60, deadline=None)
-def test_any_text_gets_an_answer(text: str, language: str):
+def test_any_text_is_judged(text: str, language: str):
     assert text_fault(text, language) is None or isinstance(text_fault(text, language), str)
 
 
@@ -101,7 +101,7 @@ def fault(duplicates: Duplicates, text: str) -> str | None:
 
 @given(st.integers(0, 10_000), st.integers(200, 400))
 @settings(max_examples=25, deadline=None)
-def test_a_text_with_few_words_changed_is_a_near_duplicate_and_another_is_none(seed: int, count: int):
+def test_a_text_with_few_words_changed_is_a_near_duplicate(seed: int, count: int):
     text = words(seed, count)
     changed = list(text)
     changed[count // 2] = "another"  # five of about `count` shingles differ: a similarity of 0.95 and more

@@ -66,7 +66,7 @@ def test_an_exported_run_is_a_plain_checkpoint(run, corpus, smoke, tmp_path):
     assert list(tmp_path.joinpath("out").iterdir()) == [out]
 
 
-def test_a_control_says_that_it_is_one(control, corpus, tmp_path):
+def test_an_exported_control_is_described_as_left_to_right(control, corpus, tmp_path):
     export(control.folder, corpus, tmp_path / "control", "control")
     loaded = load(EngineSettings(str(tmp_path / "control"), device="cpu", dtype="float32"))
     assert loaded.spec.left_to_right
@@ -95,7 +95,7 @@ def unloadable(model, folder, **_):
 
 
 @pytest.mark.parametrize(("save", "said"), [(full, "No space left"), (unloadable, "does not load")])
-def test_what_cannot_be_written_or_loaded_leaves_the_checkpoint_before(run, corpus, tmp_path, monkeypatch, save, said):
+def test_a_failed_export_keeps_the_earlier_checkpoint(run, corpus, tmp_path, monkeypatch, save, said):
     from transformers import DiffusionGemmaForBlockDiffusion
 
     out = tmp_path / "out"
@@ -120,7 +120,7 @@ def test_an_older_checkpoint_is_replaced_and_nothing_else_is(run, corpus, tmp_pa
     assert files(papers) == {"thesis.tex": b"x"}
 
 
-def test_no_run_to_export(corpus, tmp_path):
+def test_a_missing_run_cannot_be_exported(corpus, tmp_path):
     with pytest.raises(TrainingError, match="holds no training run"):
         export(tmp_path / "nothing", corpus, tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -88,7 +88,7 @@ def test_fused_kernels_give_the_same_numbers_and_gradients(smoke, model, batch):
 
 
 @pytest.mark.parametrize(("objective", "conditioned"), [("diffusion", 0), ("diffusion", 1), ("left-to-right", 0)])
-def test_the_formula_counts_what_is_executed(smoke, rows, left_to_right, objective, conditioned):
+def test_the_formula_counts_the_executed_flops(smoke, rows, left_to_right, objective, conditioned):
     recipe = replace(smoke, objective=objective, self_conditioning=float(conditioned))
     source = left_to_right if objective == "left-to-right" else rows
     step = Step(build(recipe.shape, 0), recipe)

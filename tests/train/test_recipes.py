@@ -23,7 +23,7 @@ def parameters(recipe):
         return sum(p.numel() for p in build(recipe.shape, 0).parameters())
 
 
-def test_the_recipes_are_these():
+def test_the_recipes_are_listed():
     assert NAMES == ["24m", "6m", "6m-left-to-right", "smoke"]
 
 
@@ -36,7 +36,7 @@ def test_a_recipe_is_read_and_kept_as_it_is(name):
         assert int(name.partition("m")[0]) == round(parameters(recipe) / 1e6)
 
 
-def test_the_comments_claim_what_is_so():
+def test_the_comments_of_recipes_are_true():
     text = (RECIPES / "24m.toml").read_text()
     recipe = read_recipe("24m")
     claimed = {unit: float(value) for value, unit in re.findall(r"([\d.e]+) (M p|MB|billion|FLOPs)", text)}
@@ -88,7 +88,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("name", "changes", "said"), REFUSED)
-def test_what_is_no_recipe_is_refused_in_a_sentence(name, changes, said):
+def test_a_bad_recipe_is_refused_in_a_sentence(name, changes, said):
     with pytest.raises(TrainingError, match=re.escape(said)) as error:
         read_recipe(name, changes)
     assert "\n" not in str(error.value)

@@ -12,7 +12,7 @@ from palimpsest_train.splits import Source
 from palimpsest_train.tokenizer import BOS, EOS, FILLER, PAD, PREFIX, SUFFIX
 
 
-def test_rows_hold_what_they_promise(rows):
+def test_rows_have_the_promised_shape_and_contents(rows):
     row = rows.shape
     for _ in range(60):
         batch = rows.batch(1)
@@ -64,7 +64,7 @@ def parts(context):
     return ids[2:split], [t for t in body if t != FILLER], body[-1] == FILLER
 
 
-def test_a_left_to_right_row_goes_on_where_its_middle_ends(left_to_right):
+def test_a_left_to_right_rows_suffix_begins_where_its_middle_ends(left_to_right):
     """Prefix and middle, then the suffix, is a stretch of one document; `<fill>` stands where the two meet."""
     rows = left_to_right
     ended = 0

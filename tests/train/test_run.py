@@ -61,7 +61,7 @@ def test_a_resumed_run_is_the_same_run(corpus, smoke, tmp_path, changes):
     assert curve(tmp_path / "whole") == curve(tmp_path / "halves")
 
 
-def test_what_came_after_the_last_save_is_done_again(corpus, smoke, tmp_path):
+def test_steps_after_the_last_save_are_repeated(corpus, smoke, tmp_path):
     """As after a kill: the state is older than the curve, whose last line may be cut short."""
     whole = Run(tmp_path / "whole", corpus, smoke)
     whole.train()
@@ -79,7 +79,7 @@ def test_what_came_after_the_last_save_is_done_again(corpus, smoke, tmp_path):
     assert curve(tmp_path / "killed") == curve(tmp_path / "whole")
 
 
-def test_a_state_of_before_averages_is_resumed_and_begins_one(corpus, smoke, tmp_path):
+def test_a_state_without_an_average_is_resumed_and_begins_one(corpus, smoke, tmp_path):
     """A state with model, optimisers, step and seconds alone, beside a recipe.json that lacks today's keys."""
     run = Run(tmp_path, corpus, replace(smoke, ema=0.0))
     run.train(until=2)
@@ -124,7 +124,7 @@ def test_training_learns(corpus, smoke, tmp_path, objective):
     assert after[1] < before[1] - 0.5 or objective == "left-to-right"
 
 
-def test_a_full_disk_leaves_the_state_before(corpus, smoke, tmp_path, monkeypatch):
+def test_a_full_disk_keeps_the_earlier_state(corpus, smoke, tmp_path, monkeypatch):
     run = Run(tmp_path, corpus, smoke)
     run.train(until=3)
     kept = (tmp_path / "state.pt").read_bytes()
@@ -144,7 +144,7 @@ def test_a_full_disk_leaves_the_state_before(corpus, smoke, tmp_path, monkeypatc
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device that is always full")
-def test_a_disk_that_is_full_for_the_library_too(corpus, smoke, tmp_path):
+def test_a_full_disk_inside_the_library_keeps_the_earlier_state(corpus, smoke, tmp_path):
     run = Run(tmp_path, corpus, smoke)
     (tmp_path / "state.pt.part").symlink_to("/dev/full")
     with pytest.raises(TrainingError, match="could not be saved"):
@@ -249,7 +249,7 @@ def test_a_run_that_cannot_go_on_says_why_and_changes_nothing(begun, corpus, tmp
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_a_device_there_is_not(corpus, smoke, tmp_path):
+def test_a_missing_device_is_refused(corpus, smoke, tmp_path):
     with pytest.raises(TrainingError, match="auto, cpu or cuda"):
         Run(tmp_path / "run", corpus, smoke, device="abacus")
     if not torch.cuda.is_available():

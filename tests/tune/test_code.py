@@ -31,7 +31,7 @@ UNFIT = [
 
 
 @pytest.mark.parametrize(("text", "why"), UNFIT)
-def test_what_is_nothing_to_learn_from(text, why):
+def test_unfit_texts_are_named(text, why):
     assert (why in unfit(text)) if why else unfit(text) == ""
 
 
@@ -78,7 +78,7 @@ def test_a_control_token_in_a_file_is_text(checkpoint):
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
-def test_too_little_is_said_with_the_numbers(checkpoint, count):
+def test_too_little_code_is_an_error_with_the_numbers(checkpoint, count):
     with pytest.raises(DataError) as caught:
         prepared(SOURCES[:count], checkpoint.tokenizer, 0, "/some/place")
     message = str(caught.value)
@@ -136,7 +136,7 @@ def read(root, languages=(), seed=0):
     return list(repository.read(seed)), repository.left_out
 
 
-def test_only_what_the_server_would_read_is_read(root):
+def test_only_files_that_the_server_would_read_are_read(root):
     found, left_out = read(root, ["python"])
     texts = {text for text, _ in found}
     assert {"kept = 1\n", "inner = 1\n", "fine = 1\n"} <= texts
@@ -159,6 +159,6 @@ def test_the_order_is_the_seeds(root):
 
 
 @pytest.mark.parametrize(("name", "says"), [("nowhere", "not there"), ("kept.py", "a file, not a folder")])
-def test_there_has_to_be_a_folder(root, name, says):
+def test_a_missing_folder_is_an_error(root, name, says):
     with pytest.raises(DocumentMissing, match=says):
         read(root / name)

@@ -56,7 +56,7 @@ def test_an_adapter_is_made_and_served(tune, folder, tmp_path):
     assert "was made for tiny" in refused.stdout
 
 
-def test_what_did_not_help_is_not_written_unless_one_wants_it(tune, tmp_path):
+def test_an_adapter_that_did_not_help_is_written_only_on_request(tune, tmp_path):
     out = tmp_path / "out" / "adapter"
     result = tune("--steps", 1, "--learning-rate", 1e-9)
     assert result.exit_code == 1
@@ -87,7 +87,7 @@ def interrupted_after(steps, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a process cannot send itself an interrupt there")
-def test_ctrl_c_ends_the_training_and_keeps_what_there_is(tune, tmp_path, monkeypatch):
+def test_ctrl_c_ends_the_training_and_keeps_the_adapter(tune, tmp_path, monkeypatch):
     interrupted_after(6, monkeypatch)
     before = signal.getsignal(signal.SIGINT)
     result = tune("--keep-anyway")
@@ -109,7 +109,7 @@ def test_ctrl_c_while_measuring_leaves_nothing(tune, tmp_path, monkeypatch):
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_what_is_wrong_is_said_before_anything_is_trained(tune, shop, tmp_path, monkeypatch):
+def test_errors_are_reported_before_training(tune, shop, tmp_path, monkeypatch):
     def never(self, folder):
         raise AssertionError("training began")
 
@@ -130,14 +130,14 @@ def test_what_is_wrong_is_said_before_anything_is_trained(tune, shop, tmp_path, 
     assert not list(tmp_path.glob("out/*"))
 
 
-def test_without_peft_nothing_is_begun(tune, monkeypatch):
+def test_without_peft_nothing_begins(tune, monkeypatch):
     monkeypatch.setitem(sys.modules, "peft", None)
     result = tune()
     assert result.exit_code == 1
     assert "pip install 'palimpsest-ls[tune]'" in result.stderr
 
 
-def test_by_default_it_goes_to_the_users_data_and_never_among_the_code(shop, tmp_path, monkeypatch):
+def test_the_default_folder_is_in_the_users_data(shop, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path))

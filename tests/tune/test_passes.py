@@ -71,9 +71,7 @@ def packed_logits(model, batch):
     return head(model, hidden)
 
 
-def test_the_packed_pass_with_lora_is_the_class_with_lora_shared_and_the_class_with_lora_merged(
-    checkpoint, folder, code, tmp_path
-):
+def test_the_packed_pass_with_lora_equals_the_class_with_lora_shared_and_merged(checkpoint, folder, code, tmp_path):
     at = pass_for(checkpoint)
     assert isinstance(at, Packed)
     model, shape = checkpoint.model, at.shape
@@ -186,7 +184,7 @@ def test_the_class_pass_agrees_with_the_class(checkpoint, code):
         torch.testing.assert_close(conditioned[0], causal)
 
 
-def test_the_packed_pass_and_the_class_pass_say_the_same_of_self_conditioning(checkpoint, code):
+def test_packed_and_class_pass_agree_on_self_conditioning(checkpoint, code):
     """One canvas of a packed row, asked as a question of its own."""
     packed, apart = Packed(checkpoint), Apart(checkpoint)
     batch = packed.rows(code.train, 4).batch(1)

@@ -46,7 +46,7 @@ def done(folder, tmp_path_factory):
     return (*tuned(folder, out), out)
 
 
-def test_it_learns_what_the_code_repeats(done):
+def test_tuning_learns_repeated_code(done):
     _, said, result, _ = done
     assert result.helped
     assert result.fell[0] > 0.1
@@ -56,7 +56,7 @@ def test_it_learns_what_the_code_repeats(done):
     assert said[-1].share == 1.0
 
 
-def test_what_was_measured_is_what_is_served(done, folder):
+def test_the_served_adapter_measures_as_the_tuned_one(done, folder):
     tuning, _, result, out = done
     served = opened(folder, trainable=True, adapter=str(out))
     again = Tuning(served, tuning.code, RECIPE).measure()
@@ -85,7 +85,7 @@ def test_the_same_seed_and_steps_make_the_same_adapter_and_another_seed_another(
     assert bytes_of[0] == bytes_of[1] != bytes_of[2]
 
 
-def test_stopped_after_any_step_what_there_is_is_written_and_the_model_is_whole(folder, tmp_path):
+def test_stopping_after_any_step_writes_the_adapter_and_restores_the_model(folder, tmp_path):
     tuning, _, result = tuned(folder, tmp_path / "stopped", replace(RECIPE, lines=0, held_out_rows=8), stop=2)
     assert tuning.step == 2
     served = opened(folder, adapter=str(tmp_path / "stopped"))
@@ -95,7 +95,7 @@ def test_stopped_after_any_step_what_there_is_is_written_and_the_model_is_whole(
     assert result.before.causal != result.after.causal
 
 
-def test_time_ends_it_and_the_learning_rate_falls_to_nothing(folder, tmp_path, monkeypatch):
+def test_time_ends_the_training_and_the_learning_rate_falls_to_zero(folder, tmp_path, monkeypatch):
     now = iter(range(1000))
     monkeypatch.setattr(run.time, "perf_counter", lambda: float(next(now)))
     _, said, _ = tuned(folder, tmp_path / "timed", replace(RECIPE, steps=None, minutes=0.1, lines=0, held_out_rows=8))
@@ -103,7 +103,7 @@ def test_time_ends_it_and_the_learning_rate_falls_to_nothing(folder, tmp_path, m
     assert said[-1].share == 1.0
 
 
-def test_losses_that_are_no_numbers_end_it(folder, tmp_path):
+def test_losses_that_are_no_numbers_end_the_training(folder, tmp_path):
     checkpoint = opened(folder, trainable=True)
     code = prepared(SOURCES, checkpoint.tokenizer, 0, "here")
     tuning = Tuning(checkpoint, code, replace(RECIPE, lines=0, held_out_rows=8))
@@ -120,7 +120,7 @@ def test_losses_that_are_no_numbers_end_it(folder, tmp_path):
     assert all(torch.equal(parameter, before[name]) for name, parameter in checkpoint.model.named_parameters())
 
 
-def test_memory_that_runs_out_is_a_sentence(checkpoint, tmp_path):
+def test_out_of_memory_is_reported_in_a_sentence(checkpoint, tmp_path):
     tuning = Tuning(
         checkpoint, prepared(SOURCES, checkpoint.tokenizer, 0, "here"), replace(RECIPE, lines=0, held_out_rows=8)
     )
@@ -168,7 +168,7 @@ def measured(*losses):
         ((1.0, 1.0, 1.0, 1.0), (0.5, 1.5, 0.4, 1.5), False),  # may be chance
     ],
 )
-def test_it_helped_only_if_the_loss_fell_by_more_than_chance(before, after, helped):
+def test_helped_means_that_the_loss_fell_by_more_than_chance(before, after, helped):
     assert Result(measured(*before), measured(*after), gain(before, after)).helped is helped
 
 
@@ -205,7 +205,7 @@ def test_an_adapter_takes_the_place_of_an_older_one_and_of_nothing_else(done, tm
     assert (other / "letter.txt").read_text("utf-8") == "mine"
 
 
-def test_nothing_is_left_when_it_fails(tmp_path):
+def test_a_failed_tuning_leaves_nothing(tmp_path):
     out = tmp_path / "out"
 
     def fail():

@@ -82,7 +82,7 @@ def test_encoder_and_decoder_both_change(checkpoint_folder, adapter):
         assert decoder.mlp.down_proj.weight is encoder.mlp.down_proj.weight
 
 
-def test_the_status_names_it(checkpoint_folder, adapter):
+def test_the_status_names_the_adapter(checkpoint_folder, adapter):
     engine = open_engine(EngineSettings(str(checkpoint_folder), device="cpu", dtype="float32", adapter=str(adapter)))
     engine.warm()
     while engine.status().state in ("starting", "loading"):
@@ -94,7 +94,7 @@ def test_the_status_names_it(checkpoint_folder, adapter):
         engine.close()
 
 
-def test_no_path_of_this_machine_is_in_it(checkpoint_folder, adapter):
+def test_an_adapter_holds_no_path_of_this_machine(checkpoint_folder, adapter):
     config = json.loads((adapter / CONFIG_FILE).read_text("utf-8"))
     assert config["base_model_name_or_path"] == "tiny"
     for path in (adapter / CONFIG_FILE, adapter / NOTE_FILE, adapter / WEIGHTS_FILE):

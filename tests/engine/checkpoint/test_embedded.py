@@ -36,7 +36,7 @@ def stock():
     return model.eval()
 
 
-def test_what_is_shipped_is_weights_and_text():
+def test_only_weights_and_text_are_shipped():
     names = {path.name for path in EMBEDDED.iterdir()}
     assert {"config.json", "generation_config.json", "tokenizer.json", "palimpsest.json"} <= names
     weights = [path for path in EMBEDDED.iterdir() if path.suffix == ".safetensors"]

@@ -195,7 +195,7 @@ def test_an_unknown_checkpoint_is_named(name):
         load(EngineSettings(name))
 
 
-def test_a_file_is_no_checkpoint(folder):
+def test_a_file_is_refused_as_a_checkpoint(folder):
     with pytest.raises(CheckpointMissing, match="is a file"):
         load(EngineSettings(str(folder / "config.json")))
 
@@ -209,14 +209,14 @@ def test_too_little_memory_says_what_is_needed_and_what_is_free(folder, monkeypa
         load(EngineSettings(str(folder), device="cpu"))
 
 
-def test_a_device_that_is_not_there(folder):
+def test_a_missing_device_is_named(folder):
     if torch.cuda.is_available():
         pytest.skip("this machine has the device")
     with pytest.raises(DeviceUnsupported, match="cuda"):
         load(EngineSettings(str(folder), device="cuda"))
 
 
-def test_a_good_one_loads_with_its_rotary_frequencies_in_float32(folder):
+def test_a_good_checkpoint_loads_with_its_rotary_frequencies_in_float32(folder):
     loaded = load(EngineSettings(str(folder), device="cpu", dtype="bfloat16"))
     assert loaded.spec.name == "tiny"
     assert loaded.model.lm_head.weight.dtype == torch.bfloat16
@@ -230,9 +230,7 @@ def same(one, other):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_quantised_all_but_the_experts_is_as_it_was_and_they_are_what_the_format_makes_of_them(
-    checkpoint_folder, checkpoint, format
-):
+def test_quantising_changes_only_the_experts_and_as_the_format_says(checkpoint_folder, checkpoint, format):
     found = load(EngineSettings(str(checkpoint_folder), device="cpu", dtype="float32", quantization=format)).model
     theirs = dict(checkpoint.model.state_dict())
     for name, tensor in found.state_dict().items():
@@ -252,7 +250,7 @@ def test_quantised_all_but_the_experts_is_as_it_was_and_they_are_what_the_format
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_quantised_it_says_what_the_class_says_of_the_weights_brought_back(checkpoint_folder, folder, format):
+def test_a_quantised_model_equals_the_class_on_dequantised_weights(checkpoint_folder, folder, format):
     found = load(EngineSettings(str(checkpoint_folder), device="cpu", dtype="float32", quantization=format)).model
     tensors = load_file(folder / "model.safetensors")
     for name in tensors:
@@ -266,7 +264,7 @@ def test_quantised_it_says_what_the_class_says_of_the_weights_brought_back(check
     torch.testing.assert_close(one, other)
 
 
-def test_quantised_no_layers_experts_are_ever_in_memory_whole(checkpoint_folder, monkeypatch):
+def test_quantising_never_holds_a_layers_experts_whole(checkpoint_folder, monkeypatch):
     asked = []
     whole, part = Files.whole, Files.part
     monkeypatch.setattr(Files, "whole", lambda self, name: asked.append(name) or whole(self, name))
@@ -279,7 +277,7 @@ def test_quantised_no_layers_experts_are_ever_in_memory_whole(checkpoint_folder,
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_experts_that_are_not_what_was_read_are_found(checkpoint_folder, monkeypatch, format):
+def test_experts_that_differ_from_the_file_are_an_error(checkpoint_folder, monkeypatch, format):
     put = QuantisedExperts.put
     monkeypatch.setattr(
         QuantisedExperts, "put", lambda self, name, index, weight: put(self, name, index, weight.flip(0))
@@ -288,7 +286,7 @@ def test_experts_that_are_not_what_was_read_are_found(checkpoint_folder, monkeyp
         load(EngineSettings(str(checkpoint_folder), device="cpu", dtype="float32", quantization=format))
 
 
-def test_experts_in_another_order_are_found(checkpoint_folder, monkeypatch):
+def test_experts_in_another_order_are_an_error(checkpoint_folder, monkeypatch):
     put = QuantisedExperts.put
     monkeypatch.setattr(QuantisedExperts, "put", lambda self, name, index, weight: put(self, name, 3 - index, weight))
     with pytest.raises(CheckpointBroken, match="is not what was read"):
@@ -315,7 +313,7 @@ def test_experts_that_are_not_numbers_are_refused(folder):
         load(EngineSettings(str(folder), device="cpu", dtype="float32", quantization="fp8"))
 
 
-def test_what_is_quantised_is_not_trained(folder):
+def test_a_quantised_model_is_refused_for_training(folder):
     with pytest.raises(UnsupportedCheckpoint, match="set quantization to none"):
         load(EngineSettings(str(folder), device="cpu", quantization="int8"), trainable=True)
 
@@ -377,7 +375,7 @@ def test_the_one_expert_of_the_embedded_checkpoint_can_be_quantised_too():
 
 
 @pytest.mark.parametrize("quantization", ["none", "int8"])
-def test_what_is_for_pictures_is_not_kept_and_takes_no_room(folder, quantization):
+def test_tensors_for_pictures_are_not_kept_and_take_no_room(folder, quantization):
     found = load(EngineSettings(str(folder), device="cpu", dtype="float32", quantization=quantization)).model
     names = set(load_file(folder / "model.safetensors"))
     assert any("vision_tower" in name for name in names)
@@ -388,7 +386,7 @@ def test_what_is_for_pictures_is_not_kept_and_takes_no_room(folder, quantization
     assert needed(more, "float32", quantization) == needed(text, "float32", quantization)
 
 
-def test_read_straight_onto_a_device_it_is_the_same_model(checkpoint_folder):
+def test_a_model_read_straight_onto_a_device_is_the_same(checkpoint_folder):
     """As a model gets onto a GPU; here the device is the CPU."""
     found = read_onto("cpu", checkpoint_folder, "float32", "none")
     theirs = DiffusionGemmaForBlockDiffusion.from_pretrained(checkpoint_folder, dtype=torch.float32).eval()

@@ -36,7 +36,7 @@ def context(model, length):
     return cache
 
 
-def test_a_second_time_nothing_moves(fused_model):
+def test_fusing_a_second_time_moves_no_weights(fused_model):
     layer = fused_model.model.decoder.layers[0]
     before = layer.fused.qkv.data_ptr()
     assert make_fused(fused_model)
@@ -44,7 +44,7 @@ def test_a_second_time_nothing_moves(fused_model):
 
 
 @pytest.mark.parametrize(("batch", "length", "past"), [(1, 1, 3), (2, 3, 30)])
-def test_the_decoder_says_the_same(model, fused_model, batch, length, past):
+def test_the_fused_decoder_gives_the_same_states(model, fused_model, batch, length, past):
     cache = context(model, past)
     tokens = torch.randint(0, 97, (batch, length), generator=torch.Generator().manual_seed(2))
     where, chances = torch.tensor([0]), torch.rand(1, 97).softmax(-1)
@@ -83,7 +83,7 @@ def mixing(monkeypatch):
     return ran
 
 
-def test_experts_by_kernels_say_the_same(model, mixing):
+def test_experts_by_kernels_give_the_same_states(model, mixing):
     changed = copy.deepcopy(model)
     make_shared(changed)
     assert make_fused(changed)
@@ -96,7 +96,7 @@ def test_experts_by_kernels_say_the_same(model, mixing):
     torch.testing.assert_close(ours, decode(model, cache.branch(2), tokens, where, chances), atol=5e-5, rtol=1e-4)
 
 
-def test_experts_by_kernels_only_if_they_are_faster(model, mixing, monkeypatch):
+def test_experts_use_the_kernels_only_if_they_are_faster(model, mixing, monkeypatch):
     monkeypatch.setattr("palimpsest_engine.cuda.experts.seconds", lambda work, runs, device: [1.0])
     changed = copy.deepcopy(model)
     make_shared(changed)
@@ -112,7 +112,7 @@ def test_quantised_experts_have_kernels_of_their_own(model, mixing):
     assert not mixing
 
 
-def test_in_bfloat16_it_is_nearly_the_same(model):
+def test_fused_layers_in_bfloat16_are_nearly_the_same(model):
     """The interpreter cuts numbers off where a GPU rounds them, so that here they are further off than there."""
     changed = copy.deepcopy(model)
     for parameter in changed.parameters():
@@ -122,7 +122,7 @@ def test_in_bfloat16_it_is_nearly_the_same(model):
     assert max(tried(changed, changed.model.decoder.layers)) < 0.02
 
 
-def test_layers_that_say_something_else_are_left_to_the_class(model, caplog, monkeypatch):
+def test_wrong_fused_layers_are_not_used(model, caplog, monkeypatch):
     changed = copy.deepcopy(model)
     make_shared(changed)
     monkeypatch.setattr(
@@ -133,7 +133,7 @@ def test_layers_that_say_something_else_are_left_to_the_class(model, caplog, mon
     assert "forward" not in vars(changed.model.decoder.layers[0])
 
 
-def test_so_are_those_that_do_not_compile(model, caplog, monkeypatch):
+def test_fused_layers_that_do_not_compile_are_not_used(model, caplog, monkeypatch):
     def broken(*args, **kwargs):
         raise RuntimeError("PassManager::run failed")
 

@@ -46,13 +46,13 @@ def answer(filler, request):
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_the_texts_are_the_same(ways, name):
+def test_fills_on_the_gpu_path_have_the_same_texts(ways, name):
     plain, shared = ways
     request = replace(REQUESTS[name], document=name)
     assert answer(shared, request) == answer(plain, request)
 
 
-def test_after_a_keystroke_too(ways):
+def test_fills_after_a_keystroke_have_the_same_texts(ways):
     plain, shared = ways
     for typed in ("x", "xy", "z"):
         text = TEXT[:30] + typed + TEXT[30:]
@@ -61,7 +61,7 @@ def test_after_a_keystroke_too(ways):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
-def test_with_fused_layers(ways):
+def test_fills_by_fused_layers_have_the_same_texts(ways):
     plain, shared = ways
     request = replace(REQUESTS["insertion"], document="fused", sizes=(2,), max_steps=1)
     expected = answer(plain, request)

@@ -33,7 +33,7 @@ def context(model, length):
 
 
 @given(batch=st.integers(1, 100), length=st.integers(1, 300))
-def test_there_is_room_and_not_too_much(batch, length):
+def test_a_buffer_has_room_and_not_too_much(batch, length):
     rows, positions = room_for(batch, length)
     assert batch <= rows <= max(1.5 * batch, batch + 1)
     assert length <= positions < length + 32
@@ -41,7 +41,7 @@ def test_there_is_room_and_not_too_much(batch, length):
 
 @settings(max_examples=15, deadline=None)
 @given(shapes=st.lists(st.tuples(st.integers(1, 5), st.integers(1, 40), st.integers(1, 60)), min_size=1, max_size=6))
-def test_padded_passes_say_the_same_whatever_was_before_them(model, shared_model, shapes):
+def test_padded_passes_give_the_same_states_after_any_others(model, shared_model, shapes):
     prefixes = Prefixes(unrecorded)
     for seed, (batch, length, past) in enumerate(shapes):
         cache = context(model, past)
@@ -62,7 +62,7 @@ def test_denoising_goes_on_with_fewer_rows(model, shared_model):
     assert all(torch.equal(a, b) for a, b in zip(*runs, strict=True))
 
 
-def test_few_are_kept(model, shared_model):
+def test_few_prefixes_and_graphs_are_kept(model, shared_model):
     prefixes = Prefixes(unrecorded)
     for past in (5, 600, 1100, 1600, 2100):
         prefix = prefixes.shared(context(model, past))
@@ -76,7 +76,7 @@ def test_few_are_kept(model, shared_model):
     assert not prefixes._static
 
 
-def test_what_cannot_be_recorded_is_run_as_it_stands(model, shared_model, caplog):
+def test_a_pass_that_cannot_be_recorded_runs_unrecorded(model, shared_model, caplog):
     tries = []
 
     def refuses(work):
@@ -94,7 +94,7 @@ def test_what_cannot_be_recorded_is_run_as_it_stands(model, shared_model, caplog
     assert "cannot be recorded" in caplog.text
 
 
-def test_out_of_memory_while_recording_is_out_of_memory(model, shared_model):
+def test_out_of_memory_while_recording_is_raised(model, shared_model):
     def full(work):
         raise torch.OutOfMemoryError("CUDA out of memory.")
 

@@ -28,7 +28,7 @@ from palimpsest_engine.model.kv_cache import RollbackCache
     spare=st.integers(0, 9),
     seed=st.integers(0, 2**31),
 )
-def test_attention_in_two_parts_is_attention(batch, groups, repeats, length, past, spare, seed):
+def test_attention_in_two_parts_equals_attention_at_once(batch, groups, repeats, length, past, spare, seed):
     generator = torch.Generator().manual_seed(seed)
 
     def some(*shape):
@@ -49,7 +49,7 @@ def test_attention_in_two_parts_is_attention(batch, groups, repeats, length, pas
     torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-4)
 
 
-def test_the_kernel_of_a_gpu_takes_what_it_is_given_and_gives_what_is_expected():
+def test_the_library_kernel_for_gpus_has_the_expected_arguments_and_results():
     """Shapes alone: the operator's own shape function, without a GPU."""
     query = torch.empty(1, 8, 514, 256, device="meta", dtype=torch.bfloat16)
     key = torch.empty(1, 8, 1024, 256, device="meta", dtype=torch.bfloat16)
@@ -62,7 +62,7 @@ def test_the_kernel_of_a_gpu_takes_what_it_is_given_and_gives_what_is_expected()
 @pytest.mark.parametrize(
     ("length", "buffer"), [(0, 512), (1, 512), (512, 512), (513, 1024), (4096, 4096), (4097, 8192)]
 )
-def test_lengths_of_buffers(length, buffer):
+def test_buffers_are_padded_to_few_lengths(length, buffer):
     assert padded(length) == buffer
 
 
@@ -81,7 +81,7 @@ def contexts(model, *lengths):
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_the_decoder_says_the_same_over_a_shared_prefix(model, shared_model, batch):
+def test_the_decoder_gives_the_same_states_over_a_shared_prefix(model, shared_model, batch):
     """Shorter than the window, longer, and again shorter in the same buffer: nothing of the longer one is left."""
     prefixes = Prefixes(unrecorded)
     for cache in contexts(model, 5, 30, 8, 9, 600):
@@ -107,7 +107,7 @@ def test_denoising_over_a_shared_prefix_ends_in_the_same_tokens(model, shared_mo
         assert all(torch.equal(a, b) for a, b in zip(*runs, strict=True))
 
 
-def test_the_log_sum_is_that_of_the_scores():
+def test_softmax_part_returns_the_log_sum_of_the_scores():
     query, key = torch.randn(1, 2, 3, 4), torch.randn(1, 2, 5, 4)
     _, total = softmax_part(query, key, key, None, 0.5)
     torch.testing.assert_close(total, (query @ key.transpose(2, 3) * 0.5).logsumexp(-1))

@@ -31,7 +31,7 @@ def one_expert():
 
 @pytest.mark.parametrize("experts", ["one", "four"])
 @pytest.mark.parametrize(("past", "new"), [(0, 1), (0, 5), (0, 30), (5, 1), (5, 7), (30, 1), (30, 12), (8, 1), (7, 2)])
-def test_encoder_and_decoder_are_those_of_the_class(model, experts, past, new):
+def test_encoder_and_decoder_equal_the_class(model, experts, past, new):
     stock = one_expert() if experts == "one" else model
     lean = copy.deepcopy(stock)
     make_lean(lean)
@@ -69,7 +69,7 @@ def exact(request, monkeypatch):
     return request.param
 
 
-def test_a_product_in_eight_bits_is_the_product_but_for_the_rounding(exact):
+def test_a_product_in_eight_bits_differs_only_by_rounding(exact):
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(48, 32, generator=generator) * torch.logspace(-3, 2, 48).unsqueeze(1)
     hidden = torch.randn(2, 9, 32, generator=generator) * torch.logspace(-4, 4, 18).view(2, 9, 1)
@@ -101,7 +101,7 @@ def test_a_model_in_eight_bits_is_close_to_the_class(exact):
         assert 0.98 < torch.cosine_similarity(ours.flatten(), reference.flatten(), 0) < 1
 
 
-def test_eight_bits_are_for_who_leaves_the_choice_and_has_nothing_better(monkeypatch, model):
+def test_eight_bits_are_chosen_by_default_on_x86_without_bfloat16(monkeypatch, model):
     def chosen(dtype, wanted, capability):
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
         return multiplies_in_int8(EngineSettings(dtype=wanted), dtype)
@@ -114,7 +114,7 @@ def test_eight_bits_are_for_who_leaves_the_choice_and_has_nothing_better(monkeyp
     assert not make_lean(copy.deepcopy(model), int8=True)  # a mixture stays as it is
 
 
-def test_who_asks_for_float32_gets_it():
+def test_float32_is_kept_when_the_settings_ask_for_it():
     assert load(EngineSettings(dtype="float32", device="cpu")).number_format == "float32"
 
 

@@ -65,7 +65,7 @@ def test_a_branch_leaves_the_trunk_alone(model):
 
 @settings(max_examples=20, deadline=None)
 @given(edits=st.lists(contexts, min_size=1, max_size=5), kept=st.integers(0, 12), piece=st.integers(1, 15))
-def test_a_cache_that_forgets_is_as_good(model, edits, kept, piece):
+def test_a_cache_that_forgets_gives_the_same_states(model, edits, kept, piece):
     """In pieces, with little kept behind the window: what a rollback lacks is encoded again."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("palimpsest_engine.model.kv_cache.KEPT", kept)
@@ -93,7 +93,7 @@ def test_a_sliding_layer_does_not_keep_everything(model):
         assert warm.encode([7] * (warm.cache.earliest - 1)) == warm.cache.get_seq_length()  # too far back: from nothing
 
 
-def test_what_ends_an_encoding_between_pieces_leaves_what_was_encoded(model, monkeypatch):
+def test_an_encoding_ended_between_pieces_keeps_the_encoded_tokens(model, monkeypatch):
     monkeypatch.setattr("palimpsest_engine.model.prefix_cache.PIECE", 4)
     warm, calls = PrefixCache(model), []
 

@@ -77,13 +77,13 @@ ROUTINGS = {
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("routing", ROUTINGS.values(), ids=ROUTINGS)
-def test_the_plain_form_is_the_class_on_the_weights_brought_back(format, routing):
+def test_the_plain_form_equals_the_class_on_dequantised_weights(format, routing):
     quantised, rounded = quantised_of(of_the_class(), format)
     assert torch.equal(quantised(*routing), rounded(*routing))
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_a_weight_put_is_no_further_off_than_the_format_allows_and_no_other_expert_is_touched(format):
+def test_put_stays_within_the_formats_error_and_touches_no_other_expert(format):
     module = of_the_class()
     quantised, _ = quantised_of(module, format)
     before = quantised.weights("down_proj").codes.clone()
@@ -107,7 +107,7 @@ def by_kernels(quantised, hidden, index, weights, block_m=None):
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("routing", ROUTINGS.values(), ids=ROUTINGS)
 @needs_triton
-def test_the_kernels_say_what_the_plain_form_says(format, routing):
+def test_the_kernels_equal_the_plain_form(format, routing):
     quantised, rounded = quantised_of(of_the_class(), format)
     found = by_kernels(quantised, *routing, block_m=16)
     torch.testing.assert_close(found, quantised(*routing), **NEAR)
@@ -116,7 +116,7 @@ def test_the_kernels_say_what_the_plain_form_says(format, routing):
 
 @pytest.mark.parametrize("routing", ROUTINGS.values(), ids=ROUTINGS)
 @needs_triton
-def test_the_kernels_on_weights_as_they_are_say_what_the_class_says(routing):
+def test_the_kernels_on_unquantised_weights_equal_the_class(routing):
     from palimpsest_engine.cuda.kernels.moe import grouped_experts
 
     module = of_the_class()
@@ -128,7 +128,7 @@ def test_the_kernels_on_weights_as_they_are_say_what_the_class_says(routing):
 @pytest.mark.parametrize("format", FORMATS)
 @torch.no_grad()
 @needs_triton
-def test_the_kernels_in_bfloat16_are_as_near_to_the_truth_as_the_class(format):
+def test_the_kernels_in_bfloat16_are_as_exact_as_the_class(format):
     quantised, rounded = quantised_of(of_the_class(), format)
     hidden, index, weights = drawn(23, dtype=torch.bfloat16)
     exact = rounded(hidden.float(), index, weights)
@@ -140,7 +140,7 @@ def test_the_kernels_in_bfloat16_are_as_near_to_the_truth_as_the_class(format):
 
 
 @needs_triton
-def test_the_kernels_say_the_same_each_time():
+def test_the_kernels_are_deterministic():
     quantised, _ = quantised_of(of_the_class(), "int4")
     assert torch.equal(by_kernels(quantised, *drawn(23)), by_kernels(quantised, *drawn(23)))
 
@@ -148,7 +148,7 @@ def test_the_kernels_say_the_same_each_time():
 @needs_a_gpu
 @needs_triton
 @pytest.mark.parametrize("format", FORMATS)
-def test_what_is_recorded_follows_the_routing(format):
+def test_a_recorded_graph_follows_the_routing(format):
     from palimpsest_engine.cuda.kernels.moe import grouped_experts
 
     quantised, _ = quantised_of(of_the_class(), format)
@@ -196,7 +196,7 @@ def test_another_activation_is_left_to_the_plain_form(model, monkeypatch):
 
 @pytest.mark.parametrize("format", [*FORMATS, "none"])
 @needs_triton
-def test_a_trial_passes_what_is_right(format):
+def test_a_trial_accepts_right_kernels(format):
     from palimpsest_engine.cuda.kernels.moe import grouped_experts
 
     assert trial(DEVICE, format, grouped_experts) < 0.02
@@ -259,7 +259,7 @@ def emulated(program, inputs, outputs):
 
 
 @needs_triton
-def test_the_instructions_for_four_bits_make_every_byte_what_it_stands_for():
+def test_the_instructions_for_four_bits_decode_every_byte():
     from palimpsest_engine.cuda.kernels.moe import FROM_INT4
 
     numbers = torch.arange(256).view(64, 4)
@@ -271,7 +271,7 @@ def test_the_instructions_for_four_bits_make_every_byte_what_it_stands_for():
 
 
 @needs_triton
-def test_the_instructions_for_fp8_make_every_byte_what_it_stands_for():
+def test_the_instructions_for_fp8_decode_every_byte():
     from palimpsest_engine.cuda.kernels.moe import FROM_FP8
 
     numbers = torch.arange(256).view(64, 4)

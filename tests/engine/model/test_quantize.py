@@ -49,7 +49,7 @@ def test_zero_stays_zero_and_shapes_stay(format, weight):
 
 @pytest.mark.parametrize("format", FORMATS)
 @given(weight=weights())
-def test_the_bytes_are_those_foretold(format, weight):
+def test_stored_bytes_are_predicted_exactly(format, weight):
     quantised = quantise(weight, format)
     room = empty(tuple(weight.shape), format, "cpu")
     *most, outputs, width = weight.shape
@@ -61,12 +61,12 @@ def test_the_bytes_are_those_foretold(format, weight):
 
 
 @given(seed=st.integers(0, 2**32), rows=st.integers(1, 4), groups=st.integers(1, 3))
-def test_what_is_packed_comes_back(seed, rows, groups):
+def test_packed_codes_are_unpacked_to_themselves(seed, rows, groups):
     codes = torch.randint(-8, 8, (rows, groups, GROUP), generator=torch.Generator().manual_seed(seed)).to(torch.int8)
     assert torch.equal(unpacked(packed(codes)), codes)
 
 
-def test_a_byte_has_an_input_and_the_one_half_a_group_on():
+def test_a_byte_holds_an_input_and_the_one_half_a_group_later():
     weight = torch.zeros(1, 2 * GROUP)
     weight[0, GROUP + 3], weight[0, GROUP + 3 + GROUP // 2] = -1.0, 0.5
     codes = quantise(weight, "int4").codes
@@ -82,7 +82,7 @@ def test_normal_weights_lose_little(format, most):
     assert most / 3 < error < most
 
 
-def test_a_scale_is_looked_for_in_int4():
+def test_int4_searches_for_a_better_scale():
     weight = torch.randn(64, 704, generator=torch.Generator().manual_seed(1))
     groups = weight.unflatten(-1, (-1, GROUP))
     scale = groups.abs().amax(-1, keepdim=True) / 7
@@ -92,7 +92,7 @@ def test_a_scale_is_looked_for_in_int4():
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_the_codes_of_another_weight_are_seen(format):
+def test_half_steps_show_the_codes_of_another_weight(format):
     one, other = torch.randn(2, 16, 96, generator=torch.Generator().manual_seed(1))
     assert half_steps(one, quantise(other, format)).max() > 5
     assert half_steps(one, quantise(one.flip(0), format)).max() > 5
@@ -100,6 +100,6 @@ def test_the_codes_of_another_weight_are_seen(format):
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("bad", [torch.tensor([[1.0, float("nan")]]), torch.tensor([[float("inf")]]), torch.ones(3)])
-def test_what_cannot_be_quantised_is_an_error(format, bad):
+def test_weights_that_cannot_be_quantised_are_an_error(format, bad):
     with pytest.raises(ValueError, match=r"not finite|the shape \(3,\)"):
         quantise(bad, format)
