@@ -24,8 +24,9 @@ def test_sampling(rows, vocabulary, dtype, report):
     """Against the plain form on the same device and the same random numbers."""
     generator = torch.Generator(DEVICE).manual_seed(1)
     logits = (torch.randn(rows, vocabulary, generator=generator, device=DEVICE) * 12).to(dtype)
-    uniform = torch.rand(rows, generator=generator, device=DEVICE)
-    ours = sample(logits.clone(), cap=30.0, temperature=0.6, draw=uniform)
+    uniform = torch.rand(rows, generator=torch.Generator(DEVICE).manual_seed(2), device=DEVICE)
+    generator.manual_seed(2)
+    ours = sample(logits.clone(), cap=30.0, temperature=0.6, draw=drawn, generator=generator)
     theirs = sample(logits.clone(), cap=30.0, temperature=0.6, draw=lambda chances, _: drawn_at(chances, uniform))
     torch.testing.assert_close(ours.chances, theirs.chances, atol=1e-6, rtol=2e-3)
     torch.testing.assert_close(ours.entropy, theirs.entropy, atol=2e-3, rtol=2e-3)

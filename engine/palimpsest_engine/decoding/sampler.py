@@ -32,37 +32,29 @@ def sample(
     logits: Tensor,
     *,
     cap: float,
-    temperature: float | Tensor,
+    temperature: float,
     forbidden: Tensor | None = None,
     which: Tensor | None = None,
-    draw: Draw | Tensor,
+    draw: Draw,
     generator: torch.Generator | None = None,
     dtype: torch.dtype = torch.float32,
-    out: Tensor | None = None,
 ) -> Sampled:
     """Sample from `logits [N, V]` of the language model's head, in its format, not yet capped. They may be overwritten.
 
-    temperature: a number, or a float32 tensor of no dimensions on the same device, which a recorded graph reads anew at
-    every replay. forbidden, which: as `forbidden_ids` returns them. draw: a way to draw, with the generator; or uniform
-    numbers in [0, 1), `[N]`, from which to draw as `drawn` does. dtype: of the probabilities. out `[N, V]`: the tensor to
-    write them to, in its format.
-
-    On a GPU the fused form runs, unless `draw` is `as_stock` or the like. It may be recorded as a CUDA graph if `draw` and
-    temperature are tensors and `which` is given wherever `forbidden` has more rows than one.
+    forbidden, which: as `forbidden_ids` returns them. draw: the way to draw, `drawn` or `as_stock`. dtype: of the
+    probabilities. On a GPU the fused form runs, unless `draw` is `as_stock` or the like.
     """
     fused = fused_sampler(logits.device)
-    if fused is not None and (draw is drawn or isinstance(draw, Tensor)):
-        uniform = draw if isinstance(draw, Tensor) else uniform_numbers(logits, generator)
-        out = torch.empty(logits.shape, dtype=dtype, device=logits.device) if out is None else out
-        argmax, token, entropy = fused(logits, out, cap, temperature, forbidden, which, uniform)
-        return Sampled(out, token, argmax, entropy)
+    if fused is not None and draw is drawn:
+        chances = torch.empty(logits.shape, dtype=dtype, device=logits.device)
+        uniform = uniform_numbers(logits, generator)
+        argmax, token, entropy = fused(logits, chances, cap, temperature, forbidden, which, uniform)
+        return Sampled(chances, token, argmax, entropy)
     logits = constrained(logits.to(torch.float32).div_(cap).tanh_().mul_(cap).div_(temperature), forbidden, which)
     chances = torch.softmax(logits, dim=-1)
-    token = drawn_at(chances, draw) if isinstance(draw, Tensor) else draw(chances, generator)
+    token = draw(chances, generator)
     highest, argmax = logits.max(-1)
-    entropy = entropy_of(logits, chances, highest, argmax)
-    chances = chances.to(dtype) if out is None else out.copy_(chances)
-    return Sampled(chances, token, argmax, entropy)
+    return Sampled(chances.to(dtype), token, argmax, entropy_of(logits, chances, highest, argmax))
 
 
 def forbidden_ids(

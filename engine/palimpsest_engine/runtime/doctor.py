@@ -16,11 +16,10 @@ from typing import Literal, get_args
 
 from palimpsest_engine.engine import Engine, EngineSettings, Quantization
 from palimpsest_engine.errors import GrammarMissing, PalimpsestError
-from palimpsest_engine.request import FillRequest, Span
+from palimpsest_engine.runtime.fallback import small_request
 from palimpsest_engine.syntax.grammars import languages, load
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "pygls", "tree-sitter")
-_SAMPLE = "def area(width, height):\n    return \n\n\nprint(area(3, 4))\n"
 _GIB = 2**30
 _TIGHT = _GIB  # with less free main memory the embedded checkpoint makes the machine swap
 _SLOW_MS = 5000
@@ -164,9 +163,7 @@ def check_checkpoint(engine: Engine) -> Check:
 
 def check_fill(engine: Engine) -> Check:
     """Check one small fill and its time; its text is not judged."""
-    at = _SAMPLE.index("return ") + len("return ")
-    request = FillRequest(_SAMPLE, (Span(at, at),), language="python", max_lines=1)
-    job = engine.submit(request)
+    job = engine.submit(small_request())
     try:
         fill = job.future.result()
     except PalimpsestError as error:

@@ -23,7 +23,6 @@ log = logging.getLogger("palimpsest.engine")
 
 SHORTAGES = 3  # in a row, after which the requested checkpoint is not tried any more
 _REHEARSED = "palimpsest:rehearsal"
-_REHEARSAL = "def area(width, height):\n    return \n\n\nprint(area(3, 4))\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ class Loaded:
         return cls(Filler(checkpoint), status, checkpoint.device)
 
 
-class Standby:
+class FallbackFiller:
     """Fills with the checkpoint of the settings, or with the embedded one in its place. `status` says which, and why."""
 
     def __init__(self, settings: EngineSettings) -> None:
@@ -97,10 +96,7 @@ class Standby:
         grammar to be loaded. Leaves nothing that another fill could see. Is cancelled as a fill is."""
         languages = self.status.languages
         language = "python" if not languages or "python" in languages else languages[0]
-        at = _REHEARSAL.index("return ") + len("return ")
-        request = FillRequest(
-            _REHEARSAL, (Span(at, at),), document=_REHEARSED, language=language, max_lines=1, max_steps=2
-        )
+        request = replace(small_request(), document=_REHEARSED, language=language, max_steps=2)
         try:
             for _ in self.fill(request, cancelled):
                 pass
@@ -185,6 +181,13 @@ def filled(
     if isinstance(why, OutOfMemory):
         loaded.filler.forget()
     return why
+
+
+def small_request() -> FillRequest:
+    """Return a request for the rest of one line of a small Python document."""
+    before = "def area(width, height):\n    return "
+    at = Span(len(before), len(before))
+    return FillRequest(before + "\n\n\nprint(area(3, 4))\n", (at,), language="python", max_lines=1)
 
 
 def speaks(loaded: Loaded, request: FillRequest) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from palimpsest_engine.engine import EngineSettings, EngineStatus, Job
 from palimpsest_engine.errors import FillCancelled, PalimpsestError
 from palimpsest_engine.request import Draft, Fill, FillRequest
-from palimpsest_engine.runtime.fallback import Standby
+from palimpsest_engine.runtime.fallback import FallbackFiller
 
 log = logging.getLogger("palimpsest.engine")
 OnDraft = Callable[[Draft], None]
@@ -77,12 +77,12 @@ class LocalEngine:
 
     def _own_the_model(self) -> None:
         """Load, warm up if nobody waits, then serve the queue. After a failed load, answer every request with its error."""
-        standby = Standby(self.settings)
-        standby.open()
-        self._become(standby.status)
-        if self._queue.empty() and standby.status.state == "ready":
-            standby.rehearse(lambda: not self._queue.empty())
-            self._become(standby.status)
+        filler = FallbackFiller(self.settings)
+        filler.open()
+        self._become(filler.status)
+        if self._queue.empty() and filler.status.state == "ready":
+            filler.rehearse(lambda: not self._queue.empty())
+            self._become(filler.status)
         while True:
             with self._lock:
                 self._running = None
@@ -92,26 +92,26 @@ class LocalEngine:
                 while not self._queue.empty():
                     if (late := self._queue.get()[2]) is not None:
                         late.future.set_exception(FillCancelled("The engine is closed."))
-                standby.close()
+                filler.close()
                 return
             with self._lock:
                 self._running = job
-            if (now := standby.status).state == "ready":
+            if (now := filler.status).state == "ready":
                 self._become(replace(now, state="busy", reason=now.reason or "Denoising."))
-            self._answer(standby, job, on_draft)
-            self._become(standby.status)
+            self._answer(filler, job, on_draft)
+            self._become(filler.status)
 
     def _become(self, status: EngineStatus) -> None:
         with self._lock:
             if self._status.state != "closed":
                 self._status = status
 
-    def _answer(self, standby: Standby, job: Job, on_draft: OnDraft | None) -> None:
+    def _answer(self, filler: FallbackFiller, job: Job, on_draft: OnDraft | None) -> None:
         """Give the job exactly one result: a fill, or the error that ended it."""
         try:
             if job.cancelled.is_set():
                 raise FillCancelled("The fill was cancelled.")
-            for event in standby.fill(job.request, job.cancelled.is_set):
+            for event in filler.fill(job.request, job.cancelled.is_set):
                 if isinstance(event, Fill):
                     job.future.set_result(event)
                 elif on_draft is not None:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from palimpsest_engine.syntax.spliced import Document, Range
+from palimpsest_engine.syntax.spliced import Document
+from palimpsest_engine.syntax.tree import Range
 
 if TYPE_CHECKING:
     from tree_sitter import Node

@@ -42,12 +42,13 @@ from palimpsest_engine.syntax.defects import Damage, defects_of, measure, places
 from palimpsest_engine.syntax.grammars import language_of, load
 from palimpsest_engine.syntax.python_parser import PythonError, error_of, with_body
 from palimpsest_engine.syntax.spliced import Document, Snapshot
+from palimpsest_engine.syntax.tree import edited, parse_until
 
 if TYPE_CHECKING:
-    from tree_sitter import Node, Parser, Point, Tree
+    from tree_sitter import Node, Parser, Tree
 
 _PREAMBLES = {"php": b"<?php "}  # stands before a line to make it code
-_SMALL, _READ = 262_144, 4_096  # bytes parsed in one go, and at a time where that could take long
+_SMALL = 262_144  # bytes to parse without a callback
 _LARGE, _NEAR = 32_768, 8_192  # bytes: of a larger document only items so near the holes are compared
 _CUT_BUDGETS = 4  # `cut` judges many texts; together they may take so many budgets
 _LINES = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")  # str.splitlines would also split at \x0c and such
@@ -214,22 +215,14 @@ class SyntaxGate:
         snapshot, tree = self._snapshot
         if document.data == snapshot.data:
             return tree
-        tree = tree.copy()
-        edits = list(zip(snapshot.ranges, document.ranges, strict=True))
-        for (start, end), (new_start, new_end) in reversed(edits):  # so that an edit moves none still to come
-            point = _advance((0, 0), snapshot.data[:start])
-            old_point = _advance(point, snapshot.data[start:end])
-            new_point = _advance(point, document.data[new_start:new_end])
-            tree.edit(start, end, start + new_end - new_start, point, old_point, new_point)
-        return self._parse(document.data, tree)
+        return self._parse(document.data, edited(snapshot.data, tree, document.data))
 
     def _parse(self, data: bytes, old: Tree | None = None) -> Tree:
-        if old is not None:
-            tree = self._parser.parse(data, old)
-        elif len(data) <= _SMALL:
-            tree = self._parser.parse(data)
-        else:
-            tree = self._parse_large(data)
+        try:
+            tree = parse_until(lambda: time.thread_time() > self._deadline, self._parser, data, old, _SMALL)
+        except ValueError:  # the deadline stopped the parser
+            self._parser.reset()
+            raise _OverBudgetError from None
         self._check()
         return tree
 
@@ -237,21 +230,6 @@ class SyntaxGate:
         """Raise if the deadline has passed."""
         if time.thread_time() > self._deadline:
             raise _OverBudgetError
-
-    def _parse_large(self, data: bytes) -> Tree:
-        """Parse until the deadline. Only for large texts: the binding never frees the bytes that `read` returns (0.26)."""
-
-        def read(at: int, _point: Point) -> bytes:
-            return data[at : at + _READ]
-
-        def stop(_at: int, _in_error: bool) -> bool:
-            return time.thread_time() > self._deadline
-
-        try:
-            return self._parser.parse(read, progress_callback=stop)
-        except ValueError:  # the callback stopped the binding
-            self._parser.reset()
-            raise _OverBudgetError from None
 
     def _stands_alone(self, document: Document) -> bool:
         """Whether the exception holds: the parser is lost around every hole, and the fills' lines parse on their own."""
@@ -288,12 +266,6 @@ def _item_at(root: Node, data: bytes, at: int, *, behind: bool = False) -> int:
             return start
         found = cursor.goto_next_sibling()
     return len(data)
-
-
-def _advance(point: tuple[int, int], data: bytes) -> tuple[int, int]:
-    """Return the row and byte column of the end of `data` if it starts at `point`."""
-    rows = data.count(b"\n")
-    return (point[0] + rows, len(data) - data.rfind(b"\n") - 1) if rows else (point[0], point[1] + len(data))
 
 
 def _joined(lines: list[str], whole: str) -> str:

@@ -15,74 +15,60 @@ from palimpsest_engine.errors import GrammarMissing
 if TYPE_CHECKING:
     from tree_sitter import Language
 
-# canonical name: (module of the wheel, its function, further LSP ids, file extensions, whole file names)
-_GRAMMARS: dict[str, tuple[str, str, str, str, str]] = {
+# canonical name: (further LSP ids, file extensions, whole file names)
+_GRAMMARS: dict[str, tuple[str, str, str]] = {
     "bash": (
-        "tree_sitter_bash",
-        "language",
         "shellscript sh",
         "sh bash bats ebuild",
         ".bashrc .bash_profile .bash_aliases .bash_logout .profile .envrc PKGBUILD APKBUILD",
     ),
-    "c": ("tree_sitter_c", "language", "", "c", ""),
-    "cpp": ("tree_sitter_cpp", "language", "c++", "cpp cc cxx c++ h hpp hh hxx h++ ipp tpp inl", ""),
-    "csharp": ("tree_sitter_c_sharp", "language", "c# cs c_sharp", "cs csx", ""),
-    "css": ("tree_sitter_css", "language", "", "css", ""),
-    "go": ("tree_sitter_go", "language", "golang", "go", ""),
-    "html": ("tree_sitter_html", "language", "", "html htm xhtml", ""),
-    "java": ("tree_sitter_java", "language", "", "java", ""),
-    "javascript": ("tree_sitter_javascript", "language", "javascriptreact js jsx", "js mjs cjs jsx", ""),
+    "c": ("", "c", ""),
+    "cpp": ("c++", "cpp cc cxx c++ h hpp hh hxx h++ ipp tpp inl", ""),
+    "csharp": ("c# cs c_sharp", "cs csx", ""),
+    "css": ("", "css", ""),
+    "go": ("golang", "go", ""),
+    "html": ("", "html htm xhtml", ""),
+    "java": ("", "java", ""),
+    "javascript": ("javascriptreact js jsx", "js mjs cjs jsx", ""),
     "json": (
-        "tree_sitter_json",
-        "language",
         "jsonc",
         "json jsonc webmanifest geojson ipynb jsonl ndjson",
         "composer.lock Pipfile.lock flake.lock .babelrc .jshintrc",
     ),
-    "kotlin": ("tree_sitter_kotlin", "language", "", "kt kts", ""),
-    "lua": ("tree_sitter_lua", "language", "", "lua rockspec", ".luacheckrc"),
-    "markdown": ("tree_sitter_markdown", "language", "", "md markdown mdown mkd", ""),
-    "php": ("tree_sitter_php", "language_php", "", "php phtml php5 phps", ""),
-    "python": (
-        "tree_sitter_python",
-        "language",
-        "py",
-        "py pyi pyw",
-        "SConstruct SConscript wscript",
-    ),
+    "kotlin": ("", "kt kts", ""),
+    "lua": ("", "lua rockspec", ".luacheckrc"),
+    "markdown": ("", "md markdown mdown mkd", ""),
+    "php": ("", "php phtml php5 phps", ""),
+    "python": ("py", "py pyi pyw", "SConstruct SConscript wscript"),
     "ruby": (
-        "tree_sitter_ruby",
-        "language",
         "",
         "rb rake gemspec ru podspec jbuilder",
         "Gemfile Rakefile Podfile Vagrantfile Brewfile Guardfile Fastfile Capfile Dangerfile",
     ),
-    "rust": ("tree_sitter_rust", "language", "", "rs", ""),
-    "scala": ("tree_sitter_scala", "language", "", "scala sc sbt", ""),
-    "sql": ("tree_sitter_sql", "language", "", "sql ddl dml", ""),
-    "swift": ("tree_sitter_swift", "language", "", "swift", ""),
-    "toml": (
-        "tree_sitter_toml",
-        "language",
-        "",
-        "toml",
-        "Cargo.lock poetry.lock uv.lock pdm.lock Pipfile",
-    ),
-    "tsx": ("tree_sitter_typescript", "language_tsx", "typescriptreact", "tsx", ""),
-    "typescript": ("tree_sitter_typescript", "language_typescript", "ts", "ts mts cts", ""),
+    "rust": ("", "rs", ""),
+    "scala": ("", "scala sc sbt", ""),
+    "sql": ("", "sql ddl dml", ""),
+    "swift": ("", "swift", ""),
+    "toml": ("", "toml", "Cargo.lock poetry.lock uv.lock pdm.lock Pipfile"),
+    "tsx": ("typescriptreact", "tsx", ""),
+    "typescript": ("ts", "ts mts cts", ""),
     "yaml": (
-        "tree_sitter_yaml",
-        "language",
         "yml dockercompose github-actions-workflow",
         "yaml yml cff",
         ".clang-format .clang-tidy .clangd .yamllint",
     ),
-    "zig": ("tree_sitter_zig", "language", "", "zig zon", ""),
+    "zig": ("", "zig zon", ""),
+}
+_WHEELS = {  # (module, function) of those that are not named after the language
+    "csharp": ("tree_sitter_c_sharp", "language"),
+    "php": ("tree_sitter_php", "language_php"),
+    "tsx": ("tree_sitter_typescript", "language_tsx"),
+    "typescript": ("tree_sitter_typescript", "language_typescript"),
 }
 _BY_ID = {name: name for name in _GRAMMARS}
 _BY_EXTENSION: dict[str, str] = {}
 _BY_FILE_NAME: dict[str, str] = {}
-for _name, (_, _, _ids, _extensions, _files) in _GRAMMARS.items():
+for _name, (_ids, _extensions, _files) in _GRAMMARS.items():
     _BY_ID.update(dict.fromkeys(_ids.split(), _name))
     _BY_EXTENSION.update(dict.fromkeys(_extensions.split(), _name))
     _BY_FILE_NAME.update(dict.fromkeys(_files.split(), _name))
@@ -116,7 +102,7 @@ def load(name: str) -> Language:
 
     if name not in _GRAMMARS:
         raise GrammarMissing(f"there is no grammar for {name!r}")
-    module, function, *_ = _GRAMMARS[name]
+    module, function = _WHEELS.get(name, (f"tree_sitter_{name}", "language"))
     try:
         return Language(getattr(importlib.import_module(module), function)())
     except (ImportError, AttributeError, ValueError) as error:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from palimpsest_engine.request import Span
-
-Range: TypeAlias = tuple[int, int]  # of bytes
+from palimpsest_engine.syntax.tree import Range
 
 
 @dataclass(frozen=True, slots=True)

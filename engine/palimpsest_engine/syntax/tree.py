@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, TypeAlias
@@ -17,7 +17,7 @@ from palimpsest_engine.request import Span
 from palimpsest_engine.syntax.grammars import load
 
 if TYPE_CHECKING:
-    from tree_sitter import Node, Point, Query, Tree
+    from tree_sitter import Node, Parser, Point, Query, Tree
 
 Range: TypeAlias = tuple[int, int]  # of bytes
 
@@ -121,27 +121,34 @@ class Parsed:
     def _parse(self) -> Tree:
         from tree_sitter import Parser
 
-        data, old = self.data, None if self._base is None else _edited(*self._base, self.data)
+        data, old = self.data, None if self._base is None else edited(*self._base, self.data)
         parser = Parser(load(self.grammar))
-        if old is not None:
-            return parser.parse(data, old)
-        if len(data) <= _SMALL:
-            return parser.parse(data)
         deadline = time.perf_counter() + self._budget
-
-        # The binding holds the interpreter's lock while it parses; other threads run only during these callbacks. But it
-        # never frees the bytes that the first one returns (py-tree-sitter 0.26), so they are for long parses only. Queries
-        # read the text by the same callback, and crash on anything but bytes.
-        def read(at: int, _point: Point) -> bytes:
-            return data[at : at + _READ]
-
-        def stop(_at: int, _in_error: bool) -> bool:
-            return time.perf_counter() > deadline
-
-        return parser.parse(read, progress_callback=stop)
+        return parse_until(lambda: time.perf_counter() > deadline, parser, data, old, _SMALL)
 
     def _give_up(self) -> None:
         self.reason = f"parsing the {self.grammar} took over {self._budget * 1000:g} ms"
+
+
+def parse_until(over: Callable[[], bool], parser: Parser, data: bytes, old: Tree | None, small: int) -> Tree:
+    """Parse a text from an old tree on, or anew. Raises ValueError once a text of more than `small` bytes takes too long.
+
+    The binding holds the interpreter's lock while it parses; other threads run only during these callbacks. But it never
+    frees the bytes that `read` returns (py-tree-sitter 0.26), so they are for long texts only. Queries read the text by the
+    same callback, and crash on anything but bytes.
+    """
+    if old is not None:
+        return parser.parse(data, old)
+    if len(data) <= small:
+        return parser.parse(data)
+
+    def read(at: int, _point: Point) -> bytes:
+        return data[at : at + _READ]
+
+    def stop(_at: int, _in_error: bool) -> bool:
+        return over()
+
+    return parser.parse(read, progress_callback=stop)
 
 
 def _is_heap(root: Node) -> bool:
@@ -167,7 +174,7 @@ def _is_heap(root: Node) -> bool:
     return False
 
 
-def _edited(old: bytes, tree: Tree, new: bytes) -> Tree:
+def edited(old: bytes, tree: Tree, new: bytes) -> Tree:
     """Return a copy of the tree that knows which bytes have changed."""
     tree = tree.copy()
     if old == new:

@@ -19,7 +19,7 @@ from palimpsest_engine.decoding import denoise as loop
 from palimpsest_engine.errors import DeviceLost, DeviceUnsupported, OutOfMemory, PalimpsestError
 from palimpsest_engine.model.device_errors import outage
 from palimpsest_engine.runtime import doctor
-from palimpsest_engine.runtime.fallback import SHORTAGES, Standby
+from palimpsest_engine.runtime.fallback import SHORTAGES, FallbackFiller
 
 TEXT = "def f(x):\n    return \n"
 FULL = torch.OutOfMemoryError(
@@ -63,14 +63,14 @@ def device(monkeypatch, checkpoint):
 
 
 def opened(checkpoint_folder, **more):
-    standby = Standby(EngineSettings(str(checkpoint_folder), device="cpu", dtype="float32", **more))
-    standby.open()
-    assert (standby.status.state, standby.status.model, standby.status.reason) == ("ready", "tiny", "")
-    return standby
+    filler = FallbackFiller(EngineSettings(str(checkpoint_folder), device="cpu", dtype="float32", **more))
+    filler.open()
+    assert (filler.status.state, filler.status.model, filler.status.reason) == ("ready", "tiny", "")
+    return filler
 
 
-def fill(standby, asked=None):
-    *_, last = standby.fill(asked or request(), lambda: False)
+def fill(filler, asked=None):
+    *_, last = filler.fill(asked or request(), lambda: False)
     assert isinstance(last, Fill)
     return last
 
@@ -129,72 +129,72 @@ def test_the_cause_of_an_error_counts_too():
 
 
 def test_out_of_memory_ends_one_fill_and_not_the_next(checkpoint_folder, device):
-    standby = opened(checkpoint_folder)
-    expected = fill(standby).texts
+    filler = opened(checkpoint_folder)
+    expected = fill(filler).texts
     device.fault = FULL
     with pytest.raises(OutOfMemory, match=r"2\.00 GiB.* With fallback the embedded") as caught:
-        fill(standby, request(document="a"))
+        fill(filler, request(document="a"))
     assert caught.value.exit_code == 30
-    assert not standby._own.filler._caches  # let go of
-    assert "Memory ran out" in standby.status.reason
-    assert standby.status.state == "ready"
+    assert not filler._own.filler._caches  # let go of
+    assert "Memory ran out" in filler.status.reason
+    assert filler.status.state == "ready"
     caught = None
     gc.collect()
     assert device.seen() is None  # and so are the tensors of the pass that failed
     device.fault = None
-    assert fill(standby).texts == expected
-    assert standby.status.reason == ""
+    assert fill(filler).texts == expected
+    assert filler.status.reason == ""
 
 
 @pytest.mark.parametrize(("fault", "kind"), [(LOST, DeviceLost), (TOO_OLD, DeviceUnsupported)])
 def test_a_lost_device_is_not_tried_again(checkpoint_folder, device, fault, kind):
-    standby = opened(checkpoint_folder)
+    filler = opened(checkpoint_folder)
     device.fault = fault
     for _ in range(3):
         with pytest.raises(kind, match="With fallback the embedded checkpoint would answer"):
-            fill(standby)
+            fill(filler)
     assert device.passes[device.tiny] == 1  # it is asked no more
-    assert (standby.status.state, standby.status.exit_code) == ("error", kind.exit_code)
-    assert str(fault).split("\n")[0] in standby.status.reason
+    assert (filler.status.state, filler.status.exit_code) == ("error", kind.exit_code)
+    assert str(fault).split("\n")[0] in filler.status.reason
 
 
 @pytest.mark.parametrize("fault", [LOST, TOO_OLD])
 def test_with_fallback_the_embedded_checkpoint_answers_for_a_lost_device(checkpoint_folder, device, fault):
-    standby = opened(checkpoint_folder, fallback=True)
+    filler = opened(checkpoint_folder, fallback=True)
     device.fault = fault
     for _ in range(2):
-        fill(standby)
-        assert standby.status.state == "ready"
-        assert standby.status.model == "palimpsest-py-6m"
-        assert standby.status.device.startswith("cpu")
-        assert standby.status.reason.startswith("The embedded checkpoint answers. ")
-        assert str(fault).split("\n")[0] in standby.status.reason
+        fill(filler)
+        assert filler.status.state == "ready"
+        assert filler.status.model == "palimpsest-py-6m"
+        assert filler.status.device.startswith("cpu")
+        assert filler.status.reason.startswith("The embedded checkpoint answers. ")
+        assert str(fault).split("\n")[0] in filler.status.reason
     assert device.passes[device.tiny] == 1
     with pytest.raises(PalimpsestError):  # it was not trained on that
-        fill(standby, request(language="rust"))
+        fill(filler, request(language="rust"))
 
 
 def test_with_fallback_the_third_shortage_in_a_row_is_the_last(checkpoint_folder, device):
-    standby = opened(checkpoint_folder, fallback=True)
-    expected = fill(standby).texts
+    filler = opened(checkpoint_folder, fallback=True)
+    expected = fill(filler).texts
     for _ in range(2):
         device.fault = FULL
         for _ in range(SHORTAGES - 1):
-            fill(standby)
-            assert (standby.status.state, standby.status.model) == ("ready", "tiny")
-            assert "The embedded checkpoint answered; the next fill tries again." in standby.status.reason
+            fill(filler)
+            assert (filler.status.state, filler.status.model) == ("ready", "tiny")
+            assert "The embedded checkpoint answered; the next fill tries again." in filler.status.reason
         device.fault = None
-        assert fill(standby).texts == expected
-        assert standby.status.reason == ""
+        assert fill(filler).texts == expected
+        assert filler.status.reason == ""
     device.fault = FULL
     for _ in range(SHORTAGES):
-        fill(standby)
+        fill(filler)
     asked = device.passes[device.tiny]
     device.fault = None
-    fill(standby)
+    fill(filler)
     assert device.passes[device.tiny] == asked
-    assert standby.status.model == "palimpsest-py-6m"
-    assert standby._own is None  # its memory is free
+    assert filler.status.model == "palimpsest-py-6m"
+    assert filler._own is None  # its memory is free
 
 
 def loading_fails(monkeypatch, folder, fault):
@@ -215,12 +215,12 @@ def loading_fails(monkeypatch, folder, fault):
 def test_an_outage_while_loading_is_an_error_and_with_fallback_a_warning(checkpoint_folder, monkeypatch, fault, kind):
     settings = EngineSettings(str(checkpoint_folder), device="cpu", dtype="float32")
     loading_fails(monkeypatch, checkpoint_folder, fault)
-    standby = Standby(settings)
-    standby.open()
-    assert (standby.status.state, standby.status.exit_code) == ("error", kind.exit_code)
+    filler = FallbackFiller(settings)
+    filler.open()
+    assert (filler.status.state, filler.status.exit_code) == ("error", kind.exit_code)
     with pytest.raises(kind, match="With fallback"):
-        fill(standby)
-    allowed = Standby(EngineSettings(str(checkpoint_folder), device="cpu", dtype="float32", fallback=True))
+        fill(filler)
+    allowed = FallbackFiller(EngineSettings(str(checkpoint_folder), device="cpu", dtype="float32", fallback=True))
     allowed.open()
     assert (allowed.status.state, allowed.status.model) == ("ready", "palimpsest-py-6m")
     assert allowed.status.reason.startswith("The embedded checkpoint answers. ")
@@ -229,10 +229,10 @@ def test_an_outage_while_loading_is_an_error_and_with_fallback_a_warning(checkpo
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_with_fallback_the_embedded_checkpoint_answers_for_a_missing_gpu(checkpoint_folder):
-    asked = Standby(EngineSettings(str(checkpoint_folder), device="cuda"))
+    asked = FallbackFiller(EngineSettings(str(checkpoint_folder), device="cuda"))
     asked.open()
     assert (asked.status.state, asked.status.exit_code) == ("error", DeviceUnsupported.exit_code)
-    allowed = Standby(EngineSettings(str(checkpoint_folder), device="cuda", fallback=True))
+    allowed = FallbackFiller(EngineSettings(str(checkpoint_folder), device="cuda", fallback=True))
     allowed.open()
     assert (allowed.status.state, allowed.status.model) == ("ready", "palimpsest-py-6m")
     assert "torch sees no CUDA device" in allowed.status.reason
@@ -244,29 +244,29 @@ def test_with_fallback_the_embedded_checkpoint_answers_for_a_missing_gpu(checkpo
 
 
 def test_fallback_does_not_hide_other_failures_to_load(tmp_path):
-    standby = Standby(EngineSettings(str(tmp_path / "nowhere"), fallback=True))
-    standby.open()
-    assert (standby.status.state, standby.status.exit_code) == ("error", 20)
+    filler = FallbackFiller(EngineSettings(str(tmp_path / "nowhere"), fallback=True))
+    filler.open()
+    assert (filler.status.state, filler.status.exit_code) == ("error", 20)
 
 
 def test_nothing_answers_for_the_embedded_checkpoint_on_a_cpu(device):
-    standby = Standby(EngineSettings(device="cpu", fallback=True))
-    standby.open()
-    device.tiny = standby._own.filler.tokens.vocabulary
+    filler = FallbackFiller(EngineSettings(device="cpu", fallback=True))
+    filler.open()
+    device.tiny = filler._own.filler.tokens.vocabulary
     device.fault = FULL
     with pytest.raises(OutOfMemory) as caught:
-        fill(standby)
+        fill(filler)
     assert "fallback" not in str(caught.value)
     device.fault = None
-    fill(standby)
+    fill(filler)
 
 
 def test_another_error_is_no_outage(checkpoint_folder, device):
-    standby = opened(checkpoint_folder, fallback=True)
+    filler = opened(checkpoint_folder, fallback=True)
     device.fault = RuntimeError("shapes do not match")
     with pytest.raises(RuntimeError, match="shapes do not match"):
-        fill(standby)
-    assert standby.status.model == "tiny"
+        fill(filler)
+    assert filler.status.model == "tiny"
 
 
 def test_a_rehearsal_leaves_nothing_behind(checkpoint_folder):
@@ -315,7 +315,7 @@ def test_a_rehearsal_is_invisible_and_gives_way_to_a_request(checkpoint_folder, 
 
 def test_a_waiting_request_comes_before_a_rehearsal(checkpoint_folder, monkeypatch):
     rehearsed = []
-    monkeypatch.setattr(Standby, "rehearse", lambda self, cancelled: rehearsed.append(1))
+    monkeypatch.setattr(FallbackFiller, "rehearse", lambda self, cancelled: rehearsed.append(1))
     engine = open_engine(EngineSettings(str(checkpoint_folder), device="cpu", dtype="float32"))
     engine.submit(request()).future.result(60)
     engine.close()
