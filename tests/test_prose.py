@@ -20,7 +20,10 @@ ROOMS = (
 )
 # Here a function's docstring also has to begin with a verb. Everything would be: VERB_ROOMS = ("engine", "server").
 VERB_ROOMS = ("engine/palimpsest_bench", "engine/palimpsest_eval", "server/palimpsest_server/cli")
-PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (
+    *(ROOT / "README.md", ROOT / "CONTRIBUTING.md"),
+    *(page for folder in ("docs", "docs/adr", "editors/*") for page in sorted(ROOT.glob(f"{folder}/*.md"))),
+)
 
 RIDDLES = {"How", "What", "Whatever", "When", "Where", "Whether", "Which", "Who", "Whoever", "Whose", "Why"}
 NOUNS = {
