@@ -1,133 +1,18 @@
+"""`palimpsest bench` from its command line: parts, options, files and errors."""
+
 from __future__ import annotations
 
-import ast
-import importlib.resources
 import json
-import re
-import statistics
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import jsonschema
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from palimpsest_bench import cli, parts, plots, tables
-from palimpsest_bench.server import figures, observe, real, replay, stand_ins
-from palimpsest_bench.server.client import Editor, Place
+from palimpsest_bench import cli, parts
+from palimpsest_bench.server import real, replay
 from palimpsest_engine import PalimpsestError
 
-from .conftest import Palimpsest
-
-PAGE = (Path(__file__).parents[2] / "docs" / "json.md").read_text("utf-8")
-SCHEMA = json.loads(re.findall(r"```json\n(.*?)```", PAGE.split("## `palimpsest bench --json`")[1], re.S)[-1])
-EVERYTHING = json.loads((Path(__file__).parent / "everything.json").read_text("utf-8"))
-DOCUMENT = importlib.resources.files("palimpsest_bench").joinpath("document.txt").read_text("utf-8")
-
-
-def test_the_document_is_python() -> None:
-    ast.parse(DOCUMENT)
-
-
-@pytest.mark.parametrize("keystrokes", [1, 7, 41, 200])
-def test_typing_is_inside_the_code_of_lines(keystrokes: int) -> None:
-    rows = DOCUMENT.split("\n")
-    plan = observe.typing(DOCUMENT, keystrokes)
-    assert len(plan) == keystrokes
-    assert len(set(plan)) == keystrokes  # the same text twice would be answered from what is kept
-    assert not any('"' in rows[line] for line, _ in plan)
-    assert all(rows[line].startswith(so_far) and so_far.strip() and so_far != rows[line] for line, so_far in plan)
-
-
-def test_cursors_are_behind_what_was_typed() -> None:
-    plan, cursors = observe.typing(DOCUMENT, 9), observe.cursors(DOCUMENT, 9)
-    for (line, so_far), cursor in zip(plan, cursors, strict=True):
-        assert DOCUMENT[:cursor].split("\n")[-1] == so_far
-        assert DOCUMENT[:cursor].count("\n") == line
-
-
-@given(st.lists(st.floats(0, 1e6), min_size=2, max_size=300))
-def test_percentiles_are_in_order_and_within_the_values(values: list[float]) -> None:
-    found = observe.percentiles(values, 25, 50, 75, 95, 99)
-    assert found.pop("samples") == len(values)
-    assert found["p50"] == pytest.approx(statistics.median(values), abs=1e-3)
-    assert list(found.values()) == sorted(found.values())
-    assert min(values) - 1e-3 <= found["p25"]
-    assert found["p99"] <= max(values) + 1e-3
-
-
-def test_a_real_server_is_measured() -> None:
-    seen = observe.observe(parts.SCRIPTED_SERVER, {}, DOCUMENT, 3)
-    assert (seen.model, len(seen.keystrokes)) == ("scripted", 3)
-    assert all(0 < each.first_answer_ms <= each.settled_ms for each in seen.keystrokes)
-    assert 0 < seen.initialize_ms <= seen.ready_ms
-    assert seen.memory_mb > 1
-
-
-def test_the_typist_cuts_one_line_at_a_time() -> None:
-    documents: list[str] = []
-
-    def change(uri: str, version: int, start: Place, end: Place, text: str) -> None:
-        rows = documents[-1].split("\n")
-        row = rows[start[0]]
-        assert start[0] == end[0]
-        rows[start[0]] = row[: start[1]] + text + row[min(end[1], len(row)) :]
-        documents.append("\n".join(rows))
-
-    def put(uri: str, version: int | str, text: str) -> None:
-        documents.append(text)
-
-    editor = SimpleNamespace(
-        finals={}, change=change, replace=put, open=lambda uri, language, text: documents.append(text)
-    )
-    typist = observe.Typist(editor)  # type: ignore[arg-type]
-    for text in ("first\nsecond\nthird", "first\nsecond\nthird", "other\ntext"):
-        for line, so_far in ((0, "fi"), (1, "sec"), (1, "s"), (0, "")):
-            typist._cut(text, line, so_far)
-            rows = text.split("\n")
-            rows[line] = so_far
-            assert documents[-1] == "\n".join(rows)
-            typist._editor.change("", 0, (line, len(so_far)), (line, len(so_far)), "x")
-
-
-def test_a_late_answer_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers: list[bool] = []
-    ask = Editor.suggested
-
-    async def noted(self: Editor, uri: str, cursor: Place) -> str:
-        text = await ask(self, uri, cursor)
-        answers.append(bool(text))
-        return text
-
-    monkeypatch.setattr(Editor, "suggested", noted)
-    slow = stand_ins.command("scripted", script=["value"], steps=2, step_seconds=0.05)
-    observe.observe(slow, {"answerWithinMs": 0}, DOCUMENT, 2)
-    assert answers[::2] == [False] * len(answers[1::2])
-    assert answers[1::2] == [True] * 6  # before the character and after it
-
-
-def test_a_foretold_character_is_not_timed() -> None:
-    _, so_far = observe.typing(DOCUMENT, 8)[0]
-    seen = observe.observe(stand_ins.command("scripted", script=[so_far[-1] + "x"]), {}, DOCUMENT, 3)
-    assert seen.foretold >= 1
-    assert len(seen.keystrokes) <= 3
-
-
-def test_an_empty_answer_with_nothing_to_come_is_not_waited_for() -> None:
-    seen = observe.observe(stand_ins.command("scripted", script=[""]), {}, DOCUMENT, 3)
-    assert (len(seen.keystrokes), seen.foretold) == (3, 0)
-
-
-def test_a_server_whose_engine_fails_is_an_error() -> None:
-    script = (
-        "from palimpsest_engine import PalimpsestError; from palimpsest_server.cli import main\n"
-        "def fail(settings): raise PalimpsestError('it is broken')\n"
-        "main(['serve'], obj=fail)"
-    )
-    with pytest.raises(PalimpsestError, match="it is broken"):
-        observe.observe((sys.executable, "-c", script), {}, DOCUMENT, 2)
+from .conftest import PAGE, SCHEMA, Palimpsest
 
 
 def test_the_report_has_every_figure(palimpsest: Palimpsest, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,94 +199,6 @@ def test_an_output_that_cannot_be_written_is_reported_at_once(palimpsest: Palimp
     assert "cannot be written" in result.stderr
 
 
-@pytest.fixture
-def kept(tmp_path: Path) -> Path:
-    """Return a file with every figure."""
-    path = tmp_path / "kept.json"
-    path.write_text(json.dumps(EVERYTHING))
-    return path
-
-
-def test_the_example_has_every_key_of_the_page() -> None:
-    jsonschema.validate(EVERYTHING, SCHEMA)
-    assert set(SCHEMA["properties"]) == set(EVERYTHING)
-
-
-def test_tables_come_from_a_file(palimpsest: Palimpsest, kept: Path) -> None:
-    shown = palimpsest("bench", "--from", kept).stdout
-    assert "One of One" in shown
-    markdown = palimpsest("bench", "--from", kept, "--table").stdout
-    assert markdown.startswith("<!-- bench -->\n| figure |")
-    assert markdown.count("<!-- /bench -->") == 1
-    for line in markdown.splitlines():
-        assert not line.startswith("|") or line.endswith("|")
-    for said in ("| 65,536 | it would", "no room", "2.5 times", "| `generate()` |", "12.3 / 45.6 ms"):
-        assert said in markdown
-    assert json.loads(palimpsest("bench", "--from", kept, "--json").stdout) == EVERYTHING
-
-
-def test_few_figures_make_small_tables() -> None:
-    little = {"format": 1, "version": "0", "machine": "Here", "errors": {}, "took_s": {}, "step_ms": 5.0}
-    little |= {"step_over_floor": 2.0}
-    assert [table.title for table in tables.tables(little)] == [tables.MAIN]
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [(0.9123, "0.912 ms"), (12.34, "12.3 ms"), (431.6, "432 ms"), (9999.0, "9999 ms"), (61_000, "61 s")],
-)
-def test_milliseconds_are_rounded(value: float, shown: str) -> None:
-    assert tables.ms(value) == shown
-
-
-def test_curves_are_drawn_from_a_file_and_are_the_same_each_time(
-    palimpsest: Palimpsest, kept: Path, tmp_path: Path
-) -> None:
-    for folder in ("a", "b"):
-        assert palimpsest("bench", "--from", kept, "--plots", tmp_path / folder).exit_code == 0
-    names = ["bench-contexts.svg", "bench-files.svg", "bench-peers.svg", "bench-steps.svg"]
-    assert sorted(each.name for each in (tmp_path / "a").iterdir()) == names
-    for name in names:
-        drawn = (tmp_path / "a" / name).read_text()
-        assert drawn == (tmp_path / "b" / name).read_text()
-        assert len(drawn) < 100_000
-        assert str(tmp_path) not in drawn
-
-
-def test_a_folder_that_cannot_be_made_is_reported(palimpsest: Palimpsest, kept: Path) -> None:
-    result = palimpsest("bench", "--from", kept, "--plots", kept / "folder")
-    assert result.exit_code == 1
-    assert "cannot be written" in result.stderr
-
-
-def test_nothing_is_drawn_without_figures(tmp_path: Path) -> None:
-    assert plots.draw({"machine": "Here"}, tmp_path) == []
-
-
-def test_missing_matplotlib_is_reported_before_anything_is_measured(
-    palimpsest: Palimpsest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(plots.importlib.util, "find_spec", lambda name: None)
-    result = palimpsest("bench", "--only", "overhead", "--plots", tmp_path)
-    assert result.exit_code == 1
-    assert "palimpsest-ls[bench]" in result.stderr
-    assert "measuring" not in result.stderr
-
-
-def test_a_sized_file_is_python_around_its_middle() -> None:
-    for size in (1000, 10_000, 100_000):
-        text, lines = real.sized(DOCUMENT, size)
-        assert 0.9 * size < len(text) <= size
-        assert observe.typing(text, 8, lines)
-        assert all(0 <= line < text.count("\n") for line, _ in observe.typing(text, 8, lines))
-    assert real.sized(DOCUMENT, 100_000)[1].start > 0
-
-
-def test_sessions_in_no_language_of_the_checkpoint_are_an_error() -> None:
-    with pytest.raises(PalimpsestError, match="cobol"):
-        real.sessions(parts.SCRIPTED_SERVER, {}, ["cobol"], 5)
-
-
 def test_no_other_part_can_be_chosen(palimpsest: Palimpsest) -> None:
     assert palimpsest("bench", "--only", "sleeping").exit_code == 2
 
@@ -409,40 +206,3 @@ def test_no_other_part_can_be_chosen(palimpsest: Palimpsest) -> None:
 @pytest.mark.parametrize("part", cli.PARTS)
 def test_every_part_is_on_the_page(part: str) -> None:
     assert f"| `{part}` |" in PAGE
-
-
-def test_typing_is_measured() -> None:
-    assert set(figures.typing(DOCUMENT, 30)) == {"p50", "p95", "p99", "samples"}
-
-
-def test_a_big_file_is_measured() -> None:
-    assert figures.big_file(DOCUMENT, 100_000, 5)["samples"] == 5
-
-
-def test_typing_along_is_measured() -> None:
-    assert figures.along(DOCUMENT, 150)["samples"] >= 150
-
-
-def test_nothing_to_type_along_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figures, "_FORETOLD", "")
-    with pytest.raises(PalimpsestError, match="no suggestion to type along"):
-        figures.along(DOCUMENT, 5)
-
-
-def test_memory_is_measured_over_files_that_come_and_go() -> None:
-    figure = figures.memory_growth(0.01)
-    assert figure["ratio"] > 0
-    assert figure["after_hour_mb"] > 1
-
-
-def test_the_share_is_what_the_server_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def counters(self: Editor) -> dict[str, int]:
-        return {"model": 2}
-
-    some = {name: replay.sessions()[name] for name in ("widget", "module")}
-    monkeypatch.setattr(replay, "sessions", lambda: some)
-    monkeypatch.setattr(Editor, "counters", counters)
-    share = figures.model_share(5)
-    assert share["sessions"].keys() == some.keys()
-    assert share["keystrokes"] == 10
-    assert (share["all"], share["never_right"]) == (0.4, 0.4)
