@@ -25,15 +25,15 @@ AT = TEXT.index("        \n") + 8
 
 
 def filler(device, dtype):
-    """With the recordings and layers of a GPU where it is one."""
-    return Filler(load(EngineSettings(device=str(device), dtype=dtype)), repair_ms=60_000.0)
+    """Make a filler with the recordings and layers of a GPU where it is one."""
+    return Filler(load(EngineSettings(device=str(device), dtype=dtype)))
 
 
 def plain_filler(dtype):
-    """On the same device with the class's own passes, the prefix copied to every row."""
+    """Make a filler on the same device with the class's own passes and the prefix copied to every row."""
     checkpoint = load(EngineSettings(device=str(DEVICE), dtype=dtype))
     made = Filler(checkpoint)
-    made.backend = Backend()
+    made.resources = replace(made.resources, backend=Backend())
     for module in checkpoint.model.model.modules():
         module.__dict__.pop("forward", None)
     return made
@@ -61,10 +61,10 @@ def test_on_the_same_device_the_texts_are_those_of_the_class(holes, report):
     for dtype in ("float32", "bfloat16") if ON_GPU else ("float32",):
         made = filler(DEVICE, dtype)
         if ON_GPU:
-            assert made.backend.prefixes is not None
+            assert made.resources.backend.prefixes is not None
             assert "forward" in vars(made.model.model.decoder.layers[0])
         ours = texts(made, holes)
-        assert made.backend.prefixes is None or made.backend.prefixes.recording
+        assert made.resources.backend.prefixes is None or made.resources.backend.prefixes.recording
         theirs = texts(plain_filler(dtype), holes)
         same = sum(a == b for a, b in zip(ours, theirs, strict=True))
         report(f"fills as by the class's passes, {dtype}", f"{same} of {len(holes)}")
