@@ -1,22 +1,34 @@
 """Trim a fill to the part that people accept at its place in a text: small rules on strings; no grammar, model or editor.
 
 Each rule gets a fill and its place, and removes something from the fill or changes its indentation; none adds text of its
-own. A rule in doubt leaves the fill unchanged: the syntax gate judges code, this module only manners.
+own. A rule in doubt leaves the fill unchanged: the syntax gate judges code, this module only manners. The rules stay in one
+file, long as it is, because they run in this order and are read against each other.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import lru_cache
-from itertools import pairwise
 
 from palimpsest_engine.fill import brackets
+from palimpsest_engine.fill.place import (
+    Place,
+    is_word,
+    lead_of,
+    letters,
+    line_key,
+    lines_of,
+    lines_of_code,
+    not_blank,
+    plain,
+    squeezed,
+    unit_of,
+    width,
+)
 
 _WINDOW = 16_384  # code points of the text to look at on either side
-_LINES = 40  # lines to compare on either side
 _ROUNDS = 8  # a cut may uncover something else to cut; real fills take two rounds
 
 _OPENS = re.compile(r"(?:[:{(\[]|=>|->|\b(?:then|do|begin|else))$")
@@ -35,44 +47,6 @@ _AT_THE_MARGIN = re.compile(
 _BLANK_LINES = re.compile(r"\A(?:[ \t]*\n)+")
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """The place of a fill: the text before, in and after the hole, line ends as `\\n`."""
-
-    before: str
-    hole: str
-    after: str
-    multiline: bool
-
-    @property
-    def prefix(self) -> str:
-        """The line up to the hole."""
-        return self.before[self.before.rfind("\n") + 1 :]
-
-    @property
-    def rest(self) -> str:
-        """The line from the end of the hole on."""
-        return self.after.partition("\n")[0]
-
-    @property
-    def beside_code(self) -> bool:
-        """Whether there is something else on the line."""
-        return bool(self.prefix.strip() or self.rest.strip())
-
-    @property
-    def quote(self) -> str:
-        """The quote of the string around the hole, or ""."""
-        return brackets.open_quote(self.prefix)
-
-    def lines_above(self) -> list[str]:
-        """Return the last lines above the hole's that are not blank, the nearest last."""
-        return _not_blank(self.before.rsplit("\n", _LINES + 1)[-_LINES - 1 : -1])
-
-    def lines_below(self) -> list[str]:
-        """Return the first lines below the hole's that are not blank."""
-        return _not_blank(self.after.split("\n", _LINES + 1)[1 : _LINES + 1])
-
-
 @lru_cache(maxsize=64)  # a candidate is tidied several times on its way
 def tidy(text: str, offset: int, end: int, fill: str, *, multiline: bool) -> str:
     """Return the part of `fill` to write over `[offset, end)` of `text`; may be "".
@@ -81,11 +55,11 @@ def tidy(text: str, offset: int, end: int, fill: str, *, multiline: bool) -> str
     if the place does. The result has `\\n` only; the caller gives it the text's line ends. It has no more lines than the
     fill, except for white space at the ends of a hole (`offset < end`), which stays. Tidying twice changes nothing more.
     """
-    hole = _plain(text[offset:end])
+    hole = plain(text[offset:end])
     head, body, tail = _margins(hole, text[end : end + 1])
     before, after = text[max(0, offset - _WINDOW) : offset], text[end : end + _WINDOW]
-    place = _Place(_plain(before) + head, body, tail + _plain(after), multiline)
-    fill = _plain(fill)
+    place = Place(plain(before) + head, body, tail + plain(after), multiline)
+    fill = plain(fill)
     fill = fill[len(head) :] if head and fill.startswith(head) else fill
     for _ in range(_ROUNDS):
         tidied = fill
@@ -111,7 +85,7 @@ def _margins(hole: str, following: str) -> tuple[str, str, str]:
 # The rules
 
 
-def without_trailing_blanks(fill: str, place: _Place) -> str:
+def without_trailing_blanks(fill: str, place: Place) -> str:
     """Remove blanks at line ends and blank lines at the end; white space alone becomes nothing."""
     if not fill.strip():
         return ""
@@ -124,64 +98,64 @@ def without_trailing_blanks(fill: str, place: _Place) -> str:
     return (above + newline + last).rstrip()
 
 
-def outside_of_words(fill: str, place: _Place) -> str:
+def outside_of_words(fill: str, place: Place) -> str:
     """Insert nothing in the middle of a word. The engine itself finishes a word begun before the cursor."""
-    inside = not place.hole and _is_word(place.before[-1:]) and _is_word(place.after[:1])
+    inside = not place.hole and is_word(place.before[-1:]) and is_word(place.after[:1])
     return "" if inside else fill
 
 
-def in_the_texts_indentation(fill: str, place: _Place) -> str:
+def in_the_texts_indentation(fill: str, place: Place) -> str:
     """Indent with tabs or spaces as the lines around do."""
-    unit = _unit(place)
+    unit = unit_of(place)
     first, *more = fill.split("\n")
     lines = more if place.prefix else [first, *more]  # behind anything else, blanks are no indentation
-    leads = [_lead(line) for line in lines]
+    leads = [lead_of(line) for line in lines]
     if unit == "\t":
         widths = [len(lead) for lead in leads if lead]
         if any("\t" in lead for lead in leads) or not widths:
             return fill
-        width = next((each for each in (4, 2) if all(wide % each == 0 for wide in widths)), 0)
-        if not width:
+        columns = next((each for each in (4, 2) if all(wide % each == 0 for wide in widths)), 0)
+        if not columns:
             return fill  # aligned with something, not indented
-        lines = ["\t" * (len(lead) // width) + line[len(lead) :] for lead, line in zip(leads, lines, strict=True)]
+        lines = ["\t" * (len(lead) // columns) + line[len(lead) :] for lead, line in zip(leads, lines, strict=True)]
     elif unit:
         lines = [lead.replace("\t", unit) + line[len(lead) :] for lead, line in zip(leads, lines, strict=True)]
     return "\n".join(lines if not place.prefix else [first, *lines])
 
 
-def indented_once(fill: str, place: _Place) -> str:
+def indented_once(fill: str, place: Place) -> str:
     """Remove from the first line the indentation that is before the cursor already, or the blank before it."""
     first, *more = fill.split("\n")
-    lead = _lead(first)
+    lead = lead_of(first)
     if not lead or not first.strip() or not place.prefix or not place.prefix[-1].isspace():
         return fill
     if place.prefix.strip():
         return fill[len(lead) :] if not place.quote else fill
-    cursor, total = _width(place.prefix), _width(place.prefix + lead)
-    following = _not_blank(more)
+    cursor, total = width(place.prefix), width(place.prefix + lead)
+    following = not_blank(more)
     above = place.lines_above()
     if following:
-        meant = _width(following[0]) >= total + bool(_OPENS.search(first.rstrip()))
+        meant = width(following[0]) >= total + bool(_OPENS.search(first.rstrip()))
     elif above and _OPENS.search(above[-1].rstrip()):
-        meant = cursor <= _width(above[-1]) < total
+        meant = cursor <= width(above[-1]) < total
     else:
-        meant = bool(above) and total <= _width(above[-1])
+        meant = bool(above) and total <= width(above[-1])
     return fill if meant else fill[len(lead) :]
 
 
-def indented_from_the_cursor(fill: str, place: _Place) -> str:
+def indented_from_the_cursor(fill: str, place: Place) -> str:
     """Move a block that was written from the margin on over to the cursor."""
     first, *more = fill.split("\n")
-    below = next(iter(_not_blank(more)), "")
+    below = next(iter(not_blank(more)), "")
     if (
         not below
         or not place.prefix
         or place.prefix.strip()
         or place.prefix == " "
-        or _lead(first)
+        or lead_of(first)
         or not _OPENS_A_BLOCK.match(first.rstrip())
         or brackets.unopened(first)
-        or _width(below) > _width(place.prefix)
+        or width(below) > width(place.prefix)
         or _GOES_ON.match(below.lstrip())
         or _AT_THE_MARGIN.match(below.lstrip())
     ):
@@ -189,7 +163,7 @@ def indented_from_the_cursor(fill: str, place: _Place) -> str:
     return "\n".join([first, *(place.prefix + line if line.strip() else line for line in more)])
 
 
-def as_far_as_wanted(fill: str, place: _Place) -> str:
+def as_far_as_wanted(fill: str, place: Place) -> str:
     """Keep one line beside code; on a blank line, and after the opening of a block, as many as there are."""
     if place.multiline:
         opened = not place.rest.strip() and fill.startswith("\n") and _OPENS.search(place.prefix.rstrip())
@@ -200,15 +174,15 @@ def as_far_as_wanted(fill: str, place: _Place) -> str:
     return fill.partition("\n")[0]
 
 
-def inside_the_block(fill: str, place: _Place) -> str:
+def inside_the_block(fill: str, place: Place) -> str:
     """Cut the fill where it leaves the block that it began in: the next function is not part of this one."""
-    base = _width(place.prefix + fill.partition("\n")[0])
+    base = width(place.prefix + fill.partition("\n")[0])
     if place.prefix.strip() and fill.startswith("\n"):
-        base = _width(next(iter(_not_blank(fill.split("\n"))), ""))
-    base = min([base, *(_width(line) for line in _not_blank(place.hole.split("\n")[1:]))])
+        base = width(next(iter(not_blank(fill.split("\n"))), ""))
+    base = min([base, *(width(line) for line in not_blank(place.hole.split("\n")[1:]))])
     braced: bool | None = None
-    for at, line in _lines_of_code(fill, place):
-        if at == 0 or not line.strip() or _width(line) >= base or _GOES_ON.match(line.lstrip()):
+    for at, line in lines_of_code(fill, place):
+        if at == 0 or not line.strip() or width(line) >= base or _GOES_ON.match(line.lstrip()):
             continue
         if braced is None:
             braced = "{" in brackets.unclosed(place.before)
@@ -217,29 +191,29 @@ def inside_the_block(fill: str, place: _Place) -> str:
     return fill
 
 
-def without_the_lines_below(fill: str, place: _Place) -> str:
+def without_the_lines_below(fill: str, place: Place) -> str:
     """Cut the fill where it begins to repeat the lines that follow, at their indentation."""
-    if place.rest.strip() or not (below := [_line_key(line) for line in place.lines_below()]):
+    if place.rest.strip() or not (below := [line_key(line) for line in place.lines_below()]):
         return fill
-    starts = [at for at, line in _lines(fill) if line.strip()]
-    keys = [_line_key(fill[at:].partition("\n")[0] if at else place.prefix + fill.partition("\n")[0]) for at in starts]
+    starts = [at for at, line in lines_of(fill) if line.strip()]
+    keys = [line_key(fill[at:].partition("\n")[0] if at else place.prefix + fill.partition("\n")[0]) for at in starts]
     for i, at in enumerate(starts):
         same = 0
         while same < min(len(keys) - i, len(below)) and keys[i + same] == below[same]:
             same += 1
         to_the_end = same == len(keys) - i
-        enough = same >= 2 and _letters("".join(key for _, key in below[:same])) >= 12
-        told = enough or (to_the_end and (_letters(below[0][1]) or below[0][1][0] in brackets.CLOSERS))
+        enough = same >= 2 and letters("".join(key for _, key in below[:same])) >= 12
+        told = enough or (to_the_end and (letters(below[0][1]) or below[0][1][0] in brackets.CLOSERS))
         if same and told and brackets.whole(fill, at, place.quote):
             return fill[:at].rstrip()
     return fill
 
 
-def without_the_rest_of_the_line(fill: str, place: _Place) -> str:
+def without_the_rest_of_the_line(fill: str, place: Place) -> str:
     """Cut the text after the cursor off a fill that ends in it: in all of it, or in enough to be no accident."""
-    rest, where = _squeezed(place.rest)
+    rest, where = squeezed(place.rest)
     last = fill.rfind("\n") + 1
-    written, places = _squeezed(fill[last:])
+    written, places = squeezed(fill[last:])
     for length in range(min(len(rest), len(written)), 0, -1):
         part = rest[:length]
         if not written.endswith(part):
@@ -247,16 +221,16 @@ def without_the_rest_of_the_line(fill: str, place: _Place) -> str:
         whole = length == len(rest)
         at, past = last + places[-length], where[length - 1] + 1
         if (
-            (_letters(part) >= 6 or (whole and (part == "{" or re.search(r"[\w;:,.]", part))))
-            and not (at and _is_word(fill[at - 1]) and _is_word(part[0]))
-            and not (_is_word(part[-1]) and _is_word(place.rest[past : past + 1]))
+            (letters(part) >= 6 or (whole and (part == "{" or re.search(r"[\w;:,.]", part))))
+            and not (at and is_word(fill[at - 1]) and is_word(part[0]))
+            and not (is_word(part[-1]) and is_word(place.rest[past : past + 1]))
             and brackets.whole(fill, at, place.quote)
         ):
             return fill[:at]
     return fill
 
 
-def without_doubled_brackets(fill: str, place: _Place) -> str:
+def without_doubled_brackets(fill: str, place: Place) -> str:
     """Cut at a closing bracket that is after the cursor already; never at one that the fill itself opened."""
     fits: list[int] = []
     spare: Counter[str] | None = None
@@ -280,7 +254,7 @@ def without_doubled_brackets(fill: str, place: _Place) -> str:
     return fill[: fits[-1]] if fits else fill
 
 
-def without_doubled_quotes(fill: str, place: _Place) -> str:
+def without_doubled_quotes(fill: str, place: Place) -> str:
     """Cut at the quote that ends the string around the cursor, if the quote after the cursor ends it."""
     quote = place.quote
     if not quote or not place.rest.startswith(quote) or brackets.open_quote(quote + fill):
@@ -291,18 +265,18 @@ def without_doubled_quotes(fill: str, place: _Place) -> str:
     return fill[: ends[-1].end() - len(quote)]
 
 
-def other_than_the_lines_above(fill: str, place: _Place) -> str:
+def other_than_the_lines_above(fill: str, place: Place) -> str:
     """Drop a fill that only repeats the lines just above the cursor."""
     if place.rest.strip() or place.hole.strip():
         return fill
-    keys = [_line_key(line) for line in _not_blank((place.prefix + fill).split("\n"))]
-    above = [_line_key(line) for line in place.lines_above()]
-    says = any(_letters(key) and not _GOES_ON.match(key) and key != "#endif" for _, key in keys)
+    keys = [line_key(line) for line in not_blank((place.prefix + fill).split("\n"))]
+    above = [line_key(line) for line in place.lines_above()]
+    says = any(letters(key) and not _GOES_ON.match(key) and key != "#endif" for _, key in keys)
     repeats = says and keys == above[-len(keys) :]
     return "" if repeats else fill
 
 
-Rule = Callable[[str, _Place], str]
+Rule = Callable[[str, Place], str]
 RULES: tuple[Rule, ...] = (
     without_trailing_blanks,
     outside_of_words,
@@ -320,84 +294,12 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-# Lines
-
-
-def _plain(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _not_blank(lines: list[str]) -> list[str]:
-    return [line for line in lines if line.strip()]
-
-
-def _lines(text: str) -> Iterator[tuple[int, str]]:
-    """Yield each line with its offset."""
-    at = 0
-    for line in text.split("\n"):
-        yield at, line
-        at += len(line) + 1
-
-
-def _lines_of_code(fill: str, place: _Place) -> Iterator[tuple[int, str]]:
-    """Return the lines that do not begin inside a string of many lines."""
-    strings = brackets.strings_of_many_lines(fill, place.quote)
-    return ((at, line) for at, line in _lines(fill) if not any(start < at < end for start, end in strings))
-
-
-def _lead(line: str) -> str:
-    return line[: len(line) - len(line.lstrip(" \t"))]
-
-
-def _width(line: str) -> int:
-    """Return the columns of indentation; tabs only ever meet tabs, so their width hardly matters."""
-    return len(_lead(line).expandtabs(4))
-
-
-def _line_key(line: str) -> tuple[int, str]:
-    return _width(line), "".join(line.split())
-
-
-def _letters(text: str) -> int:
-    return sum(map(_is_word, text))
-
-
-def _is_word(character: str) -> bool:
-    return character.isalnum() or character == "_"
-
-
-def _squeezed(text: str) -> tuple[str, list[int]]:
-    """Return the text without white space, and the old offset of each character."""
-    where = [at for at, character in enumerate(text) if not character.isspace()]
-    return "".join(text[at] for at in where), where
-
-
-def _unit(place: _Place) -> str:
-    """Return one level of indentation around the place: a tab, some spaces, or "" if there is none."""
-    lead = _lead(place.prefix) if len(_lead(place.prefix)) > 1 or place.prefix[:1] == "\t" else ""
-    lines = [*place.lines_above(), *place.lines_below()]
-    tabs = sum(line.startswith("\t") for line in lines)
-    spaces = sum(line.startswith("  ") for line in lines)
-    if tabs if spaces >= tabs else 4 * spaces > tabs:
-        return ""  # tabs among spaces are eight columns, not one level
-    if lead.startswith("\t") or (not lead and tabs > spaces):
-        return "\t"
-    if not lead and not spaces:
-        return ""
-    widths = [_width(line) for line in lines]
-    steps = Counter(step for one, other in pairwise(widths) if 1 < (step := other - one) <= 8)
-    return " " * (min(steps, key=lambda step: (-steps[step], step)) if steps else 4)
-
-
-# Brackets
-
-
-def _left_open(place: _Place) -> Counter[str]:
+def _left_open(place: Place) -> Counter[str]:
     """Count the brackets that the text opens before the hole and does not close after it, within this statement."""
-    cursor = _width(place.prefix)
+    cursor = width(place.prefix)
     after = place.after
-    for at, line in _lines(place.after):
-        if at and line.strip() and _width(line) < cursor and line.lstrip()[0] not in brackets.CLOSERS:
+    for at, line in lines_of(place.after):
+        if at and line.strip() and width(line) < cursor and line.lstrip()[0] not in brackets.CLOSERS:
             after = place.after[:at]
             break
     closers = brackets.unopened(after)
