@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from palimpsest_train.atomic import whole
+
 
 def repeats_of(path: Path, repeat: dict[str, int]) -> list[int]:
     """Return how often each document of a split is to be written, by its group; 1 where nothing is said."""
@@ -29,8 +31,6 @@ def repeated(tokens: np.ndarray, starts: np.ndarray, times: list[int]) -> tuple[
 
 
 def save(path: Path, array: np.ndarray) -> None:
-    """Write an array beside its place and move it there, so that a killed run leaves the old one whole."""
-    part = path.with_suffix(path.suffix + ".part")
-    with part.open("wb") as out:
+    """Write an array whole: a killed run leaves the old one as it is."""
+    with whole(path) as part, part.open("wb") as out:
         np.save(out, array)
-    part.replace(path)

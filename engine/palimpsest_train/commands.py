@@ -86,6 +86,7 @@ def tokens(corpus: Path, vocabulary: int, existing: Path | None, changes: tuple[
     from tokenizers import Tokenizer
 
     from palimpsest_train.arrays import repeated, repeats_of, save
+    from palimpsest_train.atomic import whole
     from palimpsest_train.packages import read_plan
     from palimpsest_train.tokenizer import encode_corpus, train_tokenizer
 
@@ -93,9 +94,8 @@ def tokens(corpus: Path, vocabulary: int, existing: Path | None, changes: tuple[
     repeat = {group.name: group.repeat for group in plan.groups} | dict(plan.known(numbers(changes)))
     tokenizer = Tokenizer.from_file(str(existing)) if existing else train_tokenizer(corpus, vocabulary)
     text = tokenizer.to_str(pretty=True)  # before encoding, which changes a switch of it
-    part = corpus / "tokenizer.json.part"
-    part.write_text(text, "utf-8")
-    part.replace(corpus / "tokenizer.json")
+    with whole(corpus / "tokenizer.json") as part:
+        part.write_text(text, "utf-8")
     for path in sorted(corpus.glob("*.jsonl")):
         split = path.name.removesuffix(".jsonl")
         array, starts = encode_corpus(tokenizer, corpus, split)

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
 
+from palimpsest_engine.checkpoint.header import digest
 from palimpsest_engine.syntax.grammars import language_of
 from palimpsest_train.attribution import Attribution
 from palimpsest_train.contents import open_package
@@ -71,8 +72,7 @@ class Builder:
         self._benchmarks = Benchmarks(benchmarks := list(benchmarks), self._words)
         self._duplicates = Duplicates()
         for path in benchmarks:
-            sha = hashlib.sha256(path.read_bytes()).hexdigest()
-            self.report.benchmarks.append({"name": path.name, "sha256": sha})
+            self.report.benchmarks.append({"name": path.name, "sha256": digest(path)})
 
     def take_package(self, out: TextIO, fetched: Fetched, group: Group, split: str) -> None:
         """Take the files of one fetched package, if its licence and the group's share allow it."""

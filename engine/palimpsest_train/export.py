@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -17,6 +16,7 @@ from transformers.models.diffusion_gemma.generation_diffusion_gemma import (
 )
 
 from palimpsest_engine import EngineSettings
+from palimpsest_engine.checkpoint.header import digest
 from palimpsest_engine.checkpoint.load import load
 from palimpsest_engine.checkpoint.locate import EMBEDDED
 from palimpsest_engine.checkpoint.spec import SPEC_FILE, Spec
@@ -122,5 +122,5 @@ def spec(recipe: Recipe, folder: Path) -> Spec:
         length_power=described.length_power,
         left_to_right=recipe.objective == "left-to-right",
         sampling=described.sampling,
-        sha256={p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.glob("*.safetensors"))},
+        sha256={p.name: digest(p) for p in sorted(folder.glob("*.safetensors"))},
     )

@@ -33,6 +33,14 @@ def cross_entropy(model: Any, hidden: Tensor, targets: Tensor, weight: Tensor | 
     return losses.mean() if weight is None else (losses * weight).sum() / weight.sum()
 
 
+def picked(hidden: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (hidden states `[N, d]`, clean tokens `[N]`, weights `[N]`) of the canvas positions with a loss, out of the last
+    hidden states `[B, K*c, d]` of canvases."""
+    at = batch["at"]
+    states = torch.gather(hidden, 1, at[..., None].expand(-1, -1, hidden.shape[-1]))
+    return states.flatten(0, 1), torch.gather(batch["clean"], 1, at).flatten(), batch["weight"].flatten()
+
+
 class Step:
     """One optimisation step's losses; holds the (possibly compiled) passes."""
 
@@ -95,11 +103,7 @@ class Step:
             soft = self.soft_embeddings(batch, temperature)
         hidden = self.forward(batch, soft)
         causal = self.causal(hidden[:, : shape.context], batch["targets"])
-        at = batch["at"]
-        picked = torch.gather(hidden[:, shape.context :], 1, at[..., None].expand(-1, -1, hidden.shape[-1]))
-        truth = torch.gather(batch["clean"], 1, at)
-        diffusion = self.canvas_loss(self.model, picked.flatten(0, 1), truth.flatten(), batch["weight"].flatten())
-        return causal, diffusion
+        return causal, self.canvas_loss(self.model, *picked(hidden[:, shape.context :], batch))
 
     def drawn(self, step: int) -> tuple[bool, float]:
         """Return (whether this step conditions on itself, at what temperature), from the run's seed and the step alone."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from palimpsest_train.arrays import repeated, save
+from palimpsest_train.atomic import whole
 from palimpsest_train.errors import CorpusError
 
 # Tokens are 16 bits wide: contexts of two bytes save a fifth against xz's defaults.
@@ -46,8 +47,7 @@ def pack(corpus: Path, archive: Path, limit: int, seed: int = 0) -> Packed:
     order = np.random.default_rng(seed).permutation(len(times))
     order = order[np.argsort(-times[order], kind="stable")]
     chosen = len(times)
-    part = archive.with_name(archive.name + ".part")
-    try:
+    with whole(archive) as part:
         while True:
             kept = np.sort(order[:chosen])
             size = _write(part, fixed | _train(tokens, starts, times, kept))
@@ -56,9 +56,6 @@ def pack(corpus: Path, archive: Path, limit: int, seed: int = 0) -> Packed:
             if not chosen:
                 raise CorpusError(f"the archive cannot be smaller than {size} bytes, and the limit is {limit}")
             chosen = min(chosen - 1, int(chosen * max(0.0, limit * MARGIN / size)))
-        part.replace(archive)
-    finally:
-        part.unlink(missing_ok=True)
     return Packed(size, chosen, len(times))
 
 
@@ -86,9 +83,8 @@ def unpack(archive: Path, corpus: Path) -> int:
             save(corpus / name, array)
     for name in TEXTS:
         if name in data:
-            part = corpus / (name + ".part")
-            part.write_bytes(data[name])
-            part.replace(corpus / name)
+            with whole(corpus / name) as part:
+                part.write_bytes(data[name])
     return len(arrays["train.npy"])
 
 

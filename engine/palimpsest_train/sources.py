@@ -5,7 +5,6 @@ Each package is fetched into `.incoming` and moved from there in one step, so th
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 import subprocess
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from palimpsest_engine.checkpoint.header import digest
 from palimpsest_train.debian import AptSources
 from palimpsest_train.errors import CorpusError
 from palimpsest_train.packages import plain_name
@@ -39,7 +39,7 @@ class Fetched:
 
     def sha256(self) -> dict[str, str]:
         """Return the SHA-256 of each archive, as hexadecimal, by file name."""
-        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in self.archives}
+        return {path.name: digest(path) for path in self.archives}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from palimpsest_train.atomic import whole
 from palimpsest_train.errors import TrainingError
 from palimpsest_train.recipe import Recipe, from_json
 
@@ -20,15 +21,12 @@ STATE, CURVE = "state.pt", "curve.jsonl"
 
 def write_state(folder: Path, state: dict[str, Any]) -> None:
     """Replace `state.pt`; on any error the one before stays, and no part of the new one does."""
-    part = folder / f"{STATE}.part"
     try:
-        with part.open("wb") as file:
+        with whole(folder / STATE) as part, part.open("wb") as file:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
-        part.replace(folder / STATE)
     except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into a RuntimeError
-        part.unlink(missing_ok=True)
         raise TrainingError(
             f"Step {state['step']} could not be saved in {folder}: {why(error)}. "
             "The state saved before is untouched; make room and run the same command again."
@@ -81,9 +79,8 @@ def go_on(folder: Path, step: int, recipe: Recipe) -> None:
     if recipes(folder)[-1][1] != recipe:
         (folder / f"recipe-from-{step}.json").write_text(recipe.said(), "utf-8")
     rows = [line for line in read_curve(folder) if line["step"] <= step]
-    part = folder / f"{CURVE}.part"
-    part.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-    part.replace(folder / CURVE)
+    with whole(folder / CURVE) as part:
+        part.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
 
 
 def read_curve(folder: Path) -> list[dict[str, float]]:

@@ -26,7 +26,7 @@ from palimpsest_engine.prompt.tokens import Tokens
 from palimpsest_engine.request import Span
 from palimpsest_train import tokenizer as embedded
 from palimpsest_train.data import Rows, RowShape
-from palimpsest_train.losses import cross_entropy
+from palimpsest_train.losses import cross_entropy, picked, tensors
 from palimpsest_train.model import packed_forward
 from palimpsest_tune.code import Split
 
@@ -91,7 +91,7 @@ class Packed:
 
     def losses(self, batch: Any, temperature: float | None) -> Losses:
         """Compute as in `Pass`."""
-        at = {name: torch.from_numpy(getattr(batch, name)).to(self.model.device) for name in batch.__dataclass_fields__}
+        at = tensors(batch, str(self.model.device))
         context = self.shape.context
         embed = self.model.model.decoder.embed_tokens
         soft = torch.zeros(*at["noised"].shape, embed.embedding_dim, device=self.model.device, dtype=embed.weight.dtype)
@@ -103,10 +103,9 @@ class Packed:
         targets = at["targets"]
         known = targets >= 0
         causal = cross_entropy(self.model, hidden[:, :context][known], targets[known])
-        picked = torch.gather(hidden[:, context:], 1, at["at"][..., None].expand(-1, -1, hidden.shape[-1]))
-        truth, weight = torch.gather(at["clean"], 1, at["at"]), at["weight"]
+        states, truth, weight = picked(hidden[:, context:], at)
         counted = weight > 0
-        return causal, cross_entropy(self.model, picked[counted], truth[counted], weight[counted])
+        return causal, cross_entropy(self.model, states[counted], truth[counted], weight[counted])
 
 
 @dataclass(frozen=True, slots=True)
