@@ -26,16 +26,18 @@ NOTEBOOKS = types.NotebookDocumentSyncOptions(
     notebook_selector=[types.NotebookDocumentFilterWithNotebook(notebook="*")]
 )
 
-# Modules that a session and its first request need, each after those that it imports.
+# Modules that a session and its first request need, each after those that it imports, so that no step is long.
 _REST = (
-    "session.engine_slot",
-    "documents.store",
+    "session.jobs",
     "status.status_file",
-    "session.session",
+    "context.gitignore",
+    "context.ignore",
+    "context.extracts",
     "context.choose",
+    "session.debounce",
     "session.surroundings",
+    "session.session",
     "session.permission",
-    "documents.window",
     "features.inline_completion",
     "features.code_actions.catalog",
     "features.code_actions.offer",
