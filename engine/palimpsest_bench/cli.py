@@ -28,7 +28,7 @@ _INTERRUPTED = 130
 _KEPT = ("ratio_over_generate",)
 
 
-@click.command("bench", short_help="Measure what a keystroke costs.")
+@click.command("bench", short_help="Measure the cost of a keystroke.")
 @click.option("--quick", is_flag=True, help="Fewer samples of everything: a first impression in some minutes.")
 @click.option(
     "--only", multiple=True, type=click.Choice(list(PARTS)), help="Measure only this part; may be given several times."

@@ -116,8 +116,8 @@ def command() -> None:
 def humaneval(options: Options, file: Path, limit: int | None, choices: tuple[str, ...]) -> None:
     """Fill the problems of FILE and run their tests: HumanEval-Infilling, or any JSON Lines of its shape.
 
-    A row has task_id, prompt, suffix, canonical_solution, test and entry_point. The programs run in a sandbox that
-    contains accidents. It is no security boundary against hostile code, so use only files that you trust.
+    A row has task_id, prompt, suffix, canonical_solution, test and entry_point. The programs run in a sandbox
+    that stops accidents. It is no security boundary against hostile code, so use only files that you trust.
     """
     from palimpsest_eval.problems import read
 

@@ -1,7 +1,7 @@
 """Runs candidate programs in a sandbox: a process that forks one child a program. Knows nothing of problems or models.
 
-The sandbox contains accidents: a program cannot hang the machine, fill its memory or disk, or reach a network by
-chance. It is no security boundary against hostile code.
+The sandbox stops accidents: a program cannot hang the machine, fill its memory or disk, or reach a network by chance.
+It is no security boundary against hostile code.
 """
 
 from __future__ import annotations
