@@ -1,4 +1,4 @@
-"""Time the ways of a pass by turns, without the work that is done once; limit how long a part may take. Knows no models."""
+"""Clocks: times variants in turns, without work that is done only once, and limits the time of a part. Knows no models."""
 
 from __future__ import annotations
 
