@@ -28,7 +28,7 @@ from editors.stage import Stage
 from editors.vscode import VSCode
 
 EDITORS = ("vscode", "neovim")
-SOURCE = Path(__file__).parents[2] / "server" / "palimpsest_server" / "pace.py"
+SOURCE = Path(__file__).parents[2] / "server" / "palimpsest_server" / "session" / "debounce.py"
 TYPED, INTERVAL = 6, 0.12  # characters, seconds: a good typist
 PLACES, PATIENCE = 24, 4.0
 INSTANT = {"": "instant(answer)"}
