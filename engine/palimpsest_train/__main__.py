@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from palimpsest_train.commands import COMMANDS, one_sentence
+from palimpsest_train.denoiser.command import denoiser
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
@@ -17,7 +18,7 @@ def main() -> None:
     """Build the corpus and train the embedded checkpoint."""
 
 
-for _command in COMMANDS:
+for _command in (*COMMANDS, denoiser):
     main.add_command(_command)
 
 
