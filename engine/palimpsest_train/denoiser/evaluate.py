@@ -90,7 +90,7 @@ class Evaluation:
         """One row a problem, with every way's text."""
         filler = self.filler
         prepared = filler.prepare(problems)
-        lengths = [max(1, min(SIZES[-1], len(filler.vocabulary.encode(p.truth)))) for p in problems]
+        lengths = [max(1, min(SIZES[-1], len(filler.vocabulary.encode(p.healed + p.truth)))) for p in problems]
         by_way: dict[str, list[Fill]] = {"left to right": filler.left_to_right(prepared, LONGEST_WRITTEN)}
         times: dict[str, float] = {}
         for way, sizes, passes, sure in (
@@ -127,7 +127,7 @@ class Evaluation:
         A line's end is often one token with what is before it, so a line is scored with and without its end.
         """
         encode, text_of = self.filler.vocabulary.encode, self.filler.text_of
-        texts = [text_of(p, fill) for p, fill in zip(prepared.problems, fills, strict=True)]
+        texts = [p.healed + text_of(p, fill) for p, fill in zip(prepared.problems, fills, strict=True)]
         plain = self.filler.likelihood(prepared, [Fill(tuple(encode(text)), 0) for text in texts])
         ended = self.filler.likelihood(prepared, [Fill(tuple(encode(text + "\n")), 0) for text in texts])
         return [

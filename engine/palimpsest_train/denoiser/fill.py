@@ -34,6 +34,11 @@ class Problem:
         """The middle is known to lie within a line."""
         return "\n" not in self.truth
 
+    @property
+    def healed(self) -> str:
+        """A space before the cursor that belongs to the token which the middle begins with, or nothing."""
+        return " " if self.prompt.endswith(" ") else ""
+
 
 @dataclass(slots=True)
 class Prepared:
@@ -75,7 +80,8 @@ class Filler:
         special, contexts, suffixes = self.vocabulary.special, [], []
         for problem in problems:
             suffix = self.vocabulary.encode(problem.suffix)[: self.suffix]
-            prompt = self.vocabulary.encode(problem.prompt)[-self.prompt :]
+            before = problem.prompt[: len(problem.prompt) - len(problem.healed)]
+            prompt = self.vocabulary.encode(before)[-self.prompt :]
             contexts.append([special.prefix, special.suffix, *suffix, special.middle, *prompt])
             suffixes.append(suffix)
         lengths = torch.tensor([len(c) for c in contexts])
@@ -207,8 +213,8 @@ class Filler:
         return list(zip(sums.tolist(), ends.tolist(), strict=True))
 
     def text_of(self, problem: Problem, fill: Fill) -> str:
-        """The text of a fill; of a problem known to be one line, its first."""
-        text = self.vocabulary.decode(fill.tokens)
+        """The text of a fill; of a problem known to be one line, its first. The space that was healed is not in it."""
+        text = self.vocabulary.decode(fill.tokens).removeprefix(problem.healed)
         return text.partition("\n")[0] if problem.one_line else text
 
 

@@ -26,6 +26,7 @@ PACKED = ("tokenizer.json", "train.safetensors", "held_out.safetensors")
 TIMES = {"algorithms": 2.0}  # small functions that do one thing, which is what people fill: drawn more often
 COUNTED = 30_000_000  # characters by which the ids are chosen
 HELD_OUT = 2_000_000  # bytes
+RESERVE = 2**19  # bytes for sums, the description and the code, which travels again with the last part
 ARRIVED = "/tmp/denoiser"
 LINE = (
     "set -eo pipefail; export PYTHONUNBUFFERED=1 PYTHONPATH={to}/code; mkdir -p {to}; cp -r {part}/. {to}/; "
@@ -88,10 +89,9 @@ def split(kit: Path, out: Path, most: int) -> Iterator[str]:
         shutil.copy(path, first / path.name)
     copy_code(first / "code")
     data = (kit / BASE).read_bytes()
-    reserve = 2**19  # for sums, the description and the code, which travels again with the last part
     pieces, taken = list[tuple[int, int]](), 0
     while taken < len(data):
-        room = most - (size_of(first) if not pieces else 0) - reserve
+        room = most - (size_of(first) if not pieces else 0) - RESERVE
         if room <= 0:
             raise TrainingError(f"The texts leave no room in a part of {most} bytes; pack less text.")
         pieces.append((taken, min(len(data), taken + room)))

@@ -34,7 +34,7 @@ class Recipe:
     suffix: int = 128
     pins: tuple[int, int] = (8, 16)
     learning_rate: float = 5e-4
-    row_rate: float = 1e-3
+    row_rate: float = 3e-4
     warmup: float = 0.04
     cooldown: float = 0.25
     clip: float = 1.0

@@ -4,7 +4,8 @@ A row is a place `j` in a document. Its context is `<prefix> <suffix> S <middle>
 what comes before M. Canvas i holds `[last token before its hole] [hole, filler to its size] [the first tokens of S]` and
 sees the context up to its hole only. Slots are read one position to their left, as a left-to-right model reads them,
 which is why a canvas begins with the token before its hole. T, M and S are tokenised apart, as they are in an editor,
-where a hole begins and ends at characters, not at tokens.
+where a hole begins and ends at characters, not at tokens. Half of the holes that begin within a token are healed as an
+editor heals them: the hole takes that token whole.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from palimpsest_train.denoiser.texts import Texts
 from palimpsest_train.denoiser.tokens import Vocabulary
 
 BYTES_A_TOKEN = 6  # more than a token of code has, so that a window always fills its room
+NEAR = 40  # characters around an edge by which its tokens are known
 NEXT_WORD = re.compile(r"\b")
 
 
@@ -45,12 +47,14 @@ LOSSES = ("at", "target", "weight", "noise", "taught")
 
 @dataclass(slots=True)
 class Cut:
-    """A row before its canvases: context tokens, places in it, and the tokens of middle and suffix."""
+    """A row before its canvases: context tokens, where the middle begins in it, tokens of middle and suffix, and which of
+    the middle's the base can be asked for: not those at an edge that it would never have tokenised so."""
 
     context: list[int]
     first: int
     middle: list[int]
     suffix: list[int]
+    fair: np.ndarray
     open_ended: bool
 
 
@@ -93,6 +97,7 @@ class Rows:
         start = self._start(text, end)
         if start >= end and rng.random() > 0.05:  # few holes are empty
             return None
+        start, fair_start, fair_end = self._edges(text, start, end)
         room = 0 if rng.random() < 0.1 else int(rng.integers(16, r.suffix + 1))
         after = text[end : end + r.suffix * BYTES_A_TOKEN]
         suffix = self.vocabulary.encode(after)[: max(room, r.pins[1])]
@@ -100,6 +105,10 @@ class Rows:
         longest = min(self.longest, SIZES[-1])
         open_ended = len(middle) > longest
         middle = middle[:longest]
+        fair = np.ones(len(middle), dtype=bool)
+        if middle:
+            fair[0] &= fair_start
+            fair[-1] &= fair_end or open_ended
         head = [special.prefix, special.suffix, *suffix[:room], special.middle]
         most = r.context - len(head) - len(middle)
         if rng.random() < 0.3:
@@ -109,7 +118,7 @@ class Rows:
         context = [*head, *prefix, *middle]
         if not room:
             suffix = []
-        return Cut(context, len(head) + len(prefix), middle, suffix, open_ended)
+        return Cut(context, len(head) + len(prefix), middle, suffix, fair, open_ended)
 
     def _end(self, text: str, near: int) -> int:
         """Where the hole ends: at the end of a line, at its start, at a word's edge, or anywhere."""
@@ -141,6 +150,18 @@ class Rows:
             return line
         return int(rng.integers(line, end)) if line < end else end
 
+    def _edges(self, text: str, start: int, end: int) -> tuple[int, bool, bool]:
+        """(start, healed or not, whether tokens of the undivided text begin there, and at the end)."""
+        first = text.rfind("\n", 0, max(0, start - NEAR)) + 1
+        last = text.find("\n", end + NEAR)
+        found = self.vocabulary.tokenizer.encode(
+            text[first:last] if last >= 0 else text[first:], add_special_tokens=False
+        )
+        edges = {first + offset for offset, _ in found.offsets} | {0, len(text)}
+        if start not in edges and self.rng.random() < 0.5:
+            start = max((edge for edge in edges if edge < start), default=start)
+        return start, start in edges, end in edges
+
     def filled(self, cut: Cut) -> Batch:
         """The row of a cut: canvases until there is no room for another."""
         r, special = self.recipe, self.vocabulary.special
@@ -169,7 +190,8 @@ class Rows:
             losses["target"].append(clean[slots])
             losses["weight"].append(self._weights(clean[1 : 1 + len(hole)], slots))
             losses["noise"].append(np.full(len(slots), t))
-            losses["taught"].append(np.where(slots <= known, first + slots - 2, -1))
+            asked = cut.fair[(skipped + slots - 1).clip(max=max(0, len(cut.fair) - 1))] if known else slots < 0
+            losses["taught"].append(np.where((slots <= known) & asked, first + slots - 2, -1))
             used, number = used + length, number + 1
         kinds = {"weight": np.float32, "noise": np.float32}
         joined = {n: np.concatenate(parts).astype(kinds.get(n, np.int64)) for n, parts in losses.items()}

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import torch
 
@@ -34,17 +34,17 @@ class Length:
 
 
 class Log:
-    """Rows as JSON lines, flushed, and printed."""
+    """Rows as JSON lines, each on the disk at once, and printed."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: TextIO = path.open("a", encoding="utf-8")
+        self.path = path
 
     def row(self, **values: Any) -> None:
         """Write one."""
         line = json.dumps(values)
-        self._file.write(line + "\n")
-        self._file.flush()
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
         print(line, flush=True)
 
 
