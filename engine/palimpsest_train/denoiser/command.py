@@ -39,7 +39,7 @@ def denoiser() -> None:
 @click.option("--corpus", type=FOLDER, default=Path("corpus"), help="What `palimpsest_train corpus` wrote.")
 @click.option("--problems", type=FILE, multiple=True, help="JSON lines of problems to fill at the end; repeatable.")
 @click.option("--count", default=300, help="Problems taken of each file, evenly.")
-@click.option("--ids", "most_ids", default=36_864, help="Embedding rows that travel.")
+@click.option("--ids", "most_ids", default=34_304, help="Embedding rows that travel.")
 @click.option("--mebibytes", default=90, help="Most text that travels, before it is compressed.")
 @click.option("--kit", type=FOLDER, default=Path("kit"))
 @one_sentence

@@ -33,7 +33,10 @@ LINE = (
     "(cd {to}; sha256sum --quiet -c {name}.sums; du -sh .)"
 )
 JOIN = "; python3 -m palimpsest_train.denoiser join --kit {to}; python3 -m palimpsest_train.denoiser "
-PROBE = JOIN + "probe --kit {to} --out $OUT --device cuda"
+PROBE = (
+    JOIN + "train --smoke --kit {to} --out {to}/smoke --steps 6 --problems 4 --evaluate 30 --workers 4 --device cuda; "
+    "python3 -m palimpsest_train.denoiser probe --kit {to} --out $OUT --device cuda"
+)
 TRAIN = JOIN + ("train --kit {to} --out $OUT --minutes 4.5 --evaluate 75 --device cuda 2>&1 | tee $OUT/train.log")
 
 

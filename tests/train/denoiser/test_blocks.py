@@ -20,8 +20,8 @@ def q8_0(b):
 
 def q5_0(b):
     high = int(b[2:6].view("<u4")[0])
-    low = [(b[6 + j] & 15 | (high >> j & 1) << 4) - 16 for j in range(16)]
-    top = [(b[6 + j] >> 4 | (high >> (j + 16) & 1) << 4) - 16 for j in range(16)]
+    low = [int(b[6 + j] & 15 | (high >> j & 1) << 4) - 16 for j in range(16)]
+    top = [int(b[6 + j] >> 4 | (high >> (j + 16) & 1) << 4) - 16 for j in range(16)]
     return [half(b, 0) * q for q in low + top]
 
 
