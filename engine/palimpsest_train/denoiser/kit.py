@@ -86,8 +86,7 @@ def split(kit: Path, out: Path, most: int) -> Iterator[str]:
     first = out / "part1"
     first.mkdir(parents=True)
     for name in PACKED:
-        filters = [{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 1 << 26}]
-        (first / f"{name}.xz").write_bytes(lzma.compress((kit / name).read_bytes(), filters=filters))
+        shutil.copy(compressed(kit / name), first / f"{name}.xz")
     for path in [kit / "ids.safetensors", *sorted(kit.glob("problems-*.jsonl.gz"))]:
         shutil.copy(path, first / path.name)
     copy_code(first / "code")
@@ -116,6 +115,15 @@ def split(kit: Path, out: Path, most: int) -> Iterator[str]:
         yield f"{part}: {size_of(part) / 2**20:.1f} MiB"
     (out / "calls.txt").write_text("\n\n".join(calls) + "\n", "utf-8")
     yield f"{out / 'calls.txt'}: the command of each call"
+
+
+def compressed(path: Path) -> Path:
+    """The file beside this one that holds it compressed, made again if it is older."""
+    packed = path.with_name(f"{path.name}.xz")
+    if not packed.exists() or packed.stat().st_mtime < path.stat().st_mtime:
+        filters = [{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 1 << 26}]
+        packed.write_bytes(lzma.compress(path.read_bytes(), filters=filters))
+    return packed
 
 
 def join(kit: Path) -> str:
