@@ -151,15 +151,3 @@ def probe(kit: Path, out: Path, changes: tuple[str, ...], device: str, workers: 
 
     recipe = changed(SMOKE if smoke else Recipe(), changes)
     measure(Kit(kit, TINY if smoke else QWEN_05B), out, recipe, device, workers, steps)
-
-
-@denoiser.command()
-@click.argument("fills", type=FILE)
-@click.option("--problems", type=FILE, required=True, help="The problems with their tests.")
-@one_sentence
-def passes(fills: Path, problems: Path) -> None:
-    """Run what was filled against the tests, in the evaluation's sandbox."""
-    from palimpsest_train.denoiser.passes import pass_rates
-
-    for name, rate in pass_rates(fills, problems).items():
-        click.echo(f"{name}: {rate}")

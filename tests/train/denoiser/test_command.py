@@ -17,7 +17,6 @@ from palimpsest_train.denoiser.adapter import load, save
 from palimpsest_train.denoiser.base import random_base
 from palimpsest_train.denoiser.command import denoiser
 from palimpsest_train.denoiser.network import Adapter
-from palimpsest_train.denoiser.passes import pass_rates
 from palimpsest_train.denoiser.recipe import SMOKE
 from palimpsest_train.denoiser.run import TINY, Kit
 from palimpsest_train.denoiser.run import train as run_train
@@ -147,16 +146,3 @@ def test_parts_travel_and_are_joined(kit, tmp_path, monkeypatch):
 def test_a_random_base_is_the_same_each_time():
     one, two = (random_base(TINY, np.arange(9), 8, "cpu", torch.float32) for _ in range(2))
     assert torch.equal(one.layers[1].down, two.layers[1].down)
-
-
-def test_fills_are_run_against_the_tests(tmp_path):
-    problem = {"task_id": "p", "prompt": "def f(x):\n", "suffix": "", "canonical_solution": "    return x\n",
-               "test": "def check(f):\n    assert f(3) == 3\n", "entry_point": "f"}  # fmt: skip
-    (tmp_path / "problems.jsonl").write_text(json.dumps(problem) + "\n", "utf-8")
-    good = {"text": "    return x", "tokens": 3, "confidence": -0.1, "sum": -1.0, "whole": -1.5}
-    bad = good | {"text": "    return 4", "confidence": -0.5, "whole": -9.0}
-    ways = {"left to right": bad, "size 4": bad, "size 8": good, "size 16": bad, "size 32": bad, "size 64": bad}
-    (tmp_path / "fills.jsonl").write_text(json.dumps({"set": "s", "task_id": "p", "ways": ways}) + "\n", "utf-8")
-    rates = pass_rates(tmp_path / "fills.jsonl", tmp_path / "problems.jsonl")
-    assert (rates["problems"], rates["left to right"], rates["size 8"], rates["any size"]) == (1, 0, 1, 1)
-    assert rates["ranked by likelihood"] == rates["ranked by confidence"] == 1
