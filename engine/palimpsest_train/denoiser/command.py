@@ -142,12 +142,15 @@ def evaluate(kit: Path, adapter: Path, out: Path, seconds: float, most: int | No
 @click.option("--device", default="auto", help="auto, cpu or cuda.")
 @click.option("--workers", default=14, help="Processes that draw rows.")
 @click.option("--steps", default=6)
+@click.option("--compile/--eager", "compiled", default=False, help="Compile a layer; the first step then takes long.")
 @click.option("--smoke", is_flag=True, help="A tiny model and a small recipe.")
 @one_sentence
-def probe(kit: Path, out: Path, changes: tuple[str, ...], device: str, workers: int, steps: int, smoke: bool) -> None:
+def probe(
+    kit: Path, out: Path, changes: tuple[str, ...], device: str, workers: int, steps: int, compiled: bool, smoke: bool
+) -> None:
     """Measure a machine with an untrained base of the true shape: the kit's texts are enough for it."""
     from palimpsest_train.denoiser.run import QWEN_05B, TINY, Kit
     from palimpsest_train.denoiser.run import probe as measure
 
     recipe = changed(SMOKE if smoke else Recipe(), changes)
-    measure(Kit(kit, TINY if smoke else QWEN_05B), out, recipe, device, workers, steps)
+    measure(Kit(kit, TINY if smoke else QWEN_05B), out, recipe, device, workers, steps, compiled)

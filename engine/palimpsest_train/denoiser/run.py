@@ -92,10 +92,11 @@ def train(
     with Feed(kit.folder / "train.safetensors", vocabulary, recipe, workers) as feed:
         device, dtype = ready(device)
         base = kit.base(vocabulary, device, dtype)
-        network = Network(base, compiled)
+        network = Network(base)
         adapter = Adapter(base, recipe.rank, recipe.alpha, vocabulary.special.filler, recipe.seed).to(device)
         log.row(loaded=round(time.monotonic() - began, 2), memory=memory(network.device), device=described(device))
-        trainer = Trainer(network, adapter, recipe, out, log)
+        # Only training has one shape; what is evaluated has many, and each would be compiled anew.
+        trainer = Trainer(Network(base, compiled), adapter, recipe, out, log)
         log.row(held_out="before", **held_out(network, adapter, recipe, held[:1]))
         trainer.train(feed, length)
     evaluate(network, adapter, vocabulary, trainer.recipe, kit, out, log, evaluate_seconds, held, most)
@@ -119,6 +120,7 @@ def evaluate(
     deadline = time.monotonic() + seconds
     if seconds > 0:
         log.row(held_out="after", **held_out(network, adapter, recipe, list(held)))
+    if seconds > 0 and recipe.noise == "mask":  # holes of uniform noise need another way of filling
         filler = Filler(network, adapter, vocabulary, recipe.pins[1], recipe.suffix, 512)
         at_once = 128 if network.device.type == "cuda" else 8
         evaluation = Evaluation(filler, out, log, deadline, at_once)
@@ -142,7 +144,9 @@ def evaluate_again(kit: Kit, adapter_folder: Path, out: Path, device: str, secon
     evaluate(Network(base), adapter, vocabulary, recipe, kit, out, log, seconds, held, most)
 
 
-def probe(kit: Kit, out: Path, recipe: Recipe, device: str, workers: int, steps: int = 6) -> None:
+def probe(
+    kit: Kit, out: Path, recipe: Recipe, device: str, workers: int, steps: int = 6, compiled: bool = False
+) -> None:
     """Measure what training will do on this machine, with the kit's texts and untrained weights of the kit's shape."""
     log = Log(out / "probe.jsonl")
     began = time.monotonic()
@@ -154,7 +158,7 @@ def probe(kit: Kit, out: Path, recipe: Recipe, device: str, workers: int, steps:
         agree(vocabulary, kit, recipe, device, dtype, log)
         base = kit.base(vocabulary, device, dtype)
         adapter = Adapter(base, recipe.rank, recipe.alpha, vocabulary.special.filler).to(device)
-        trainer = Trainer(Network(base), adapter, recipe, out, log)
+        trainer = Trainer(Network(base, compiled), adapter, recipe, out, log)
         batches = iter(feed)
         for step in range(steps):
             asked = time.monotonic()
