@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from safetensors import safe_open
 
 from palimpsest_train.denoiser import kit as kits
-from palimpsest_train.denoiser.adapter import load, save
+from palimpsest_train.denoiser.adapter import load, pack, save
 from palimpsest_train.denoiser.base import random_base
 from palimpsest_train.denoiser.command import denoiser
 from palimpsest_train.denoiser.network import Adapter
@@ -113,6 +113,19 @@ def test_an_adapter_is_read_as_it_was(kit, tmp_path):
             torch.testing.assert_close(other[1] @ other[0], up @ down, rtol=0.05, atol=0.05)
     torch.testing.assert_close(again.mask_in, adapter.mask_in)
     base.sha256 = "another"
+
+    packed = tmp_path / "packed"
+    assert "off by" in run("pack", "--adapter", tmp_path, "--out", packed)
+    size = sum(path.stat().st_size for path in packed.iterdir())
+    assert size < 0.8 * sum(path.stat().st_size for path in tmp_path.glob("*.safetensors"))
+    near, note = load(packed, base)
+    assert note["step"] == 3
+    torch.testing.assert_close(near.mask_in, adapter.mask_in)
+    for name, parameter in again.pairs.items():
+        assert float((near.pairs[name] - parameter).detach().norm() / parameter.detach().norm()) < 0.02
+    with pytest.raises(TrainingError, match="packed already"):
+        pack(packed, tmp_path / "twice")
+
     with pytest.raises(TrainingError, match="another"):
         load(tmp_path, base)
 
