@@ -62,13 +62,17 @@ def prepare(
 @denoiser.command()
 @click.option("--kit", type=FOLDER, default=Path("kit"))
 @click.option("--out", type=FOLDER, default=Path(".kit"), help="Folder of the parts.")
-@click.option("--mebibytes", default=44.0, help="Most a part may have.")
+@click.option("--limit", default=64.0, help="MiB that a call may carry: the working tree and a part.")
+@click.option("--tree", type=FOLDER, default=Path(), help="The working tree that travels with each part.")
+@click.option("--mebibytes", type=float, default=None, help="Most a part may have.  [default: what the tree leaves]")
 @one_sentence
-def split(kit: Path, out: Path, mebibytes: float) -> None:
+def split(kit: Path, out: Path, limit: float, tree: Path, mebibytes: float | None) -> None:
     """Cut a kit into parts that travel one by one, and write the command that each part's call runs."""
+    from palimpsest_train.denoiser.kit import room
     from palimpsest_train.denoiser.kit import split as cut
 
-    for line in cut(kit, out, int(mebibytes * 2**20)):
+    most = room(tree, int(limit * 2**20)) if mebibytes is None else int(mebibytes * 2**20)
+    for line in cut(kit, out, most):
         click.echo(line)
 
 
@@ -136,10 +140,6 @@ def evaluate(kit: Path, adapter: Path, out: Path, seconds: float, most: int | No
 
 
 @denoiser.command()
-@click.option("--kit", type=FOLDER, default=Path("kit"))
-@click.option("--out", type=FOLDER, default=Path("runs/denoiser"))
-@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the recipe, as in rank=64.")
-@denoiser.command()
 @click.option("--adapter", type=FOLDER, required=True, help="Folder of the adapter's files.")
 @click.option("--out", type=FOLDER, required=True, help="Folder of the packed files.")
 @one_sentence
@@ -152,6 +152,10 @@ def pack(adapter: Path, out: Path) -> None:
     click.echo(f"What a matrix adds is off by {found['error']:.2%} on average, by {found['worst']:.2%} at most.")
 
 
+@denoiser.command()
+@click.option("--kit", type=FOLDER, default=Path("kit"))
+@click.option("--out", type=FOLDER, default=Path("runs/denoiser"))
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the recipe, as in rank=64.")
 @click.option("--device", default="auto", help="auto, cpu or cuda.")
 @click.option("--workers", default=14, help="Processes that draw rows.")
 @click.option("--steps", default=6)

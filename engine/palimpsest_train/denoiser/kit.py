@@ -11,6 +11,7 @@ import hashlib
 import json
 import lzma
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +29,7 @@ COUNTED = 30_000_000  # characters by which the ids are chosen
 HELD_OUT = 2_000_000  # bytes
 RESERVE = 2**19  # bytes for sums, the description and the code, which travels again with the last part
 ARRIVED = "/tmp/denoiser"
+SPARE = 2**20  # bytes of a call for what is neither a tree's files nor a part's
 LINE = (
     "set -eo pipefail; export PYTHONUNBUFFERED=1 PYTHONPATH={to}/code; mkdir -p {to}; cp -r {part}/. {to}/; "
     "(cd {to}; sha256sum --quiet -c {name}.sums; du -sh .)"
@@ -80,8 +82,24 @@ def counted(documents: Iterator[str]) -> Iterator[str]:
             return
 
 
+def room(tree: Path, limit: int) -> int:
+    """Return the bytes that a working tree leaves in a call of at most `limit` bytes: its files that git does not ignore.
+
+    Raises TrainingError where git does not know the tree.
+    """
+    command = ["git", "-C", str(tree), "ls-files", "-coz", "--exclude-standard"]
+    try:
+        listed = subprocess.run(command, capture_output=True, check=True).stdout.decode("utf-8", "surrogateescape")
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise TrainingError(
+            f"{tree} is no working tree of git; say with --mebibytes how large a part may be."
+        ) from error
+    paths = [tree / name for name in set(listed.split("\0")) if name]
+    return limit - sum(path.lstat().st_size for path in paths if path.is_file()) - SPARE
+
+
 def split(kit: Path, out: Path, most: int) -> Iterator[str]:
-    """Write `partN` folders of at most so many bytes and `calls.md`; yields a line for each part."""
+    """Write `partN` folders of at most so many bytes and `calls.txt`; yields a line for each part."""
     shutil.rmtree(out, ignore_errors=True)
     first = out / "part1"
     first.mkdir(parents=True)
@@ -93,10 +111,10 @@ def split(kit: Path, out: Path, most: int) -> Iterator[str]:
     data = (kit / BASE).read_bytes()
     pieces, taken = list[tuple[int, int]](), 0
     while taken < len(data):
-        room = most - (size_of(first) if not pieces else 0) - RESERVE
-        if room <= 0:
+        left = most - (size_of(first) if not pieces else 0) - RESERVE
+        if left <= 0:
             raise TrainingError(f"The texts leave no room in a part of {most} bytes; pack less text.")
-        pieces.append((taken, min(len(data), taken + room)))
+        pieces.append((taken, min(len(data), taken + left)))
         taken = pieces[-1][1]
     note = {"pieces": len(pieces), "sha256": hashlib.sha256(data).hexdigest()}
     calls = []

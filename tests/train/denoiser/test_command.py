@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -112,7 +113,6 @@ def test_an_adapter_is_read_as_it_was(kit, tmp_path):
             other = again.layer(number, torch.float32)[place]
             torch.testing.assert_close(other[1] @ other[0], up @ down, rtol=0.05, atol=0.05)
     torch.testing.assert_close(again.mask_in, adapter.mask_in)
-    base.sha256 = "another"
 
     packed = tmp_path / "packed"
     assert "off by" in run("pack", "--adapter", tmp_path, "--out", packed)
@@ -126,6 +126,7 @@ def test_an_adapter_is_read_as_it_was(kit, tmp_path):
     with pytest.raises(TrainingError, match="packed already"):
         pack(packed, tmp_path / "twice")
 
+    base.sha256 = "another"
     with pytest.raises(TrainingError, match="another"):
         load(tmp_path, base)
 
@@ -154,6 +155,18 @@ def test_parts_travel_and_are_joined(kit, tmp_path, monkeypatch):
     result = CliRunner().invoke(denoiser, ["join", "--kit", str(there)])
     assert result.exit_code == 1
     assert re.search("not what was cut", result.output)
+
+
+def test_a_part_and_the_tree_share_a_call(tmp_path):
+    with pytest.raises(TrainingError, match="no working tree"):
+        kits.room(tmp_path, 2**24)
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    (tmp_path / "new").write_bytes(bytes(1000))
+    (tmp_path / "old").write_bytes(bytes(500))
+    (tmp_path / "built").write_bytes(bytes(9000))
+    (tmp_path / ".gitignore").write_text("built\n.gitignore\n", "utf-8")
+    subprocess.run(["git", "-C", tmp_path, "add", "old"], check=True)
+    assert kits.room(tmp_path, 2**24) == 2**24 - 1500 - kits.SPARE
 
 
 def test_a_random_base_is_the_same_each_time():
