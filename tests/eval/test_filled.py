@@ -1,4 +1,4 @@
-"""What a denoiser's run filled, run against tests."""
+"""A denoiser's fills, run against tests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_fills_are_run_against_the_tests(tmp_path):
     assert passed["ranked by likelihood"] == passed["ranked by confidence"] == [True]
 
 
-def test_what_does_not_parse_comes_last(tmp_path):
+def test_fills_that_do_not_parse_come_last(tmp_path):
     problem = {"task_id": "p", "prompt": "def f(x):\n", "suffix": "", "canonical_solution": "    return x\n",
                "test": "def check(f):\n    assert f(3) == 3\n", "entry_point": "f"}  # fmt: skip
     (tmp_path / "problems.jsonl").write_text(json.dumps(problem) + "\n", "utf-8")

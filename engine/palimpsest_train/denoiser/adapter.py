@@ -81,7 +81,7 @@ def pack(folder: Path, out: Path) -> dict[str, float]:
 
 
 def load(folder: Path, base: Base) -> tuple[Adapter, dict[str, Any]]:
-    """(the adapter of a folder, its note). Raises TrainingError if it is not whole, or was made for another base."""
+    """Read (the adapter of a folder, its note). Raises TrainingError if it is not whole, or was made for another base."""
     arrays, note = _read(folder)
     if note["base_sha256"] != base.sha256:
         raise TrainingError(
@@ -100,7 +100,7 @@ def load(folder: Path, base: Base) -> tuple[Adapter, dict[str, Any]]:
 
 
 def _write(arrays: dict[str, Tensor], note: dict[str, Any], folder: Path) -> list[Path]:
-    """The paths of the files, each written whole before it replaces an older one."""
+    """Write the files, each whole before it replaces an older one; return their paths."""
     files: list[dict[str, Tensor]] = [{}]
     size = 0
     for name, array in arrays.items():
@@ -121,7 +121,7 @@ def _write(arrays: dict[str, Tensor], note: dict[str, Any], folder: Path) -> lis
 
 
 def _read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """(tensors of all files, their note)."""
+    """Read (tensors of all files, their note)."""
     arrays: dict[str, Tensor] = {}
     paths = sorted(folder.glob("adapter-*-of-*.safetensors"))
     if not paths or len(paths) != int(paths[0].stem.rpartition("-")[2]):

@@ -69,7 +69,7 @@ class Base:
 
 
 def tokenizer_of(gguf_file: Path) -> Tokenizer:
-    """The tokenizer that a GGUF file describes. Raises TrainingError if it is not Qwen2's kind."""
+    """Read the tokenizer that a GGUF file describes. Raises TrainingError if it is not Qwen2's kind."""
     fields = _reader(gguf_file).fields
     if fields["tokenizer.ggml.pre"].contents() != "qwen2":
         raise TrainingError(f"The tokenizer of {gguf_file} is not of Qwen2's kind.")
@@ -117,7 +117,7 @@ def cut(gguf_file: Path, out: Path, ids: np.ndarray, mask: int = FIRST_SPARE) ->
 
 
 def read_base(path: Path, device: str, dtype: torch.dtype) -> Base:
-    """The weights that `cut` wrote, dequantised on the device. Raises TrainingError if the file is none of that kind."""
+    """Read the weights that `cut` wrote, dequantised on the device. Raises TrainingError if the file is none of that kind."""
     try:
         with safe_open(path, "pt", device="cpu") as file:
             note = json.loads((file.metadata() or {})["palimpsest"])

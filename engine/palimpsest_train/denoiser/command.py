@@ -17,7 +17,7 @@ FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
 def one_sentence(command: Callable[..., None]) -> Callable[..., None]:
-    """An error of the trainer, or of the system, ends the command with one sentence and exit code 1."""
+    """End a command with one sentence and exit code 1 at an error of the trainer or of the system."""
 
     @wraps(command)
     def wrapped(*arguments: Any, **options: Any) -> None:

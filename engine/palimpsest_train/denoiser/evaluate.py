@@ -1,4 +1,4 @@
-"""What a trained adapter is worth: accuracy on held-out rows by noise, and holes filled each way. Writes JSON lines.
+"""Measures a trained adapter: accuracy on held-out rows by noise, and holes filled each way. Writes JSON lines.
 
 Parts are done in the order of their weight until the time is used up; each writes its rows when it ends.
 """
@@ -67,7 +67,7 @@ class Evaluation:
         self.filler, self.out, self.log, self.deadline, self.at_once = filler, out, log, deadline, at_once
 
     def run(self, name: str, problems: Sequence[Problem], steps: int, confident: float) -> None:
-        """Every way on these problems, some at once; writes what is there when the time is used up."""
+        """Fill these problems in every way, some at once; write the rows that there are when the time is used up."""
         began, rows = time.monotonic(), list[dict[str, Any]]()
         slowest = 0.0
         with (self.out / "fills.jsonl").open("a", encoding="utf-8") as file:
@@ -87,7 +87,7 @@ class Evaluation:
         self.log.row(evaluation=name, problems=len(rows), seconds=round(time.monotonic() - began, 1), **summary(rows))
 
     def some(self, problems: Sequence[Problem], steps: int, confident: float) -> Iterator[dict[str, Any]]:
-        """One row a problem, with every way's text."""
+        """Yield one row a problem, with every way's text."""
         filler = self.filler
         prepared = filler.prepare(problems)
         lengths = [max(1, min(SIZES[-1], len(filler.vocabulary.encode(p.healed + p.truth)))) for p in problems]
@@ -122,7 +122,7 @@ class Evaluation:
             }
 
     def _scores(self, prepared: Prepared, fills: Sequence[Fill]) -> list[dict[str, float]]:
-        """Of each fill's text: its tokens, and by the base alone `whole`, the log-probability that it is the middle.
+        """Score each fill's text: its tokens, and by the base alone `whole`, the log-probability that it is the middle.
 
         A line's end is often one token with what is before it, so a line is scored with and without its end.
         """
@@ -141,7 +141,7 @@ class Evaluation:
 
 
 def rank(ways: dict[str, Any], by: str, names: Sequence[str]) -> str:
-    """The text of the way, among these, that a ranking puts first."""
+    """Return the text that a ranking puts first among these ways."""
 
     def worth(name: str) -> float:
         way = ways[name]

@@ -31,12 +31,12 @@ class Problem:
 
     @property
     def one_line(self) -> bool:
-        """The middle is known to lie within a line."""
+        """Tell whether the middle is known to lie within a line."""
         return "\n" not in self.truth
 
     @property
     def healed(self) -> str:
-        """A space before the cursor that belongs to the token which the middle begins with, or nothing."""
+        """Return a space before the cursor that belongs to the token which the middle begins with, or nothing."""
         return " " if self.prompt.endswith(" ") else ""
 
 
@@ -94,7 +94,7 @@ class Filler:
 
     @torch.no_grad()
     def hidden(self, prepared: Prepared, ids: Tensor, used: Tensor, causal: bool) -> Tensor:
-        """`[B, Q, hidden]` of canvases `[B, Q]` of which `used [B, Q]` counts; causal is the base alone."""
+        """Return `[B, Q, hidden]` of canvases `[B, Q]` of which `used [B, Q]` counts; causal is the base alone."""
         lengths = prepared.lengths[:, None]
         places = torch.arange(ids.shape[1], device=ids.device)
         positions = lengths - 1 + places
@@ -171,7 +171,7 @@ class Filler:
         return fills
 
     def best(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """(most probable token, its log-probability) of slots `[N, hidden]`, control tokens left out."""
+        """Return (most probable token, its log-probability) of slots `[N, hidden]`, control tokens left out."""
         found, logs = [], []
         for first in range(0, len(hidden), PIECE):
             scores = self.network.logits(hidden[first : first + PIECE], self.adapter)
@@ -183,7 +183,7 @@ class Filler:
 
     @torch.no_grad()
     def likelihood(self, prepared: Prepared, fills: Sequence[Fill]) -> list[tuple[float, float]]:
-        """By the base alone, of each fill: (log-probability of its tokens, log-probability that the middle ends there)."""
+        """Score each fill by the base alone: (log-probability of its tokens, log-probability that the middle ends there)."""
         device, special = self.network.device, self.vocabulary.special
         width = eighths(1 + max(len(fill.tokens) for fill in fills))
         ids = torch.full((len(fills), width), special.filler)
@@ -213,11 +213,11 @@ class Filler:
         return list(zip(sums.tolist(), ends.tolist(), strict=True))
 
     def text_of(self, problem: Problem, fill: Fill) -> str:
-        """The text of a fill; of a problem known to be one line, its first. The space that was healed is not in it."""
+        """Return the text of a fill; of a problem known to be one line, its first. The space that was healed is not in it."""
         text = self.vocabulary.decode(fill.tokens).removeprefix(problem.healed)
         return text.partition("\n")[0] if problem.one_line else text
 
 
 def eighths(number: int) -> int:
-    """The next multiple of 8, which fused attention wants of a bias."""
+    """Round up to a multiple of 8, which fused attention wants of a bias."""
     return (number + 7) // 8 * 8

@@ -29,7 +29,7 @@ COUNTED = 30_000_000  # characters by which the ids are chosen
 HELD_OUT = 2_000_000  # bytes
 RESERVE = 2**19  # bytes for sums, the description and the code, which travels again with the last part
 ARRIVED = "/tmp/denoiser"
-SPARE = 2**20  # bytes of a call for what is neither a tree's files nor a part's
+SPARE = 2**20  # bytes of a call that are left free
 LINE = (
     "set -eo pipefail; export PYTHONUNBUFFERED=1 PYTHONPATH={to}/code; mkdir -p {to}; cp -r {part}/. {to}/; "
     "(cd {to}; sha256sum --quiet -c {name}.sums; du -sh .)"
@@ -136,7 +136,7 @@ def split(kit: Path, out: Path, most: int) -> Iterator[str]:
 
 
 def compressed(path: Path) -> Path:
-    """The file beside this one that holds it compressed, made again if it is older."""
+    """Return the file beside this one that holds it compressed; make it again if it is older."""
     packed = path.with_name(f"{path.name}.xz")
     if not packed.exists() or packed.stat().st_mtime < path.stat().st_mtime:
         filters = [{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 1 << 26}]
@@ -173,7 +173,7 @@ def join(kit: Path) -> str:
 
 
 def copy_code(to: Path) -> None:
-    """The modules that a run imports, and no others."""
+    """Copy the modules that a run imports, and no others."""
     source = Path(__file__).parents[1]
     (to / source.name / "denoiser").mkdir(parents=True, exist_ok=True)
     for name in ("__init__.py", "errors.py"):

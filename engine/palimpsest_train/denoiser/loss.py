@@ -22,7 +22,7 @@ BINS = 5  # of the noise
 
 
 def tensors(batch: Batch, rows: slice, recipe: Recipe, device: torch.device) -> dict[str, Tensor]:
-    """Some rows of a batch on the device."""
+    """Put some rows of a batch on the device."""
     moved = {}
     first, last = rows.start * recipe.canvas, rows.stop * recipe.canvas
     chosen = (batch.at >= first) & (batch.at < last)
@@ -82,7 +82,7 @@ class Counts:
 
 
 def forward(network: Network, adapter: Adapter, data: dict[str, Tensor]) -> tuple[Tensor, Context]:
-    """(hidden states of the slots with a loss `[N, hidden]`, the context)."""
+    """Return (hidden states of the slots with a loss `[N, hidden]`, the context)."""
     context = network.context(data["context"])
     bias = seen_by(data["seen"], data["segments"], data["context"].shape[1], network.dtype)
     hidden = network.canvas(data["canvas"], data["positions"], bias, context, adapter)

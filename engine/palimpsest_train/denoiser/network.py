@@ -46,7 +46,7 @@ class Adapter(nn.Module):
         self.filler_out = nn.Parameter(base.unembed[filler].float().cpu().clone())
 
     def layer(self, number: int, dtype: torch.dtype) -> dict[str, Pair]:
-        """The pairs of one layer, cast."""
+        """Return the pairs of one layer, cast."""
         return {
             place: (
                 self.pairs[f"{number}-{place}-down"].to(dtype),
@@ -56,17 +56,17 @@ class Adapter(nn.Module):
         }
 
     def rows(self) -> list[nn.Parameter]:
-        """The trained rows."""
+        """Return the trained rows."""
         return [self.mask_in, self.filler_in, self.filler_out]
 
     def matrices(self) -> list[nn.Parameter]:
-        """The trained matrices."""
+        """Return the trained matrices."""
         return list(self.pairs.values())
 
 
 @dataclass(slots=True)
 class Context:
-    """What the causal pass leaves: hidden `[B, C, hidden]` after the last norm, and keys and values of each layer,
+    """The result of the causal pass: hidden `[B, C, hidden]` after the last norm, and keys and values of each layer,
     `[B, kv_heads, C, head]`."""
 
     hidden: Tensor
@@ -74,13 +74,13 @@ class Context:
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, pair: Pair | None) -> Tensor:
-    """`[N, out]` of `[N, in]`, with what the pair adds."""
+    """Multiply: `[N, out]` of `[N, in]`, with what the pair adds."""
     y = F.linear(x, weight, bias)
     return y if pair is None else torch.addmm(y, F.linear(x, pair[0]), pair[1].t())
 
 
 def halves(x: Tensor, weight: Tensor, pair: Pair | None) -> Pair:
-    """`linear` in two products: the gradient of one product's halves would be copied together again."""
+    """Do `linear` in two products: the gradient of one product's halves would be copied together again."""
     (first, second), low = weight.chunk(2), None if pair is None else F.linear(x, pair[0])
     gate, up = F.linear(x, first), F.linear(x, second)
     if pair is None or low is None:
@@ -106,7 +106,7 @@ def angles(shape: Shape, positions: Tensor, dtype: torch.dtype) -> Pair:
 def run_layer(
     shape: Shape, layer: Layer, x: Tensor, turn: Pair, cache: Pair | None, bias: Tensor | None, pairs: dict[str, Pair]
 ) -> tuple[Tensor, Pair]:
-    """(`[B, T, hidden]`, keys and values of these positions). Without a bias it is causal and has no cache before it."""
+    """Return (`[B, T, hidden]`, keys and values of these positions). Without a bias it is causal, with no cache before it."""
     batch, length, _ = x.shape
     flat = x.reshape(-1, shape.hidden)
     normed = F.rms_norm(flat, (shape.hidden,), layer.input_norm, shape.eps)
@@ -138,17 +138,17 @@ class Network:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Return the device of the weights."""
         return self.base.embed.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights."""
+        """Return the type of the weights."""
         return self.base.embed.dtype
 
     @torch.no_grad()
     def context(self, ids: Tensor) -> Context:
-        """The causal pass over ids `[B, C]`, which are padded at their right, by the base alone."""
+        """Run the causal pass over ids `[B, C]`, which are padded at their right, by the base alone."""
         x = F.embedding(ids, self.base.embed)
         places = torch.arange(ids.shape[1], device=ids.device)[None]
         turn = angles(self.shape, places, self.dtype)

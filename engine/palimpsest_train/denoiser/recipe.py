@@ -1,4 +1,4 @@
-"""What decides a denoiser's training. Knows nothing of torch."""
+"""The recipe of a denoiser's training. Knows nothing of torch."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ SMOKE = Recipe(rank=4, alpha=8.0, rows=4, at_once=2, context=256, canvas=160, su
 
 
 def changed(recipe: Recipe, changes: Iterable[str]) -> Recipe:
-    """The recipe with changes such as `rank=64`. Raises TrainingError for a key or value that does not fit."""
+    """Return the recipe with changes such as `rank=64`. Raises TrainingError for a key or value that does not fit."""
     kinds = {field.name: type(getattr(recipe, field.name)) for field in fields(recipe)}
     values: dict[str, Any] = {}
     for change in changes:
@@ -76,7 +76,7 @@ def changed(recipe: Recipe, changes: Iterable[str]) -> Recipe:
 
 
 def share_of_rate(recipe: Recipe, progress: float) -> float:
-    """The learning rate's factor at a share of the run: it rises, stays, and falls to zero."""
+    """Return the learning rate's factor at a share of the run: it rises, stays, and falls to zero."""
     if progress < recipe.warmup:
         return max(progress / recipe.warmup, 0.02)
     if progress > 1 - recipe.cooldown:
@@ -85,7 +85,7 @@ def share_of_rate(recipe: Recipe, progress: float) -> float:
 
 
 def longest_hole(recipe: Recipe, progress: float) -> int:
-    """The longest hole at a share of the run: 4 tokens at first, doubled step by step."""
+    """Return the longest hole at a share of the run: 4 tokens at first, doubled step by step."""
     if not recipe.grow:
         return SIZES[-1]
     return SIZES[min(int(progress / recipe.grow * (len(SIZES) - 1)), len(SIZES) - 1)]

@@ -67,7 +67,7 @@ class Rows:
         self.longest = SIZES[-1]
 
     def batch(self, rows: int) -> Batch:
-        """The next rows."""
+        """Draw the next rows."""
         r = self.recipe
         parts = [self.row() for _ in range(rows)]
         for number, part in enumerate(parts):
@@ -83,14 +83,14 @@ class Rows:
         )
 
     def row(self) -> Batch:
-        """One row, as a batch without its first dimension."""
+        """Draw one row, as a batch without its first dimension."""
         while True:
             cut = self.cut()
             if cut is not None:
                 return self.filled(cut)
 
     def cut(self) -> Cut | None:
-        """A document cut at a place, as tokens; None where the place drawn will not do."""
+        """Cut a document at a place, as tokens; return None where the place drawn will not do."""
         rng, r, special = self.rng, self.recipe, self.vocabulary.special
         text, near = self.texts.window(rng, (r.context + SIZES[-1]) * BYTES_A_TOKEN)
         end = self._end(text, near)
@@ -121,7 +121,7 @@ class Rows:
         return Cut(context, len(head) + len(prefix), middle, suffix, fair, open_ended)
 
     def _end(self, text: str, near: int) -> int:
-        """Where the hole ends: at the end of a line, at its start, at a word's edge, or anywhere."""
+        """Draw the end of the hole: at the end of a line, at its start, at a word's edge, or anywhere."""
         kind = self.rng.random()
         if kind < 0.65:
             end = text.find("\n", near)
@@ -132,7 +132,7 @@ class Rows:
         return near
 
     def _start(self, text: str, end: int) -> int:
-        """Where the longest hole begins: in the line of its end, or some lines above."""
+        """Draw the beginning of the longest hole: in the line of its end, or some lines above."""
         rng, kind = self.rng, self.rng.random()
         line = text.rfind("\n", 0, max(0, end - 1)) + 1
         if kind > 0.75:
@@ -151,7 +151,7 @@ class Rows:
         return int(rng.integers(line, end)) if line < end else end
 
     def _edges(self, text: str, start: int, end: int) -> tuple[int, bool, bool]:
-        """(start, healed or not, whether tokens of the undivided text begin there, and at the end)."""
+        """Return (start, healed or not, whether tokens of the undivided text begin there, and at the end)."""
         first = text.rfind("\n", 0, max(0, start - NEAR)) + 1
         last = text.find("\n", end + NEAR)
         found = self.vocabulary.tokenizer.encode(
@@ -163,7 +163,7 @@ class Rows:
         return start, start in edges, end in edges
 
     def filled(self, cut: Cut) -> Batch:
-        """The row of a cut: canvases until there is no room for another."""
+        """Fill the row of a cut with canvases until there is no room for another."""
         r, special = self.recipe, self.vocabulary.special
         context = np.full(r.context, special.filler, dtype=np.int32)
         context[: len(cut.context)] = cut.context
@@ -204,7 +204,7 @@ class Rows:
         return int(self.rng.integers(0, len(cut.middle)))
 
     def _hole(self, cut: Cut, skipped: int) -> tuple[list[int], list[int]]:
-        """(tokens of the hole with its filler, pins)."""
+        """Return (tokens of the hole with its filler, pins)."""
         rng, middle = self.rng, cut.middle[skipped:]
         if cut.open_ended:  # a block of a longer hole: nothing is pinned
             fits = [size for size in SIZES if size <= len(middle)]
@@ -217,7 +217,7 @@ class Rows:
         return middle + [self.vocabulary.special.filler] * (size - len(middle)), pins
 
     def _noised(self, clean: np.ndarray, hole: int) -> tuple[np.ndarray, np.ndarray, float]:
-        """(canvas, places with a loss, t): each slot noised with probability t; sometimes some of them are pinned."""
+        """Return (canvas, places with a loss, t): each slot noised with probability t; sometimes some of them are pinned."""
         rng = self.rng
         t = 1.0 if rng.random() < 0.15 else float(rng.uniform(0.001, 1.0))
         slots = np.arange(1, 1 + hole)
@@ -237,7 +237,7 @@ class Rows:
         return noised, slots, t  # a uniform token does not say that it is noise, so every slot has a loss
 
     def _weights(self, hole: np.ndarray, slots: np.ndarray) -> np.ndarray:
-        """Of each slot with a loss: one, but all filler together weighs `filler_weight`, half of it on the first."""
+        """Weigh each slot with a loss: one, but all filler together weighs `filler_weight`, half of it on the first."""
         weights = np.ones(len(slots), dtype=np.float32)
         is_filler = hole[slots - 1] == self.vocabulary.special.filler
         count = int(is_filler.sum())

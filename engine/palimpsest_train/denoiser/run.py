@@ -1,4 +1,4 @@
-"""What the commands do: open a kit, train and evaluate, or measure a machine. Prints nothing itself."""
+"""The work of the commands: open a kit, train and evaluate, or measure a machine. Prints nothing itself."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Kit:
     random: Shape | None = None
 
     def vocabulary(self) -> Vocabulary:
-        """The ids of the kit, without reading its weights."""
+        """Return the ids of the kit, without reading its weights."""
         tokenizer = read_tokenizer(self.folder / "tokenizer.json")
         try:
             with safe_open(self.folder / "ids.safetensors", "np") as file:
@@ -48,7 +48,7 @@ class Kit:
             raise TrainingError(f"{self.folder} is no kit: {error}.") from error
 
     def base(self, vocabulary: Vocabulary, device: str, dtype: torch.dtype) -> Base:
-        """The weights, on the device."""
+        """Return the weights, on the device."""
         mask = int(vocabulary.ids[vocabulary.special.mask])
         if self.random is not None:
             return random_base(self.random, vocabulary.ids, mask, device, dtype)
@@ -59,7 +59,7 @@ class Kit:
 
 
 def ready(device: str) -> tuple[str, torch.dtype]:
-    """(device, dtype of the weights) for "auto", "cuda" or "cpu". The device is used from here on."""
+    """Return (device, dtype of the weights) for "auto", "cuda" or "cpu". The device is used from here on."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda":
@@ -116,7 +116,7 @@ def evaluate(
     steps: int = 8,
     confident: float = 0.9,
 ) -> None:
-    """Write what the adapter is worth."""
+    """Measure the adapter, and write the figures."""
     deadline = time.monotonic() + seconds
     if seconds > 0:
         log.row(held_out="after", **held_out(network, adapter, recipe, list(held)))
@@ -204,7 +204,7 @@ def agree(vocabulary: Vocabulary, kit: Kit, recipe: Recipe, device: str, dtype: 
 
 
 def moved(base: Base, device: str, dtype: torch.dtype) -> Base:
-    """The base on a device."""
+    """Return the base, moved to a device."""
     layers = [
         replace(layer, **{n: getattr(layer, n).to(device, dtype) for n in layer.__slots__}) for layer in base.layers
     ]
@@ -213,11 +213,11 @@ def moved(base: Base, device: str, dtype: torch.dtype) -> Base:
 
 
 def held_out_batches(kit: Kit, vocabulary: Vocabulary, recipe: Recipe) -> list[Batch]:
-    """The same rows of held-out documents each time."""
+    """Draw the same rows of held-out documents each time."""
     rows = Rows(texts.read(kit.folder / "held_out.safetensors"), vocabulary, recipe, 1)
     return [rows.batch(recipe.rows) for _ in range(HELD_OUT_BATCHES)]
 
 
 def described(device: str) -> str:
-    """The device in words."""
+    """Describe the device in words."""
     return torch.cuda.get_device_name() if device == "cuda" else "cpu"

@@ -23,11 +23,11 @@ class Texts:
         return len(self.starts) - 1
 
     def document(self, number: int) -> str:
-        """One document's text."""
+        """Return one document's text."""
         return bytes(self.data[self.starts[number] : self.starts[number + 1]]).decode("utf-8", "ignore")
 
     def window(self, rng: np.random.Generator, reach: int) -> tuple[str, int]:
-        """(text around a random place, that place in it): up to `reach` bytes on each side, of one document."""
+        """Return (text around a random place, that place in it): up to `reach` bytes on each side, of one document."""
         number = int(np.searchsorted(self._shares, rng.random() * self._shares[-1], side="right"))
         number = min(number, len(self) - 1)
         first, last = int(self.starts[number]), int(self.starts[number + 1])
@@ -55,7 +55,7 @@ def pack(rows: Iterable[Mapping[str, str]], times: Mapping[str, float], out: Pat
 
 
 def read(path: Path) -> Texts:
-    """What `pack` wrote. Raises TrainingError if it is not there or something else."""
+    """Read the texts that `pack` wrote. Raises TrainingError if there are none, or something else."""
     try:
         arrays = load_file(path)
         return Texts(arrays["data"], arrays["starts"], arrays["times"])
@@ -64,7 +64,7 @@ def read(path: Path) -> Texts:
 
 
 def read_jsonl(path: Path) -> list[dict[str, str]]:
-    """The rows of a split that `palimpsest_train corpus` wrote."""
+    """Read the rows of a split that `palimpsest_train corpus` wrote."""
     try:
         with path.open(encoding="utf-8") as lines:
             return [json.loads(line) for line in lines]

@@ -34,7 +34,7 @@ NAMES = {
 
 
 def new_tokenizer(tokens: Sequence[str], merges: Iterable[str], special: Iterable[str]) -> Tokenizer:
-    """A byte-level BPE tokenizer as Qwen2 has it. merges: "left right", the first merged first."""
+    """Make a byte-level BPE tokenizer as Qwen2 has it. merges: "left right", the first merged first."""
     pairs: list[tuple[str, str]] = [(left, right) for left, _, right in (m.partition(" ") for m in merges)]
     tokenizer = Tokenizer(BPE(vocab={token: i for i, token in enumerate(tokens)}, merges=pairs))
     tokenizer.normalizer = normalizers.NFC()
@@ -50,13 +50,13 @@ def new_tokenizer(tokens: Sequence[str], merges: Iterable[str], special: Iterabl
 
 
 def plain(tokenizer: Tokenizer) -> Tokenizer:
-    """The same tokenizer, reading special tokens in a text as the plain text they are there."""
+    """Return the same tokenizer, reading special tokens in a text as the plain text they are there."""
     tokenizer.encode_special_tokens = True
     return tokenizer
 
 
 def read_tokenizer(path: Path) -> Tokenizer:
-    """A `tokenizer.json`. Raises TrainingError if there is none."""
+    """Read a `tokenizer.json`. Raises TrainingError if there is none."""
     try:
         return plain(Tokenizer.from_file(str(path)))
     except Exception as error:  # tokenizers raises nothing more exact
@@ -120,7 +120,7 @@ class Vocabulary:
         return [place for i in ids for place in ([int(self.place[i])] if self.place[i] >= 0 else self.apart(i))]
 
     def decode(self, places: Iterable[int]) -> str:
-        """The text of places."""
+        """Return the text of places."""
         return str(self.tokenizer.decode([int(self.ids[p]) for p in places], skip_special_tokens=False))
 
     def apart(self, token: int) -> list[int]:
@@ -141,14 +141,14 @@ class Vocabulary:
 
 
 def merged_from(tokenizer: Tokenizer) -> dict[str, tuple[str, str]]:
-    """The two tokens each other one was merged from."""
+    """Return the two tokens that each other one was merged from."""
     merges: list[Any] = json.loads(tokenizer.to_str())["model"]["merges"]
     pairs = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in merges]
     return {left + right: (left, right) for left, right in reversed(pairs)}
 
 
 def choose(tokenizer: Tokenizer, texts: Iterable[str], most: int, mask: int) -> np.ndarray:
-    """The ids a run should use: all single bytes, the special ones, the mask, and the most frequent of these texts."""
+    """Choose the ids of a run: all single bytes, the special ones, the mask, and the most frequent of these texts."""
     counts = np.zeros(max(tokenizer.get_vocab_size(), mask + 1), dtype=np.int64)
     for text in texts:
         np.add.at(counts, tokenizer.encode(text, add_special_tokens=False).ids, 1)

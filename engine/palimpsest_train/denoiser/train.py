@@ -23,13 +23,13 @@ from palimpsest_train.errors import TrainingError
 
 @dataclass(slots=True)
 class Length:
-    """How long a run is: seconds of wall clock, or steps where they are given."""
+    """The length of a run: seconds of wall clock, or steps where they are given."""
 
     seconds: float
     steps: int | None = None
 
     def progress(self, began: float, step: int) -> float:
-        """The share of the run that is over."""
+        """Return the share of the run that is over."""
         return step / self.steps if self.steps else (time.monotonic() - began) / self.seconds
 
 
@@ -99,7 +99,7 @@ class Trainer:
         self.save(step, 1.0, "done")
 
     def step(self, batch: Batch, progress: float) -> float:
-        """One update; returns the norm of the gradient before it is clipped. Nothing is updated if that is not finite."""
+        """Do one update; return the norm of the gradient before it is clipped. Nothing is updated if that is not finite."""
         factor = share_of_rate(self.recipe, progress)
         for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
@@ -143,7 +143,7 @@ class Trainer:
 
 
 def next_smaller(recipe: Recipe) -> int:
-    """The next smaller number of rows at once that divides a step's rows."""
+    """Return the next smaller number of rows at once that divides a step's rows."""
     return max(n for n in range(1, recipe.at_once) if not recipe.rows % n)
 
 

@@ -1,4 +1,4 @@
-"""A kit as small as they come: bytes and Qwen2's special tokens, and this repository's own code as texts."""
+"""A very small kit: bytes and Qwen2's special tokens, and this repository's own code as texts."""
 
 from __future__ import annotations
 
