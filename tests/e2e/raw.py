@@ -164,7 +164,7 @@ def raw(engine=None, answers=None, command=None, **popen):
 
 
 def gone(pid, seconds=PATIENCE):
-    """Whether the process ends within so many seconds."""
+    """Return whether the process ends within so many seconds."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:

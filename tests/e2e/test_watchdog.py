@@ -8,8 +8,8 @@ import pytest
 from e2e.raw import URI, message, place, raw
 
 MOST_MS = 50.0
-# Between two turns of the loop, what all threads used together. Those that parse have to let go of the interpreter in
-# between; a thread that does not for as long as this makes typing falter.
+# The time that all threads together use between two turns of the loop. Threads that parse have to release the
+# interpreter in between; a thread that holds it for as long as this makes typing falter.
 MOST_TOGETHER_MS = 250.0
 LINE = "    value = compute(alpha, beta)  # a comment\n"
 AT_ONCE = {"workspace/configuration": lambda params: [{"debounceMs": 0}] * len(params["items"])}

@@ -39,7 +39,7 @@ class Clocked(Editor, Protocol):
     """An editor that knows when it painted."""
 
     def forget(self) -> None:
-        """What was painted so far."""
+        """Forget the screens that were painted so far."""
 
     def delay(self) -> float | None:
         """Seconds from the last key to the first screen with a suggestion; None before there is one."""

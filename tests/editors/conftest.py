@@ -27,7 +27,7 @@ EDITORS = ("vscode", "neovim", "neovim_older", "emacs", "lsp4ij")
 
 @pytest.fixture(scope="session")
 def cache() -> Path:
-    """Where the editors themselves are kept between runs."""
+    """Return the folder that keeps the editors themselves between runs."""
     return default_cache()
 
 
@@ -87,13 +87,13 @@ def editor(staged: tuple[Editor, Stage], request: pytest.FixtureRequest, screens
 
 @pytest.fixture
 def stage(staged: tuple[Editor, Stage]) -> Stage:
-    """What the editor's server plays and does."""
+    """Return the stage of the editor's server: its script and its log."""
     return staged[1]
 
 
 @pytest.fixture(scope="session")
 def screenshots() -> Path:
-    """Where pictures go: PALIMPSEST_SCREENSHOTS, or a folder that git ignores."""
+    """Return the folder for pictures: PALIMPSEST_SCREENSHOTS, or one that git ignores."""
     folder = Path(os.environ.get("PALIMPSEST_SCREENSHOTS") or ROOT / "build" / "screenshots")
     folder.mkdir(parents=True, exist_ok=True)
     return folder

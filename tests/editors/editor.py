@@ -1,4 +1,4 @@
-"""What a test does with an editor: the protocol that every driver implements, so that one table of scenarios runs in all."""
+"""The protocol that every driver of an editor implements, so that one table of scenarios runs in all."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ Key = Literal[
 
 @dataclass(frozen=True)
 class Server:
-    """How the editor is to start the server. command: an executable file, and nothing else. initialization: the section."""
+    """The command that starts the server. command: an executable file, and nothing else. initialization: the section."""
 
     command: Path
     initialization: Mapping[str, Any]
@@ -87,7 +87,7 @@ class Editor(Protocol):
         """The document as the editor has it."""
 
     def cursor(self) -> int:
-        """Where the cursor is."""
+        """Return the offset of the cursor."""
 
     def type(self, text: str) -> None:
         """Key by key, as fast as the editor takes it; a line break is Enter."""
@@ -114,10 +114,10 @@ class Editor(Protocol):
         """Cancel the action that runs, as a user does."""
 
     def reason(self) -> str:
-        """What the editor says about why there is no suggestion (status item, status line), or an empty text."""
+        """Return the editor's reason for no suggestion (status item, status line), or an empty text."""
 
     def messages(self) -> list[str]:
-        """What was popped up before the user since the start (errors, warnings)."""
+        """Return the messages that popped up before the user since the start (errors, warnings)."""
 
     def restart(self) -> None:
         """Restart the server as a user does, and wait until the document is known to it."""

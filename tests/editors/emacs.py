@@ -155,12 +155,12 @@ class Emacs:
         self.keys("\x1bxpalimpsest-cancel\r")
 
     def reason(self) -> str:
-        """What `palimpsest-why` says."""
+        """Return the answer of `palimpsest-why`."""
         self.keys("\x1bxpalimpsest-why\r")
         return until(lambda: self.said("[palimpsest]"), "a reason")[-1]
 
     def messages(self) -> list[str]:
-        """What Eglot told of the server."""
+        """Return Eglot's reports of the server's messages."""
         return self.said("[eglot] Server reports")
 
     def said(self, about: str) -> list[str]:
@@ -186,7 +186,7 @@ class Emacs:
         self.terminal.send(keys)
 
     def ask(self, form: str, *values: str | int) -> Any:
-        """What a Lisp form is worth in the buffer on the screen; it must be one that JSON has."""
+        """Return the value of a Lisp form in the buffer on the screen; it must be one that JSON has."""
         form = form % tuple(map(lisp, values)) if values else form
         inner = f"(with-current-buffer (window-buffer (or (minibuffer-selected-window) (selected-window))) {form})"
         encoded = f"(base64-encode-string (json-serialize (vector {inner}) :null-object nil :false-object :no) t)"

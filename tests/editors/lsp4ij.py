@@ -139,7 +139,7 @@ class Lsp4ij:
                 self._key(c)
 
     def press(self, key: Key) -> None:
-        """What the default keymap has for it, or could have."""
+        """Run the action that the default keymap has for the key, or could have."""
         with self._lock:
             match key:
                 case "accept":
@@ -167,7 +167,7 @@ class Lsp4ij:
             self._anchor = start
 
     def ghost(self) -> str:
-        """What is shown behind the caret."""
+        """Return the text that is shown behind the caret."""
         with self._lock:
             return self._ghost
 
@@ -246,7 +246,7 @@ class Lsp4ij:
                 self._did_open(self._wire)
 
     def _command(self) -> list[str]:
-        """The template's, with the program of the test in the place of `palimpsest`."""
+        """Return the template's command, with the program of the test instead of `palimpsest`."""
         program = shlex.quote(str(self._program))
         return [part.replace("palimpsest", program) for part in self.template.command()]
 
@@ -440,7 +440,7 @@ class Lsp4ij:
                 self._request("workspace/executeCommand", params)
 
     def _apply_edit(self, edit: dict[str, Any]) -> None:
-        """Whatever version it names. Every range is of the text before."""
+        """Apply the edit, whichever version it names. Every range is of the text before."""
         changes = edit.get("documentChanges") or [
             {"textDocument": {"uri": uri}, "edits": edits} for uri, edits in edit.get("changes", {}).items()
         ]
@@ -587,7 +587,7 @@ def utf16(text: str) -> int:
 
 
 def shared(a: str, b: str) -> int:
-    """How much of their beginnings is the same."""
+    """Return the length of the beginning that both texts share."""
     return next((at for at, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 

@@ -1,4 +1,4 @@
-"""What LSP4IJ says it can do, in so far as Palimpsest looks at it or could; read in its `ClientCapabilitiesFactory`."""
+"""The capabilities of LSP4IJ that Palimpsest reads or could read; taken from its `ClientCapabilitiesFactory`."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from editors.lsp4ij_template import words
 
 @dataclass
 class Installer:
-    """What is in the Installer tab, and the command of the Server tab. environment: of the commands."""
+    """The tasks of the Installer tab, and the command of the Server tab. environment: of the commands."""
 
     declared: Mapping[str, Any]
     command: str
@@ -31,7 +31,7 @@ class Installer:
     steps: list[str] = field(default_factory=list)
 
     def start(self) -> bool:
-        """What happens before the server is started for the first time; whether it is installed then."""
+        """Run the tasks that precede the server's first start; return whether it is installed then."""
         return self.task(self.declared["check"]) or self.task(self.declared["run"])
 
     def task(self, task: Mapping[str, Any]) -> bool:

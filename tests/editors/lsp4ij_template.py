@@ -81,7 +81,7 @@ def expanded(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def section_of(settings: dict[str, Any], section: str | None) -> Any:
-    """What of the settings a request for a section gets."""
+    """Return the part of the settings that answers a request for the section."""
     if not section:
         return settings
     found: Any = settings.get(section)

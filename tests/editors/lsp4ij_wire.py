@@ -14,7 +14,7 @@ from typing import Any
 
 
 class ResponseError(Exception):
-    """What the server answered instead of a result."""
+    """The error that the server answered instead of a result."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)

@@ -113,7 +113,7 @@ def _choices(table: dict[str, Any], before: str) -> list[str]:
 
 
 def _order(chance: random.Random, length: int) -> list[int]:
-    """What settles first: by and large what is nearest to the text before, as a model is surest of that."""
+    """Return the positions in the order that they settle in: roughly from the text before on, where a model is surest."""
     return sorted(range(length), key=lambda at: at + chance.uniform(0, length / 3))
 
 

@@ -1,4 +1,4 @@
-"""What is behind an editor in a test: the script its server plays, and what went on."""
+"""The stage behind an editor in a test: the script that its server plays, and the log of the messages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 
 @dataclass
 class Stage:
-    """What an editor's server plays, and what it did. folder: where its script, its log and its wrapper are."""
+    """The script and the log of an editor's server. folder: holds the script, the log and the server's wrapper."""
 
     folder: Path
     python: Path

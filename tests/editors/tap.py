@@ -40,7 +40,7 @@ class Message:
 
 
 class Tap:
-    """What went over the wire, from `mark` on."""
+    """The messages that went over the wire, from `mark` on."""
 
     def __init__(self, log: Path) -> None:
         self.log = log
@@ -78,7 +78,7 @@ class Tap:
         return running[-1] if running else None
 
     def starts(self) -> int:
-        """How many servers were started since the mark."""
+        """Return the number of servers that were started since the mark."""
         return sum(each.who == "process" and "pid" in each.body for each in _read(self.log, self._from))
 
 

@@ -79,7 +79,7 @@ class Terminal:
         os.write(self._ours, keys.encode())
 
     def lines(self) -> list[str]:
-        """What is on the screen."""
+        """Return the lines of the screen."""
         with self._lock:
             return [line.rstrip() for line in self._screen.display]
 

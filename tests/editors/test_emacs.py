@@ -1,4 +1,4 @@
-"""What only Emacs has: the list, UTF-32, and actions that Eglot itself would wait for. The real program, in a terminal."""
+"""Features that only Emacs has: the list, UTF-32, actions that Eglot itself would wait for. The real Emacs, in a terminal."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ def test_the_package_compiles_without_a_warning(staged, cache, tmp_path):
 
 
 def test_the_few_lines_without_our_package(staged, cache, stage, tmp_path):
-    """What editors/README.md has for those who want nothing but Eglot."""
+    """The lines that editors/README.md has for plain Eglot work."""
     [block] = re.findall(r"```elisp\n(\(with-eval-after-load 'eglot.*?)```", README.read_text("utf-8"), re.DOTALL)
     ours = block.replace('"palimpsest"', "{command}").replace("{command}", str(stage.server.command).join('""'))
     ours += "\n(add-hook 'python-mode-hook #'eglot-ensure)\n(setq palimpsest-modes '(python-mode))\n"

@@ -235,7 +235,7 @@ def test_asking_by_hand_is_told_apart_from_typing_by_nothing(editor, stage):
 
 
 @emulated
-def test_what_the_client_does_not_look_at_is_not_needed(editor, stage):
+def test_an_item_has_only_the_fields_that_the_client_reads(editor, stage):
     """No `command`, no `filterText`, no snippets: the text alone, at the caret."""
     stage.play({"f(": "${1:a}, $0)"})
     editor.open("main.py", "f‸\n", pairs=True)
@@ -313,7 +313,7 @@ def test_an_edit_in_the_wire_when_one_types_is_the_clients_to_refuse_but_it_does
 
 
 @emulated
-def test_what_went_wrong_is_popped_up_once(editor, stage):
+def test_the_reason_for_a_failure_is_popped_up_once(editor, stage):
     before = len(editor.messages())
     stage.play({})
     editor.open("main.py", "t = old\n‸")

@@ -1,4 +1,4 @@
-"""What only Neovim has: the plugin's commands, keys, options and help, in both versions; and the real model on the screen."""
+"""Features that only Neovim has: commands, keys, options and help, in both versions; and the real model on the screen."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def started(request: pytest.FixtureRequest, cache: Path, installed: Path, tmp_pa
 
 
 def errors(editor: Neovim) -> list[str]:
-    """What Neovim said of faults in Lua."""
+    """Return Neovim's messages about faults in Lua."""
     return [
         line
         for line in editor.messages()
@@ -177,7 +177,7 @@ class TestKeys:
         until(lambda: editor.text() == "    x\n")
         assert editor.lua("return vim.fn.maparg('<Tab>', 'i', false, true).buffer") in (None, 0)
 
-    def test_what_tab_was_bound_to_comes_back(self, editor: Neovim, stage: Stage) -> None:
+    def test_an_earlier_mapping_of_tab_comes_back(self, editor: Neovim, stage: Stage) -> None:
         stage.play({"x = ": "42"})
         editor.open("main.py", "x =‸\n")
         editor.nvim.command("inoremap <buffer> <Tab> mine")
@@ -614,7 +614,7 @@ return status and status.state == 'ready' and status.model or ''
 
 
 def painted(editor: Neovim) -> int:
-    """How many marks a rewrite has on the screen."""
+    """Return the number of marks that a rewrite has on the screen."""
     return int(
         editor.lua(
             "return #vim.api.nvim_buf_get_extmarks(0, vim.api.nvim_create_namespace('palimpsest.rewrite'), 0, -1, {})"
@@ -623,7 +623,7 @@ def painted(editor: Neovim) -> int:
 
 
 def health(editor: Neovim) -> str:
-    """What :checkhealth palimpsest says."""
+    """Return the report of :checkhealth palimpsest."""
     editor.nvim.command("checkhealth palimpsest")
     report = editor.text()
     editor.nvim.command("bwipeout")

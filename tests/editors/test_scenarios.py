@@ -49,7 +49,7 @@ def placed(text: str) -> tuple[str, int, int]:
 
 
 class Play:
-    """What the steps mean."""
+    """The meaning of each step of a scenario."""
 
     def __init__(self, editor: Editor, stage: Stage) -> None:
         self.editor, self.stage = editor, stage

@@ -1,4 +1,4 @@
-"""What only VS Code has: drafts and previews as it paints them, IntelliSense beside us, its settings and its status bar.
+"""Features that only VS Code has: drafts and previews as it paints them, IntelliSense beside ours, settings, the status bar.
 
 Times of the extension host, of the tap and of this process are of one clock: Linux's monotonic one.
 """
@@ -77,7 +77,7 @@ def model(editor: VSCode, stage: Stage) -> Iterator[None]:
 
 @pytest.fixture
 def preview(editor: VSCode) -> Iterator[None]:
-    """What a command writes has to be accepted."""
+    """Turn the preview on: the user has to accept the edits of commands."""
     editor.configure({"palimpsest.ui.preview": True})
     yield
     editor.configure({"palimpsest.ui.preview": False})
@@ -379,7 +379,7 @@ def test_the_status_item_says_why_there_is_nothing(editor: VSCode, model: None, 
 
 
 def test_a_workspace_chooses_no_checkpoint(editor: VSCode, stage: Stage) -> None:
-    """What is of the user's own is taken from the user's settings; the rest from everywhere; nothing is complained about."""
+    """The user's own settings are taken from the user alone, the rest from everywhere; no message pops up."""
     of_workspace = editor.project / ".vscode" / "settings.json"
     editor.open("settings.py", f"x = 1{CURSOR}\n")
     before = len(editor.messages())
@@ -421,7 +421,7 @@ def test_a_workspace_chooses_no_checkpoint(editor: VSCode, stage: Stage) -> None
 
 
 def initial(stage: Stage) -> dict[str, Any]:
-    """What the server got at its latest start."""
+    """Return the settings that the server got at its latest start."""
     starts = stage.tap.messages("initialize", "client")
     return dict(starts[-1].params["initializationOptions"]["palimpsest"]) if starts else {}
 

@@ -226,11 +226,11 @@ class VSCode:
         self.screen.do(lambda page: page.screenshot(path=path))
 
     def painted(self) -> list[tuple[float, str]]:
-        """What the ghost text read, frame by frame where it changed, since `forget`; with the page's time in seconds."""
+        """Return each text that the ghost text showed since `forget`, with the page's time in seconds."""
         return [(each["at"] / 1000, each["text"]) for each in self.screen.evaluate("seen.ghosts")]
 
     def forget(self) -> None:
-        """What was painted, and the keys."""
+        """Forget the frames that were painted, and the keys."""
         self.screen.evaluate("seen.ghosts.length = seen.keys.length = 0")
 
     def delay(self) -> float | None:
@@ -254,7 +254,7 @@ class VSCode:
         return int(took[1])
 
     def preview(self) -> str:
-        """What is painted over the text, or between it, and is not part of it."""
+        """Return the text that is painted over the document, or between its lines, and is not part of it."""
         return str(self.screen.evaluate("seen.preview()"))
 
     def lenses(self) -> list[str]:

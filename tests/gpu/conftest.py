@@ -1,4 +1,4 @@
-"""What runs on a GPU for real: kernels compiled, layers recorded, fills of the embedded checkpoint. Asked for with `-m gpu`.
+"""The setup of the tests on a GPU (`-m gpu`): compiled kernels, recorded layers, fills of the embedded checkpoint.
 
 Nothing is skipped: without a GPU these tests fail. `PALIMPSEST_TEST_DEVICE=cpu` rehearses most of them through Triton's
 interpreter.

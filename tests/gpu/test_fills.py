@@ -130,7 +130,7 @@ def test_cancelling_takes_effect_before_the_next_step(engine):
 
 @pytest.mark.xdist_group("engine")
 def test_a_keystroke_after_the_other(engine):
-    """What was encoded grows and is rolled back; a fill is that of a document seen for the first time."""
+    """The encoded prefix grows and is rolled back; a fill is that of a document seen for the first time."""
     for number, typed in enumerate(("f", "fo", "foun", "f", "")):
         text, at = TEXT[:AT] + typed + TEXT[AT:], AT + len(typed)
         runs = [
@@ -143,7 +143,7 @@ def test_a_keystroke_after_the_other(engine):
 
 
 @pytest.mark.xdist_group("engine")
-def test_when_memory_gives_out_the_answer_says_so_and_the_next_one_comes(engine, report):
+def test_out_of_memory_is_the_answer_and_the_next_request_is_filled(engine, report):
     if not ON_GPU:
         pytest.xfail("a rehearsal has no memory to take")
     before = engine.submit(request(document="before", seed=2)).future.result(120)
@@ -164,7 +164,7 @@ def test_when_memory_gives_out_the_answer_says_so_and_the_next_one_comes(engine,
         )
         with pytest.raises(OutOfMemory) as failed:
             engine.submit(asked).future.result(120)
-        report("what is said when memory gives out", failed.value)
+        report("the error when memory runs out", failed.value)
         assert engine.status().state in ("ready", "busy")
     finally:
         hog.clear()

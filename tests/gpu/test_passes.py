@@ -149,7 +149,7 @@ def test_the_decoder_says_what_the_class_says(name, way, report):
 
 @pytest.mark.parametrize("fused", [False, True], ids=["shared", "fused"])
 @pytest.mark.parametrize("name", MODELS[:2])
-def test_what_was_recorded_says_what_is_said_without(name, fused):
+def test_recorded_passes_give_the_same_values_as_unrecorded_ones(name, fused):
     """Over a prefix that grows within its buffer and is rolled back: recorded once, right each time."""
     changed = changed_model(name, fused)
     plain, graphs, prefix = Prefixes(unrecorded), Prefixes(record), PrefixCache(changed)

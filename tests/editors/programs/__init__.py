@@ -12,11 +12,11 @@ from pathlib import Path
 
 
 class Unavailable(Exception):
-    """A program cannot be had here; the message says why, as the end of a sentence that begins with "because"."""
+    """A program is not available here; the message says why, as the end of a sentence that begins with "because"."""
 
 
 def default_cache() -> Path:
-    """Where programs are kept between runs: PALIMPSEST_EDITORS, or a folder of the user's cache."""
+    """Return the folder that keeps programs between runs: PALIMPSEST_EDITORS, or one in the user's cache."""
     if chosen := os.environ.get("PALIMPSEST_EDITORS"):
         return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "palimpsest" / "editors"

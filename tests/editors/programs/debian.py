@@ -26,7 +26,7 @@ def get(cache: Path, suite: str, packages: Sequence[str]) -> Path:
                 subprocess.run(["dpkg", "-x", package, folder], check=True, capture_output=True, text=True)
         except subprocess.CalledProcessError as error:
             why = [line for line in error.stderr.splitlines() if line.startswith(("E:", "dpkg"))] or ["no reason given"]
-            raise Unavailable(f"{' '.join(packages)} of Debian {suite} cannot be had: {why[-1]}") from error
+            raise Unavailable(f"{' '.join(packages)} of Debian {suite} are not available: {why[-1]}") from error
         finally:
             shutil.rmtree(apt, ignore_errors=True)
 
@@ -34,7 +34,7 @@ def get(cache: Path, suite: str, packages: Sequence[str]) -> Path:
 
 
 def command(folder: Path, program: str) -> list[str]:
-    """What runs a program of the folder with the folder's own C library; `program` is its path there."""
+    """Return the command that runs a program of the folder with the folder's own C library; `program` is its path there."""
     loaders = sorted(path for path in folder.glob("usr/lib*/**/ld-linux-*.so.*") if path.is_file())
     if not loaders:
         raise Unavailable(f"{folder.name} has no dynamic loader in it")

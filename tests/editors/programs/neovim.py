@@ -24,7 +24,7 @@ class Neovim:
 
     @property
     def library(self) -> Path:
-        """Where its grammars are."""
+        """Return the folder of its grammars."""
         return self.runtime.parents[2] / "lib" / "nvim"
 
 
@@ -40,7 +40,7 @@ def get(cache: Path, line: Literal["0.11", "0.12"] = "0.12") -> Neovim:
         runtime = folder / "share/nvim/runtime"
     version = _version(command)
     if ".".join(map(str, version[:2])) != line:
-        raise Unavailable(f"what is to be had now is Neovim {'.'.join(map(str, version))}, not {line}")
+        raise Unavailable(f"the Neovim that is available now is {'.'.join(map(str, version))}, not {line}")
     return Neovim(command, runtime, version)
 
 
