@@ -61,7 +61,7 @@ class Server(LanguageServer):
 
     @property
     def session(self) -> Session:
-        """The state of the connection, made when it is first asked for: importing all of it would delay `initialize`."""
+        """Return the state of the connection; it is made on first use, as importing all of it would delay `initialize`."""
         if self._session is None:
             from palimpsest_server.session.session import Session
 

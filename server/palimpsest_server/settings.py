@@ -50,7 +50,7 @@ class Settings:
 
     @property
     def engine(self) -> EngineSettings:
-        """The part that only a new engine can take up."""
+        """Return the part that takes effect only in a new engine."""
         return EngineSettings(
             self.checkpoint, self.device, self.dtype, self.threads, self.adapter, self.quantization, self.fallback
         )

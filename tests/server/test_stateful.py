@@ -252,7 +252,7 @@ class Sessions(RuleBasedStateMachine):
             self.loop.run_until_complete(asyncio.sleep(seconds) if seconds else self._rest())
 
     async def _rest(self):
-        """Do all that can happen without time passing."""
+        """Run everything that is due, without time passing."""
         for _ in range(12):
             await asyncio.sleep(0)
 

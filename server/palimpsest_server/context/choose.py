@@ -213,7 +213,7 @@ class _Search:
 
     @property
     def window_lines(self) -> int:
-        """The length of a window."""
+        """Return the length of a window."""
         return max(_LINES[0], min(_LINES[1], self.half // 40))
 
     def likeness(self, names: frozenset[str]) -> float:

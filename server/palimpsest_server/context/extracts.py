@@ -83,7 +83,7 @@ class Window:
     names: frozenset[str]
 
     def overlaps(self, other: Window) -> bool:
-        """Whether both have lines in common."""
+        """Return whether both have lines in common."""
         above, below = sorted((self, other), key=lambda each: each.first)
         return below.first <= above.first + above.text.count("\n")
 

@@ -38,7 +38,7 @@ class GitIgnore:
         self._files = Latest[str, tuple[tuple[int, int, int], tuple[_Rule, ...]]](_MOST_FILES)
 
     def ignores(self, path: Path) -> bool:
-        """Whether git ignores a file.
+        """Return whether git ignores a file.
 
         The folders on the way down are asked first, then the file; of the rules about each the last one in the nearest file
         decides.
@@ -53,7 +53,7 @@ class GitIgnore:
         return self._first(top, path, path.parent)
 
     def _first(self, top: Path, path: Path, parent: Path) -> bool:
-        """Whether the path, or a folder on the way to it from the top, is ignored."""
+        """Return whether the path, or a folder on the way to it from the top, is ignored."""
         levels = [self._rules(_exclude_file(top))] if (top / ".git").exists() else []
         base = [top] * len(levels)
         at = top

@@ -26,7 +26,7 @@ class Tree(Protocol):
     """The files there are. Paths are absolute and written with `/`."""
 
     def exists(self, path: str) -> bool:
-        """Whether it is a file."""
+        """Return whether a path is a file."""
 
     def names(self, folder: str) -> Sequence[str]:
         """Return the names in a folder; none if there is no such folder."""
@@ -50,7 +50,7 @@ class Importer:
 
     @property
     def folder(self) -> str:
-        """The folder that it lies in."""
+        """Return the folder of the file."""
         return posixpath.dirname(self.path)
 
     def upwards(self) -> Iterator[str]:
@@ -64,7 +64,7 @@ class Importer:
 
 
 def inside(path: str, folders: Iterable[str]) -> bool:
-    """Whether a path, in its shortest form, is one of the folders or in one."""
+    """Return whether a path, in its shortest form, is one of the folders or in one."""
     path = posixpath.normpath(path)
     roots = (posixpath.normpath(folder) for folder in folders)
     return any(path == root or path.startswith(root.rstrip("/") + "/") for root in roots)

@@ -37,7 +37,7 @@ class Document:
 
     @property
     def place(self) -> str:
-        """Its path, if it is a file and no cell of one; else its URI."""
+        """Return the path of a file that is no cell; else the URI."""
         return self.path if self.path and "#" not in self.uri else self.uri
 
     @staticmethod
@@ -68,7 +68,7 @@ class Reader(imports.Tree, Protocol):
 
     @property
     def folders(self) -> Sequence[str]:
-        """The workspace's own folders, links followed."""
+        """Return the workspace's own folders, links followed."""
         ...
 
     def look(self, path: str) -> Look:
@@ -98,7 +98,7 @@ class Choice:
 
     @property
     def tokens(self) -> int:
-        """The estimated number of its tokens."""
+        """Return the estimated number of tokens."""
         return int((len(self.title) + len(self.text) + 5) / TOKEN) + 1
 
 
@@ -120,7 +120,7 @@ class Chosen:
 
     @property
     def excerpts(self) -> tuple[Excerpt, ...]:
-        """The choices as the engine's request has them."""
+        """Return the choices as the engine's request has them."""
         return tuple(Excerpt(choice.title, choice.text) for choice in self.choices)
 
 

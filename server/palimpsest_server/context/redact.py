@@ -33,12 +33,12 @@ _ASSIGNED = re.compile(
 
 
 def looks_secret(text: str) -> bool:
-    """Whether a text has a private key in it, so that nothing of its file may be shown."""
+    """Return whether a text has a private key in it, so that nothing of its file may be shown."""
     return _PRIVATE_KEY.search(text) is not None
 
 
 def redacted(text: str) -> str:
-    """Put `<redacted>` in the place of tokens, keys, and values that are assigned to names like `password` or `api_key`.
+    """Replace tokens, keys, and values that are assigned to names like `password` or `api_key` with `<redacted>`.
 
     Names, quotes and line ends around them stay. Redacting twice changes nothing more.
     """

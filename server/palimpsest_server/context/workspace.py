@@ -43,11 +43,11 @@ class Workspace:
 
     @property
     def folders(self) -> tuple[str, ...]:
-        """The workspace's folders, with and without links followed."""
+        """Return the workspace's folders, with and without links followed."""
         return tuple(dict.fromkeys((*self._named, *self._folders)))
 
     def exists(self, path: str) -> bool:
-        """Whether it is a file of the workspace, once links are followed."""
+        """Return whether a path is a file of the workspace, once links are followed."""
         real = self._real(path)
         return real is not None and os.path.isfile(real)
 

@@ -53,7 +53,7 @@ class _Growing:
         return True
 
     def told(self) -> RecentEdit | None:
-        """Return the edit in whole lines, if those are not too long; None if it came to nothing."""
+        """Return the edit in whole lines, if those are not too long; None if it changed nothing."""
         start, old_end, new_end = self.start, self.old_end, self.new_end
         head = start - self.new.line_around(start)[0]
         tail = self.new.line_around(new_end)[1] - new_end

@@ -59,7 +59,7 @@ def _parts(path: str) -> tuple[str, ...]:
 
 
 def _covers(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:
-    """Whether the pattern matches the path or a folder above it.
+    """Return whether the pattern matches the path or a folder above it.
 
     All ways to match are followed side by side, a name at a time: anybody may have written the globs, so none may cost much.
     """

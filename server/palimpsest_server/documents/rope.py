@@ -33,19 +33,19 @@ class _Chunk:
 
     @cached_property
     def starts(self) -> tuple[int, ...]:
-        """The offsets of the lines that begin in here; the first is 0, and one may begin at the very end."""
+        """Return the offsets of the lines that begin in here; the first is 0, and one may begin at the very end."""
         # Untranslated universal newlines are exactly the protocol's line ends.
         ends = tuple(accumulate(map(len, io.StringIO(self.text, newline="")), initial=0))
         return ends[: self.line_ends + 1]
 
     @cached_property
     def utf8(self) -> int:
-        """The text's length in octets."""
+        """Return the text's length in octets."""
         return positions.units_in(self.text, positions.Encoding.Utf8)
 
     @cached_property
     def utf16(self) -> int:
-        """The text's length in UTF-16 code units."""
+        """Return the text's length in UTF-16 code units."""
         return positions.units_in(self.text, positions.Encoding.Utf16)
 
     def units(self, encoding: positions.Encoding) -> int:
@@ -144,7 +144,7 @@ class Text:
 
     @property
     def line_count(self) -> int:
-        """The number of lines; the last one has no line end and may be empty."""
+        """Return the number of lines; the last one has no line end and may be empty."""
         return self._lines[-1] + 1
 
     def line_at(self, offset: int) -> int:
@@ -247,7 +247,7 @@ def _with(sums: list[int], first: int, last: int, new: list[int]) -> list[int]:
 
 
 def _parted(before: str, after: str) -> bool:
-    """Whether a line end lies in both pieces."""
+    """Return whether a line end lies in both pieces."""
     return before.endswith("\r") and after.startswith("\n")
 
 

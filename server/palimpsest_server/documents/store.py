@@ -40,12 +40,12 @@ class Snapshot:
 
     @property
     def path(self) -> Path | None:
-        """Its path, or the notebook's; None if it is no file."""
+        """Return the path of the document or its notebook; None if it is no file."""
         return path_of(self.uri)
 
     @property
     def text(self) -> str:
-        """The whole text; made once, but in a large document not for free."""
+        """Return the whole text; it is built once, and in a large document that takes a while."""
         return str(self.content)
 
     def span_of(self, range_: types.Range, encoding: positions.Encoding) -> Span:
@@ -79,7 +79,7 @@ class Documents:
         return self._open.get(uri)
 
     def current(self, snapshot: Snapshot) -> bool:
-        """Whether the document is the same as at the snapshot."""
+        """Return whether the document is the same as at the snapshot."""
         return self._open.get(snapshot.uri) is snapshot
 
     def open(self, item: types.TextDocumentItem) -> None:
@@ -145,7 +145,7 @@ class Documents:
         return news
 
     def lost(self, uri: str) -> bool:
-        """Whether the document's text is not the client's."""
+        """Return whether the document's text is not the client's."""
         return uri in self._lost
 
     # Notebooks

@@ -9,7 +9,7 @@ REACH, STRIDE = 98_304, 32_768
 
 
 def is_small(document: Snapshot) -> bool:
-    """Whether the whole document is looked at."""
+    """Return whether the window covers the whole document."""
     return len(document.content) <= 2 * REACH
 
 

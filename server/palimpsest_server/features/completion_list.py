@@ -20,7 +20,7 @@ _LABEL = 60
 
 
 def wanted(settings: Settings, can: types.ClientCapabilities) -> bool:
-    """Whether to offer a list: the setting says so, or it is "auto" and the client shows no inline completions."""
+    """Return whether to offer a list: the setting says so, or it is "auto" and the client shows no inline completions."""
     has_inline = can.text_document is not None and can.text_document.inline_completion is not None
     return settings.completion == "on" or (settings.completion == "auto" and not has_inline)
 

@@ -26,7 +26,7 @@ from palimpsest_server.session.suggestions import Suggestion
 
 Source = Literal["", "cache", "model", "draft"]
 
-_BEFORE_PREFETCH = 0.1  # seconds: who types on at once does not want the suggestion
+_BEFORE_PREFETCH = 0.1  # seconds: a user who types on within them does not want the suggestion
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Ask:
 
     @property
     def multiline(self) -> bool:
-        """Whether an answer may have several lines: there is nothing but white space on the cursor's line."""
+        """Return whether an answer may have several lines: there is nothing but white space on the cursor's line."""
         start, end = positions.line_around(self.text, self.offset)
         return not self.text[start:end].strip()
 
@@ -127,7 +127,7 @@ async def complete(session: Session, ask: Ask, show: Show) -> Answer:
 
 
 def same(running: jobs.Running, key: JobKey) -> bool:
-    """Whether the job answers: it is about the same place, and wide enough."""
+    """Return whether the job answers: it is about the same place, and wide enough."""
     other = running.key
     return (
         isinstance(other, JobKey)
@@ -285,7 +285,7 @@ def moved_on(session: Session, uri: str) -> None:
 
 
 def on_the_way(running: jobs.Running, document: Snapshot) -> bool:
-    """Whether the document may yet become what a prefetch is about: a part of the suggestion before it was accepted."""
+    """Return whether the document may yet become the prefetch's text: a part of the suggestion before it was accepted."""
     key = running.key
     if running.purpose != "prefetch" or not isinstance(key, JobKey) or not window.is_small(document):
         return False

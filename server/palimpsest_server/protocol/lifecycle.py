@@ -106,7 +106,7 @@ class Protocol(LanguageServerProtocol):
         return None
 
     def _asked(self, msg_id: Any) -> bool:
-        """Whether this message answers a request of ours that somebody still waits for."""
+        """Return whether this message answers a request of ours that is still pending."""
         if msg_id not in self._result_types:
             logger.info("the client answers %r, but no request has that id", msg_id)
             return False
@@ -159,7 +159,7 @@ class Protocol(LanguageServerProtocol):
 
     @property
     def exit_code(self) -> int:
-        """The exit code that the specification asks for: 0 after `shutdown`, 1 without."""
+        """Return the exit code that the specification asks for: 0 after `shutdown`, 1 without."""
         return 0 if self._shutdown else 1
 
     async def _serve_command(self, params: types.ExecuteCommandParams) -> Any:
@@ -170,7 +170,7 @@ class Protocol(LanguageServerProtocol):
 
 
 def _is_rpc(message: Any, version: str) -> bool:
-    """Whether the outer form is right: a method or an id, of the right types."""
+    """Return whether the outer form is right: a method or an id, of the right types."""
     return (
         isinstance(message, dict)
         and message.get("jsonrpc") == version

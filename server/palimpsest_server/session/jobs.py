@@ -124,7 +124,7 @@ class Jobs:
 
     @property
     def usual_seconds(self) -> float:
-        """The time that the engine takes for a fill: the longest of its last few."""
+        """Return the time that the engine takes for a fill: the longest of its last few."""
         return max(self._seconds)
 
     def counters(self) -> dict[str, int]:

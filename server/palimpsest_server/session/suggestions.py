@@ -22,8 +22,8 @@ class Suggestion:
 
 
 class Suggestions:
-    """The last few suggestions, never stale: one is found only for the very text that it was made for, or for that text with
-    a part of the suggestion typed in.
+    """The last few suggestions, never stale. One is found only for exactly the text that it was made for, or for that text
+    with a part of the suggestion typed in.
     """
 
     def __init__(self, size: int = 16) -> None:

@@ -54,7 +54,7 @@ class Spot:
 
     @property
     def line(self) -> tuple[str, str]:
-        """The cursor's line, before the cursor and after it."""
+        """Return the cursor's line, before the cursor and after it."""
         before, after = self.before[-WINDOW:], self.after[:WINDOW]
         return re.split("[\r\n]", before)[-1], re.split("[\r\n]", after, maxsplit=1)[0]
 

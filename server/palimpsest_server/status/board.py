@@ -155,12 +155,12 @@ class Board:
 
     @property
     def state(self) -> str:
-        """The state in one word."""
+        """Return the state in one word."""
         return str(self.status()["state"])
 
     @property
     def told_state(self) -> str:
-        """The state that the client was told last; "" if none was."""
+        """Return the state that the client was told last; "" if none was."""
         return str((self._published or {}).get("state", ""))
 
     def news(self) -> dict[str, Any] | None:

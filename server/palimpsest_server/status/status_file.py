@@ -103,7 +103,7 @@ class Live:
 
 
 def _keep(news: SimpleQueue[dict[str, Any] | None]) -> None:
-    """Write all that comes and remove the file at the end, on a thread; log the first failure."""
+    """Write everything that the queue brings, and remove the file at the end, on a thread; log the first failure."""
     file: Path | None = None
     said = False
     while (content := news.get()) is not None:
@@ -125,7 +125,7 @@ def _keep(news: SimpleQueue[dict[str, Any] | None]) -> None:
 
 
 def _write(file: Path, text: str) -> None:
-    """Put a new file in the place of the old one, readable by the user alone."""
+    """Replace the file with a new one, readable by the user alone."""
     import tempfile  # brings random numbers and three compressions along
 
     descriptor, name = tempfile.mkstemp(prefix=f"{file.stem}.", suffix=".new", dir=file.parent)
@@ -177,7 +177,7 @@ def folders() -> tuple[Path, ...]:
 
 
 def _ours(path: Path) -> bool:
-    """Whether a path belongs to the user and is no link."""
+    """Return whether a path belongs to the user and is no link."""
     found = path.lstat()
     return not stat.S_ISLNK(found.st_mode) and (sys.platform == "win32" or found.st_uid == os.getuid())
 
@@ -253,5 +253,5 @@ def _read(file: Path) -> dict[str, Any] | None:
 
 
 def _same(written: object, created: float) -> bool:
-    """Whether both times are of one process."""
+    """Return whether both times are of one process."""
     return isinstance(written, int | float) and abs(written - created) < _SAME_SECONDS

@@ -111,7 +111,7 @@ class Editor:
 @pytest.fixture
 def editor(session, client, monkeypatch):
     class Progress:
-        """A progress that nobody looks at."""
+        """A progress that only records."""
 
         def __init__(self, server, title, token, on_cancel):
             server.cancel, server.progress = on_cancel, []

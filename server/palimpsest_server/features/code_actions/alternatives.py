@@ -1,4 +1,4 @@
-"""Put another text in the place of the last fill."""
+"""Replace the last fill with an alternative."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def last_fill(session: Session, document: Snapshot, chosen: Span | None) -> Stan
 
 
 def replacement(document: Snapshot, standing: Standing, number: int) -> Edit | None:
-    """Return the edit that puts another text in the place of the one that stands there. Raises IndexError."""
+    """Return the edit that replaces the text that stands there with another. Raises IndexError."""
     return smallest(document.content, standing.span, standing.others[number])
 
 

@@ -8,42 +8,42 @@ Client = types.ClientCapabilities
 
 
 def can_apply(can: Client) -> bool:
-    """Whether the client takes edits that name the version they are for; others could hit another text."""
+    """Return whether the client takes edits that name the version they are for; others could hit another text."""
     return bool(can.workspace and can.workspace.apply_edit and knows_versions(can))
 
 
 def knows_versions(can: Client) -> bool:
-    """Whether edits for this client can name the version they are for."""
+    """Return whether edits for this client can name the version they are for."""
     edits = _edits(can)
     return bool(edits and edits.document_changes)
 
 
 def annotates(can: Client) -> bool:
-    """Whether the client takes a note on the origin of an edit."""
+    """Return whether the client takes a note on the origin of an edit."""
     edits = _edits(can)
     return bool(edits and edits.change_annotation_support)
 
 
 def takes_metadata(can: Client) -> bool:
-    """Whether the client takes metadata with an edit."""
+    """Return whether the client takes metadata with an edit."""
     edits = _edits(can)
     return bool(edits and edits.metadata_support)
 
 
 def knows_literals(can: Client) -> bool:
-    """Whether the client knows actions, not only bare commands."""
+    """Return whether the client knows actions, not only bare commands."""
     actions = _actions(can)
     return bool(actions and actions.code_action_literal_support)
 
 
 def shows_disabled(can: Client) -> bool:
-    """Whether the client can show an action that does not work now, and why."""
+    """Return whether the client can show an action that does not work now, and why."""
     actions = _actions(can)
     return bool(knows_literals(can) and actions and actions.disabled_support)
 
 
 def resolves(can: Client) -> bool:
-    """Whether the client asks for the edit of an action when it is chosen."""
+    """Return whether the client asks for the edit of an action when it is chosen."""
     actions = _actions(can)
     support = actions and actions.data_support and actions.resolve_support
     return bool(knows_literals(can) and support and "edit" in support.properties)

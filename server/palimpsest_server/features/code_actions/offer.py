@@ -65,13 +65,13 @@ async def offered(
 
 
 def wanted(kind: str, only: Sequence[str] | None) -> bool:
-    """Whether the client's `only` lets this kind through: it names the kind, or one above it; "" is above all."""
+    """Return whether the client's `only` lets this kind through: it names the kind, or one above it; "" is above all."""
     names = [each.value if isinstance(each, types.CodeActionKind) else each for each in only or ()]
     return only is None or any(not name or f"{kind}.".startswith(f"{name}.") for name in names)
 
 
 def on_one_of(holes: Iterable[Span], scene: Scene) -> bool:
-    """Whether the selection touches one of the holes."""
+    """Return whether the selection touches one of the holes."""
     return any(hole.start <= scene.chosen.end and scene.chosen.start <= hole.end for hole in holes)
 
 

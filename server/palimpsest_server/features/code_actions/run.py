@@ -90,7 +90,7 @@ async def fill(server: Server, target: Target, token: types.ProgressToken | None
 
 
 async def switch(server: Server, target: Target, token: types.ProgressToken | None) -> Done:
-    """Put an alternative in the place of the last fill. Raises Refused."""
+    """Replace the last fill with an alternative. Raises Refused."""
     document, changes = alternatives.chosen(server.session, target)
     encoding = server.session.documents.encoding
     change = versioned(document, changes, server.client_capabilities, encoding, ALTERNATIVE)

@@ -33,7 +33,7 @@ class Scene:
 
     @property
     def line(self) -> Span:
-        """The line that the selection begins on."""
+        """Return the line that the selection begins on."""
         return Span(*positions.line_around(self.text, self.chosen.start))
 
 
