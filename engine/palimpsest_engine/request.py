@@ -43,7 +43,7 @@ class FillRequest:
     strength: 1.0 rewrites from noise; below it, about 1 - strength of the present tokens are kept.
     context: excerpts from elsewhere, the most useful last; as many as fit are read, from the end.
     candidates: the number of different texts wanted; `Fill.alternatives` has those after the first.
-    speculative: nobody waits for it yet; it gives way to every request that somebody waits for.
+    speculative: no user waits for it yet; it yields to every request that a user waits for.
     tidy: trim the fill to the part that people accept at a cursor (`palimpsest_engine.fill.tidy`).
     max_lines: cut the fill to so many lines (None: no limit).
     max_steps: at most so many denoising steps a canvas; None for the checkpoint's own choice.
@@ -106,7 +106,7 @@ class Draft:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The draft text of each hole."""
+        """Return the draft text of each hole."""
         return tuple("".join(piece.text for piece in hole) for hole in self.holes)
 
 
@@ -154,5 +154,5 @@ class Fill:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is offered."""
+        """Return whether nothing is offered."""
         return not any(self.texts)

@@ -161,7 +161,7 @@ def take_library(builder: Builder, out: TextIO, group: Group) -> None:
 
 
 def fetch_groups(groups: Iterable[Group], folder: Path, versions: Mapping[str, Mapping[str, str]]) -> dict[str, Fetch]:
-    """Fetch every group's packages; one that is not to be had is left out; a held-out one of a default group is an error."""
+    """Fetch every group's packages; one that is not available is left out; a held-out one of a default group is an error."""
     found: dict[str, Fetch] = {}
     for group in groups:
         names = (*group.held_out, *group.packages)

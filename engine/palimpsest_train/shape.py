@@ -23,5 +23,5 @@ class Shape:
 
     @property
     def full(self) -> tuple[bool, ...]:
-        """Whether each layer attends to everything: every third does, and the last. Those take keys as values."""
+        """Return whether each layer attends to everything: every third does, and the last. Those take keys as values."""
         return tuple(i % 3 == 2 or i == self.layers - 1 for i in range(self.layers))

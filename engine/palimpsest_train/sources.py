@@ -109,7 +109,7 @@ def _npm(requirement: str, into: Path) -> list[str]:
 
 
 def _fetch_one(registry: str, client: Client, requirement: str, name: str, folder: Path) -> str | None:
-    """Fetch a package and move it to its place; returns why it is not to be had, or None."""
+    """Fetch a package and move it to its place; return the reason why it is not available, or None."""
     incoming = folder / ".incoming"
     shutil.rmtree(incoming, ignore_errors=True)
     incoming.mkdir()
@@ -124,7 +124,7 @@ def _fetch_one(registry: str, client: Client, requirement: str, name: str, folde
         shutil.rmtree(place, ignore_errors=True)
         incoming.replace(place)
     shutil.rmtree(incoming, ignore_errors=True)
-    return None if said is None else "not to be had from the registry"
+    return None if said is None else "not available from the registry"
 
 
 def _run(command: list[str], name: str, where: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""Measure what a checkpoint is worth on held-out files: both losses on fixed rows, and lines filled as a user would have
+"""Measure a checkpoint on held-out files: both losses on fixed rows, and lines filled as a user would have
 them."""
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ class Result:
 
     @property
     def helped(self) -> bool:
-        """Whether the loss on files that were not trained on fell, by more than chance explains."""
+        """Return whether the loss on files that were not trained on fell by more than chance explains."""
         return self.fell[0] > CERTAIN * self.fell[1] and self.fell[0] > 0
 
 
@@ -155,7 +155,7 @@ class Tuning:
         return sums[0] / len(parts), sums[1] / len(parts)
 
     def share(self) -> float:
-        """The share of the run that is done, from 0; past 1 it is over."""
+        """Return the share of the run that is done, from 0; past 1 it is over."""
         recipe = self.recipe
         return self.step / recipe.steps if recipe.steps is not None else self.seconds / (60 * recipe.minutes)
 
@@ -220,7 +220,7 @@ def room_beside(out: Path) -> Iterator[Path]:
 
 
 def put(folder: Path, out: Path) -> None:
-    """Have the finished folder take the place of `out`: at once or not at all."""
+    """Replace `out` with the finished folder; if that fails, the old one stays."""
     check_out(out)
     for path in folder.iterdir():
         path.chmod(0o644)

@@ -205,7 +205,7 @@ def test_a_broken_archive_is_named_and_the_old_corpus_stays(folder: Path):
 def test_an_unavailable_package_is_left_out(folder: Path, no_network: list[list[str]]):
     (folder / "wheels" / "beta-1.0-py3-none-any.whl").unlink()
     report = build(folder, PLAN, library=False)
-    assert [(p["name"], p["reason"]) for p in report.left_out] == [("beta", "not to be had from the registry")]
+    assert [(p["name"], p["reason"]) for p in report.left_out] == [("beta", "not available from the registry")]
     assert [command[-1] for command in no_network] == ["beta"]
 
 

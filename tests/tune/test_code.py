@@ -1,4 +1,4 @@
-"""Which texts are trained on and which are held out; and that nothing the server would not read is read."""
+"""Some texts are trained on, the others are held out; no file that the server would not read is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is trained is what is served: LoRA in the packed pass, in the class, and merged into the weights, gives one result."""
+"""The served model is the trained one: LoRA in the packed pass, in the class and merged into the weights gives one result."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def as_the_class_is(model):
 
 
 def class_logits(model, batch, row, canvas, length):
-    """What the class itself says of one canvas: its encoder over the context, then its decoder."""
+    """Return the class's own logits for one canvas: its encoder over the context, then its decoder."""
     start = int(batch["starts"][row, canvas])
     with as_the_class_is(model):
         out = model(

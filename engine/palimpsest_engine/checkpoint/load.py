@@ -50,7 +50,7 @@ class Checkpoint:
 
 
 def verify(folder: Path, spec: Spec) -> Shapes:
-    """Check all that can be checked before loading; return the shapes of all tensors, by name."""
+    """Check everything that needs no loading; return the shapes of all tensors, by name."""
     config = read_json(folder / "config.json")
     if ARCHITECTURE not in config.get("architectures", [ARCHITECTURE]) or config.get("model_type") != "diffusion_gemma":
         raise UnsupportedCheckpoint(

@@ -104,7 +104,7 @@ class Files:
 
     @property
     def names(self) -> list[str]:
-        """All of them."""
+        """Return the names of all tensors."""
         return list(self._where)
 
     def shape(self, name: str) -> tuple[int, ...]:

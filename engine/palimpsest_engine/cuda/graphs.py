@@ -139,7 +139,7 @@ class Prefixes:
 
     @property
     def recording(self) -> bool:
-        """Nothing has failed to be recorded so far."""
+        """Return whether passes are still recorded: no recording has failed so far."""
         return self._record is not None
 
     def forget(self) -> None:

@@ -145,7 +145,7 @@ class Rows:
 
 
 def through_shared(shared: SharedPrefix | Rows, stack: Any, hidden: Tensor, positions: Tensor) -> Tensor:
-    """Run a stack's layers and norm, with what is shared in the place of every mask."""
+    """Run a stack's layers and norm, with the shared prefix instead of every mask."""
     return through(stack, hidden, positions, dict.fromkeys(stack.unique_layer_types, shared))
 
 

@@ -48,7 +48,7 @@ def brackets(fill: str, quote: str) -> Iterator[tuple[int, str]]:
 
 
 def whole(fill: str, at: int, quote: str) -> bool:
-    """Whether a cut there separates no bracket from its partner. quote: of the string that the text begins in, or ""."""
+    """Return whether a cut there parts no bracket from its partner. quote: of the string that the text begins in, or ""."""
     stack: list[int] = []
     for where, bracket in brackets(fill, quote):
         if bracket not in CLOSERS:

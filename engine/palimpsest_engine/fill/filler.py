@@ -77,7 +77,7 @@ class Filler:
 
 
 def within(part: Span, hole: Span) -> bool:
-    """Whether the part is this hole or a piece of it."""
+    """Return whether the part is this hole or a piece of it."""
     return hole.start <= part.start and part.end <= hole.end
 
 

@@ -23,22 +23,22 @@ class Place:
 
     @property
     def prefix(self) -> str:
-        """The line up to the hole."""
+        """Return the line up to the hole."""
         return self.before[self.before.rfind("\n") + 1 :]
 
     @property
     def rest(self) -> str:
-        """The line from the end of the hole on."""
+        """Return the line from the end of the hole on."""
         return self.after.partition("\n")[0]
 
     @property
     def beside_code(self) -> bool:
-        """Whether there is something else on the line."""
+        """Return whether there is something else on the line."""
         return bool(self.prefix.strip() or self.rest.strip())
 
     @property
     def quote(self) -> str:
-        """The quote of the string around the hole, or ""."""
+        """Return the quote of the string around the hole, or ""."""
         return brackets.open_quote(self.prefix)
 
     def lines_above(self) -> list[str]:
@@ -95,7 +95,7 @@ def letters(text: str) -> int:
 
 
 def is_word(character: str) -> bool:
-    """Whether a character belongs to a word."""
+    """Return whether a character belongs to a word."""
     return character.isalnum() or character == "_"
 
 

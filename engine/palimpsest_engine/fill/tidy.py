@@ -315,5 +315,5 @@ def _left_open(place: Place) -> Counter[str]:
 
 
 def _doubled(balance: Counter[str], spare: Counter[str]) -> bool:
-    """Whether more brackets are closed than the text has left open."""
+    """Return whether more brackets are closed than the text has left open."""
     return any(balance[opener] > spare[opener] for opener in balance)

@@ -1,4 +1,4 @@
-"""Turn what torch raises when memory or a device gives out into this engine's own errors. Imports no torch.
+"""Turn the errors that torch raises when memory runs out or a device fails into this engine's own. Imports no torch.
 
 torch 2.11 to 2.13 raise `torch.OutOfMemoryError` from their allocator of GPU memory, `torch.AcceleratorError` with CUDA's
 `error_code` for everything else that CUDA says, and a bare RuntimeError for libraries such as cuBLAS, for the driver, and

@@ -17,7 +17,7 @@ from palimpsest_engine.model.layers import run_layer
 
 
 class Shared(Protocol):
-    """An encoded context that all rows share, which a pass reads in the place of a `RollbackCache`."""
+    """An encoded context that all rows share, which a pass reads instead of a `RollbackCache`."""
 
     def get_seq_length(self) -> int:
         """Return the number of tokens in it."""
@@ -77,8 +77,8 @@ def through(
 ) -> Tensor:
     """Run a stack's layers and its norm over `hidden [B, T, d]`, as the class does.
 
-    masks: by the kind of layer; a position may look at everything where there is none. What the registered attention reads
-    in the place of keys and values of a cache stands here, too.
+    masks: by the kind of layer; a position may look at everything where there is none. They may also be the objects that the
+    registered attention reads instead of the keys and values of a cache.
     """
     ropes = {kind: stack.rotary_emb(hidden, positions, kind) for kind in stack.unique_layer_types}
     for layer in stack.layers:

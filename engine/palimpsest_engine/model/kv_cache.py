@@ -43,7 +43,7 @@ class RollbackLayer(CacheLayerMixin):
 
     @property
     def kept_values(self) -> Tensor | None:
-        """Their values."""
+        """Return the values of the kept tokens."""
         return None if self._values is None else self._values[:, :, : self._length]
 
     def _seen(self, states: Tensor | None, new: int = 0) -> Tensor | None:
@@ -138,7 +138,7 @@ class RollbackLayer(CacheLayerMixin):
 
     @property
     def earliest(self) -> int:
-        """The shortest length it can be cropped to and still show a whole window."""
+        """Return the shortest length that a crop can leave so that a whole window is still there."""
         return 0 if self.window is None or not self.forgotten else self.forgotten + self.window - 1
 
     def crop(self, tokens_to_remove: int) -> None:
@@ -168,7 +168,7 @@ class RollbackCache(Cache):
 
     @property
     def earliest(self) -> int:
-        """The shortest length it can be rolled back to."""
+        """Return the shortest length that the cache can be rolled back to."""
         return max(int(layer.earliest) for layer in self.layers)
 
     @property

@@ -1,4 +1,4 @@
-"""Compute a mixture's experts on quantised weights, in the place of the class's own module. Knows nothing of the routing.
+"""Compute a mixture's experts on quantised weights, instead of the class's own module. Knows nothing of the routing.
 
 The plain form here defines the result: the class's own operations on weights brought back to the input's format, an expert
 at a time. On a GPU `cuda/experts.py` sets `grouped` to kernels that never write those weights to memory.
@@ -99,7 +99,7 @@ def quantised_experts(model: Any) -> list[QuantisedExperts]:
 
 
 def make_room(model: Any, format: Format, device: torch.device | str) -> None:
-    """Put `QuantisedExperts` in the place of every layer's experts, one module for both the encoder's and the decoder's
-    layer, as the class ties them."""
+    """Replace every layer's experts with `QuantisedExperts`, one module for both the encoder's and the decoder's layer,
+    as the class ties them."""
     for encoder, decoder in zip(model.model.encoder.language_model.layers, model.model.decoder.layers, strict=True):
         decoder.experts = encoder.experts = QuantisedExperts(decoder.experts, format, device)

@@ -25,12 +25,12 @@ class Tokens:
 
     @property
     def special(self) -> frozenset[int]:
-        """The control tokens: pad, end of turn, images and the like."""
+        """Return the control tokens: pad, end of turn, images and the like."""
         return frozenset(self._special)
 
     @property
     def texts(self) -> list[str]:
-        """The text of each id; the empty string for control tokens and for pieces of characters."""
+        """Return the text of each id; the empty string for control tokens and for pieces of characters."""
         if self._texts is None:
             decoded = self.tokenizer.decode_batch([[i] for i in range(self.vocabulary)], skip_special_tokens=False)
             self._texts = ["" if i in self._special or "\ufffd" in t else t for i, t in enumerate(decoded)]

@@ -191,7 +191,7 @@ def small_request() -> FillRequest:
 
 
 def speaks(loaded: Loaded, request: FillRequest) -> bool:
-    """Whether a checkpoint was trained on the language of a request, as far as that is known."""
+    """Return whether a checkpoint was trained on the language of a request, as far as that is known."""
     from palimpsest_engine.syntax.grammars import language_of
 
     trained, language = loaded.status.languages, request.language or language_of(request.path, None)

@@ -50,7 +50,7 @@ class Block:
 
     @property
     def closed(self) -> bool:
-        """Whether a brace or an `end` closes it. If nothing does, it is indented or one expression."""
+        """Return whether a brace or an `end` closes the block. If nothing does, it is indented or one expression."""
         return self.region is not None and self.region[1] < self.node[1]
 
 

@@ -26,7 +26,7 @@ class Defect:
     tokens: tuple[Range, ...]
 
     def lies_in(self, fill: Range) -> bool:
-        """Whether it is wholly inside; its ends may touch the fill's."""
+        """Return whether the defect is wholly inside; its ends may touch the fill's."""
         return fill[0] <= self.range[0] and self.range[1] <= fill[1]
 
 
@@ -39,7 +39,7 @@ class Damage:
     own_bytes: int
 
     def exceeds(self, other: Damage) -> bool:
-        """Whether this document is worse than the other, by the rules 1 to 3 of the gate."""
+        """Return whether this document is worse than the other, by the rules 1 to 3 of the gate."""
         return (
             len(self.defects) > len(other.defects)
             or any(mine > its for mine, its in zip(self.within, other.within, strict=True))

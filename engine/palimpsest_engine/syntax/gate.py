@@ -90,7 +90,7 @@ class SyntaxGate:
     def cut(self, texts: tuple[str, ...]) -> tuple[str, ...] | None:
         """Cut the fills to whole lines until the document is no worse, one last line at a time.
 
-        With one hole this is the longest such prefix; of several, the last with a bad span gives way first. A cut fill
+        With one hole this is the longest such prefix; of several, the last with a bad span is cut first. A cut fill
         drops its last line end, unless the whole fill ended with one. None when only blanks are left, when the
         candidates take more than four budgets, or when nothing can be checked.
         """
@@ -159,11 +159,11 @@ class SyntaxGate:
 
     @cached_property
     def _python_before(self) -> PythonError | None:
-        """The error that Python's parser finds in the snapshot."""
+        """Return the error that Python's parser finds in the snapshot."""
         return error_of(self._snapshot_near.data.decode("utf-8"))
 
     def _at_hole(self, error: PythonError) -> bool:
-        """Whether the snapshot's error is at a hole: but for that it may well be Python of the version that runs here."""
+        """Return whether the snapshot's error is at a hole; the rest may well parse in the Python that runs here."""
         near = self._snapshot_near
         return any(first <= error.line <= near.next_line(last) for first, last in near.lines())
 
@@ -232,7 +232,7 @@ class SyntaxGate:
             raise _OverBudgetError
 
     def _stands_alone(self, document: Document) -> bool:
-        """Whether the exception holds: the parser is lost around every hole, and the fills' lines parse on their own."""
+        """Return whether the exception holds: the parser is lost around every hole, and the fills' lines parse alone."""
         errors = [defect.range for defect in self._baseline.defects]
         holes = self._snapshot_near.ranges
         for (start, end), (new_start, new_end) in zip(holes, document.ranges, strict=True):

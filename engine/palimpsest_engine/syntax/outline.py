@@ -78,7 +78,7 @@ class Outline:
 
     @property
     def reason(self) -> str:
-        """The reason for a text without structure; empty if it has one. Parses."""
+        """Parse the text, and return the reason why it has no structure; empty if it has one."""
         _ = self._parsed.tree
         return self._unknown or self._parsed.reason
 
@@ -214,7 +214,7 @@ class Outline:
         return marks_of(self._parsed)
 
     def _takes_in(self, node: Node, name: str, at: int) -> bool:
-        """Whether an insertion there would belong to the node."""
+        """Return whether an insertion there would belong to the node."""
         start, end = node.byte_range
         if start < at < end:
             return True
@@ -229,7 +229,7 @@ class Outline:
         return name == "string" and last is not None and last.is_missing
 
     def _holds(self, block: Block, at: int) -> bool:
-        """Whether an insertion there is part of the block; one that nothing closes includes blanks behind it."""
+        """Return whether an insertion there is part of the block; one that nothing closes includes blanks behind it."""
         start, end = block.node
         if block.kind == "type" or block.region is None or at < start:
             return False

@@ -23,7 +23,7 @@ class PythonError:
 
     @property
     def body_missing(self) -> bool:
-        """Whether a header lacks its body."""
+        """Return whether a header lacks its body."""
         return self.message.startswith(_BODY_MISSING)
 
 

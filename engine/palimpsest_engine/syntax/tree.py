@@ -50,7 +50,7 @@ class Parsed:
 
     @cached_property
     def data(self) -> bytes:
-        """The text in UTF-8."""
+        """Return the text in UTF-8."""
         return b"".join(self._pieces)
 
     @cached_property
@@ -77,7 +77,7 @@ class Parsed:
 
     @cached_property
     def tree(self) -> Tree | None:
-        """The tree, grown from the previous one if there is one; None, with a `reason`, if the text cannot be parsed."""
+        """Return the tree, grown from the previous one if there is one; None, with a `reason`, if the text has no parse."""
         if not self.grammar:
             return None
         if len(self.data) > _SMALL and max(map(len, self.data.split(b"\n"))) > _LONG:
@@ -152,7 +152,7 @@ def parse_until(over: Callable[[], bool], parser: Parser, data: bytes, old: Tree
 
 
 def _is_heap(root: Node) -> bool:
-    """Whether the tree of a broken text would take seconds to search.
+    """Return whether the tree of a broken text would take seconds to search.
 
     From each token a query looks along its siblings for a named one, and cannot be interrupted meanwhile. So its time
     grows with the square of the brackets, say, that an ERROR holds in a row.
@@ -192,7 +192,7 @@ def edited(old: bytes, tree: Tree, new: bytes) -> Tree:
 
 
 def _continues(old: bytes, new: bytes, at: int) -> bool:
-    """Whether this byte continues a character, in either text."""
+    """Return whether this byte continues a character, in either text."""
     return any(text[at : at + 1 or None] and text[at] & 0xC0 == 0x80 for text in (old, new))
 
 

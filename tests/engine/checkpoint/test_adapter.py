@@ -29,7 +29,7 @@ def plain(folder, **settings):
 
 
 def note_of(adapter, checkpoint, folder):
-    """What `palimpsest tune` notes, as far as the engine reads it."""
+    """Return the notes of `palimpsest tune`, as far as the engine reads them."""
     base = {"name": checkpoint.spec.name, "sha256": fingerprint(folder, checkpoint.spec, weight_files(folder))}
     return {"format": 1, "base": base, "sha256": digest(adapter / WEIGHTS_FILE)}
 

@@ -1,4 +1,4 @@
-"""What can be wrong with a checkpoint, each said in one sentence with its own error; and that a good one loads."""
+"""Each fault of a checkpoint has its own error, in one sentence; a good checkpoint loads."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def compiled(kernel, arguments, architecture):
 
 
 def local_bytes(binary):
-    """What a thread keeps outside its registers."""
+    """Return the number of bytes that a thread keeps outside its registers."""
     program = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(binary)

@@ -178,7 +178,7 @@ def holes(text: str, draw: random.Random, number: int) -> Iterator[tuple[str, in
 
 
 def in_a_word(text: str, start: int, end: int) -> bool:
-    """Whether the two sides of the hole would be one word without it: nobody asks for a fill there."""
+    """Return whether the two sides of the hole would be one word without it: users request no fill there."""
     return bool(re.fullmatch(r"\w\w", text[max(0, start - 1) : start] + text[end : end + 1]))
 
 

@@ -226,7 +226,7 @@ def test_kernels_that_are_wrong_or_fail_are_not_used(monkeypatch, caplog, kernel
 
 
 def emulated(program, inputs, outputs):
-    """What a few instructions of PTX do to words: inputs and outputs by the numbers of their operands."""
+    """Run a few instructions of PTX on words: inputs and outputs by the numbers of their operands."""
     words = {f"${number}": value for number, value in inputs.items()}
 
     def value(operand):

@@ -135,7 +135,7 @@ def test_out_of_memory_ends_one_fill_and_not_the_next(checkpoint_folder, device)
     with pytest.raises(OutOfMemory, match=r"2\.00 GiB.* With fallback the embedded") as caught:
         fill(filler, request(document="a"))
     assert caught.value.exit_code == 30
-    assert not filler._own.filler._caches  # let go of
+    assert not filler._own.filler._caches  # freed
     assert "Memory ran out" in filler.status.reason
     assert filler.status.state == "ready"
     caught = None

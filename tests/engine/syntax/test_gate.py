@@ -191,7 +191,7 @@ def has_error(text: str, language: str) -> bool:
 
 
 def is_clean(text: str, language: str) -> bool:
-    """Whether tree-sitter finds no error, and in Python its own parser neither."""
+    """Return whether tree-sitter finds no error, and in Python its own parser neither."""
     return not has_error(text, language) and (language != "python" or error_of(text) is None)
 
 

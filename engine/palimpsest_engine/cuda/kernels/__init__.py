@@ -21,7 +21,7 @@ def usable(device: Any) -> bool:
     kernel did what it should, or the interpreter. The first call for a GPU takes a second, and must not be recorded in a
     graph.
 
-    Triton compiles a little C at run time: without a C compiler there are no kernels, and that is said once.
+    Triton compiles a little C at run time: without a C compiler there are no kernels, and a warning says so.
     """
     if importlib.util.find_spec("triton") is None:
         return False
