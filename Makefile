@@ -2,6 +2,7 @@
 
 VENV ?= .venv
 SESSIONS ?= 10000
+WORKERS ?= 2
 CONSTRAINTS ?= constraints/newest.txt
 PYTHONS ?= python3 python3.13 python3.12 python3.11
 BIN := $(VENV)/bin
@@ -29,11 +30,11 @@ bench: $(VENV)/installed
 	@$(BIN)/palimpsest bench
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-oldest:
 	$(MAKE) VENV=$(VENV)-oldest CONSTRAINTS=constraints/oldest.txt $(VENV)-oldest/installed-dev
-	$(VENV)-oldest/bin/python -m pytest tests/engine tests/train tests/tune
+	$(VENV)-oldest/bin/python -m pytest -n $(WORKERS) --dist worksteal tests/engine tests/train tests/tune
 
 test-editors: $(VENV)/installed-editors
 	$(BIN)/python -m pytest --timeout 600 -m editors tests/editors

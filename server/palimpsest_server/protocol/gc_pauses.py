@@ -12,7 +12,7 @@ from collections.abc import Callable
 from time import monotonic, thread_time
 
 _QUIET_SECONDS = 2.0
-_AT_THE_LATEST_SECONDS = 5.0
+_AT_THE_LATEST_SECONDS = 30.0
 _LONG_SECONDS = 0.02
 _NEVER = 1_000_000
 
