@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from palimpsest_engine import EngineSettings, Fill, FillCancelled, FillRequest, Span, UnsupportedCheckpoint
 from palimpsest_engine.checkpoint.load import load
-from palimpsest_engine.decoding.autoregressive import common, middle_of, write
+from palimpsest_engine.decoding.autoregressive import common, middle_of, write, writing
 from palimpsest_engine.decoding.prompt_lookup import AHEAD, Lookup
 from palimpsest_engine.fill.filler import Filler
 from palimpsest_engine.model.forward import encode, head
@@ -78,11 +78,10 @@ def test_guesses_change_nothing_but_the_number_of_passes(model, seed, rows, most
         return len(ids) >= stops[sum(ids) % 3]
 
     def written(draft):
-        passes, generator = [], torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed)
         cache = cache_of(model, context[:-1]).branch(rows)
-        passing = lambda: passes.append(1)  # noqa: E731
-        texts = write(model, cache, context[-1], most, banned, opening, ended, rows, generator, draft, passing)
-        return texts, len(passes)
+        passes = list(writing(model, cache, context[-1], most, banned, opening, ended, rows, generator, draft))
+        return passes[-1], len(passes)
 
     plain, passes = written(lambda text: ())
     assert passes == max(map(len, plain))
@@ -103,13 +102,9 @@ def test_guesses_from_a_document_change_nothing_that_trained_weights_write_and_s
         context = checkpoint.tokenizer.encode(document[start : start + 450]).ids
         texts, counts = [], []
         for draft in (lambda written: (), Lookup(context)):
-            counts.append(0)
-
-            def passing(counts=counts):
-                counts[-1] += 1
-
-            cache = cache_of(model, context[:-1])
-            texts += write(model, cache, context[-1], 16, banned, draft=draft, passing=passing)
+            passes_made = list(writing(model, cache_of(model, context[:-1]), context[-1], 16, banned, draft=draft))
+            counts.append(len(passes_made))
+            texts += passes_made[-1]
         assert texts[0] == texts[1]
         assert counts[1] <= counts[0] == 16
         plain_passes, passes = plain_passes + counts[0], passes + counts[1]
