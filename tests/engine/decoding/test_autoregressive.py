@@ -196,11 +196,11 @@ def test_the_filler_of_a_control_ends_the_middle(checkpoint, monkeypatch):
         assert not banned[filler.spec.filler]
         for token in scripted:
             seen.append(token)
+            yield [list(seen)]
             if ended(list(seen)):
-                break
-        return [seen]
+                return
 
-    monkeypatch.setattr("palimpsest_engine.fill.candidates.write", script)
+    monkeypatch.setattr("palimpsest_engine.fill.writer.writing", script)
     fill = fill_of(filler, FillRequest("\n", (Span(0, 0),), language=None))
     assert seen == scripted[:2]
     assert fill.texts == (filler.tokens.decode(scripted[:1]),)
@@ -228,7 +228,7 @@ def test_left_to_right_two_holes_are_written_one_after_the_other(checkpoint):
 
 
 def test_left_to_right_is_cancelled_between_passes(checkpoint, monkeypatch):
-    monkeypatch.setattr("palimpsest_engine.fill.candidates.Lookup", lambda *anything: lambda written: ())
+    monkeypatch.setattr("palimpsest_engine.fill.writer.Lookup", lambda *anything: lambda written: ())
     filler = Filler(checkpoint, left_to_right=True)
     asked = []
 
