@@ -66,7 +66,9 @@ def open_files(source: Path, *, int8: bool) -> Opened:
         return Opened(source, config, tensors, tokenizer, config.pop(_BEGINS), folder)
     if source.is_file():
         file = GgufFile(source)
-        begins = file.field("tokenizer.ggml.bos_token_id") if file.field("tokenizer.ggml.add_bos_token", False) else None
+        begins = (
+            file.field("tokenizer.ggml.bos_token_id") if file.field("tokenizer.ggml.add_bos_token", False) else None
+        )
         return Opened(source, file.config(), file, tokenizer_in(file), begins)
     config, tokenizer = read_json(source / "config.json"), read_tokenizer(source / "tokenizer.json")
     if "auto_map" in config:

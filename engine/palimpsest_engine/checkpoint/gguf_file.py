@@ -38,14 +38,6 @@ _TOP = {
 ARCHITECTURES = {"qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM", "llama": "LlamaForCausalLM"}
 
 
-def is_gguf(path: Path) -> bool:
-    """Return whether a path is a file that says it is GGUF."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(4) == MAGIC
-
-
 class GgufFile:
     """An opened GGUF file. Raises CheckpointBroken for a damaged one, UnsupportedCheckpoint for what is not loaded."""
 
@@ -178,4 +170,3 @@ def _check_head(path: Path) -> None:
         raise UnsupportedCheckpoint(f"{path} is GGUF of version {version}; this engine reads versions 2 and 3.")
     if not (0 < tensors <= min(_MOST_TENSORS, size // 24) and fields <= min(_MOST_FIELDS, size // 12)):
         raise CheckpointBroken(f"{path} claims {tensors} tensors and {fields} keys, for which it has no room.")
-

@@ -17,7 +17,9 @@ from palimpsest_engine.checkpoint.gguf_file import GgufFile
 from palimpsest_engine.errors import CheckpointBroken, UnsupportedCheckpoint
 
 _CONTROL, _USER_DEFINED, _UNUSED = 3, 4, 5  # llama.cpp's kinds of token
-_BY_DIGITS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}%s| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_BY_DIGITS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}%s| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 _WORDS = {"qwen2": _BY_DIGITS % "", "llama-bpe": _BY_DIGITS % "{1,3}"}
 _DIGITS_APART = ("smollm", "starcoder", "refact", "command-r", "codeshell")
 _PLAIN = ("gpt-2", "default")

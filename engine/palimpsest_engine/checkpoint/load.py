@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from palimpsest_engine.checkpoint.adapter import merge, read_adapter
-from palimpsest_engine.checkpoint.gguf_file import is_gguf
 from palimpsest_engine.checkpoint.header import VISION, Shapes, digest, for_pictures, shapes_in
 from palimpsest_engine.checkpoint.locate import locate, read_json, weight_files
 from palimpsest_engine.checkpoint.memory import check_memory, check_room
@@ -236,13 +235,15 @@ def load(settings: EngineSettings, *, trainable: bool = False) -> Checkpoint:
             f"The tokenizer in {folder} has {tokenizer.get_vocab_size()} entries, the model {vocabulary}."
         )
     merged = adapter.name if adapter is not None else ""
-    return Checkpoint(folder, spec, model, tokenizer, device, dtype, merged, settings.quantization, int8, model.num_parameters())
+    return Checkpoint(
+        folder, spec, model, tokenizer, device, dtype, merged, settings.quantization, int8, model.num_parameters()
+    )
 
 
 def is_causal(source: Path) -> bool:
     """Return whether a folder or file holds a left-to-right model of a class that this engine runs."""
     if source.is_file():
-        return is_gguf(source)
+        return True  # of single files only GGUF is loaded; another one is refused there
     from palimpsest_engine.model.families import CAUSAL
 
     return (source / "config.json").exists() and read_json(source / "config.json").get("model_type") in CAUSAL

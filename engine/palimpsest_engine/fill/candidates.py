@@ -25,6 +25,7 @@ from palimpsest_engine.prompt.layout import Layout
 from palimpsest_engine.request import Draft, FillRequest
 
 SCORED_SUFFIX = 8
+DRAWN = 4  # texts written by chance and by likelihood where the likeliest will not do
 
 
 class Candidates:
@@ -75,7 +76,9 @@ class Candidates:
         self, layout: Layout, count: int, lines: int | None = None, others: Sequence[Candidate] = ()
     ) -> Generator[Draft, None, list[Candidate]]:
         """Write the one hole left to right, `count` times. others: denoised candidates, after which no drafts are shown."""
-        writer = Writer(self.resources, self.request, layout, self.generator, [self.read.ids(each)[0] for each in others])
+        writer = Writer(
+            self.resources, self.request, layout, self.generator, [self.read.ids(each)[0] for each in others]
+        )
         branch = self.cache.cache.branch(count, len(layout.context) - 1)
         texts = [list[int]() for _ in range(count)]
         self.check_cancelled()
@@ -94,7 +97,9 @@ class Candidates:
         return Candidate(tokens, spans[0], settled=True)
 
     def redrawn(self, layout: Layout, plan: Plan) -> Generator[Draft, None, list[Candidate]]:
-        """Denoise all sizes once more, from other noise; the best first."""
+        """Denoise all sizes once more, from other noise, or write a few more lines by chance; the best first."""
+        if self.resources.left_to_right:
+            return self._rank(layout, (yield from self._written(layout, DRAWN)))
         return self._rank(layout, (yield from self._denoised(layout, plan)))
 
     def _denoised(self, layout: Layout, plan: Plan) -> Generator[Draft, None, list[Candidate]]:

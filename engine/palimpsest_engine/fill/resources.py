@@ -41,11 +41,19 @@ class Resources:
         """Return whether the prompt is the one that a left-to-right model was taught."""
         return self.spec.dialect == "taught"
 
-    def opening(self, healed: str) -> Tensor | None:
-        """Return the only ids that may come first where a token has to be written again, or None for any."""
-        if not healed:
+    def opening(self, healed: str, *, a_line: bool = False) -> Tensor | None:
+        """Return the only ids that may come first, or None for any.
+
+        healed: the text of a token that has to be written again. a_line: the hole is a line of its own and wants one line, so
+        it does not begin with the end of it.
+        """
+        if not healed and not a_line:
             return None
-        return torch.tensor(self.tokens.starting_with(healed), device=self.model.device)
+        ids = self.tokens.starting_with(healed)
+        if a_line:
+            ids = [i for i in ids if "\n" not in self.tokens.texts[i]]
+            ids = ids if healed else sorted({*ids, *self.ends} - self.tokens.special | self.ends)
+        return torch.tensor(ids, device=self.model.device)
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, *, left_to_right: bool, redraw: bool) -> Resources:
@@ -82,5 +90,5 @@ class Resources:
             banned_but_ends=tensors[2],
             backend=prepare(model) if spec.denoises else Backend(),
             left_to_right=left_to_right,
-            redraw=redraw and not left_to_right,
+            redraw=redraw and (not left_to_right or spec.dialect == "taught"),
         )

@@ -37,6 +37,9 @@ class Writer:
         self.fixed = len(set(request.sizes or ())) == 1
         self.ends = frozenset[int]() if self.fixed else resources.ends
         self.after = request.text[request.holes[-1].end :][:FAR].replace("\r\n", "\n")
+        hole, text = request.holes[0], request.text
+        beside = text[: hole.start].rpartition("\n")[2] + text[hole.end :].partition("\n")[0]
+        self.blank = resources.taught and not beside.strip()
         self.guess = Lookup(layout.context, others)
 
     def steps(self, cache: RollbackCache, count: int, lines: int | None = None) -> Iterator[list[list[int]]]:
@@ -49,7 +52,7 @@ class Writer:
         usual = spec.line_sizes if limit == 1 and spec.line_sizes and not spec.denoises else spec.hole_sizes
         most = max(sizes or usual) + (0 if self.fixed or self.ends else spec.pins)
         banned = self.resources.all_banned if not self.ends else self.resources.banned_but_ends
-        opening = self.resources.opening(self.layout.healed)
+        opening = self.resources.opening(self.layout.healed, a_line=limit == 1 and self.blank)
         ended = (lambda ids: False) if self.fixed else (lambda ids: self.over(ids, limit))
         return writing(
             self.resources.model,

@@ -33,6 +33,11 @@ def hollow(config: dict[str, Any], dtype: torch.dtype) -> Any:
         model.model.rotary_emb = type(model.model.rotary_emb)(config=made)  # its frequencies come from the config
     finally:
         torch.set_default_dtype(usual)
+    for module in model.modules():
+        for name, buffer in module._buffers.items():
+            if buffer is not None and buffer.is_meta:
+                assert name == "embed_scale", f"{type(module).__name__} has a buffer {name} that no file has"
+                module._buffers[name] = torch.tensor(module.scalar_embed_scale)
     model.tie_weights()
     model.final_logit_softcapping = getattr(made, "final_logit_softcapping", None)
     return model.eval().requires_grad_(False)
@@ -63,11 +68,14 @@ def in_eight_bits(model: Any, rounded: dict[str, Rounded]) -> None:
     use_attention(model, FUSED, attention)
     embedding = rounded.pop("model.embed_tokens.weight")
     scale = getattr(model.model.embed_tokens, "embed_scale", None)
-    model.model.embed_tokens = Int8Embedding(embedding, None if scale is None else float(model.model.embed_tokens.scalar_embed_scale))
+    model.model.embed_tokens = Int8Embedding(embedding, None if scale is None else float(scale))
     model.lm_head = Int8Linear(rounded.pop("lm_head.weight", embedding))
     for number, layer in enumerate(model.model.layers):
         prefix = f"model.layers.{number}."
-        own = {name: rounded.pop(prefix + name) for name in [n.removeprefix(prefix) for n in rounded if n.startswith(prefix)]}
+        own = {
+            name: rounded.pop(prefix + name)
+            for name in [n.removeprefix(prefix) for n in rounded if n.startswith(prefix)]
+        }
         if _common_shape(layer):
             layer.lean = Lean(layer, own)
             replace_layer(layer, lean_layer)
@@ -79,7 +87,13 @@ def in_eight_bits(model: Any, rounded: dict[str, Rounded]) -> None:
 
 
 def attention(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, scaling: float = 1.0, **unused: Any
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float = 1.0,
+    **unused: Any,
 ) -> tuple[Tensor, None]:
     """Attend with `query [B, H, T, D]` over `key, value [B, G, S, D]` by torch's fused kernel; out `[B, T, H, D]`."""
     out = F.scaled_dot_product_attention(query, key, value, attn_mask=attention_mask, scale=scaling, enable_gqa=True)
@@ -89,7 +103,9 @@ def attention(
 def _common_shape(layer: Any) -> bool:
     norms = {name for name, _ in layer.named_children()} - {"self_attn", "mlp"}
     gated = all(hasattr(layer.mlp, name) for name in ("gate_proj", "up_proj", "down_proj", "act_fn"))
-    plain = norms == {"input_layernorm", "post_attention_layernorm"} and hasattr(layer.input_layernorm, "variance_epsilon")
+    plain = norms == {"input_layernorm", "post_attention_layernorm"} and hasattr(
+        layer.input_layernorm, "variance_epsilon"
+    )
     return gated and plain and layer.self_attn.o_proj.bias is None and layer.mlp.down_proj.bias is None
 
 

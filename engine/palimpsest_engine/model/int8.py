@@ -58,7 +58,9 @@ class Int8Linear(nn.Module):
         try:
             with warnings.catch_warnings():
                 # There is no other way into this kernel, which is twice as fast as the ones that are to replace it.
-                warnings.filterwarnings("ignore", message=".*quantized tensor creation functions.*", category=UserWarning)
+                warnings.filterwarnings(
+                    "ignore", message=".*quantized tensor creation functions.*", category=UserWarning
+                )
                 tensor = torch._make_per_channel_quantized_tensor(  # type: ignore[attr-defined]
                     weight.codes, weight.scales.double(), zeros, 0
                 )
@@ -106,5 +108,3 @@ def available() -> bool:
     """Return whether this torch has the kernel for this processor."""
     x86 = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
     return x86 and ENGINE in torch.backends.quantized.supported_engines
-
-

@@ -32,7 +32,6 @@ TOKEN_VISION = {
 }
 
 
-
 @cache
 def cache_keyword(kind: type) -> str:
     """Return the name of the argument for the cache of a class's forward. A class that has neither name is not known here."""

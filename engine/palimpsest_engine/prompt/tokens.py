@@ -44,9 +44,7 @@ class Tokens:
         """Return the id of a control token that a dialect needs."""
         found = self.tokenizer.token_to_id(name)
         if found is None:
-            raise UnsupportedCheckpoint(
-                f"The prompt needs the token {name}, which this checkpoint's tokenizer lacks."
-            )
+            raise UnsupportedCheckpoint(f"The prompt needs the token {name}, which this checkpoint's tokenizer lacks.")
         return int(found)
 
     @property
