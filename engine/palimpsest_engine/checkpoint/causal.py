@@ -40,9 +40,17 @@ class Tensors(Protocol):
     """The tensors of some files, by the class's names, read one at a time."""
 
     @property
-    def names(self) -> list[str]: ...
-    def shape(self, name: str) -> tuple[int, ...]: ...
-    def whole(self, name: str) -> Tensor: ...
+    def names(self) -> list[str]:
+        """Return all names."""
+        ...
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return a tensor's shape without reading it."""
+        ...
+
+    def whole(self, name: str) -> Tensor:
+        """Return a tensor, on the CPU."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +104,7 @@ def needed(opened: Opened, dtype: str, *, int8: bool) -> float:
 
 
 def read(opened: Opened, device: str, dtype: str, *, int8: bool) -> Any:
-    """Return the model with all its weights. int8: in eight bits, on a CPU. Raises CheckpointBroken if anything does not fit."""
+    """Return the model with all its weights. int8: in eight bits, on a CPU. Raises CheckpointBroken if they do not fit."""
     wanted = torch.float32 if int8 else getattr(torch, dtype)
     model = causal.hollow(opened.config, wanted)
     check(model, opened)

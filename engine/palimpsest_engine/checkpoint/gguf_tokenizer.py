@@ -17,10 +17,9 @@ from palimpsest_engine.checkpoint.gguf_file import GgufFile
 from palimpsest_engine.errors import CheckpointBroken, UnsupportedCheckpoint
 
 _CONTROL, _USER_DEFINED, _UNUSED = 3, 4, 5  # llama.cpp's kinds of token
-_BY_DIGITS = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}%s| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-_WORDS = {"qwen2": _BY_DIGITS % "", "llama-bpe": _BY_DIGITS % "{1,3}"}
+_LETTERS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+"
+_SIGNS = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_WORDS = {"qwen2": rf"{_LETTERS}|\p{{N}}|{_SIGNS}", "llama-bpe": rf"{_LETTERS}|\p{{N}}{{1,3}}|{_SIGNS}"}
 _DIGITS_APART = ("smollm", "starcoder", "refact", "command-r", "codeshell")
 _PLAIN = ("gpt-2", "default")
 
@@ -56,10 +55,11 @@ def tokenizer_in(file: GgufFile) -> Tokenizer:
         raise CheckpointBroken(f"The tokenizer in {file.path} is damaged: {error}") from error
 
 
-def read_tokenizer(path: Path) -> Any:
+def read_tokenizer(path: Path) -> Tokenizer:
     """Read a `tokenizer.json` as a `tokenizers.Tokenizer`. Raises CheckpointBroken."""
     try:
-        return Tokenizer.from_file(str(path))
+        found: Tokenizer = Tokenizer.from_file(str(path))
+        return found
     except Exception as error:  # tokenizers raises nothing more exact
         raise CheckpointBroken(f"The checkpoint in {path.parent} cannot be loaded: {error}") from error
 

@@ -255,8 +255,8 @@ def load_causal(settings: EngineSettings, source: Path) -> Checkpoint:
         raise UnsupportedCheckpoint(f"{source} is a left-to-right model; adapters are for diffusion checkpoints.")
     if settings.quantization in ("fp8", "int4"):
         raise UnsupportedCheckpoint(
-            f"{source} is a left-to-right model without experts; it is kept in int8 on a CPU and in bfloat16 on a GPU, so set "
-            "quantization to none."
+            f"{source} is a left-to-right model without experts; it is kept in int8 on a CPU and in bfloat16 on a GPU, so "
+            "set quantization to none."
         )
     device, dtype = choose(settings)
 

@@ -30,10 +30,10 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """dialect: `fim` (suffix, then prefix, then the canvas), `chat` (the same inside a user and a model turn), or `taught`: as
-    the control tokens in the tokenizer say that a left-to-right model was taught to fill in the middle.
-    order: of the two sides in a `taught` prompt, suffix first (`spm`) or prefix first (`psm`). denoises: whether it can denoise
-    a canvas; one that cannot writes left to right.
+    """dialect: `fim` (suffix, then prefix, then the canvas), `chat` (the same inside a user and a model turn), or `taught`:
+    as the control tokens in the tokenizer say that a left-to-right model was taught to fill in the middle.
+    order: of the two sides in a `taught` prompt, suffix first (`spm`) or prefix first (`psm`). denoises: whether it can
+    denoise a canvas; one that cannot writes left to right.
     filler: id the checkpoint puts after a middle too short for its hole; None if it was not trained to.
     suffix_id, prefix_id, bos_id: the `fim` dialect's control tokens. context, suffix: token budgets of the encoder.
     canvas: most canvas positions. pins: right pins wanted in a canvas. hole_sizes: tried as one batch.

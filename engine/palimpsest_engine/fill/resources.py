@@ -19,10 +19,10 @@ from palimpsest_engine.prompt.tokens import Tokens
 class Resources:
     """Model, tokenizer and description of one checkpoint, and the way it fills.
 
-    banned `[V]`: ids that no hole may emit. all_banned `[V]`: the same with the filler. ends: ids that end what is written left
-    to right; banned_but_ends `[V]`: those that may not be written then. backend: the way this device reads a cache.
-    left_to_right: write holes with the causal encoder, one at a time, and denoise nothing. redraw: draw anew when nothing came
-    of a fill, or when every candidate breaks the syntax.
+    banned `[V]`: ids that no hole may emit. all_banned `[V]`: the same with the filler. ends: ids that end what is written
+    left to right; banned_but_ends `[V]`: those that may not be written then. backend: the way this device reads a cache.
+    left_to_right: write holes with the causal encoder, one at a time, and denoise nothing. redraw: draw anew when nothing
+    came of a fill, or when every candidate breaks the syntax.
     """
 
     spec: Spec

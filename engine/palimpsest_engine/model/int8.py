@@ -47,7 +47,7 @@ class Rounded:
 
 
 class Int8Linear(nn.Module):
-    """A linear map in eight bits, `[.., K]` to `[.., N]`, float32 on both sides. Its weights are packed: nothing trains it."""
+    """A linear map in eight bits, `[.., K]` to `[.., N]` in float32. Its weights are packed: nothing can train it."""
 
     def __init__(self, weight: Rounded, bias: Tensor | None = None) -> None:
         super().__init__()
@@ -61,9 +61,7 @@ class Int8Linear(nn.Module):
                 warnings.filterwarnings(
                     "ignore", message=".*quantized tensor creation functions.*", category=UserWarning
                 )
-                tensor = torch._make_per_channel_quantized_tensor(  # type: ignore[attr-defined]
-                    weight.codes, weight.scales.double(), zeros, 0
-                )
+                tensor = torch._make_per_channel_quantized_tensor(weight.codes, weight.scales.double(), zeros, 0)
             self.packed = torch.ops.quantized.linear_prepack(tensor, None)
         finally:
             torch.backends.quantized.engine = usual
@@ -72,7 +70,9 @@ class Int8Linear(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """Map `hidden`."""
         rows = hidden.reshape(-1, self.in_features)
-        out = self._rows(rows) if len(rows) <= ROWS else torch.cat([self._rows(each) for each in rows.split(ROWS)])
+        out = (
+            self._rows(rows) if len(rows) <= ROWS else torch.cat([self._rows(each) for each in torch.split(rows, ROWS)])
+        )
         if self.bias is not None:
             out += self.bias
         return out.view(*hidden.shape[:-1], self.out_features)
@@ -92,7 +92,7 @@ class Int8Linear(nn.Module):
 
 
 class Int8Embedding(nn.Module):
-    """An embedding whose rows are kept in eight bits and read as they are asked for: pages that no token needs stay on disk."""
+    """An embedding in eight bits, whose rows are read as they are asked for: pages that no token needs stay on disk."""
 
     def __init__(self, weight: Rounded, scale: float | None = None) -> None:
         super().__init__()

@@ -7,7 +7,7 @@ renaming is an error and not a wrong number.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from functools import cache
 from inspect import signature
 from typing import Any
@@ -33,7 +33,7 @@ TOKEN_VISION = {
 
 
 @cache
-def cache_keyword(kind: type) -> str:
+def cache_keyword(kind: Hashable) -> str:
     """Return the name of the argument for the cache of a class's forward. A class that has neither name is not known here."""
     (name,) = {"cache", "past_key_values"} & signature(kind.forward).parameters.keys()  # type: ignore[attr-defined]
     return name
@@ -44,7 +44,7 @@ CACHE = cache_keyword(library.DiffusionGemmaDecoderTextLayer)
 
 def run_layer(layer: Any, hidden: Tensor, rope: Rope, mask: Any, positions: Tensor, cache: Any) -> Tensor:
     """Run a layer, `hidden [B, T, d]` to the same; its own forward, or the one that replaced it."""
-    keyword = {cache_keyword(type(layer)): cache}
+    keyword = {cache_keyword(type(layer)): cache}  # type: ignore[arg-type]
     out: Tensor = layer(hidden, position_embeddings=rope, attention_mask=mask, position_ids=positions, **keyword)
     return out
 
@@ -63,14 +63,14 @@ def kind_of(layer: Any) -> str:
 def ropes_of(stack: Any, hidden: Tensor, positions: Tensor) -> dict[str, Rope]:
     """Return the rotary embeddings of each kind of layer at `positions [1, T]`."""
     kinds = dict.fromkeys(map(kind_of, stack.layers))
-    if "layer_type" in _arguments(type(stack.rotary_emb)):
+    if "layer_type" in _arguments(type(stack.rotary_emb)):  # type: ignore[arg-type]
         return {kind: stack.rotary_emb(hidden, positions, layer_type=kind) for kind in kinds}
     rope: Rope = stack.rotary_emb(hidden, positions)
     return dict.fromkeys(kinds, rope)
 
 
 @cache
-def _arguments(kind: type) -> frozenset[str]:
+def _arguments(kind: Hashable) -> frozenset[str]:
     return frozenset(signature(kind.forward).parameters)  # type: ignore[attr-defined]
 
 

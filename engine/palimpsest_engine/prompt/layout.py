@@ -91,15 +91,16 @@ def lay_out(
     if len(before) > room:
         cut = -(-(len(before) - room) // TOKEN_STRIDE) * TOKEN_STRIDE
         before = before[cut:]
+    closing = list[int]()
     if spec.dialect == "fim":
         assert spec.suffix_id is not None
         assert spec.prefix_id is not None
         assert spec.bos_id is not None
         context = [spec.bos_id, spec.suffix_id, *suffix, spec.prefix_id, *elsewhere, *before]
-        closing, end = [], EOS
+        end = EOS
     elif spec.dialect == "taught":
         context = taught_context(tokens, spec, suffix, before, elsewhere, path or f"file.{language or 'txt'}")
-        closing, end = [], min(tokens.ends, default=EOS)
+        end = min(tokens.ends, default=EOS)
     else:
         context = chat_context(tokens, suffix, before, language, elsewhere)
         end = tokens.control("<turn|>")

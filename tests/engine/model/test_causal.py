@@ -36,10 +36,8 @@ def reference(kind):
 
 def logits(model, pieces):
     """Of a context encoded in pieces, each behind the last."""
-    cache, out = PrefixCache(model).cache, []
-    for piece in torch.split(IDS, pieces, dim=1):
-        out.append(head(model, encode(model, cache, piece))[0])
-    return torch.cat(out)
+    cache = PrefixCache(model).cache
+    return torch.cat([head(model, encode(model, cache, piece))[0] for piece in torch.split(IDS, pieces, dim=1)])
 
 
 @pytest.mark.parametrize("pieces", [[16], [9, 7], [1] * 16])
