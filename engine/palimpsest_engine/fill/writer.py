@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from palimpsest_engine.decoding.autoregressive import middle_of, writing
+from palimpsest_engine.decoding.autoregressive import writing
+from palimpsest_engine.decoding.middle import middle_of
 from palimpsest_engine.decoding.prompt_lookup import Lookup
 from palimpsest_engine.fill.resources import Resources
 from palimpsest_engine.model.kv_cache import RollbackCache

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from palimpsest_engine import EngineSettings, Fill, FillCancelled, FillRequest, Span, UnsupportedCheckpoint
 from palimpsest_engine.checkpoint.load import load
-from palimpsest_engine.decoding.autoregressive import common, middle_of, write, writing
+from palimpsest_engine.decoding.autoregressive import write, writing
+from palimpsest_engine.decoding.middle import common, middle_of
 from palimpsest_engine.decoding.prompt_lookup import AHEAD, Lookup
 from palimpsest_engine.fill.filler import Filler
 from palimpsest_engine.model.forward import encode, head
