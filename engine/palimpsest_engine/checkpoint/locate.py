@@ -79,7 +79,7 @@ def _in_cache(name: str) -> Path:
 def _alike(wanted: str) -> str:
     """Return a sentence with the names that are spelled similarly, and the command that lists all."""
     names = {*store.names(), *(entry.name for entry in catalogue.entries()), store.EMBEDDED_NAME}
-    near = difflib.get_close_matches(wanted.rpartition("/")[2].lower(), sorted(names), n=3)
+    near = difflib.get_close_matches(wanted.rpartition("/")[2].lower(), sorted(names), n=3, cutoff=0.5)
     meant = f" Did you mean {' or '.join(near)}?" if near else ""
     return f"{meant} `palimpsest models list` shows the names."
 
