@@ -40,7 +40,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The calls by which a download reports: the name of the file that begins, bytes that arrived, a sentence for the user."""
+    """The calls by which a download reports: the file that begins and its size, bytes that arrived, a sentence."""
 
     begin: Callable[[str, int], None]
     advance: Callable[[int], None]
