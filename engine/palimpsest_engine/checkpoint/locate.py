@@ -94,7 +94,7 @@ def read_json(path: Path, of: str = "The checkpoint") -> dict[str, Any]:
     """Read a JSON object from a file of a checkpoint, or of something else that errors name. Raises CheckpointBroken."""
     try:
         value = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise CheckpointBroken(f"{of} lacks {path.name} (looked in {path.parent}).") from None
     except ValueError as error:
         raise CheckpointBroken(f"{path} is not valid JSON: {error}.") from None
@@ -104,7 +104,9 @@ def read_json(path: Path, of: str = "The checkpoint") -> dict[str, Any]:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Return the safetensors files that a checkpoint consists of. Raises UnsupportedCheckpoint for a pickle."""
+    """Return the safetensors files of a checkpoint folder. Raises UnsupportedCheckpoint for a pickle or a GGUF file."""
+    if folder.is_file():
+        raise UnsupportedCheckpoint(f"{folder} is a file of another kind than safetensors.")
     index = folder / "model.safetensors.index.json"
     if index.exists():
         names = sorted(set(read_json(index).get("weight_map", {}).values()))

@@ -129,6 +129,8 @@ def show(rows: list[Row], recommended: Recommendation) -> None:
     console = Console(highlight=False, soft_wrap=False)
     console.print(table)
     console.print(f"\nRecommended here: [bold]{best}[/bold]. {recommended.reason}")
+    if any(row.name == best and row.state != "installed" for row in rows):
+        console.print(f"`palimpsest models pull {best} --use` fetches and chooses it.", markup=False)
     for note in _notes(rows):
         console.print(note, markup=False)
 
@@ -217,17 +219,22 @@ def progress() -> Iterator[Progress]:
     from palimpsest_engine.checkpoint.download import Progress
 
     console = Console(stderr=True, highlight=False)
+
+    def say(text: str) -> None:
+        console.print(text, markup=False)
+
+    if not console.is_terminal:
+        yield Progress(lambda name, size: None, lambda count: None, say)
+        return
     columns = ("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Bars(*columns, console=console, disable=not console.is_terminal) as bars:
+    with Bars(*columns, console=console) as bars:
         current = bars.add_task("", total=None)
 
         def begin(name: str, size: int) -> None:
             shown = name if len(name) <= 24 else name[:10] + "…" + name[-13:]
             bars.reset(current, description=shown, total=size)
 
-        yield Progress(
-            begin, lambda count: bars.advance(current, count), lambda text: console.print(text, markup=False)
-        )
+        yield Progress(begin, lambda count: bars.advance(current, count), say)
 
 
 def _listed(names: list[str]) -> str:
