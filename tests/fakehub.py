@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,8 +19,10 @@ REVISION = "0123456789abcdef0123456789abcdef01234567"
 class FakeHub:
     """One repository with its files, and the ways in which the hub is to fail.
 
-    cut: after so many bytes the connection ends, once an element. stated: another SHA-256 than the true one.
-    status: the answer to everything. token: what a request has to bring. ranges: whether a beginning is skipped on request.
+    cut: after so many bytes the connection ends, once an element. stall: after so many bytes nothing more comes, for as long
+    as this is not 0. stated: another SHA-256 than the true one. status: the answer to everything. expired: the requests
+    for a file's bytes, from 0 on, that come too late. token: what a request has to bring. ranges: whether a beginning is
+    skipped on request.
     """
 
     repository: str = "some/model"
@@ -32,6 +35,9 @@ class FakeHub:
     status: int = 200
     token: str | None = None
     ranges: bool = True
+    stall: int = 0
+    expired: set[int] = field(default_factory=set)
+    agents: set[str | None] = field(default_factory=set)
     asked: list[tuple[str, str, str | None, bool]] = field(default_factory=list)  # method, path, range, with a token?
     port: int = 0
 
@@ -88,6 +94,9 @@ class _Handler(BaseHTTPRequestHandler):
         hub, path = self.server.hub, unquote(urlsplit(self.path).path)
         token = self.headers.get("authorization")
         hub.asked.append((self.command, path, self.headers.get("range"), token is not None))
+        hub.agents.add(self.headers.get("user-agent"))
+        if path.startswith("/storage/") and len(hub.sent()) - 1 in hub.expired:
+            return self._send(403, {}, b"expired", body=body)
         if hub.status != 200:
             return self._send(hub.status, {"X-Error-Message": "no"}, b"no", body=body)
         if not path.startswith("/storage/") and hub.token and token != f"Bearer {hub.token}":
@@ -124,7 +133,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if body:
             hub = self.server.hub
-            if hub.cut and status in (200, 206) and self.path.startswith("/storage/"):
+            if hub.stall and self.path.startswith("/storage/"):
+                self.wfile.write(data[: hub.stall])
+                while hub.stall:
+                    time.sleep(0.05)
+                self.close_connection = True
+            elif hub.cut and status in (200, 206) and self.path.startswith("/storage/"):
                 self.wfile.write(data[: hub.cut.pop(0)])
                 self.close_connection = True
             else:

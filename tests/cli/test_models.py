@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -239,8 +241,42 @@ def test_both_spellings_of_the_option_choose_a_model(tmp_path: Path, palimpsest:
     assert [settings.checkpoint for settings in palimpsest.opened] == ["mine", "mine"]
 
 
-def test_a_process_that_is_stopped_leaves_no_half_file_under_the_final_name(hub: FakeHub, models: Path) -> None:
-    """A process of its own, with the real catalogue: the hub here does not have the file."""
+INTERRUPTED = """
+import signal, sys
+from palimpsest_engine.checkpoint import catalogue, hub
+from palimpsest_engine.checkpoint.catalogue import Entry, File
+from palimpsest_server.cli import main
+revision, size, sha256 = sys.argv.pop(), int(sys.argv.pop()), sys.argv.pop()
+catalogue.entries = lambda: (Entry("m", "M", "some/model", revision, (File("m.gguf", size, sha256),)),)
+hub.constants.DOWNLOAD_CHUNK_SIZE = 4096
+main()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_an_interrupt_leaves_no_half_file_under_the_final_name(hub: FakeHub, models: Path) -> None:
+    hub.stall = 50_000
+    command = [sys.executable, "-c", INTERRUPTED, "models", "pull", "m", "--yes", SHA256, str(len(DATA)), REVISION]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for _ in range(600):
+        halves = list(models.glob("m.part/*.half"))
+        if halves and halves[0].stat().st_size > 0:
+            break
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert (process.returncode, told.splitlines()[-1]) == (130, "palimpsest: interrupted")
+    assert "Traceback" not in told
+    assert [path.name for path in models.iterdir() if not path.name.startswith(".")] == ["m.part"]
+    hub.stall = 0
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    assert (models / "m" / "m.gguf").read_bytes() == DATA
+    assert hub.sent()[-1].startswith("bytes=")
+
+
+def test_all_sources_that_fail_are_named_by_a_process_of_its_own(hub: FakeHub, models: Path) -> None:
+    """The real catalogue: the hub here does not have the file, nor does pip find the packages."""
     environment = {**os.environ, "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": str(models)}
     command = [sys.executable, "-m", "palimpsest_server", "models", "pull", CODER, "--yes"]
     told = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)

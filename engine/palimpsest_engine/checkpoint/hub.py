@@ -29,6 +29,8 @@ from palimpsest_engine.errors import DownloadFailed
 
 Report = Callable[[int], None]  # bytes that arrived; negative if some have to be fetched again
 _PATIENCE_SECONDS = 15.0
+# Instead of what the library would tell: versions of Python, torch and more.
+_WE_ARE = {"user-agent": "palimpsest"}
 # Of a whole checkpoint these files are fetched: no code, no pickles, no pictures.
 _WANTED = ("*.safetensors", "*.json", "*.txt", "*.jinja", "LICENSE*", "NOTICE*")
 # The base of errors of a connection belongs to httpx or to httpx2, depending on the version of the hub's library.
@@ -70,7 +72,7 @@ def endpoint() -> str:
 def state(entry: Entry) -> Stated:
     """Ask the hub for the revision, files, sizes, hashes and licence of a model. Raises DownloadFailed."""
     with _explained(entry.repository):
-        api = HfApi(endpoint=endpoint(), library_name="palimpsest")
+        api = HfApi(endpoint=endpoint(), headers=dict(_WE_ARE))
         info = api.model_info(entry.repository, revision=entry.revision, files_metadata=True, timeout=_PATIENCE_SECONDS)
     files = tuple(_file(entry.repository, each) for each in info.siblings or () if _is_wanted(entry, each.rfilename))
     missing = {each.name for each in entry.files} - {each.name for each in files}
@@ -105,25 +107,39 @@ def fetch(repository: str, revision: str, file: HubFile, target: Path, report: R
     """
     url = hf_hub_url(repository, file.name, revision=revision, endpoint=endpoint())
     with _explained(f"{file.name} of {repository}"):
-        headers = build_hf_headers(library_name="palimpsest")
-        told = get_hf_file_metadata(url, headers=headers, timeout=_PATIENCE_SECONDS)
-        if told.size is not None and told.size != file.size:
-            raise DownloadFailed(f"The hub has {file.name} with {told.size} bytes, not the {file.size} expected.")
-        if file.sha256 and told.etag and len(told.etag) == 64 and told.etag != file.sha256:
-            raise DownloadFailed(f"The hub has {file.name} with another hash than the one expected.")
-        if urlsplit(told.location).netloc != urlsplit(url).netloc:
-            headers.pop("authorization", None)  # a token is for the hub alone, not for where it sends us
-        with target.open("ab") as out:
-            begun = out.tell()
-            report(begun)
-            http_get(
-                told.location,
-                out,
-                resume_size=begun,
-                headers=headers,
-                expected_size=file.size,
-                tqdm_class=_bar(report),
-            )
+        if target.exists():
+            report(target.stat().st_size)
+        while True:
+            headers = build_hf_headers(headers=dict(_WE_ARE))
+            location = _location(url, file, headers)
+            if urlsplit(location).netloc != urlsplit(url).netloc:
+                headers.pop("authorization", None)  # a token is for the hub alone, not for where it sends us
+            with target.open("ab") as out:
+                begun = out.tell()
+                try:
+                    http_get(
+                        location,
+                        out,
+                        resume_size=begun,
+                        headers=headers,
+                        expected_size=file.size,
+                        tqdm_class=_bar(report),
+                    )
+                    return
+                except HfHubHTTPError as error:
+                    # An address that the hub gave expires; a new one continues, as long as that gets us further.
+                    if _status(error) != 403 or out.tell() <= begun:
+                        raise
+
+
+def _location(url: str, file: HubFile, headers: dict[str, str]) -> str:
+    """Ask the hub where the file is. Raises DownloadFailed if it states another size or hash than the expected one."""
+    told = get_hf_file_metadata(url, headers=headers, timeout=_PATIENCE_SECONDS)
+    if told.size is not None and told.size != file.size:
+        raise DownloadFailed(f"The hub has {file.name} with {told.size} bytes, not the {file.size} expected.")
+    if file.sha256 and told.etag and len(told.etag) == 64 and told.etag != file.sha256:
+        raise DownloadFailed(f"The hub has {file.name} with another hash than the one expected.")
+    return told.location
 
 
 def _bar(report: Report) -> Any:
@@ -175,8 +191,12 @@ def of_disk(error: OSError, what: str) -> DownloadFailed:
     return DownloadFailed(f"{error.filename or what}: {error.strerror}.")
 
 
+def _status(error: HfHubHTTPError) -> int | None:
+    return getattr(error.response, "status_code", None)
+
+
 def _refusal(what: str, error: HfHubHTTPError) -> str:
-    status = getattr(error.response, "status_code", None)
+    status = _status(error)
     match status:
         case 401 | 403:
             return (

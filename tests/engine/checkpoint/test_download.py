@@ -100,6 +100,28 @@ def test_a_connection_that_breaks_is_taken_up_again(hub: FakeHub, ranges: bool) 
     assert hub.sent()[1].startswith("bytes=")
 
 
+def test_an_address_that_expired_is_asked_for_anew(hub: FakeHub) -> None:
+    hub.cut, hub.expired = [300_000], {1}
+    assert pull(pinned()).path.read_bytes() == DATA
+    assert [method for method, _, _, _ in hub.asked] == ["HEAD", "GET", "GET", "HEAD", "GET"]
+    assert hub.sent()[2] == hub.sent()[1] != "all"
+
+
+def test_a_file_that_is_refused_at_once_is_not_asked_for_again(hub: FakeHub) -> None:
+    hub.expired = {0}
+    with pytest.raises(DownloadFailed, match=r"refuses .*\(403\)"):
+        pull(pinned())
+    assert len(hub.asked) == 2
+
+
+@pytest.mark.parametrize(
+    "entry", [pinned(), Entry("m", "M", "some/model", files=(File(NAME),))], ids=["pinned", "unpinned"]
+)
+def test_the_hub_learns_nothing_but_our_name(hub: FakeHub, entry: Entry) -> None:
+    pull(entry)
+    assert hub.agents == {"palimpsest"}
+
+
 def test_a_download_that_failed_is_resumed_by_the_next(hub: FakeHub, models: Path) -> None:
     hub.cut = [400_000] + [0] * 20
     with pytest.raises(DownloadFailed, match=r"cannot be reached|the same command resumes"):
