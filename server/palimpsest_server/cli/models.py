@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from palimpsest_engine import CheckpointMissing
-from palimpsest_engine.checkpoint import catalogue, machine, store
+from palimpsest_engine.checkpoint import catalogue, kept, machine, store
 from palimpsest_engine.checkpoint.catalogue import Entry, size_text
-from palimpsest_server.cli import models_table
+from palimpsest_server.cli import models_table, serve_model
 
 if TYPE_CHECKING:
     from palimpsest_engine.checkpoint.download import Plan
@@ -93,6 +94,7 @@ def pull(name: str | None, recommended: bool, yes: bool, then_use: bool) -> None
         with models_table.progress() as progress:
             model = download.pull(plan, progress)
         click.echo(f"{name} is installed: {size_text(model.record.size)}, every hash is right. {model.path}")
+        _prepare(model.path)
     if then_use:
         _use(name)
     elif store.chosen() != name:
@@ -139,9 +141,19 @@ def add(path: Path, name: str | None) -> None:
     from palimpsest_engine.checkpoint import adopt
 
     model = adopt.add(path, name)
+    _prepare(model.path)
     click.echo(
         f"{model.name} is added; its files stay in {model.path}. `palimpsest models use {model.name}` chooses it."
     )
+
+
+def _prepare(path: Path) -> None:
+    """Do now what the first start of a model would take half a minute for."""
+    from palimpsest_engine.checkpoint.load import prepare
+
+    begun = time.perf_counter()
+    if prepare(path):
+        click.echo(f"It is made ready for this processor: {time.perf_counter() - begun:.0f} s.")
 
 
 @command.command("use")
@@ -169,6 +181,11 @@ def _use(name: str) -> None:
 def remove(name: str) -> None:
     """Remove a model from this machine. Files that were added with `add` stay."""
     was_chosen = store.chosen() == name
+    if model := store.find(name):
+        kept.forget(model.path)
     freed = store.remove(name)
     again = " The embedded checkpoint is chosen now." if was_chosen else ""
     click.echo(f"{name} is removed; {size_text(freed)} are free again.{again}")
+
+
+command.add_command(serve_model.command)
