@@ -32,6 +32,8 @@ class CanvasFill:
         cache: PrefixCache,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
+        if resources.taught and not any(hole.end > hole.start for hole in request.holes):
+            request = replace(request, tidy=True)  # the model does not know where to stop; this does
         self.resources, self.request, self.cache = resources, request, cache
         language, tokens = language_of(request.path, request.language), resources.tokens
         self.layout = lay_out(pieces(request), resources.spec, tokens, language, request.context, request.path)
