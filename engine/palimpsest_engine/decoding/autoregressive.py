@@ -11,12 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from palimpsest_engine.decoding.middle import common, middle_of
 from palimpsest_engine.decoding.sampler import drawn_at
 from palimpsest_engine.model.forward import encode, head
 from palimpsest_engine.model.kv_cache import RollbackCache
 
+__all__ = ["common", "middle_of", "write"]
+
 TEMPERATURE = 0.5
-ENOUGH = 12  # code points of the suffix, written again, that prove the middle ended before them
 
 
 @torch.inference_mode()
@@ -83,27 +85,3 @@ def write(
             layer.crop(least - layer.get_seq_length())
         going = left
     return written
-
-
-def middle_of(text: str, suffix: str) -> tuple[str, bool]:
-    """Return (the text before the suffix begins again in it, whether that is beyond doubt).
-
-    The middle ends at the place that most of the suffix follows, characters that are not blank counting first; at the first
-    of equals. It is never empty, and never ends inside a run of blanks. Before an empty suffix the middle is a line.
-    """
-    if not suffix:
-        line, end, _ = text.partition("\n")
-        return line + end, bool(end)
-    best, found, at = (0, 0), len(text), text.find(suffix[0], 1)
-    while at > 0:
-        if not (suffix[0] in " \t" and text[at - 1] in " \t"):
-            same = common(text[at : at + len(suffix)], suffix)
-            found, best = max((found, best), (at, (len(same.strip()), len(same))), key=lambda pair: pair[1])
-        at = text.find(suffix[0], at + 1)
-    return text[:found], best[1] >= min(ENOUGH, len(suffix)) and best[0] > 0
-
-
-def common(a: str, b: str) -> str:
-    """Return the longest common beginning."""
-    length = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-    return a[:length]

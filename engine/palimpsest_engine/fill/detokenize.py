@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from torch import Tensor
-
-from palimpsest_engine.decoding.denoise import Step
-from palimpsest_engine.fill.tidy import tidy
+from palimpsest_engine.fill.fit import fit
 from palimpsest_engine.prompt.pieces import newline_of
 from palimpsest_engine.prompt.tokens import Tokens
 from palimpsest_engine.request import Draft, DraftPiece, FillRequest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from palimpsest_engine.decoding.denoise import Step
 
 PINNING = 0.5  # up to this strength, the tokens that are kept of a hole are pinned
 
@@ -80,21 +83,11 @@ class Detokenizer:
         return [self.until_filler(candidate.tokens[list(span)].tolist()) for span in candidate.spans]
 
     def texts(self, candidate: Candidate) -> tuple[str, ...]:
-        """Return the text of each hole: up to the filler, without the healed beginning, in the document's newlines, within
-        the request's limit of lines."""
+        """Return the text of each hole: up to the filler, without the healed beginning, fitted into its place."""
         out = []
         for index, ids in enumerate(self.ids(candidate)):
             healed = self.healed if index == 0 else ""
             ids = self.opening + ids if index == 0 else ids
             text = self.tokens.decode_all(ids) if self.request.strength <= PINNING else self.tokens.decode(ids)
-            text = text[len(healed) :].replace("\n", self.newline) if text.startswith(healed) else ""
-            if self.request.max_lines is not None:
-                text = "".join(text.splitlines(keepends=True)[: self.request.max_lines]).rstrip("\r\n")
-            hole = self.request.holes[index]
-            if self.request.tidy:
-                multiline = self.request.max_lines != 1
-                tidied = tidy(self.request.text, hole.start, hole.end, text.replace("\r\n", "\n"), multiline=multiline)
-                text = tidied.replace("\n", self.newline)
-            blank_after = self.request.text.startswith(("\n", "\r\n"), hole.end)
-            out.append(text.rstrip(" \t") if blank_after else text)
+            out.append(fit(self.request, index, text[len(healed) :] if text.startswith(healed) else ""))
         return tuple(out)

@@ -1,34 +1,66 @@
-"""Choose among ranked candidates by the syntax gate: as it is, drawn anew, cut, or nothing. Knows no model, no tokens."""
+"""Choose among ranked candidates by the syntax gate: as it is, drawn anew, cut, or nothing. Knows no model, no tokens.
+
+`choose` works on texts, `judged` on canvases that are read as text first.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from dataclasses import replace
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
 
 from palimpsest_engine.fill.detokenize import Candidate, Detokenizer
 from palimpsest_engine.request import Draft, Fill, FillRequest, Verdict
 from palimpsest_engine.syntax.gate import SyntaxGate
 
 REDRAWS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A candidate as text, one string a hole, fitted into its place. settled: the model ended it, not a limit."""
+
+    texts: tuple[str, ...]
+    settled: bool
+
+
 Redraw = Callable[[], Generator[Draft, None, list[Candidate]]]
+Rewrite = Callable[[], Generator[Draft, None, Sequence[Written]]]
 
 
 def judged(
     request: FillRequest, ranked: list[Candidate], read: Detokenizer, gate: SyntaxGate, redraw: Redraw | None
 ) -> Generator[Draft, None, Fill]:
+    """Choose among canvases as `choose` does among texts."""
+
+    def written(candidates: list[Candidate]) -> list[Written]:
+        return [Written(read.texts(each), each.settled) for each in candidates]
+
+    def rewrite(redraw: Redraw) -> Rewrite:
+        def again() -> Generator[Draft, None, Sequence[Written]]:
+            return written((yield from redraw()))
+
+        return again
+
+    return (yield from choose(request, written(ranked), gate, rewrite(redraw) if redraw is not None else None))
+
+
+def choose(
+    request: FillRequest, ranked: Sequence[Written], gate: SyntaxGate, rewrite: Rewrite | None
+) -> Generator[Draft, None, Fill]:
     """Return the best candidate that leaves the document's syntax no worse: as it is, repaired, cut, or none at all.
 
-    redraw: returns other candidates, the best first; None: there are no others.
+    ranked: at least one candidate, the best first. rewrite: returns other candidates, the best first; None: there are no
+    others.
     """
     nothing = ("",) * len(request.holes)
-    if not any(read.texts(ranked[0])):
+    if not any(ranked[0].texts):
         return Fill(nothing, Verdict("no worse", "nothing was written"), "The model has nothing to add here.")
-    candidates = [(each, texts, gate.judge(texts)) for each in ranked if any(texts := read.texts(each))]
+    candidates = [(each, each.texts, gate.judge(each.texts)) for each in ranked if any(each.texts)]
     passed = [candidate for candidate in candidates if candidate[2].status != "worse"]
     # "No worse" lets some broken fills through in broken documents; a valid one, if there is any, is sure.
     passed.sort(key=lambda candidate: (candidate[2].status == "no worse", bool(candidate[2].bad)))
     # Even what passes could be better: a header without its body, say.
-    if redraw is not None and (not passed or passed[0][2].bad) and (fill := (yield from _mended(read, gate, redraw))):
+    if rewrite is not None and (not passed or passed[0][2].bad) and (fill := (yield from _mended(gate, rewrite))):
         return replace(fill, alternatives=tuple(dict.fromkeys(texts for _, texts, _ in passed)))
     if passed:
         best, texts, verdict = passed[0]
@@ -41,12 +73,11 @@ def judged(
     return Fill(nothing, candidates[0][2], "Every candidate would have broken the syntax.", treatment="rejected")
 
 
-def _mended(read: Detokenizer, gate: SyntaxGate, redraw: Redraw) -> Generator[Draft, None, Fill | None]:
+def _mended(gate: SyntaxGate, rewrite: Rewrite) -> Generator[Draft, None, Fill | None]:
     """Return the first of a few more draws that the gate finds nothing bad in; None if there is none."""
     for _ in range(REDRAWS):
-        for candidate in (yield from redraw()):
-            texts = read.texts(candidate)
-            verdict = gate.judge(texts)
-            if any(texts) and not verdict.bad:
-                return Fill(texts, verdict, treatment="repaired", settled=candidate.settled)
+        for candidate in (yield from rewrite()):
+            verdict = gate.judge(candidate.texts)
+            if any(candidate.texts) and not verdict.bad:
+                return Fill(candidate.texts, verdict, treatment="repaired", settled=candidate.settled)
     return None
