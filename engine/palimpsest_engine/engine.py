@@ -1,7 +1,7 @@
 """`Engine`, the seam between the callers that want fills and the code that computes them; torch-free on import.
 
-`LocalEngine` (in `runtime/local.py`) owns the model on one thread of this process; `ScriptedEngine` (in
-`runtime/scripted.py`) answers from a table, for tests and for measuring everything but the model. `runtime/open.py` opens
+`LocalEngine` (in `runtime/local.py`) owns the model on one thread of this process; `RemoteEngine` (in `runtime/remote.py`)
+asks a server over HTTP; `ScriptedEngine` (in `runtime/scripted.py`) answers from a table, for tests and for measuring everything but the model. `runtime/open.py` opens
 one.
 """
 
@@ -16,7 +16,25 @@ from typing import Literal, Protocol
 from palimpsest_engine.request import Draft, Fill, FillRequest
 
 Quantization = Literal["none", "int8", "fp8", "int4"]
+EndpointProtocol = Literal["auto", "llama.cpp", "openai", "ollama"]
 EngineState = Literal["starting", "loading", "ready", "busy", "error", "closed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A server that writes middles over HTTP, in place of a checkpoint.
+
+    url: http or https, with or without the path of its API. model: the name that the server knows it by; None for its only
+    one. key_env, key_file: the environment variable, or the file with mode 0600, that holds the key. dialect: a name in
+    `prompt.dialects`; None to tell it by the model's name.
+    """
+
+    url: str
+    protocol: EndpointProtocol = "auto"
+    model: str | None = None
+    key_env: str | None = None
+    key_file: str | None = None
+    dialect: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +46,7 @@ class EngineSettings:
     device: "auto", "cpu", "cuda", "cuda:N". dtype: "auto", "float32", "bfloat16". threads: CPU threads, None for auto.
     quantization: the format of the weights of a mixture's experts; "none" keeps the checkpoint's.
     fallback: when the checkpoint runs out of memory or loses its device, go on with the embedded one on the CPU.
-    Nothing is downloaded.
+    Nothing is downloaded. endpoint: fill over HTTP instead, and load no checkpoint.
     """
 
     checkpoint: str | None = None
@@ -38,6 +56,7 @@ class EngineSettings:
     adapter: str | None = None
     quantization: Quantization = "none"
     fallback: bool = False
+    endpoint: Endpoint | None = None
 
 
 @dataclass(frozen=True, slots=True)

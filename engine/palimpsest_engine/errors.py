@@ -13,6 +13,7 @@
     │   ├── CheckpointMissing       20   no such checkpoint
     │   ├── CheckpointBroken        21   truncated, tampered with, or different from its config
     │   └── UnsupportedCheckpoint   22   a pickle, another model class, an unknown quantisation
+    ├── EndpointError               24   the server that writes the middles is down, refuses, or answers with nonsense
     ├── OutOfMemory                 30   says how much is needed and how much is free
     ├── DeviceLost                  32   the GPU failed in the middle of work; it can be used after a restart
     ├── DeviceUnsupported           33   this torch has no code for this GPU, or the driver is too old for it
@@ -84,6 +85,12 @@ class UnsupportedCheckpoint(CheckpointError):
     """The checkpoint is of a kind this engine does not load."""
 
     exit_code = 22
+
+
+class EndpointError(PalimpsestError):
+    """The server at the endpoint cannot be reached, refuses, or does not answer as its protocol says."""
+
+    exit_code = 24
 
 
 class OutOfMemory(PalimpsestError):
