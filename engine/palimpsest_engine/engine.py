@@ -1,8 +1,8 @@
 """`Engine`, the seam between the callers that want fills and the code that computes them; torch-free on import.
 
 `LocalEngine` (in `runtime/local.py`) owns the model on one thread of this process; `RemoteEngine` (in `runtime/remote.py`)
-asks a server over HTTP; `ScriptedEngine` (in `runtime/scripted.py`) answers from a table, for tests and for measuring everything but the model. `runtime/open.py` opens
-one.
+asks a server over HTTP; `ScriptedEngine` (in `runtime/scripted.py`) answers from a table, for tests and for measuring
+everything but the model. `runtime/open.py` opens one.
 """
 
 from __future__ import annotations

@@ -7,6 +7,11 @@ from palimpsest_engine.engine import Engine, EngineSettings
 
 def open_engine(settings: EngineSettings | None = None) -> Engine:
     """Return an engine for the settings; it imports and loads what it needs on `warm` or the first `submit`."""
+    settings = settings or EngineSettings()
+    if settings.endpoint is not None:
+        from palimpsest_engine.runtime.remote import RemoteEngine
+
+        return RemoteEngine(settings.endpoint)
     from palimpsest_engine.runtime.local import LocalEngine
 
-    return LocalEngine(settings or EngineSettings())
+    return LocalEngine(settings)

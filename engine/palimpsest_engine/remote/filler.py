@@ -1,0 +1,80 @@
+"""Fill requests by asking the server of one endpoint: reach it when it is needed, and say of it how it is.
+
+A failure ends the fill with one sentence, which the status keeps until the next request has tried again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from palimpsest_engine.engine import Endpoint, EngineStatus
+from palimpsest_engine.errors import EndpointError
+from palimpsest_engine.fill.in_turn import in_turn
+from palimpsest_engine.remote.address import Address, address_of, key_of
+from palimpsest_engine.remote.asking import Speaks
+from palimpsest_engine.remote.hole import HoleFill
+from palimpsest_engine.remote.probe import reach
+from palimpsest_engine.remote.transport import Limits, Transport
+from palimpsest_engine.request import Draft, Fill, FillRequest, Verdict
+
+NO_TOUCH_UP = "A model behind an endpoint writes from left to right, so it cannot touch up a text, only write it anew."
+
+
+class RemoteFiller:
+    """Fills holes one after the other over HTTP. Not thread-safe: it belongs to the engine's thread."""
+
+    def __init__(self, endpoint: Endpoint, limits: Limits | None = None) -> None:
+        self.endpoint, self.limits = endpoint, limits or Limits()
+        self.status = EngineStatus("loading", "The endpoint is being asked what it is.")
+        self._address: Address | None = None
+        self._transport: Transport | None = None
+        self._speaks: Speaks | None = None
+
+    def open(self) -> None:
+        """Find out what the endpoint is. A failure goes into the status; the next request tries again."""
+        try:
+            self._reached()
+        except EndpointError as error:
+            self._failed(error)
+
+    def rehearse(self, cancelled: Callable[[], bool]) -> None:
+        """Ask for nothing that nobody wants: somebody else may use the server, too."""
+
+    def fill(self, request: FillRequest, cancelled: Callable[[], bool]) -> Iterator[Draft | Fill]:
+        """Yield drafts, then the `Fill`. Raises EndpointError, and FillCancelled once `cancelled()` is true."""
+        if request.strength < 1.0:
+            yield Fill(("",) * len(request.holes), Verdict("no worse", "nothing was written"), NO_TOUCH_UP)
+            return
+        try:
+            speaks = self._reached()
+            alone = ((hole,) for hole in request.holes)
+            yield from in_turn(request, request.holes, alone, lambda part: HoleFill(speaks, part, cancelled).run())
+        except EndpointError as error:
+            self._failed(error)
+            raise
+        self.status = self._ready(speaks)
+
+    def close(self) -> None:
+        """Close what is open."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def _reached(self) -> Speaks:
+        """Return the way to speak with the server; ask it what it is, if that is not known or was wrong."""
+        if self._speaks is None:
+            if self._transport is None:
+                self._address = address_of(self.endpoint)
+                self._transport = Transport(self._address, lambda: key_of(self.endpoint), self.limits)
+            self._speaks = reach(self._transport, self.endpoint)
+            self.status = self._ready(self._speaks)
+        return self._speaks
+
+    def _ready(self, speaks: Speaks) -> EngineStatus:
+        assert self._address is not None
+        reason = " ".join(each for each in (self._address.warning, speaks.note) if each)
+        return EngineStatus("ready", reason, speaks.model, f"{self._address.place} ({speaks.name})")
+
+    def _failed(self, error: EndpointError) -> None:
+        """Forget the server: by the next request it may be another one."""
+        self._speaks = None
+        self.status = EngineStatus("error", str(error), exit_code=error.exit_code)
