@@ -15,12 +15,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
 os.environ.setdefault("LRU_CACHE_CAPACITY", "32")
 
-from palimpsest_engine.engine import Engine, EngineSettings, EngineStatus, Job
+from palimpsest_engine.engine import Endpoint, EndpointProtocol, Engine, EngineSettings, EngineStatus, Job
 from palimpsest_engine.errors import (
     CheckpointBroken,
     CheckpointMissing,
     DeviceLost,
     DeviceUnsupported,
+    EndpointError,
     FillCancelled,
     OutOfMemory,
     PalimpsestError,
@@ -42,6 +43,9 @@ __all__ = [
     "DeviceUnsupported",
     "Draft",
     "DraftPiece",
+    "Endpoint",
+    "EndpointError",
+    "EndpointProtocol",
     "Engine",
     "EngineSettings",
     "EngineStatus",

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from palimpsest_engine import EngineSettings
+from palimpsest_engine import Endpoint, EndpointProtocol, EngineSettings
 
 LogLevel = Literal["error", "warning", "info", "debug"]
 ContextSource = Literal["documents", "imports", "edits", "diagnostics"]
@@ -47,12 +47,20 @@ class Settings:
     log_level: LogLevel = "warning"
     log_text: bool = False
     trust_workspace: bool = False
+    endpoint: Endpoint | None = None
 
     @property
     def engine(self) -> EngineSettings:
         """Return the part that takes effect only in a new engine."""
         return EngineSettings(
-            self.checkpoint, self.device, self.dtype, self.threads, self.adapter, self.quantization, self.fallback
+            self.checkpoint,
+            self.device,
+            self.dtype,
+            self.threads,
+            self.adapter,
+            self.quantization,
+            self.fallback,
+            self.endpoint,
         )
 
 
@@ -61,7 +69,7 @@ class _Key:
     """One key of the section: its field, and the values that it takes (in words and as a test).
 
     own: only the user's own set-up may choose it. adds: a source adds to the values of those below it. folder: it may differ
-    between the folders of a workspace.
+    between the folders of a workspace. read: makes the field's value of a plain one, or returns what it cannot read.
     """
 
     field: str
@@ -70,6 +78,29 @@ class _Key:
     own: bool = False
     adds: bool = False
     folder: bool = False
+    read: Callable[[Any], Any] = lambda value: value
+
+
+def _endpoint(value: Any) -> Any:
+    """Return the endpoint that a URL, or an object with the key url, stands for; anything else unchanged."""
+    given = {"url": value} if isinstance(value, str) else value
+    if not isinstance(given, Mapping) or not given.keys() <= _ENDPOINT.keys():
+        return value
+    chosen: dict[str, Any] = {_ENDPOINT[name]: each for name, each in given.items() if each is not None}
+    if not all(isinstance(each, str) and each for each in chosen.values()) or not _URL.match(chosen.get("url", "")):
+        return value
+    return Endpoint(**chosen) if chosen.get("protocol", "auto") in get_args(EndpointProtocol) else value
+
+
+_URL = re.compile(r"https?://\S+\Z")
+_ENDPOINT = {
+    "url": "url",
+    "protocol": "protocol",
+    "model": "model",
+    "keyEnv": "key_env",
+    "keyFile": "key_file",
+    "dialect": "dialect",
+}
 
 
 def _whole(least: int, most: int) -> Callable[[Any], bool]:
@@ -109,6 +140,13 @@ KEYS: Mapping[str, _Key] = {
         "quantization", '"none", "int8", "fp8" or "int4"', _one_of("none", "int8", "fp8", "int4"), own=True
     ),
     "fallback": _Key("fallback", _SWITCH, _switch, own=True),
+    "endpoint": _Key(
+        "endpoint",
+        f"a URL, an object with the keys {', '.join(_ENDPOINT)}, or null",
+        lambda value: isinstance(value, Endpoint),
+        own=True,
+        read=_endpoint,
+    ),
     "answerWithinMs": _Key("answer_within_ms", "a whole number from 0 to 60000", _whole(0, 60_000)),
     "debounceMs": _Key("debounce_ms", "a whole number from 0 to 2000, or null", _whole(0, 2000)),
     "deadlineMs": _Key("deadline_ms", "a whole number from 1000 to 600000", _whole(1000, 600_000)),
@@ -172,7 +210,7 @@ def _take(values: dict[str, Any], section: object, may: Callable[[_Key], bool]) 
     problems: list[str] = []
     for name, given in section.items():
         key = KEYS.get(name)
-        value = _plain(given)
+        value = _plain(given) if key is None else key.read(_plain(given))
         if key is None:
             problems.append(f"palimpsest.{name}: no such setting; expected one of {', '.join(KEYS)}")
         elif not may(key):

@@ -105,6 +105,7 @@ def test_on_tcp_there_is_one_listener_and_it_is_on_loopback():
             process.kill()
 
 
+ENDPOINT = {"url": "http://elsewhere.example", "protocol": "openai", "model": "m", "keyEnv": "K", "keyFile": None}
 FOREIGN = {
     "checkpoint": "/somewhere/else",
     "adapter": "/somewhere/else/adapter",
@@ -113,6 +114,7 @@ FOREIGN = {
     "threads": 3,
     "quantization": "int4",
     "fallback": True,
+    "endpoint": ENDPOINT,
     "logText": True,
     "trustWorkspace": True,
 }
@@ -135,7 +137,9 @@ def test_a_workspace_chooses_no_checkpoint_without_trust(trusts, way):
         used = json.loads(client.offered())
         own = {"checkpoint": None, "adapter": None, "device": "auto", "dtype": "auto", "threads": None}
         own |= {"quantization": "none", "fallback": False}
+        endpoint = used.pop("endpoint")
         assert used == ({key: FOREIGN[key] for key in own} if trusts else own)
+        assert (endpoint and endpoint["url"]) == (ENDPOINT["url"] if trusts else None)
         assert bool(client.said("window/showMessage")) is not trusts
         assert client.end() == 0
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from palimpsest_engine import EngineSettings
+from palimpsest_engine import Endpoint, EngineSettings
 from palimpsest_server.settings import KEYS, Settings, parse, section_of
 
 GOOD = {
@@ -20,6 +20,7 @@ GOOD = {
     "threads": (4.0, "threads", 4),
     "quantization": ("int4", "quantization", "int4"),
     "fallback": (True, "fallback", True),
+    "endpoint": ("http://localhost:8012", "endpoint", Endpoint("http://localhost:8012")),
     "answerWithinMs": (0, "answer_within_ms", 0),
     "debounceMs": (0, "debounce_ms", 0),
     "deadlineMs": (1000, "deadline_ms", 1000),
@@ -50,6 +51,13 @@ BAD = [
     ("quantization", "int2"),
     ("quantization", 4),
     ("fallback", "cpu"),
+    ("endpoint", "localhost:8012"),
+    ("endpoint", "file:///etc/passwd"),
+    ("endpoint", {"model": "x"}),
+    ("endpoint", {"url": "http://localhost", "key": "secret"}),
+    ("endpoint", {"url": "http://localhost", "protocol": "grpc"}),
+    ("endpoint", {"url": "http://localhost", "model": 3}),
+    ("endpoint", ["http://localhost"]),
     ("threads", True),
     ("answerWithinMs", -1),
     ("answerWithinMs", 1.5),
@@ -138,6 +146,7 @@ def test_the_keys_that_are_the_users_own():
         "threads",
         "quantization",
         "fallback",
+        "endpoint",
         "logText",
         "trustWorkspace",
     ]
@@ -245,8 +254,29 @@ def test_initialization_options_have_one_key(options, section, strange):
 
 def test_the_settings_that_only_a_new_engine_can_take_up():
     own = {"checkpoint": "x", "device": "cpu", "dtype": "float32", "threads": 2, "adapter": "y"}
-    settings, _ = parse({**own, "quantization": "fp8", "fallback": True})
-    assert settings.engine == EngineSettings("x", "cpu", "float32", 2, "y", "fp8", True)
+    settings, _ = parse({**own, "quantization": "fp8", "fallback": True, "endpoint": "http://[::1]:1"})
+    assert settings.engine == EngineSettings("x", "cpu", "float32", 2, "y", "fp8", True, Endpoint("http://[::1]:1"))
+
+
+def test_an_endpoint_may_be_an_object():
+    value = {
+        "url": "https://there",
+        "protocol": "openai",
+        "model": "m",
+        "keyEnv": "K",
+        "keyFile": None,
+        "dialect": "qwen",
+    }
+    settings, problems = parse({"endpoint": value})
+    assert problems == ()
+    assert settings.endpoint == Endpoint("https://there", "openai", "m", "K", None, "qwen")
+    assert parse({"endpoint": value}, {"endpoint": value}) == (settings, ())
+
+
+def test_a_workspace_sends_no_code_to_another_host():
+    settings, (problem,) = parse({"endpoint": "http://127.0.0.1:8012"}, {"endpoint": "http://elsewhere.example"})
+    assert settings.endpoint == Endpoint("http://127.0.0.1:8012")
+    assert problem.startswith("palimpsest.endpoint is ignored")
 
 
 def test_every_setting_has_a_key_and_a_row_in_the_documentation():

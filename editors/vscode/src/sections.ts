@@ -9,6 +9,7 @@ export const OWN = [
   "threads",
   "quantization",
   "fallback",
+  "endpoint",
   "logText",
   "trustWorkspace",
 ] as const;

@@ -1,4 +1,4 @@
-"""What a protocol is asked and what it answers: the seam between one hole and the APIs of the servers."""
+"""Put one hole to a server and take its answer: the seam between a hole and the protocols of the servers."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Speaks(Protocol):
         ...
 
     def complete(self, ask: Ask, cancelled: Cancelled) -> Generator[Piece, None, None]:
-        """Yield the pieces of the middles as they come. Closing the iterator ends the writing on the server.
+        """Yield the pieces of the middles, one by one. Closing the iterator ends the writing on the server.
 
         Raises EndpointError with a sentence, and FillCancelled once `cancelled()` is true.
         """

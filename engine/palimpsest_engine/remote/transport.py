@@ -60,7 +60,7 @@ class Transport:
             return self._json(b"".join(self._pieces(answer)))
 
     def events(self, path: str, body: object, cancelled: Callable[[], bool]) -> Events:
-        """Yield the objects of a streamed answer, as they come. Closing the iterator closes the connection.
+        """Yield the objects of a streamed answer, one by one. Closing the iterator closes the connection.
 
         Raises EndpointError with a sentence, `Refused` if the server answered with an error, FillCancelled once
         `cancelled()` is true.

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from palimpsest_engine.engine import Engine, EngineSettings, Quantization
-from palimpsest_engine.errors import GrammarMissing, PalimpsestError
+from palimpsest_engine.engine import Endpoint, Engine, EngineSettings, Quantization
+from palimpsest_engine.errors import EndpointError, GrammarMissing, PalimpsestError
 from palimpsest_engine.runtime.fallback import small_request
 from palimpsest_engine.syntax.grammars import languages, load
 
@@ -40,6 +40,13 @@ def examine(engine: Engine, settings: EngineSettings) -> Iterator[Check]:
     yield check_python()
     yield from check_packages()
     yield check_memory()
+    if settings.endpoint is not None:
+        yield check_grammars()
+        endpoint = check_endpoint(engine, settings.endpoint)
+        yield endpoint
+        if endpoint.status != "error":
+            yield check_fill(engine)
+        return
     yield check_device(settings.device)
     yield check_grammars()
     yield from check_room(settings)
@@ -161,13 +168,39 @@ def check_checkpoint(engine: Engine) -> Check:
     return Check("checkpoint", "ok", found)
 
 
+def check_endpoint(engine: Engine, endpoint: Endpoint) -> Check:
+    """Check that a server of middles can be reached, and say what it is, how far away, and where code goes."""
+    from palimpsest_engine.remote.address import address_of
+
+    begun = time.perf_counter()
+    engine.warm()
+    while (status := engine.status()).state in ("starting", "loading"):
+        time.sleep(0.002)
+    if status.state == "error":
+        return Check(
+            "endpoint", "error", status.reason, "start the server, or correct --endpoint or the setting endpoint"
+        )
+    key = "with a key" if endpoint.key_env or endpoint.key_file else "without a key"
+    found = (
+        f"{status.model} on {status.device}, asked {key} and reached in {(time.perf_counter() - begun) * 1000:.0f} ms"
+    )
+    if address_of(endpoint).loopback and not status.reason:
+        return Check("endpoint", "ok", f"{found}; code stays on this machine")
+    return Check(
+        "endpoint", "warning", f"{found}. {status.reason}", "docs/endpoints.md explains where code goes and dialects"
+    )
+
+
 def check_fill(engine: Engine) -> Check:
     """Check one small fill and its time; its text is not judged."""
     job = engine.submit(small_request())
     try:
         fill = job.future.result()
     except PalimpsestError as error:
-        return Check("fill", "error", str(error), "try --device cpu, and the embedded checkpoint")
+        advice = (
+            "see the sentence" if isinstance(error, EndpointError) else "try --device cpu, and the embedded checkpoint"
+        )
+        return Check("fill", "error", str(error), advice)
     finally:
         job.cancel()
     text = repr(fill.texts[0]) if not fill.empty else f"nothing offered ({fill.reason})"

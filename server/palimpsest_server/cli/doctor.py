@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from palimpsest_engine import EngineSettings, __version__
+from palimpsest_engine import Endpoint, EngineSettings, __version__
 from palimpsest_engine.engine import Quantization
 from palimpsest_engine.runtime.doctor import Check, examine
 from palimpsest_server.cli import engines
@@ -29,6 +29,7 @@ _NOBODY = "no server is running for this user"
 @click.option("--live", "running", is_flag=True, help="Show each of your running servers and its last requests.")
 @engines.engine_options
 @engines.adapter_option
+@engines.endpoint_option
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -38,19 +39,20 @@ def command(
     device: str,
     quantization: Quantization,
     adapter: str | None,
+    endpoint: Endpoint | None,
 ) -> None:
     """Check everything that a fill needs, and time a fill. With --live, show the running servers instead.
 
     The exit code is 0 if all is well, else 1.
     """
     if running:
-        if (checkpoint, adapter, device, quantization) != (None, None, "auto", "none"):
+        if (checkpoint, adapter, device, quantization, endpoint) != (None, None, "auto", "none", None):
             raise click.UsageError(
-                "--live opens no checkpoint: leave --checkpoint, --adapter, --device and --quantization out"
+                "--live opens no checkpoint: leave --checkpoint, --adapter, --device, --quantization and --endpoint out"
             )
         ctx.exit(_show_servers(as_json))
     checks: list[Check] = []
-    settings = EngineSettings(checkpoint, device, adapter=adapter, quantization=quantization)
+    settings = EngineSettings(checkpoint, device, adapter=adapter, quantization=quantization, endpoint=endpoint)
     with engines.opened(ctx.obj, settings) as engine:
         for check in examine(engine, settings):
             checks.append(check)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from typing import Any, TypeVar, get_args
 
 import click
 
-from palimpsest_engine import Draft, Engine, EngineSettings, Fill, FillRequest
+from palimpsest_engine import Draft, Endpoint, Engine, EngineSettings, Fill, FillRequest
 from palimpsest_engine.engine import Quantization
 
 EngineFactory = Callable[[EngineSettings], Engine]
@@ -53,6 +54,28 @@ def checkpoint_options(command: _Command) -> _Command:
 
 adapter_option = click.option(
     "--adapter", metavar="FOLDER", help="Adapter that `palimpsest tune` wrote for the checkpoint. [default: none]"
+)
+
+
+def _endpoint(ctx: click.Context, param: click.Parameter, value: str | None) -> Endpoint | None:
+    from palimpsest_server.settings import KEYS
+
+    if value is None:
+        return None
+    try:
+        endpoint = KEYS["endpoint"].read(json.loads(value) if value.startswith("{") else value)
+    except ValueError:
+        endpoint = None
+    if not isinstance(endpoint, Endpoint):
+        raise click.BadParameter(f"expected {KEYS['endpoint'].expected}, not {value!r}")
+    return endpoint
+
+
+endpoint_option = click.option(
+    "--endpoint",
+    callback=_endpoint,
+    metavar="URL",
+    help="Ask this model server instead of a checkpoint: a URL, or the setting endpoint as JSON.",
 )
 
 

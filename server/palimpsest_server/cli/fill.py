@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import click
 
-from palimpsest_engine import EngineSettings, Fill, FillRequest, Span, Verdict
+from palimpsest_engine import Endpoint, EngineSettings, Fill, FillRequest, Span, Verdict
 from palimpsest_engine.engine import Quantization
 from palimpsest_engine.syntax.grammars import language_of, load
 from palimpsest_server.cli import engines, files, places, report
@@ -35,6 +35,7 @@ from palimpsest_server.documents import edits
 @click.option("--language", metavar="ID", help="Language of the syntax check. [default: by the file name]")
 @engines.engine_options
 @engines.adapter_option
+@engines.endpoint_option
 @click.option("--fallback", is_flag=True, help="Answer with the embedded checkpoint if memory or the device fails.")
 @click.pass_context
 def command(
@@ -55,6 +56,7 @@ def command(
     device: str,
     quantization: Quantization,
     adapter: str | None,
+    endpoint: Endpoint | None,
     fallback: bool,
 ) -> None:
     """Fill holes of FILE and show the change as a unified diff.
@@ -82,7 +84,9 @@ def command(
             sizes=sizes,
             max_steps=steps,
         )
-        settings = EngineSettings(checkpoint, device, adapter=adapter, quantization=quantization, fallback=fallback)
+        settings = EngineSettings(
+            checkpoint, device, adapter=adapter, quantization=quantization, fallback=fallback, endpoint=endpoint
+        )
         with engines.opened(ctx.obj, settings) as engine:
             if watch:
                 from palimpsest_server.cli.watch import watched  # imports terminal drawing

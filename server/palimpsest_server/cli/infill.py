@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import click
 
-from palimpsest_engine import EngineSettings, FillRequest, Span
+from palimpsest_engine import Endpoint, EngineSettings, FillRequest, Span
 from palimpsest_engine.engine import Quantization
 from palimpsest_engine.errors import DataError
 from palimpsest_server.cli import engines, files
@@ -39,6 +39,7 @@ class Task:
 @engines.sizes_option
 @engines.engine_options
 @engines.adapter_option
+@engines.endpoint_option
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -52,6 +53,7 @@ def command(
     device: str,
     quantization: Quantization,
     adapter: str | None,
+    endpoint: Endpoint | None,
 ) -> None:
     """Complete every row of a data file.
 
@@ -65,10 +67,9 @@ def command(
     done = mend(Path(out))
     left = [task for task in tasks if task.task_id not in done]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    settings = EngineSettings(checkpoint, device, adapter=adapter, quantization=quantization, endpoint=endpoint)
     with (
-        engines.opened(
-            ctx.obj, EngineSettings(checkpoint, device, adapter=adapter, quantization=quantization)
-        ) as engine,
+        engines.opened(ctx.obj, settings) as engine,
         open(out, "ab") as file,
         Progress(*columns, console=Console(stderr=True)) as progress,
     ):

@@ -8,7 +8,7 @@ from typing import get_args
 
 import click
 
-from palimpsest_engine import Engine, EngineSettings
+from palimpsest_engine import Endpoint, Engine, EngineSettings
 from palimpsest_engine.engine import Quantization
 from palimpsest_server.cli import engines
 from palimpsest_server.cli.engines import EngineFactory
@@ -22,6 +22,7 @@ from palimpsest_server.settings import KEYS, LOG_LEVELS, LogLevel
 @click.option("--stdio", is_flag=True, help="Use standard input and output (the default; many clients pass this).")
 @click.option("--checkpoint", metavar="NAME", help="A folder, or the name of a downloaded checkpoint.")
 @engines.adapter_option
+@engines.endpoint_option
 @click.option("--device", help="auto, cpu, cuda or cuda:N.")
 @click.option(
     "--quantization",
@@ -46,6 +47,7 @@ def command(
     adapter: str | None,
     device: str | None,
     quantization: Quantization | None,
+    endpoint: Endpoint | None,
     log_level: LogLevel | None,
     log_file: Path | None,
 ) -> None:
@@ -61,7 +63,7 @@ def command(
     from palimpsest_server.status import log
 
     log.set_up(log_level, log_file)
-    ctx.exit(serve(choosing(ctx.obj, checkpoint, adapter, device, quantization), tcp_port=port))
+    ctx.exit(serve(choosing(ctx.obj, checkpoint, adapter, device, quantization, endpoint), tcp_port=port))
 
 
 def choosing(
@@ -70,6 +72,7 @@ def choosing(
     adapter: str | None,
     device: str | None,
     quantization: Quantization | None = None,
+    endpoint: Endpoint | None = None,
 ) -> EngineFactory:
     """Wrap an engine factory so that the choices of the command line override the settings."""
 
@@ -80,6 +83,8 @@ def choosing(
             settings = replace(settings, adapter=adapter)
         if quantization is not None:
             settings = replace(settings, quantization=quantization)
+        if endpoint is not None:
+            settings = replace(settings, endpoint=endpoint)
         return factory(replace(settings, device=device) if device is not None else settings)
 
     return open_chosen
