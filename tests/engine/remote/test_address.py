@@ -1,4 +1,4 @@
-"""Where an endpoint is, whether code leaves this machine for it, and that asking it imports no tensor library."""
+"""Places of endpoints: code that leaves this machine is announced, and asking imports no tensor library."""
 
 from __future__ import annotations
 

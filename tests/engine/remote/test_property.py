@@ -1,4 +1,4 @@
-"""Whatever a server writes, the text outside the holes stays, and every empty fill has a reason."""
+"""The text outside the holes stays whatever a server writes, and every empty fill has a reason."""
 
 from __future__ import annotations
 
