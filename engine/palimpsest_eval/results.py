@@ -211,9 +211,9 @@ def described(checkpoint: Checkpoint, adapter: str | None = None) -> dict[str, A
         del spec[told_otherwise]
     return {
         "name": checkpoint.name,
-        "sha256": digest(*sorted(checkpoint.folder.glob("*.safetensors"))),
+        "sha256": digest(*sorted(checkpoint.files)),
         "adapter_sha256": adapter and digest(*sorted(Path(adapter).expanduser().glob("*.safetensors"))),
-        "parameters": int(checkpoint.model.num_parameters()),
+        "parameters": checkpoint.parameters,
         "dtype": checkpoint.number_format,
         "device": checkpoint.device,
         "spec": json.loads(json.dumps(spec)),  # tuples as a file has them

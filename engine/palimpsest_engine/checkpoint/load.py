@@ -10,17 +10,18 @@ from typing import Any
 from palimpsest_engine.checkpoint.adapter import merge, read_adapter
 from palimpsest_engine.checkpoint.header import VISION, Shapes, digest, for_pictures, shapes_in
 from palimpsest_engine.checkpoint.locate import locate, read_json, weight_files
-from palimpsest_engine.checkpoint.memory import check_memory
-from palimpsest_engine.checkpoint.spec import Spec, read_spec
+from palimpsest_engine.checkpoint.memory import check_memory, check_room
+from palimpsest_engine.checkpoint.spec import SPEC_FILE, Spec, read_spec, spec_of_causal
 from palimpsest_engine.engine import EngineSettings, Quantization
 from palimpsest_engine.errors import CheckpointBroken, DeviceUnsupported, OutOfMemory, UnsupportedCheckpoint
 
 ARCHITECTURE = "DiffusionGemmaForBlockDiffusion"
+LARGE = 10_000_000  # parameters from which a second thread pays
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A loaded checkpoint: the model in evaluation mode, its tokenizer, and what it says of itself.
+    """A loaded checkpoint: the model in evaluation mode, its tokenizer, and what it says of itself. folder: or its one file.
 
     adapter: the name of the one that was added to its weights, or "". quantization: how the experts are kept. int8: its
     layers multiply in eight bits.
@@ -35,6 +36,12 @@ class Checkpoint:
     adapter: str = ""
     quantization: Quantization = "none"
     int8: bool = False
+    parameters: int = 0
+
+    @property
+    def files(self) -> list[Path]:
+        """Return the files of its weights."""
+        return [self.folder] if self.folder.is_file() else weight_files(self.folder)
 
     @property
     def number_format(self) -> str:
@@ -117,7 +124,7 @@ def cpu_threads(wanted: int | None, parameters: int) -> int:
     """Choose the number of threads for a model of so many parameters: a small one gains nothing from a second thread, and
     leaves that core to the editor."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return wanted or min(1 if parameters < 10_000_000 else 8, usable)
+    return wanted or min(1 if parameters < LARGE else 8, usable)
 
 
 def read_tokenizer(folder: Path) -> Any:
@@ -189,6 +196,8 @@ def load(settings: EngineSettings, *, trainable: bool = False) -> Checkpoint:
     trainable: the layers stay as the class has them; slower on a CPU.
     """
     folder = locate(settings.checkpoint)
+    if is_causal(folder):
+        return load_causal(settings, folder)
     spec = read_spec(folder)
     shapes = verify(folder, spec)
     adapter = None
@@ -226,4 +235,50 @@ def load(settings: EngineSettings, *, trainable: bool = False) -> Checkpoint:
             f"The tokenizer in {folder} has {tokenizer.get_vocab_size()} entries, the model {vocabulary}."
         )
     merged = adapter.name if adapter is not None else ""
-    return Checkpoint(folder, spec, model, tokenizer, device, dtype, merged, settings.quantization, int8)
+    return Checkpoint(
+        folder, spec, model, tokenizer, device, dtype, merged, settings.quantization, int8, model.num_parameters()
+    )
+
+
+def is_causal(source: Path) -> bool:
+    """Return whether a folder or file holds a left-to-right model of a class that this engine runs."""
+    if source.is_file():
+        return True  # of single files only GGUF is loaded; another one is refused there
+    from palimpsest_engine.model.families import CAUSAL
+
+    return (source / "config.json").exists() and read_json(source / "config.json").get("model_type") in CAUSAL
+
+
+def load_causal(settings: EngineSettings, source: Path) -> Checkpoint:
+    """Load a left-to-right model: in eight bits on a CPU, unless the settings ask for a number format."""
+    if settings.adapter is not None:
+        raise UnsupportedCheckpoint(f"{source} is a left-to-right model; adapters are for diffusion checkpoints.")
+    if settings.quantization in ("fp8", "int4"):
+        raise UnsupportedCheckpoint(
+            f"{source} is a left-to-right model without experts; it is kept in int8 on a CPU and in bfloat16 on a GPU, so "
+            "set quantization to none."
+        )
+    device, dtype = choose(settings)
+
+    import torch
+    from transformers.utils import logging
+
+    from palimpsest_engine.checkpoint import causal
+    from palimpsest_engine.model.int8 import available
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    int8 = device == "cpu" and available() and (settings.dtype == "auto" or settings.quantization == "int8")
+    opened = causal.open_files(source, int8=int8)
+    check_room(source.name, causal.needed(opened, dtype, int8=int8), device)
+    try:
+        model = causal.read(opened, device, dtype, int8=int8)
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemory(f"{device} ran out of memory while the model was loaded: {error}") from error
+    if device == "cpu":
+        torch.set_num_threads(cpu_threads(settings.threads, LARGE))
+    spec = read_spec(source) if (source / SPEC_FILE).exists() else spec_of_causal(causal.name_of(opened), opened.bos_id)
+    count = causal.parameters(opened)
+    return Checkpoint(
+        source, spec, model, opened.tokenizer, device, "float32" if int8 else dtype, int8=int8, parameters=count
+    )

@@ -23,6 +23,8 @@ def locate(name: str | None) -> Path:
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
+    if folder.suffix == ".gguf" and folder.is_file():
+        return folder
     if folder.exists():
         raise CheckpointMissing(f"{name} is a file; a checkpoint is a folder with config.json and safetensors weights.")
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):

@@ -61,3 +61,13 @@ def check_memory(shapes: Shapes, device: str, dtype: str, quantization: Quantiza
         f"The checkpoint needs {gib(wanted)} in {dtype}{kept} and {gib(free)} {place} is free; "
         f"close something, {advice}, or use the embedded checkpoint (set checkpoint to null)."
     )
+
+
+def check_room(name: str, wanted: float, device: str) -> None:
+    """Raise `OutOfMemory` if so many bytes do not fit on the device."""
+    place, free = room_on(device)
+    if wanted > free:
+        raise OutOfMemory(
+            f"{name} needs {gib(wanted)} and {gib(free)} {place} is free; close something, choose a smaller model "
+            "(`palimpsest models list`), or use the embedded checkpoint."
+        )

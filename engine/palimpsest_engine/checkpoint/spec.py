@@ -30,7 +30,10 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """dialect: `fim` (suffix, then prefix, then the canvas) or `chat` (the same inside a user and a model turn).
+    """dialect: `fim` (suffix, then prefix, then the canvas), `chat` (the same inside a user and a model turn), or `taught`:
+    as the control tokens in the tokenizer say that a left-to-right model was taught to fill in the middle.
+    order: of the two sides in a `taught` prompt, suffix first (`spm`) or prefix first (`psm`). denoises: whether it can
+    denoise a canvas; one that cannot writes left to right.
     filler: id the checkpoint puts after a middle too short for its hole; None if it was not trained to.
     suffix_id, prefix_id, bos_id: the `fim` dialect's control tokens. context, suffix: token budgets of the encoder.
     canvas: most canvas positions. pins: right pins wanted in a canvas. hole_sizes: tried as one batch.
@@ -47,10 +50,12 @@ class Spec:
     """
 
     name: str
-    dialect: Literal["fim", "chat"] = "chat"
+    dialect: Literal["fim", "chat", "taught"] = "chat"
+    order: Literal["spm", "psm"] = "spm"
+    denoises: bool = True
     languages: tuple[str, ...] = ()
     filler: int | None = None
-    bos_id: int = 2
+    bos_id: int | None = 2
     suffix_id: int | None = None
     prefix_id: int | None = None
     context: int = 8192
@@ -79,6 +84,21 @@ class Spec:
     def steps(self, tokens: int) -> int:
         """Return the most denoising steps of a canvas whose shortest row has so many hole tokens."""
         return next((steps for size, steps in self.steps_by_size if tokens <= size), self.sampling.max_steps)
+
+
+def spec_of_causal(name: str, bos_id: int | None) -> Spec:
+    """Return the description of a left-to-right model that has none of its own. Context and sizes are what a CPU can bear."""
+    return Spec(
+        name,
+        dialect="taught",
+        denoises=False,
+        bos_id=bos_id,
+        context=2048,
+        suffix=512,
+        excerpts=1024,
+        hole_sizes=(128,),
+        line_sizes=(48,),
+    )
 
 
 def read_spec(folder: Path) -> Spec:

@@ -5,24 +5,27 @@ A checkpoint may rank such candidates with those of diffusion; the evaluation's 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from palimpsest_engine.decoding.middle import common, middle_of
 from palimpsest_engine.decoding.sampler import drawn_at
 from palimpsest_engine.model.forward import encode, head
 from palimpsest_engine.model.kv_cache import RollbackCache
 
-__all__ = ["common", "middle_of", "write"]
-
 TEMPERATURE = 0.5
 
 
+def write(*arguments: Any, **options: Any) -> list[list[int]]:
+    """Write as `writing` does, and return the rows."""
+    *_, rows = [[]], *writing(*arguments, **options)
+    return rows
+
+
 @torch.inference_mode()
-def write(
+def writing(
     model: Any,
     cache: RollbackCache,
     last: int,
@@ -33,23 +36,20 @@ def write(
     rows: int = 1,
     generator: torch.Generator | None = None,
     draft: Callable[[list[int]], Sequence[int]] = lambda written: (),
-    passing: Callable[[], None] = lambda: None,
-) -> list[list[int]]:
-    """Write at most `most` tokens in each of `rows` rows, and return them.
+) -> Iterator[list[list[int]]]:
+    """Write at most `most` tokens in each of `rows` rows; yield all rows after each pass. At least one pass is made.
 
     They follow a context of which the cache (with that batch) lacks only the token `last`. The cache is useless afterwards.
     The first row takes the most likely token each time; the others sample, at `TEMPERATURE`. banned `[V]`: ids never
     written. opening: the only ids that may come first. ended: called with a row after each of its tokens; returns whether
     that was its last. draft: called with a row before a pass; guesses the tokens that follow. The pass checks the whole
-    guess and keeps the beginning that it would have written anyway, so guesses save passes and change nothing. passing:
-    called before each pass; may raise to end it all.
+    guess and keeps the beginning that it would have written anyway, so guesses save passes and change nothing.
     """
     first = banned if opening is None else torch.ones_like(banned).index_fill(0, opening, False)
     luck = torch.rand((most, rows - 1), generator=generator, device=model.device)  # as many numbers without guesses
     written, going = [list[int]() for _ in range(rows)], list(range(rows)) if most else []
     context = cache.get_seq_length()
     while going:
-        passing()
         guesses = [list(draft(written[row]))[: most - len(written[row]) - 1] for row in going]
         held = cache.get_seq_length() - context  # the cache has so many of `last` and what was written, in every row
         fed = [[last, *written[row], *guess][held:] for row, guess in zip(going, guesses, strict=True)]
@@ -84,4 +84,4 @@ def write(
         for layer in cache.layers:
             layer.crop(least - layer.get_seq_length())
         going = left
-    return written
+        yield written

@@ -12,21 +12,20 @@ from operator import itemgetter
 import torch
 from torch import Tensor
 
-from palimpsest_engine.decoding.autoregressive import middle_of, write
 from palimpsest_engine.decoding.denoise import Canvas, denoise
-from palimpsest_engine.decoding.prompt_lookup import Lookup
 from palimpsest_engine.decoding.sampler import drawn
 from palimpsest_engine.decoding.scoring import likelihoods
 from palimpsest_engine.errors import FillCancelled
 from palimpsest_engine.fill.detokenize import PINNING, Candidate, Detokenizer
 from palimpsest_engine.fill.plan import Plan
 from palimpsest_engine.fill.resources import Resources
+from palimpsest_engine.fill.writer import Writer
 from palimpsest_engine.model.prefix_cache import PrefixCache
 from palimpsest_engine.prompt.layout import Layout
 from palimpsest_engine.request import Draft, FillRequest
 
 SCORED_SUFFIX = 8
-FAR = 64  # code points of the suffix that are looked for in what is written left to right
+DRAWN = 4  # texts written by chance and by likelihood where the likeliest will not do
 
 
 class Candidates:
@@ -67,14 +66,40 @@ class Candidates:
     def ranked(self, layout: Layout, plan: Plan) -> Generator[Draft, None, list[Candidate]]:
         """Write all candidates of a plan; the best first."""
         if self.resources.left_to_right:
-            return self._rank(layout, self._left_to_right(layout))
+            return self._rank(layout, (yield from self._written(layout, self.request.candidates)))
         found = yield from self._denoised(layout, plan)
         if plan.lines:
-            found += self._left_to_right(layout, plan.lines, lines=1, others=found)
+            found += yield from self._written(layout, plan.lines, lines=1, others=found)
         return self._rank(layout, found)
 
+    def _written(
+        self, layout: Layout, count: int, lines: int | None = None, others: Sequence[Candidate] = ()
+    ) -> Generator[Draft, None, list[Candidate]]:
+        """Write the one hole left to right, `count` times. others: denoised candidates, after which no drafts are shown."""
+        writer = Writer(
+            self.resources, self.request, layout, self.generator, [self.read.ids(each)[0] for each in others]
+        )
+        branch = self.cache.cache.branch(count, len(layout.context) - 1)
+        texts = [list[int]() for _ in range(count)]
+        self.check_cancelled()
+        for texts in writer.steps(branch, count, lines):
+            self.nfe += 1
+            if not others:
+                yield self.read.written(self.nfe, writer.middle(texts[0]))
+            self.check_cancelled()
+        return [self._candidate(layout, writer.middle(ids)) for ids in texts]
+
+    def _candidate(self, layout: Layout, ids: Sequence[int]) -> Candidate:
+        """Return written tokens as a canvas."""
+        canvas, spans = self._canvas(layout, [max(1, len(ids))])
+        tokens = canvas.tokens[0].clone()
+        tokens[: len(ids)] = torch.tensor(ids, device=tokens.device)
+        return Candidate(tokens, spans[0], settled=True)
+
     def redrawn(self, layout: Layout, plan: Plan) -> Generator[Draft, None, list[Candidate]]:
-        """Denoise all sizes once more, from other noise; the best first."""
+        """Denoise all sizes once more, from other noise, or write a few more lines by chance; the best first."""
+        if self.resources.left_to_right:
+            return self._rank(layout, (yield from self._written(layout, DRAWN)))
         return self._rank(layout, (yield from self._denoised(layout, plan)))
 
     def _denoised(self, layout: Layout, plan: Plan) -> Generator[Draft, None, list[Candidate]]:
@@ -107,10 +132,8 @@ class Candidates:
 
     def _healing(self, layout: Layout) -> dict[int, Tensor]:
         """Allow at the first hole position only tokens that continue the one under the cursor."""
-        if not layout.healed:
-            return {}
-        ids = self.tokens.starting_with(layout.healed)
-        return {0: torch.tensor(ids, device=self.model.device)}
+        opening = self.resources.opening(layout.healed)
+        return {} if opening is None else {0: opening}
 
     def _steps(self, canvas: Canvas, spans: Sequence[tuple[range, ...]]) -> Generator[Draft, None, list[Candidate]]:
         """Denoise, showing the most certain row after each step; return the remaining rows in the order of the canvas.
@@ -149,47 +172,6 @@ class Candidates:
                 return [rows[row] for row in sorted(rows)]
             alive = [alive[i] for i in keep]
 
-    def _left_to_right(
-        self, layout: Layout, count: int = 1, lines: int | None = None, others: Sequence[Candidate] = ()
-    ) -> list[Candidate]:
-        """Write the one hole left to right, `count` times, every time but the first by chance.
-
-        Each ends at the filler, or before the suffix begins again, or at a limit of lines; if the request has one size, after
-        as many tokens. others: denoised candidates; they and the context make guesses, and one pass checks several of them.
-        """
-        request, healed = self.request, layout.healed
-        after = request.text[request.holes[-1].end :][:FAR].replace("\r\n", "\n")
-        fixed = len(set(request.sizes or ())) == 1
-        marked = self.spec.left_to_right and not fixed
-
-        def passing() -> None:
-            self.check_cancelled()
-            self.nfe += 1
-
-        def ended(ids: list[int]) -> bool:
-            if fixed:
-                return False
-            text = self.tokens.decode(ids)[len(healed) :]
-            full = text.count("\n") >= (lines or request.max_lines or len(ids) + 1)
-            return full or (ids[-1] == self.spec.filler if marked else middle_of(text, after)[1])
-
-        most = max(request.sizes or self.spec.hole_sizes) + (0 if fixed or marked else self.spec.pins)
-        branch = self.cache.cache.branch(count, len(layout.context) - 1)
-        banned = self.resources.banned if marked else self.resources.all_banned
-        opening = self._healing(layout).get(0)
-        last, generator = layout.context[-1], self.generator
-        guess = Lookup(layout.context, [self.read.ids(other)[0] for other in others])
-        texts = write(self.model, branch, last, most, banned, opening, ended, count, generator, guess, passing)
-        out = []
-        for ids in texts:
-            if not fixed and not marked:
-                ids = self.tokens.encode(healed + middle_of(self.tokens.decode(ids)[len(healed) :], after)[0])
-            canvas, spans = self._canvas(layout, [max(1, len(ids))])
-            tokens = canvas.tokens[0].clone()
-            tokens[: len(ids)] = torch.tensor(ids, device=tokens.device)
-            out.append(Candidate(tokens, spans[0], settled=True))
-        return out
-
     def _rank(self, layout: Layout, found: list[Candidate]) -> list[Candidate]:
         """Sort by the causal encoder's likelihood of hole and following text, best first; each text once."""
         by_text = {texts: each for each in reversed(found) if any(texts := self.read.texts(each))}
@@ -202,8 +184,11 @@ class Candidates:
         return [each for _, each in sorted(zip(scores, found, strict=True), key=lambda pair: -pair[0])]
 
     def _scored(self, layout: Layout, candidate: Candidate) -> list[int]:
-        """Return the tokens that score a candidate: its holes without filler, the text between them, a little suffix."""
+        """Return the tokens that score a candidate: its holes without filler, the text between them, a little suffix; or the
+        token that ends a middle, where the suffix stands in the context."""
         out = list[int]()
+        if self.spec.dialect == "taught":
+            return [*self.read.ids(candidate)[0], layout.end]
         for ids, kept in zip(self.read.ids(candidate), (*layout.between, layout.right[:SCORED_SUFFIX]), strict=True):
             out += [*ids, *kept]
         return out or [layout.end]

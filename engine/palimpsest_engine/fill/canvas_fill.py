@@ -34,7 +34,7 @@ class CanvasFill:
     ) -> None:
         self.resources, self.request, self.cache = resources, request, cache
         language, tokens = language_of(request.path, request.language), resources.tokens
-        self.layout = lay_out(pieces(request), resources.spec, tokens, language, request.context)
+        self.layout = lay_out(pieces(request), resources.spec, tokens, language, request.context, request.path)
         self.read = Detokenizer(request, tokens, resources.spec.filler, self.layout.healed)
         self.gate = SyntaxGate(request.text, request.holes, language)
         self.candidates = Candidates(resources, request, cache, self.read, cancelled)

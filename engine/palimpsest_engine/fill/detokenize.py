@@ -56,6 +56,10 @@ class Detokenizer:
             shown.append(self._pieces(ids, accepted, self.healed if index == 0 else ""))
         return Draft(number, tuple(shown), sum(settled) / len(settled))
 
+    def written(self, number: int, ids: list[int]) -> Draft:
+        """Return what was written left to right so far as text; none of it will change, and more may come."""
+        return Draft(number, (self._pieces(ids, [True] * len(ids), self.healed),), 0.0)
+
     def _pieces(self, ids: list[int], accepted: list[bool], healed: str) -> tuple[DraftPiece, ...]:
         """Return runs of equally settled tokens as text, without filler and without the healed beginning."""
         runs: list[tuple[list[int], bool]] = []

@@ -77,7 +77,7 @@ def parts(request: FillRequest, spec: Spec, tokens: Tokens) -> tuple[Span, ...]:
         start = hole.start
         while start < hole.end or start == hole.start:
             rest = request.text[start : min(hole.end, start + WINDOW)]
-            ends = tokens.ends(rest)
+            ends = tokens.offsets(rest)
             end = len(rest) if len(ends) <= most else ends[most - 1]
             if end < len(rest) and (line := rest.rfind("\n", 0, end) + 1):
                 end = line

@@ -19,9 +19,10 @@ from palimpsest_engine.prompt.tokens import Tokens
 class Resources:
     """Model, tokenizer and description of one checkpoint, and the way it fills.
 
-    banned `[V]`: ids that no hole may emit. all_banned `[V]`: the same with the filler. backend: the way this device reads a
-    cache. left_to_right: write holes with the causal encoder, one at a time, and denoise nothing. redraw: draw anew when
-    nothing came of a fill, or when every candidate breaks the syntax.
+    banned `[V]`: ids that no hole may emit. all_banned `[V]`: the same with the filler. ends: ids that end what is written
+    left to right; banned_but_ends `[V]`: those that may not be written then. backend: the way this device reads a cache.
+    left_to_right: write holes with the causal encoder, one at a time, and denoise nothing. redraw: draw anew when nothing
+    came of a fill, or when every candidate breaks the syntax.
     """
 
     spec: Spec
@@ -29,9 +30,30 @@ class Resources:
     tokens: Tokens
     banned: Tensor
     all_banned: Tensor
+    ends: frozenset[int]
+    banned_but_ends: Tensor
     backend: Backend
     left_to_right: bool
     redraw: bool
+
+    @property
+    def taught(self) -> bool:
+        """Return whether the prompt is the one that a left-to-right model was taught."""
+        return self.spec.dialect == "taught"
+
+    def opening(self, healed: str, *, a_line: bool = False) -> Tensor | None:
+        """Return the only ids that may come first, or None for any.
+
+        healed: the text of a token that has to be written again. a_line: the hole is a line of its own and wants one line, so
+        it does not begin with the end of it.
+        """
+        if not healed and not a_line:
+            return None
+        ids = self.tokens.starting_with(healed)
+        if a_line:
+            ids = [i for i in ids if "\n" not in self.tokens.texts[i]]
+            ids = ids if healed else sorted({*ids, *self.ends} - self.tokens.special | self.ends)
+        return torch.tensor(ids, device=self.model.device)
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, *, left_to_right: bool, redraw: bool) -> Resources:
@@ -44,6 +66,7 @@ class Resources:
             raise UnsupportedCheckpoint(
                 f"{spec.name} is a left-to-right control for `palimpsest eval`; it cannot fill holes by diffusion."
             )
+        left_to_right |= not spec.denoises
         tokens = Tokens(checkpoint.tokenizer, model.config.get_text_config().vocab_size)
         all_banned = torch.zeros(tokens.vocabulary, dtype=torch.bool)
         all_banned[list(tokens.special)] = True
@@ -51,6 +74,21 @@ class Resources:
         banned = all_banned.clone()
         if spec.filler is not None:
             banned[spec.filler] = False
-        backend = prepare(model)
-        banned, all_banned = banned.to(model.device), all_banned.to(model.device)
-        return cls(spec, model, tokens, banned, all_banned, backend, left_to_right, redraw and not left_to_right)
+        ends = frozenset({spec.filler} if spec.left_to_right and spec.filler is not None else ())
+        if spec.dialect == "taught":
+            ends = tokens.ends
+        banned_but_ends = all_banned.clone()
+        banned_but_ends[list(ends)] = False
+        tensors = [each.to(model.device) for each in (banned, all_banned, banned_but_ends)]
+        return cls(
+            spec=spec,
+            model=model,
+            tokens=tokens,
+            banned=tensors[0],
+            all_banned=tensors[1],
+            ends=ends,
+            banned_but_ends=tensors[2],
+            backend=prepare(model) if spec.denoises else Backend(),
+            left_to_right=left_to_right,
+            redraw=redraw and (not left_to_right or spec.dialect == "taught"),
+        )

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from palimpsest_engine.model.kv_cache import RollbackCache, RollbackLayer
-from palimpsest_engine.model.layers import run_layer
+from palimpsest_engine.model.kv_cache import RollbackCache, RollbackLayer, kinds_of
+from palimpsest_engine.model.layers import causal_stack, kind_of, ropes_of, run_layer
 
 
 class Shared(Protocol):
@@ -33,7 +33,7 @@ def encode(model: Any, cache: RollbackCache | Shared, tokens: Tensor) -> Tensor:
     """Append `tokens [B, T]` to the cache through the causal encoder; return the last hidden states `[B, T, hidden]`."""
     past = cache.get_seq_length()
     positions = torch.arange(past, past + tokens.shape[1], device=tokens.device)
-    encoder = model.model.encoder.language_model
+    encoder = causal_stack(model)
     embedded = encoder.embed_tokens(tokens)
     if not isinstance(cache, RollbackCache):
         return cache.through(encoder, embedded, positions.unsqueeze(0))
@@ -80,9 +80,9 @@ def through(
     masks: by the kind of layer; a position may look at everything where there is none. They may also be the objects that the
     registered attention reads instead of the keys and values of a cache.
     """
-    ropes = {kind: stack.rotary_emb(hidden, positions, kind) for kind in stack.unique_layer_types}
+    ropes = ropes_of(stack, hidden, positions)
     for layer in stack.layers:
-        kind = layer.self_attn.layer_type
+        kind = kind_of(layer)
         hidden = run_layer(layer, hidden, ropes[kind], masks.get(kind), positions, cache)
     normed: Tensor = stack.norm(hidden)
     return normed
@@ -99,8 +99,10 @@ def soft_embeddings(embedding: Any, chances: Tensor) -> Tensor:
 def head(model: Any, hidden: Tensor) -> Tensor:
     """Return the soft-capped logits `[.., V]` in float32 of hidden states `[.., d]`, operation for operation as the model
     class; in place where no gradients are wanted."""
-    cap: float = model.final_logit_softcapping
+    cap: float | None = model.final_logit_softcapping
     logits: Tensor = model.lm_head(hidden).to(torch.float32)
+    if cap is None:
+        return logits
     if torch.is_grad_enabled():
         return torch.tanh(logits / cap) * cap
     return logits.div_(cap).tanh_().mul_(cap)
@@ -108,7 +110,7 @@ def head(model: Any, hidden: Tensor) -> Tensor:
 
 def causal_masks(text_config: Any, cache: RollbackCache, positions: Tensor) -> dict[str, Tensor | None]:
     """Return the mask of new tokens at `positions [T]` behind the cache for each kind of layer."""
-    layers = dict(zip(text_config.layer_types, cache.layers, strict=True))
+    layers = dict(zip(kinds_of(text_config), cache.layers, strict=True))
     return {kind: causal_mask(positions, layer) for kind, layer in layers.items()}
 
 

@@ -162,8 +162,8 @@ class RollbackCache(Cache):
     @classmethod
     def for_config(cls, text_config: Any) -> RollbackCache:
         """Make the layers as the config says: sliding or full."""
-        sliding = text_config.sliding_window
-        kinds = text_config.layer_types
+        sliding = getattr(text_config, "sliding_window", None)
+        kinds = kinds_of(text_config)
         return cls([RollbackLayer(sliding if kind == "sliding_attention" else None) for kind in kinds])
 
     @property
@@ -185,3 +185,9 @@ class RollbackCache(Cache):
     def narrowed(self, rows: int) -> RollbackCache:
         """Return the same for the first `rows` rows only."""
         return RollbackCache([layer.shown(rows) for layer in self.layers])
+
+
+def kinds_of(text_config: Any) -> list[str]:
+    """Return the kind of attention of each layer; a config that names none has full attention everywhere."""
+    kinds = getattr(text_config, "layer_types", None)
+    return list(kinds) if kinds else ["full_attention"] * text_config.num_hidden_layers

@@ -7,7 +7,8 @@ renaming is an error and not a wrong number.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from functools import cache
 from inspect import signature
 from typing import Any
 
@@ -30,13 +31,47 @@ TOKEN_VISION = {
     "position_embedding_size": 8,
 }
 
-(CACHE,) = {"cache", "past_key_values"} & signature(library.DiffusionGemmaDecoderTextLayer.forward).parameters.keys()
+
+@cache
+def cache_keyword(kind: Hashable) -> str:
+    """Return the name of the argument for the cache of a class's forward. A class that has neither name is not known here."""
+    (name,) = {"cache", "past_key_values"} & signature(kind.forward).parameters.keys()  # type: ignore[attr-defined]
+    return name
+
+
+CACHE = cache_keyword(library.DiffusionGemmaDecoderTextLayer)
 
 
 def run_layer(layer: Any, hidden: Tensor, rope: Rope, mask: Any, positions: Tensor, cache: Any) -> Tensor:
     """Run a layer, `hidden [B, T, d]` to the same; its own forward, or the one that replaced it."""
-    out: Tensor = layer(hidden, position_embeddings=rope, attention_mask=mask, position_ids=positions, **{CACHE: cache})
+    keyword = {cache_keyword(type(layer)): cache}  # type: ignore[arg-type]
+    out: Tensor = layer(hidden, position_embeddings=rope, attention_mask=mask, position_ids=positions, **keyword)
     return out
+
+
+def causal_stack(model: Any) -> Any:
+    """Return the stack that reads causally: the encoder of a model that has one, or else its only stack."""
+    encoder = getattr(model.model, "encoder", None)
+    return model.model if encoder is None else encoder.language_model
+
+
+def kind_of(layer: Any) -> str:
+    """Return the kind of a layer's attention; classes that know one only do not name it."""
+    return getattr(layer.self_attn, "layer_type", None) or "full_attention"
+
+
+def ropes_of(stack: Any, hidden: Tensor, positions: Tensor) -> dict[str, Rope]:
+    """Return the rotary embeddings of each kind of layer at `positions [1, T]`."""
+    kinds = dict.fromkeys(map(kind_of, stack.layers))
+    if "layer_type" in _arguments(type(stack.rotary_emb)):  # type: ignore[arg-type]
+        return {kind: stack.rotary_emb(hidden, positions, layer_type=kind) for kind in kinds}
+    rope: Rope = stack.rotary_emb(hidden, positions)
+    return dict.fromkeys(kinds, rope)
+
+
+@cache
+def _arguments(kind: Hashable) -> frozenset[str]:
+    return frozenset(signature(kind.forward).parameters)  # type: ignore[attr-defined]
 
 
 def run_class_layer(layer: Any, hidden: Tensor, rope: Rope, mask: Any, positions: Tensor | None, cache: Any) -> Tensor:
@@ -79,9 +114,9 @@ def use_attention(model: Any, name: str, plain: Attention) -> None:
 
 def only_cache(keywords: Mapping[str, Any]) -> Any:
     """Return the cache among keyword arguments, or None; raise TypeError if anything else is among them."""
-    if unknown := keywords.keys() - {CACHE}:
+    if unknown := keywords.keys() - {"cache", "past_key_values"}:
         raise TypeError(f"a layer got arguments it does not know: {', '.join(sorted(unknown))}")
-    return keywords.get(CACHE)
+    return next(iter(keywords.values()), None)
 
 
 def run_encoder(

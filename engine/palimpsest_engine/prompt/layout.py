@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from palimpsest_engine.checkpoint.spec import Spec
+from palimpsest_engine.prompt.dialects import PATH, PREFIX, SUFFIX
 from palimpsest_engine.prompt.pieces import Hole, Keep
 from palimpsest_engine.prompt.tokens import Tokens
 from palimpsest_engine.request import Excerpt
@@ -74,6 +75,7 @@ def lay_out(
     tokens: Tokens,
     language: str | None,
     excerpts: Sequence[Excerpt] = (),
+    path: str | None = None,
 ) -> Layout:
     """Lay out pieces `Keep, Hole, Keep, ..., Hole, Keep`, of which the first and last reach the document's ends.
 
@@ -84,16 +86,21 @@ def lay_out(
     after = tokens.encode(keeps[-1][: window_for(max(spec.suffix, spec.canvas))])
     before, healed = heal(tokens, before)
     suffix = after[: spec.suffix]
-    elsewhere = fitting(excerpts, spec.elsewhere, tokens, language)
+    elsewhere = fitting(excerpts, spec.elsewhere, tokens, language, taught=spec.dialect == "taught")
     room = spec.context - len(suffix) - len(elsewhere) - 8
     if len(before) > room:
         cut = -(-(len(before) - room) // TOKEN_STRIDE) * TOKEN_STRIDE
         before = before[cut:]
+    closing = list[int]()
     if spec.dialect == "fim":
         assert spec.suffix_id is not None
         assert spec.prefix_id is not None
+        assert spec.bos_id is not None
         context = [spec.bos_id, spec.suffix_id, *suffix, spec.prefix_id, *elsewhere, *before]
-        closing, end = [], EOS
+        end = EOS
+    elif spec.dialect == "taught":
+        context = taught_context(tokens, spec, suffix, before, elsewhere, path or f"file.{language or 'txt'}")
+        end = min(tokens.ends, default=EOS)
     else:
         context = chat_context(tokens, suffix, before, language, elsewhere)
         end = tokens.control("<turn|>")
@@ -107,12 +114,20 @@ def lay_out(
     )
 
 
-def fitting(excerpts: Sequence[Excerpt], budget: int, tokens: Tokens, language: str | None) -> list[int]:
-    """Return the tokens of as many whole excerpts as fit in the budget, from the last (the most useful) backwards."""
+def fitting(
+    excerpts: Sequence[Excerpt], budget: int, tokens: Tokens, language: str | None, *, taught: bool = False
+) -> list[int]:
+    """Return the tokens of as many whole excerpts as fit in the budget, from the last (the most useful) backwards.
+
+    taught: as files of the project, if the model was taught a mark for them; otherwise each has its title in a comment.
+    """
     out: list[int] = []
-    mark = LINE_COMMENTS.get(language or "", "//")
+    mark, announced = LINE_COMMENTS.get(language or "", "//"), tokens.dialect.file if taught else ""
     for excerpt in reversed(excerpts):
-        ids = tokens.encode(f"{mark} {excerpt.title}\n{excerpt.text.strip(chr(10))}\n\n".replace("\r\n", "\n"))
+        title = "" if announced else f"{mark} {excerpt.title}\n"
+        ids = tokens.encode(f"{title}{excerpt.text.strip(chr(10))}\n\n".replace("\r\n", "\n"))
+        if announced:
+            ids = [*tokens.marked(announced.replace(PATH, excerpt.title)), *ids]
         if len(out) + len(ids) <= budget:
             out = ids + out
     return out
@@ -152,3 +167,18 @@ def chat_context(
         *tokens.encode(f"```{name}\n"),
         *prefix,
     ]
+
+
+def taught_context(
+    tokens: Tokens, spec: Spec, suffix: list[int], prefix: list[int], elsewhere: list[int], path: str
+) -> list[int]:
+    """Return the prompt of a left-to-right model: both sides in the order of its dialect, other files before them."""
+    dialect = tokens.dialect
+    out = [] if spec.bos_id is None else [spec.bos_id]
+    if elsewhere:
+        out += [*tokens.marked(dialect.repo.replace(PATH, "project")), *elsewhere]
+        if dialect.own_file:
+            out += tokens.marked(dialect.file.replace(PATH, path))
+    for part in dialect.template(spec.order):
+        out += prefix if part == PREFIX else suffix if part == SUFFIX else [tokens.control(part)]
+    return out

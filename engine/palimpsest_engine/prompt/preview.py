@@ -36,7 +36,7 @@ def seen(settings: EngineSettings, request: FillRequest) -> Seen:
     config = read_json(folder / "config.json")
     tokens = Tokens(read_tokenizer(folder), int(config.get("text_config", config)["vocab_size"]))
     language = language_of(request.path, request.language)
-    layout = lay_out(pieces(request), spec, tokens, language, request.context)
+    layout = lay_out(pieces(request), spec, tokens, language, request.context, request.path)
     spelled = tokens.tokenizer.decode(list(layout.context), skip_special_tokens=False)
     pins = tokens.tokenizer.decode(list(layout.right[: spec.pins]), skip_special_tokens=False)
     return Seen(spelled, layout.healed, pins, len(layout.context), spec)

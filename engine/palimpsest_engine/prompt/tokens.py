@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from palimpsest_engine.errors import UnsupportedCheckpoint
+from palimpsest_engine.prompt.dialects import dialect_of
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -22,6 +23,9 @@ class Tokens:
         self._texts: list[str] | None = None
         self._starting: dict[str, list[int]] = {}
         self._special = {int(i) for i, t in tokenizer.get_added_tokens_decoder().items() if t.special}
+        self.dialect = dialect_of(lambda name: tokenizer.token_to_id(name) is not None)
+        # A control token that a file of weights does not mark as one must not be written either.
+        self._special |= {self.control(name) for name in self.dialect.controls}
 
     @property
     def special(self) -> frozenset[int]:
@@ -40,16 +44,25 @@ class Tokens:
         """Return the id of a control token that a dialect needs."""
         found = self.tokenizer.token_to_id(name)
         if found is None:
-            raise UnsupportedCheckpoint(
-                f"The chat dialect needs the token {name}, which this checkpoint's tokenizer lacks."
-            )
+            raise UnsupportedCheckpoint(f"The prompt needs the token {name}, which this checkpoint's tokenizer lacks.")
         return int(found)
+
+    @property
+    def ends(self) -> frozenset[int]:
+        """Return the control tokens with which a model that was taught to fill in the middle ends one."""
+        found = (self.tokenizer.token_to_id(name) for name in self.dialect.ends)
+        return frozenset(int(i) for i in found if i is not None)
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text. A control token written out in it is encoded as text."""
         return list(self._encoding(text).ids)
 
-    def ends(self, text: str) -> list[int]:
+    def marked(self, text: str) -> list[int]:
+        """Return the ids of a text that begins with a control token, such as `<|file_sep|>a.py`."""
+        end = text.find(">") + 1
+        return [*([self.control(text[:end])] if end else []), *self.encode(text[end:])]
+
+    def offsets(self, text: str) -> list[int]:
         """Return the end of each token of a text, in code points."""
         return [end for _, end in self._encoding(text).offsets]
 

@@ -128,7 +128,7 @@ def config_garbled(folder):
 
 
 def other_architecture(folder):
-    edit_json(folder / "config.json", model_type="llama", architectures=["LlamaForCausalLM"])
+    edit_json(folder / "config.json", model_type="gpt_neox", architectures=["GPTNeoXForCausalLM"])
 
 
 def own_code(folder):
@@ -169,7 +169,7 @@ DAMAGE = [
     (torch_save_in_its_place, UnsupportedCheckpoint, "pickle"),
     (config_gone, CheckpointBroken, "lacks config.json"),
     (config_garbled, CheckpointBroken, "not valid JSON"),
-    (other_architecture, UnsupportedCheckpoint, "llama"),
+    (other_architecture, UnsupportedCheckpoint, "gpt_neox"),
     (own_code, UnsupportedCheckpoint, "never done"),
     (quantised, UnsupportedCheckpoint, r"nvfp4.*with the setting quantization \(int8, fp8 or int4\)"),
     (tokenizer_gone, CheckpointBroken, "lacks tokenizer.json"),

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from palimpsest_engine import EngineSettings, Fill, FillCancelled, FillRequest, Span, UnsupportedCheckpoint
 from palimpsest_engine.checkpoint.load import load
-from palimpsest_engine.decoding.autoregressive import common, middle_of, write
+from palimpsest_engine.decoding.autoregressive import write, writing
+from palimpsest_engine.decoding.middle import common, middle_of
 from palimpsest_engine.decoding.prompt_lookup import AHEAD, Lookup
 from palimpsest_engine.fill.filler import Filler
 from palimpsest_engine.model.forward import encode, head
@@ -78,11 +79,10 @@ def test_guesses_change_nothing_but_the_number_of_passes(model, seed, rows, most
         return len(ids) >= stops[sum(ids) % 3]
 
     def written(draft):
-        passes, generator = [], torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed)
         cache = cache_of(model, context[:-1]).branch(rows)
-        passing = lambda: passes.append(1)  # noqa: E731
-        texts = write(model, cache, context[-1], most, banned, opening, ended, rows, generator, draft, passing)
-        return texts, len(passes)
+        passes = list(writing(model, cache, context[-1], most, banned, opening, ended, rows, generator, draft))
+        return passes[-1], len(passes)
 
     plain, passes = written(lambda text: ())
     assert passes == max(map(len, plain))
@@ -103,13 +103,9 @@ def test_guesses_from_a_document_change_nothing_that_trained_weights_write_and_s
         context = checkpoint.tokenizer.encode(document[start : start + 450]).ids
         texts, counts = [], []
         for draft in (lambda written: (), Lookup(context)):
-            counts.append(0)
-
-            def passing(counts=counts):
-                counts[-1] += 1
-
-            cache = cache_of(model, context[:-1])
-            texts += write(model, cache, context[-1], 16, banned, draft=draft, passing=passing)
+            passes_made = list(writing(model, cache_of(model, context[:-1]), context[-1], 16, banned, draft=draft))
+            counts.append(len(passes_made))
+            texts += passes_made[-1]
         assert texts[0] == texts[1]
         assert counts[1] <= counts[0] == 16
         plain_passes, passes = plain_passes + counts[0], passes + counts[1]
@@ -201,11 +197,11 @@ def test_the_filler_of_a_control_ends_the_middle(checkpoint, monkeypatch):
         assert not banned[filler.spec.filler]
         for token in scripted:
             seen.append(token)
+            yield [list(seen)]
             if ended(list(seen)):
-                break
-        return [seen]
+                return
 
-    monkeypatch.setattr("palimpsest_engine.fill.candidates.write", script)
+    monkeypatch.setattr("palimpsest_engine.fill.writer.writing", script)
     fill = fill_of(filler, FillRequest("\n", (Span(0, 0),), language=None))
     assert seen == scripted[:2]
     assert fill.texts == (filler.tokens.decode(scripted[:1]),)
@@ -233,7 +229,7 @@ def test_left_to_right_two_holes_are_written_one_after_the_other(checkpoint):
 
 
 def test_left_to_right_is_cancelled_between_passes(checkpoint, monkeypatch):
-    monkeypatch.setattr("palimpsest_engine.fill.candidates.Lookup", lambda *anything: lambda written: ())
+    monkeypatch.setattr("palimpsest_engine.fill.writer.Lookup", lambda *anything: lambda written: ())
     filler = Filler(checkpoint, left_to_right=True)
     asked = []
 

@@ -11,7 +11,7 @@ from palimpsest_engine import Draft, Fill, FillRequest, Span
 from palimpsest_engine.checkpoint.load import Checkpoint
 from palimpsest_engine.checkpoint.spec import Sampling
 from palimpsest_engine.decoding import autoregressive, denoise, scoring
-from palimpsest_engine.fill import candidates
+from palimpsest_engine.fill import candidates, writer
 from palimpsest_engine.fill.canvas_fill import CanvasFill
 from palimpsest_engine.fill.filler import Filler
 from palimpsest_engine.model import prefix_cache
@@ -146,8 +146,8 @@ def test_lines_written_left_to_right_are_ranked_with_the_others(checkpoint, monk
     ],
 )
 def test_a_blank_line_gets_its_own_number_of_lines_written_left_to_right(checkpoint, monkeypatch, text, at, count):
-    written, counts = candidates.write, []
-    monkeypatch.setattr(candidates, "write", lambda *args: (counts.append(args[7]), written(*args))[1])
+    written, counts = writer.writing, []
+    monkeypatch.setattr(writer, "writing", lambda *args: (counts.append(args[7]), written(*args))[1])
     request = FillRequest(text, (Span(at, at),), language=None)
     run(filler_of(checkpoint, causal_candidates=1, blank_line_candidates=3), request)
     run(filler_of(checkpoint, causal_candidates=2), request)

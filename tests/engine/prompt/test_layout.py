@@ -192,4 +192,4 @@ def test_the_preview_shows_the_layout(checkpoint_folder, checkpoint, tokens):
 @pytest.mark.parametrize("text", ["\ud83d", "a\udc00b", "\ud83d\ud83d x"])
 def test_half_a_surrogate_pair_is_read_as_a_replacement_character(tokens, text):
     assert tokens.encode(text) == tokens.encode("".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text))
-    assert tokens.ends(text)[-1] == len(text)
+    assert tokens.offsets(text)[-1] == len(text)

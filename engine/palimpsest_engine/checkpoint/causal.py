@@ -1,0 +1,228 @@
+"""Load a left-to-right model, from safetensors or from GGUF, every tensor from its files; on a CPU in eight bits.
+
+Rounding a model takes a while, so its result is kept: beside a GGUF file or in the checkpoint's folder, or in the user's
+cache where that cannot be written to. Knows nothing of fills.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import shutil
+import tempfile
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from platformdirs import user_cache_path
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from palimpsest_engine.checkpoint.gguf_file import GgufFile
+from palimpsest_engine.checkpoint.gguf_tokenizer import read_tokenizer, tokenizer_in
+from palimpsest_engine.checkpoint.locate import read_json, weight_files
+from palimpsest_engine.checkpoint.weights import Files
+from palimpsest_engine.errors import CheckpointBroken, UnsupportedCheckpoint
+from palimpsest_engine.model import causal
+from palimpsest_engine.model.cpu_layers import exact_in_eight_bits
+from palimpsest_engine.model.int8 import Rounded
+
+FORMAT = "palimpsest-int8-1"
+_NOTE, SCALES, _BEGINS = "palimpsest-int8.json", ".scales", "palimpsest_bos_id"
+
+
+class Tensors(Protocol):
+    """The tensors of some files, by the class's names, read one at a time."""
+
+    @property
+    def names(self) -> list[str]:
+        """Return all names."""
+        ...
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return a tensor's shape without reading it."""
+        ...
+
+    def whole(self, name: str) -> Tensor:
+        """Return a tensor, on the CPU."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A left-to-right model before its weights are read. source: the folder or the GGUF file. kept: the folder with its
+    weights in eight bits, if they are to be read from there; `tensors` are those of that folder then."""
+
+    source: Path
+    config: dict[str, Any]
+    tensors: Tensors
+    tokenizer: Any
+    bos_id: int | None = None
+    kept: Path | None = None
+
+
+def open_files(source: Path, *, int8: bool) -> Opened:
+    """Open a folder or a GGUF file. int8: what was kept will do. Raises CheckpointBroken or UnsupportedCheckpoint."""
+    if int8 and (folder := kept(source)) is not None:
+        config, tokenizer = read_json(folder / "config.json"), read_tokenizer(folder / "tokenizer.json")
+        tensors = Files(folder, sorted(folder.glob("*.safetensors")))
+        return Opened(source, config, tensors, tokenizer, config.pop(_BEGINS), folder)
+    if source.is_file():
+        file = GgufFile(source)
+        begins = (
+            file.field("tokenizer.ggml.bos_token_id") if file.field("tokenizer.ggml.add_bos_token", False) else None
+        )
+        return Opened(source, file.config(), file, tokenizer_in(file), begins)
+    config, tokenizer = read_json(source / "config.json"), read_tokenizer(source / "tokenizer.json")
+    if "auto_map" in config:
+        raise UnsupportedCheckpoint(f"{source} wants to run code of its own (auto_map); that is never done.")
+    if config.get("quantization_config"):
+        raise UnsupportedCheckpoint(f"{source} is quantised; of quantised weights this engine reads GGUF only.")
+    first = tokenizer.encode("", add_special_tokens=True).ids  # what its own post-processor puts before every text
+    return Opened(source, config, Files(source, weight_files(source)), tokenizer, first[0] if first else None)
+
+
+def name_of(opened: Opened) -> str:
+    """Name a model for people: as its file or folder is named."""
+    return opened.source.stem if opened.source.is_file() else opened.source.name
+
+
+def parameters(opened: Opened) -> int:
+    """Count the parameters, each matrix as often as the files hold it."""
+    return sum(math.prod(opened.tensors.shape(name)) for name in opened.tensors.names if not name.endswith(SCALES))
+
+
+def needed(opened: Opened, dtype: str, *, int8: bool) -> float:
+    """Return the bytes that the weights take, with what packing and a context need."""
+    width = 1 if int8 else {"float32": 4, "bfloat16": 2}[dtype]
+    return 1.15 * width * parameters(opened) + 2**28
+
+
+def read(opened: Opened, device: str, dtype: str, *, int8: bool) -> Any:
+    """Return the model with all its weights. int8: in eight bits, on a CPU. Raises CheckpointBroken if they do not fit."""
+    wanted = torch.float32 if int8 else getattr(torch, dtype)
+    model = causal.hollow(opened.config, wanted)
+    check(model, opened)
+    if int8 and opened.kept is None and keep(opened, causal.linears(model).keys()) is not None:
+        opened = open_files(opened.source, int8=True)
+    if int8:
+        rounded, others = rounded_weights(model, opened)
+        for name in list(others):
+            causal.put(model, name, others.pop(name), device, wanted)
+        causal.in_eight_bits(model, rounded)
+    else:
+        for name in opened.tensors.names:
+            causal.put(model, name, opened.tensors.whole(name), device, wanted)
+        model.tie_weights()
+        model.model.rotary_emb.to(device)
+    return model
+
+
+def check(model: Any, opened: Opened) -> None:
+    """Check that each tensor of the files has its place in the model, and each place its tensor."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    if model.config.tie_word_embeddings:
+        shapes.pop("lm_head.weight", None)
+    there = {name for name in opened.tensors.names if not name.endswith(SCALES)}
+    wrong = {
+        "missing": shapes.keys() - there,
+        "unexpected": there - shapes.keys(),
+        "mismatched": {name for name in there & shapes.keys() if opened.tensors.shape(name) != shapes[name]},
+    }
+    for kind, names in wrong.items():
+        if names:
+            raise CheckpointBroken(
+                f"The weights in {opened.source} do not fit its config: {len(names)} {kind} tensors, first {min(names)}."
+            )
+    if opened.tokenizer.get_vocab_size() > model.config.vocab_size:
+        raise CheckpointBroken(
+            f"The tokenizer in {opened.source} has {opened.tokenizer.get_vocab_size()} entries, "
+            f"the model {model.config.vocab_size}."
+        )
+
+
+def rounded_weights(model: Any, opened: Opened) -> tuple[dict[str, Rounded], dict[str, Tensor]]:
+    """Return (matrices in eight bits, all other tensors): from what was kept, or rounded here."""
+    matrices, tensors = causal.linears(model), opened.tensors
+    rounded, others = dict[str, Rounded](), dict[str, Tensor]()
+    for name in tensors.names:
+        if name.endswith(SCALES):
+            continue
+        if name not in matrices:
+            others[name] = tensors.whole(name).float()
+        elif opened.kept is not None:
+            rounded[name] = Rounded(tensors.whole(name), tensors.whole(name + SCALES))
+        else:
+            rounded[name] = Rounded.of(tensors.whole(name))
+    return rounded, others
+
+
+def keep(opened: Opened, matrices: Collection[str]) -> Path | None:
+    """Write the weights in eight bits where the next start finds them, whole or not at all, a layer at a time.
+
+    matrices: names of the weights to round. Returns the folder, or None where there is no place or the disk is full.
+    """
+    shards: dict[str, list[str]] = {}
+    for name in opened.tensors.names:
+        layer = re.match(r"model\.layers\.(\d+)\.", name)
+        # The embedding is looked up where it lies, and would keep the pages of everything else in its file.
+        shards.setdefault(f"layer-{int(layer[1]):04}" if layer else name, []).append(name)
+    for folder in _places(opened.source):
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        except OSError:
+            continue
+        try:
+            for shard, names in shards.items():
+                tensors = dict[str, Tensor]()
+                for name in names:
+                    whole = opened.tensors.whole(name)
+                    if name in matrices:
+                        matrix = Rounded.of(whole)
+                        tensors |= {name: matrix.codes, name + SCALES: matrix.scales}
+                    else:
+                        tensors[name] = whole.float()
+                save_file(tensors, scratch / f"{shard}.safetensors")
+            config = opened.config | {_BEGINS: opened.bos_id}
+            (scratch / "config.json").write_text(json.dumps(config), "utf-8")
+            opened.tokenizer.save(str(scratch / "tokenizer.json"))
+            (scratch / _NOTE).write_text(json.dumps(_identity(opened.source)), "utf-8")
+            shutil.rmtree(folder, ignore_errors=True)
+            scratch.rename(folder)
+            return folder
+        except (OSError, SafetensorError):
+            continue
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    return None
+
+
+def kept(source: Path) -> Path | None:
+    """Return the folder with the weights in eight bits of these very files, if there is one."""
+    wanted = _identity(source)
+    for folder in _places(source):
+        try:
+            if json.loads((folder / _NOTE).read_text("utf-8")) == wanted:
+                return folder
+        except (OSError, ValueError):
+            continue
+    return None
+
+
+def _places(source: Path) -> tuple[Path, Path]:
+    beside = source.with_name(source.name + ".int8") if source.is_file() else source / ".int8"
+    name = hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:16]
+    return beside, user_cache_path("palimpsest", appauthor=False) / "int8" / f"{source.name}-{name}"
+
+
+def _identity(source: Path) -> dict[str, Any]:
+    """Say which files these are, by what a look at the folder shows, and how they were rounded."""
+    files = [source] if source.is_file() else [*weight_files(source), source / "config.json", source / "tokenizer.json"]
+    facts = {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in files if path.exists()}
+    return {"format": FORMAT, "exact": exact_in_eight_bits(), "files": facts}

@@ -1,0 +1,83 @@
+"""Build the tokenizer that a GGUF file describes. Knows no model.
+
+A GGUF file has the vocabulary, the merges and the *name* of the rule that cuts text into words; the rules are those of the
+models' own `tokenizer.json` files. A file of another rule needs that file beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers
+from tokenizers.models import BPE
+
+from palimpsest_engine.checkpoint.gguf_file import GgufFile
+from palimpsest_engine.errors import CheckpointBroken, UnsupportedCheckpoint
+
+_CONTROL, _USER_DEFINED, _UNUSED = 3, 4, 5  # llama.cpp's kinds of token
+_LETTERS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+"
+_SIGNS = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_WORDS = {"qwen2": rf"{_LETTERS}|\p{{N}}|{_SIGNS}", "llama-bpe": rf"{_LETTERS}|\p{{N}}{{1,3}}|{_SIGNS}"}
+_DIGITS_APART = ("smollm", "starcoder", "refact", "command-r", "codeshell")
+_PLAIN = ("gpt-2", "default")
+
+
+def qwen_tokenizer(tokens: Sequence[str], merges: Iterable[str], special: Iterable[str]) -> Tokenizer:
+    """Make a byte-level BPE tokenizer that cuts text as Qwen2's does. merges: "left right", the first merged first."""
+    return _tokenizer("qwen2", tokens, merges, special)
+
+
+def tokenizer_in(file: GgufFile) -> Tokenizer:
+    """Return the tokenizer of a GGUF file, or the one in a `tokenizer.json` beside it if its own rule is not known here.
+
+    Raises UnsupportedCheckpoint if there is neither, CheckpointBroken if it is damaged.
+    """
+    kind, rule = file.field("tokenizer.ggml.model", "none"), file.field("tokenizer.ggml.pre", "default")
+    if kind != "gpt2" or rule not in (*_WORDS, *_DIGITS_APART, *_PLAIN):
+        beside = file.path.with_name("tokenizer.json")
+        if beside.exists():
+            return read_tokenizer(beside)
+        raise UnsupportedCheckpoint(
+            f"The tokenizer of {file.path} is of a kind that this engine cannot build ({kind}, {rule}); "
+            f"put the model's tokenizer.json beside the file."
+        )
+    tokens, kinds = file.field("tokenizer.ggml.tokens"), file.field("tokenizer.ggml.token_type", [])
+    while kinds and len(kinds) == len(tokens) and kinds[-1] == _UNUSED:  # rows of the matrix that no token has
+        tokens, kinds = tokens[:-1], kinds[:-1]
+    special = [token for token, kind in zip(tokens, kinds, strict=False) if kind in (_CONTROL, _USER_DEFINED)]
+    try:
+        return _tokenizer(rule, tokens, file.field("tokenizer.ggml.merges"), special)
+    except CheckpointBroken:
+        raise
+    except Exception as error:  # tokenizers raises nothing more exact
+        raise CheckpointBroken(f"The tokenizer in {file.path} is damaged: {error}") from error
+
+
+def read_tokenizer(path: Path) -> Tokenizer:
+    """Read a `tokenizer.json` as a `tokenizers.Tokenizer`. Raises CheckpointBroken."""
+    try:
+        found: Tokenizer = Tokenizer.from_file(str(path))
+        return found
+    except Exception as error:  # tokenizers raises nothing more exact
+        raise CheckpointBroken(f"The checkpoint in {path.parent} cannot be loaded: {error}") from error
+
+
+def _tokenizer(rule: str, tokens: Sequence[str], merges: Iterable[str], special: Iterable[str]) -> Tokenizer:
+    pairs: list[tuple[str, str]] = [(left, right) for left, _, right in (merge.partition(" ") for merge in merges)]
+    tokenizer = Tokenizer(BPE(vocab={token: i for i, token in enumerate(tokens)}, merges=pairs))
+    if rule == "qwen2":
+        tokenizer.normalizer = normalizers.NFC()
+    if rule in _WORDS:
+        words: list[Any] = [
+            pre_tokenizers.Split(Regex(_WORDS[rule]), behavior="isolated", invert=False),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    else:
+        digits = [pre_tokenizers.Digits(individual_digits=True)] if rule in _DIGITS_APART else []
+        words = [*digits, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)]
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(words)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
+    return tokenizer

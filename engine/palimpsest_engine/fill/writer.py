@@ -1,0 +1,96 @@
+"""Write one hole left to right, and decide where its middle ends. Knows tokens and the text around the hole, no canvas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from palimpsest_engine.decoding.autoregressive import writing
+from palimpsest_engine.decoding.middle import middle_of
+from palimpsest_engine.decoding.prompt_lookup import Lookup
+from palimpsest_engine.fill.resources import Resources
+from palimpsest_engine.model.kv_cache import RollbackCache
+from palimpsest_engine.prompt.layout import Layout
+from palimpsest_engine.request import FillRequest
+
+FAR = 64  # code points of the suffix that are looked for in what is written
+FENCE = "\n```"  # with which a model that was made to chat closes what it thinks is a block
+
+
+class Writer:
+    """Writes the hole of one request. others: other continuations, which make guesses as the context does.
+
+    A middle ends at a control token that the model was taught for it, or before the suffix begins again, or at a limit of
+    lines; if the request has one size, after as many tokens.
+    """
+
+    def __init__(
+        self,
+        resources: Resources,
+        request: FillRequest,
+        layout: Layout,
+        generator: torch.Generator,
+        others: Sequence[Sequence[int]] = (),
+    ) -> None:
+        self.resources, self.request, self.layout, self.generator = resources, request, layout, generator
+        self.tokens = resources.tokens
+        self.fixed = len(set(request.sizes or ())) == 1
+        self.ends = frozenset[int]() if self.fixed else resources.ends
+        self.after = request.text[request.holes[-1].end :][:FAR].replace("\r\n", "\n")
+        hole, text = request.holes[0], request.text
+        beside = text[: hole.start].rpartition("\n")[2] + text[hole.end :].partition("\n")[0]
+        self.blank = resources.taught and not beside.strip()
+        self.guess = Lookup(layout.context, others)
+
+    def steps(self, cache: RollbackCache, count: int, lines: int | None = None) -> Iterator[list[list[int]]]:
+        """Yield the tokens of all `count` rows after each pass; each row but the first is drawn by chance.
+
+        cache: of that many rows, with all of the context but its last token. lines: limit, None for the request's.
+        """
+        spec, sizes = self.resources.spec, self.request.sizes
+        limit = lines or self.request.max_lines
+        usual = spec.line_sizes if limit == 1 and spec.line_sizes and not spec.denoises else spec.hole_sizes
+        most = max(sizes or usual) + (0 if self.fixed or self.ends else spec.pins)
+        banned = self.resources.all_banned if not self.ends else self.resources.banned_but_ends
+        opening = self.resources.opening(self.layout.healed, a_line=limit == 1 and self.blank)
+        ended = (lambda ids: False) if self.fixed else (lambda ids: self.over(ids, limit))
+        return writing(
+            self.resources.model,
+            cache,
+            self.layout.context[-1],
+            most,
+            banned,
+            opening,
+            ended,
+            count,
+            self.generator,
+            self.guess,
+        )
+
+    def over(self, ids: list[int], limit: int | None) -> bool:
+        """Return whether the last of these tokens ended the middle."""
+        if ids[-1] in self.ends:
+            return True
+        text = self.text(ids)
+        if limit is not None and text.count("\n") >= limit:
+            return True
+        return (self.resources.taught and FENCE in text) or middle_of(text, self.after)[1]
+
+    def text(self, ids: Sequence[int]) -> str:
+        """Return what was written after the text that the hole writes again."""
+        return self.tokens.decode(list(ids))[len(self.layout.healed) :]
+
+    def middle(self, ids: Sequence[int]) -> list[int]:
+        """Return the tokens of the middle alone."""
+        if self.fixed:
+            return list(ids)
+        if ids and ids[-1] in self.ends:
+            ids = ids[:-1]
+            if not self.resources.taught:
+                return list(ids)
+        text = self.text(ids)
+        cut, sure = middle_of(text, self.after)
+        if self.resources.taught:  # such a model knows where to end; only what is plain to see is cut off
+            cut = (cut if sure else text).partition(FENCE)[0]
+        return list(ids) if cut == text else self.tokens.encode(self.layout.healed + cut)
