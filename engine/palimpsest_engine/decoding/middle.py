@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 ENOUGH = 12  # code points of the suffix, written again, that prove the middle ended before them
+_BELOW = 4  # lines below a hole to compare with
 
 
 def middle_of(text: str, suffix: str) -> tuple[str, bool]:
@@ -27,3 +28,19 @@ def common(a: str, b: str) -> str:
     """Return the longest common beginning."""
     length = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
     return a[:length]
+
+
+def before_repetition(text: str, suffix: str) -> str:
+    """Return the text before it writes again what stands below its hole: a whole line of the next few that is long enough to
+    mean something, or two of them after each other. The first line never counts."""
+    below = [line for line in suffix.partition("\n")[2].split("\n") if line.strip()][:_BELOW]
+    lines = text.split("\n")
+    at = len(lines[0]) + 1
+    for line, following in zip(lines[1:-1], lines[2:], strict=True):
+        if line.strip() and line in below:
+            place = below.index(line)
+            pair = place + 1 < len(below) and following == below[place + 1]
+            if len(line.strip()) >= ENOUGH or pair:
+                return text[:at]
+        at += len(line) + 1
+    return text

@@ -51,9 +51,9 @@ class Resources:
             return None
         ids = self.tokens.starting_with(healed)
         if a_line:
-            ids = [i for i in ids if "\n" not in self.tokens.texts[i]]
+            ids = [i for i in ids if "\n" not in self.tokens.texts[i][len(healed) :]]
             ids = ids if healed else sorted({*ids, *self.ends} - self.tokens.special | self.ends)
-        return torch.tensor(ids, device=self.model.device)
+        return torch.tensor(ids, dtype=torch.long, device=self.model.device)
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, *, left_to_right: bool, redraw: bool) -> Resources:

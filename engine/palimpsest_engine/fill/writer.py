@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from palimpsest_engine.decoding.autoregressive import writing
-from palimpsest_engine.decoding.middle import middle_of
+from palimpsest_engine.decoding.middle import before_repetition, middle_of
 from palimpsest_engine.decoding.prompt_lookup import Lookup
 from palimpsest_engine.fill.resources import Resources
 from palimpsest_engine.model.kv_cache import RollbackCache
@@ -15,6 +15,7 @@ from palimpsest_engine.prompt.layout import Layout
 from palimpsest_engine.request import FillRequest
 
 FAR = 64  # code points of the suffix that are looked for in what is written
+BELOW = 600  # code points of it whose lines are looked for
 FENCE = "\n```"  # with which a model that was made to chat closes what it thinks is a block
 
 
@@ -37,7 +38,8 @@ class Writer:
         self.tokens = resources.tokens
         self.fixed = len(set(request.sizes or ())) == 1
         self.ends = frozenset[int]() if self.fixed else resources.ends
-        self.after = request.text[request.holes[-1].end :][:FAR].replace("\r\n", "\n")
+        self.below = request.text[request.holes[-1].end :][:BELOW].replace("\r\n", "\n")
+        self.after = self.below[:FAR]
         hole, text = request.holes[0], request.text
         beside = text[: hole.start].rpartition("\n")[2] + text[hole.end :].partition("\n")[0]
         self.blank = resources.taught and not beside.strip()
@@ -75,7 +77,9 @@ class Writer:
         text = self.text(ids)
         if limit is not None and text.count("\n") >= limit:
             return True
-        return (self.resources.taught and FENCE in text) or middle_of(text, self.after)[1]
+        if middle_of(text, self.after)[1]:
+            return True
+        return self.resources.taught and (FENCE in text or before_repetition(text, self.below) != text)
 
     def text(self, ids: Sequence[int]) -> str:
         """Return what was written after the text that the hole writes again."""
@@ -92,5 +96,5 @@ class Writer:
         text = self.text(ids)
         cut, sure = middle_of(text, self.after)
         if self.resources.taught:  # such a model knows where to end; only what is plain to see is cut off
-            cut = (cut if sure else text).partition(FENCE)[0]
+            cut = before_repetition((cut if sure else text).partition(FENCE)[0], self.below)
         return list(ids) if cut == text else self.tokens.encode(self.layout.healed + cut)
