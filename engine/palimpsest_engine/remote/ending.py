@@ -35,7 +35,10 @@ class Ending:
 
     @classmethod
     def of(cls, request: FillRequest, suffix: str, *, blank: bool) -> Ending:
-        """Return the ending of a request's one hole. blank: there is nothing beside it. In a text with fences, a fence may well be part of the middle."""
+        """Return the ending of a request's one hole; blank: there is nothing beside it.
+
+        In a text with fences, a fence may well be part of the middle.
+        """
         fenced = request.language == "markdown" or FENCE in request.text
         return cls(suffix[:_FOLLOWING], request.max_lines, not fenced, blank and request.max_lines == 1)
 

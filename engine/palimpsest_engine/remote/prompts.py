@@ -25,8 +25,8 @@ def dialect_named(name: str | None, model: str) -> Dialect | None:
 def prompt_of(ask: Ask, dialect: Dialect) -> str:
     """Return the prompt in a dialect, the text after the hole first where the model was taught that.
 
-    It is laid out as `prompt.layout.taught_context` does for a checkpoint. Control tokens that the code happens to contain are
-    broken up.
+    It is laid out as `prompt.layout.taught_context` does for a checkpoint. Control tokens that the code happens to contain
+    are broken up.
     """
     controls = dialect.controls | {*dialect.ends}
     parts = {PREFIX: _plain(ask.prefix, controls), SUFFIX: _plain(ask.suffix, controls)}
@@ -35,7 +35,10 @@ def prompt_of(ask: Ask, dialect: Dialect) -> str:
         return body
     if not dialect.file:  # then the excerpts are part of the text before the hole
         return prompt_of(replace(ask, prefix=with_excerpts(ask), excerpts=()), dialect)
-    files = [f"{dialect.file.replace(PATH, each.title)}{_plain(each.text, controls)}\n\n" for each in ask.excerpts]
+    files = [
+        f"{dialect.file.replace(PATH, _plain(each.title, controls))}{_plain(each.text, controls)}\n\n"
+        for each in ask.excerpts
+    ]
     own = dialect.file.replace(PATH, ask.path) if dialect.own_file else ""
     return "".join((dialect.repo.replace(PATH, "project"), *files, own, body))
 
