@@ -1,5 +1,9 @@
-"""Every run draws the same examples: a failure in CI is one that can be had again. No run writes to the user's folders."""
+"""Every run draws the same examples: a failure in CI is one that can be had again. No run writes to the user's folders.
 
+Nor does a run see which model the developer has pulled and chosen.
+"""
+
+import itertools
 import os
 import re
 import signal
@@ -24,6 +28,16 @@ os.environ |= {
     "XDG_RUNTIME_DIR": _folders.name,
     "XDG_CACHE_HOME": _folders.name,
 }  # where servers say what they are doing
+os.environ["PALIMPSEST_MODELS"] = str(Path(_folders.name, "no-models"))  # for what starts before a test does
+_number = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def models(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder of models of this test alone, which does not exist yet."""
+    folder = Path(_folders.name, f"models-{next(_number)}")
+    monkeypatch.setenv("PALIMPSEST_MODELS", str(folder))
+    return folder
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

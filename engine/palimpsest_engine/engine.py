@@ -41,7 +41,8 @@ class Endpoint:
 class EngineSettings:
     """Settings of an engine.
 
-    checkpoint: a folder, a Hugging Face id already in the local cache, or None for the embedded one.
+    checkpoint: the name of an installed model, a folder, a GGUF file, a Hugging Face id already in the local cache,
+    "embedded", or None for the model that the user has chosen (without a choice the embedded one).
     adapter: a folder that `palimpsest tune` wrote for that checkpoint, or None.
     device: "auto", "cpu", "cuda", "cuda:N". dtype: "auto", "float32", "bfloat16". threads: CPU threads, None for auto.
     quantization: the format of the weights of a mixture's experts; "none" keeps the checkpoint's.

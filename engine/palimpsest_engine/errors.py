@@ -12,7 +12,8 @@
     ├── CheckpointError
     │   ├── CheckpointMissing       20   no such checkpoint
     │   ├── CheckpointBroken        21   truncated, tampered with, or different from its config
-    │   └── UnsupportedCheckpoint   22   a pickle, another model class, an unknown quantisation
+    │   ├── UnsupportedCheckpoint   22   a pickle, another model class, an unknown quantisation
+    │   └── DownloadFailed          23   no network, refused, cut off, another hash, a full disk
     ├── EndpointError               24   the server that writes the middles is down, refuses, or answers with nonsense
     ├── OutOfMemory                 30   says how much is needed and how much is free
     ├── DeviceLost                  32   the GPU failed in the middle of work; it can be used after a restart
@@ -91,6 +92,12 @@ class EndpointError(PalimpsestError):
     """The server at the endpoint cannot be reached, refuses, or does not answer as its protocol says."""
 
     exit_code = 24
+
+
+class DownloadFailed(CheckpointError):
+    """A model could not be fetched; what arrived whole is kept for the next try."""
+
+    exit_code = 23
 
 
 class OutOfMemory(PalimpsestError):

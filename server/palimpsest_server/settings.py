@@ -1,6 +1,6 @@
 """Parse the user's settings once, at the edge, into a frozen value; knows JSON, nothing of LSP or tensors.
 
-A workspace may have written what a client calls its configuration. So that opening a folder chooses no checkpoint and
+A workspace may have written what a client calls its configuration. So that opening a folder chooses no model and
 gives nothing away, some keys count only where the user's own editor set-up has them: in `initializationOptions`.
 """
 
@@ -22,7 +22,7 @@ class Settings:
     """The section `palimpsest`; `docs/settings.md` explains each key."""
 
     enable: bool = True
-    checkpoint: str | None = None
+    model: str | None = None
     adapter: str | None = None
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -53,7 +53,7 @@ class Settings:
     def engine(self) -> EngineSettings:
         """Return the part that takes effect only in a new engine."""
         return EngineSettings(
-            self.checkpoint,
+            self.model,
             self.device,
             self.dtype,
             self.threads,
@@ -129,9 +129,7 @@ LOG_LEVELS: tuple[LogLevel, ...] = ("error", "warning", "info", "debug")
 
 KEYS: Mapping[str, _Key] = {
     "enable": _Key("enable", _SWITCH, _switch, folder=True),
-    "checkpoint": _Key(
-        "checkpoint", "a folder, the name of a downloaded checkpoint, or null", _matches(r".+"), own=True
-    ),
+    "model": _Key("model", "the name of an installed model, a folder, a GGUF file, or null", _matches(r".+"), own=True),
     "adapter": _Key("adapter", "a folder that `palimpsest tune` wrote, or null", _matches(r".+"), own=True),
     "device": _Key("device", '"auto", "cpu", "cuda" or "cuda:N"', _matches(r"auto|cpu|cuda(:\d+)?"), own=True),
     "dtype": _Key("dtype", '"auto", "float32" or "bfloat16"', _one_of("auto", "float32", "bfloat16"), own=True),

@@ -134,7 +134,7 @@ def test_measuring_nothing_is_an_error(palimpsest: Palimpsest, monkeypatch: pyte
 
 
 def test_a_missing_checkpoint_is_reported_before_anything_is_measured(palimpsest: Palimpsest) -> None:
-    result = palimpsest("bench", "--checkpoint", "./no-such-folder")
+    result = palimpsest("bench", "--model", "./no-such-folder")
     assert result.exit_code == 20
     assert result.stdout == ""
 

@@ -107,7 +107,7 @@ def test_a_checkpoint_that_cannot_be_used(
     tmp_path: Path, checkpoint: Path, spoil: Callable[[Path], None], code: int
 ) -> None:
     spoil(checkpoint)
-    result = fill(tmp_path, "--checkpoint", str(checkpoint))
+    result = fill(tmp_path, "--model", str(checkpoint))
     assert (result.exit_code, result.stdout) == (code, ""), result.output
     assert result.stderr.startswith("palimpsest: ")
     assert result.stderr.count("\n") == 1
@@ -117,7 +117,7 @@ def test_a_checkpoint_that_cannot_be_used(
 @pytest.mark.parametrize("name", ["./nowhere", "nobody/nothing", "nonsense"])
 def test_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(tmp_path)
-    assert fill(tmp_path, "--checkpoint", name).exit_code == 20
+    assert fill(tmp_path, "--model", name).exit_code == 20
 
 
 def test_too_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,7 +109,7 @@ def test_control_tokens_in_a_file_are_text(palimpsest, project) -> None:
         ([], 2, "--at"),
         (["--at", AT, "--sources", "stars"], 2, "stars"),
         (["--at", AT, "--open", "missing.py"], 10, "missing.py"),
-        (["--at", AT, "--checkpoint", "no/such"], 20, "no/such"),
+        (["--at", AT, "--model", "no/such"], 20, "no/such"),
     ],
 )
 def test_errors_are_one_sentence(palimpsest, project, arguments, code, said) -> None:

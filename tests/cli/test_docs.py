@@ -16,7 +16,9 @@ import pytest
 import palimpsest_engine
 import palimpsest_server
 from palimpsest_engine import EngineStatus, PalimpsestError, errors
+from palimpsest_engine.checkpoint import catalogue
 from palimpsest_server.cli import main, report
+from palimpsest_server.cli.models_table import Row
 from palimpsest_server.session.jobs import Jobs
 from palimpsest_server.status.board import Board
 
@@ -70,6 +72,30 @@ def test_every_option_of_eval_is_explained() -> None:
     }
     assert {name for name in names - {"--plots"} if name.startswith("--") and f"`{name}" not in text} == set()
     assert [name for name in group.commands if f"`{name}`" not in text and f"eval {name}`" not in text] == []
+
+
+def test_every_command_and_option_of_models_is_explained() -> None:
+    group = main.get_command(click.Context(main), "models")
+    assert isinstance(group, click.Group)
+    text = (DOCS / "models.md").read_text()
+    options = {name for each in group.commands.values() for param in each.params for name in param.opts}
+    assert {
+        name for name in options if name.startswith("--") and name not in text + (DOCS / "json.md").read_text()
+    } == set()
+    assert [name for name in group.commands if f"palimpsest models {name}" not in text] == []
+
+
+@pytest.mark.parametrize("entry", catalogue.entries(), ids=lambda each: each.name)
+def test_the_table_of_models_is_that_of_the_catalogue(entry: catalogue.Entry) -> None:
+    size, ram, vram = (catalogue.size_text(each) for each in (entry.size, entry.ram, entry.vram))
+    licence = entry.licence or catalogue.UNKNOWN
+    row = f"| `{entry.name}` | {entry.repository} | {size} | {licence} | {ram} / {vram} | {entry.quality} |"
+    assert row in (DOCS / "models.md").read_text().splitlines()
+
+
+@pytest.mark.parametrize("key", Row("x", "installed", False).as_json())
+def test_every_key_of_a_model_is_explained(key: str) -> None:
+    assert any(f"`{key}`" in line for line in (DOCS / "json.md").read_text().splitlines() if line.startswith("| "))
 
 
 @pytest.mark.parametrize("package", [palimpsest_engine, palimpsest_server])

@@ -209,5 +209,5 @@ def test_any_status_of_another_version_fits_one_screen(server: dict[str, Any]) -
 
 
 def test_live_refuses_the_options_of_the_checks(palimpsest: Palimpsest) -> None:
-    for options in (["--device", "cpu"], ["--checkpoint", "x"]):
+    for options in (["--device", "cpu"], ["--model", "x"], ["--checkpoint", "x"]):
         assert palimpsest("doctor", "--live", *options).exit_code == 2

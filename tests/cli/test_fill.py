@@ -109,7 +109,7 @@ def test_the_request_has_the_given_options(palimpsest: Palimpsest, file: Path, m
     seen = []
     ask = fill.engines.ask
     monkeypatch.setattr(fill.engines, "ask", lambda engine, request: (seen.append(request), ask(engine, request))[1])
-    options = "--seed 7 --steps 9 --sizes 8,16,8 --strength 0.5 --checkpoint some --device cuda:1"
+    options = "--seed 7 --steps 9 --sizes 8,16,8 --strength 0.5 --model some --device cuda:1"
     assert palimpsest("fill", file, "--at", "2:1", *options.split()).exit_code == 0
     (request,) = seen
     assert (request.seed, request.max_steps, request.sizes, request.strength) == (7, 9, (8, 16), 0.5)

@@ -91,7 +91,7 @@ main()
         ("nonsense", 2),
         ("serve --stdio --tcp 0", 2),
         ("fill nowhere.py --holes", 10),
-        ("fill a.py --at 1:1 --checkpoint ./nowhere", 20),
+        ("fill a.py --at 1:1 --model ./nowhere", 20),
     ],
 )
 def test_exit_codes(tmp_path: Path, arguments: str, code: int) -> None:

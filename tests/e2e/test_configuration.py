@@ -77,14 +77,12 @@ async def test_a_client_with_dynamic_registration_is_asked_to_tell_of_changes(co
     assert registration.register_options == {"section": "palimpsest"}
 
 
-async def test_a_workspace_does_not_choose_the_checkpoint_unless_it_is_trusted(connect):
-    theirs = {"checkpoint": "/evil", "device": "cuda", "maxLines": 3}
+async def test_a_workspace_does_not_choose_the_model_unless_it_is_trusted(connect):
+    theirs = {"model": "/evil", "device": "cuda", "maxLines": 3}
     editor = await connect(configuration=theirs)
     await editor.until(lambda: editor.statuses)
     (message,) = editor.client.messages
-    assert message.message.startswith(
-        "Palimpsest: palimpsest.checkpoint and palimpsest.device are ignored: a workspace may"
-    )
+    assert message.message.startswith("Palimpsest: palimpsest.model and palimpsest.device are ignored: a workspace may")
     trusting = await connect(settings={"trustWorkspace": True}, configuration=theirs)
     await trusting.until(lambda: trusting.statuses)
     assert trusting.client.messages == []

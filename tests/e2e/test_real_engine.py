@@ -72,7 +72,7 @@ async def test_the_process_ends_cleanly_in_the_middle_of_a_fill(editor):
 
 
 async def test_a_checkpoint_that_is_not_there_is_an_error_that_says_so(connect):
-    editor = await connect(command=COMMAND, settings={"checkpoint": "/nowhere/at/all"})
+    editor = await connect(command=COMMAND, settings={"model": "/nowhere/at/all"})
     editor.open(TEXT)
     assert await asyncio.wait_for(editor.ask(1, 4), PATIENCE) is None
     assert "/nowhere/at/all" in await editor.reason()

@@ -107,7 +107,7 @@ def test_on_tcp_there_is_one_listener_and_it_is_on_loopback():
 
 ENDPOINT = {"url": "http://elsewhere.example", "protocol": "openai", "model": "m", "keyEnv": "K", "keyFile": None}
 FOREIGN = {
-    "checkpoint": "/somewhere/else",
+    "model": "/somewhere/else",
     "adapter": "/somewhere/else/adapter",
     "device": "cuda",
     "dtype": "bfloat16",
@@ -122,7 +122,7 @@ FOREIGN = {
 
 @pytest.mark.parametrize("trusts", [False, True])
 @pytest.mark.parametrize("way", ["pulled", "sent"])
-def test_a_workspace_chooses_no_checkpoint_without_trust(trusts, way):
+def test_a_workspace_chooses_no_model_without_trust(trusts, way):
     def pulled(params):
         return [FOREIGN if way == "pulled" else None] * len(params["items"])
 
@@ -138,7 +138,7 @@ def test_a_workspace_chooses_no_checkpoint_without_trust(trusts, way):
         own = {"checkpoint": None, "adapter": None, "device": "auto", "dtype": "auto", "threads": None}
         own |= {"quantization": "none", "fallback": False}
         endpoint = used.pop("endpoint")
-        assert used == ({key: FOREIGN[key] for key in own} if trusts else own)
+        assert used == ({key: FOREIGN["model" if key == "checkpoint" else key] for key in own} if trusts else own)
         assert (endpoint and endpoint["url"]) == (ENDPOINT["url"] if trusts else None)
         assert bool(client.said("window/showMessage")) is not trusts
         assert client.end() == 0

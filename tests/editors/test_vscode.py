@@ -349,7 +349,7 @@ def test_a_killed_server_is_started_again_once(editor: VSCode, stage: Stage, scr
 
 def test_no_checkpoint_is_said_once(editor: VSCode, stage: Stage, model: None, screenshots: Path) -> None:
     before = len(editor.messages())
-    editor.configure({"palimpsest.checkpoint": "no-such-checkpoint"})
+    editor.configure({"palimpsest.model": "no-such-checkpoint"})
     try:
         until(lambda: "no-such-checkpoint" in editor.reason(), "the status item says so", 60)
         until(lambda: new_messages(editor, before), "the user is told")
@@ -365,7 +365,7 @@ def test_no_checkpoint_is_said_once(editor: VSCode, stage: Stage, model: None, s
         assert "no-such-checkpoint" in editor.reason()
         assert editor.text() == "x = y + z\n"
     finally:
-        editor.configure({"palimpsest.checkpoint": None})
+        editor.configure({"palimpsest.model": None})
 
 
 def test_the_status_item_says_why_there_is_nothing(editor: VSCode, model: None, screenshots: Path) -> None:
@@ -384,7 +384,7 @@ def test_a_workspace_chooses_no_checkpoint(editor: VSCode, stage: Stage) -> None
     editor.open("settings.py", f"x = 1{CURSOR}\n")
     before = len(editor.messages())
     own = {
-        "checkpoint": "/code/evil",
+        "model": "/code/evil",
         "adapter": "/code/evil",
         "device": "cuda",
         "logText": True,
@@ -407,7 +407,7 @@ def test_a_workspace_chooses_no_checkpoint(editor: VSCode, stage: Stage) -> None
             assert not set(section) & (set(own) | ours)
         for message in stage.tap.messages("initialize", "client"):
             section = message.params["initializationOptions"]["palimpsest"]
-            assert not (set(section) & (ours | {"checkpoint", "adapter", "logText", "trustWorkspace"}))
+            assert not (set(section) & (ours | {"model", "adapter", "logText", "trustWorkspace"}))
             assert section.get("device") in (None, "auto")
         assert not new_messages(editor, before)
         assert not stage.tap.messages("window/showMessage")

@@ -24,7 +24,7 @@ def palimpsest(*arguments: object) -> Result:
 
 @pytest.fixture
 def options(folder: Path, tmp_path: Path) -> list[object]:
-    return ["--checkpoint", folder, "--device", "cpu", "--out", tmp_path / "out.json"]
+    return ["--model", folder, "--device", "cpu", "--out", tmp_path / "out.json"]
 
 
 @pytest.fixture
@@ -122,9 +122,9 @@ def test_a_sweep_and_a_report_of_it(corpus: Path, data: Path, options: list[obje
 def test_a_control_goes_left_to_right_unless_told_otherwise(
     control: Path, data: Path, options: list[object], tmp_path: Path
 ) -> None:
-    assert palimpsest("humaneval", data, *options, "--checkpoint", control).exit_code == 0
+    assert palimpsest("humaneval", data, *options, "--model", control).exit_code == 0
     assert read(tmp_path / "out.json").systems[0] == "left to right"
-    wrong = palimpsest("humaneval", data, "--system", "chosen", *options, "--checkpoint", control)
+    wrong = palimpsest("humaneval", data, "--system", "chosen", *options, "--model", control)
     assert (wrong.exit_code, "left-to-right control" in wrong.stderr) == (2, True)
 
 
@@ -142,7 +142,7 @@ def test_bad_input_is_one_sentence(data: Path, options: list[object], tmp_path: 
         (40, "no test", ["humaneval", no_test, *options]),
         (10, "no corpus", ["held-out", "--corpus", tmp_path / "nowhere", *options]),
         (10, "no folder", ["humaneval", data, *options, "--out", tmp_path / "no" / "out.json"]),
-        (20, "no checkpoint folder", ["humaneval", data, *options, "--checkpoint", tmp_path / "no"]),
+        (20, "no model or checkpoint folder", ["humaneval", data, *options, "--model", tmp_path / "no"]),
         (40, "is not KEY=VALUE", ["sweep", data, "--set", "speed=9", *options]),
         (40, "max_steps cannot be 0", ["sweep", data, "--set", "max_steps=0", *options]),
         (10, "there is no file", ["report", tmp_path / "nowhere"]),

@@ -13,7 +13,7 @@ from palimpsest_server.settings import KEYS, Settings, parse, section_of
 
 GOOD = {
     "enable": (False, "enable", False),
-    "checkpoint": ("some/folder", "checkpoint", "some/folder"),
+    "model": ("some/folder", "model", "some/folder"),
     "adapter": ("some/adapter", "adapter", "some/adapter"),
     "device": ("cuda:1", "device", "cuda:1"),
     "dtype": ("bfloat16", "dtype", "bfloat16"),
@@ -42,7 +42,7 @@ GOOD = {
 }
 BAD = [
     ("enable", "yes"),
-    ("checkpoint", ""),
+    ("model", ""),
     ("adapter", 3),
     ("device", "gpu"),
     ("dtype", "int4"),
@@ -122,7 +122,7 @@ def test_a_later_source_ranks_higher_key_by_key():
 
 
 def test_null_is_not_set():
-    settings, problems = parse({"seed": 1, "maxLines": 3}, {"seed": None, "checkpoint": None})
+    settings, problems = parse({"seed": 1, "maxLines": 3}, {"seed": None, "model": None})
     assert problems == ()
     assert (settings.seed, settings.max_lines) == (0, 3)
 
@@ -139,7 +139,7 @@ COMMON = [name for name, key in KEYS.items() if not key.folder]
 
 def test_the_keys_that_are_the_users_own():
     assert OWN == [
-        "checkpoint",
+        "model",
         "adapter",
         "device",
         "dtype",
@@ -170,21 +170,21 @@ def test_a_trusted_workspace_sets_the_keys_that_are_the_users_own(name):
 
 
 def test_a_workspace_cannot_trust_itself():
-    settings, problems = parse(None, {"trustWorkspace": True, "checkpoint": "/tmp/theirs"})
+    settings, problems = parse(None, {"trustWorkspace": True, "model": "/tmp/theirs"})
     assert settings == Settings()
     assert len(problems) == 1
 
 
 def test_one_warning_names_all_that_was_ignored():
-    _, (problem,) = parse(None, {"checkpoint": "x", "device": "cpu", "threads": 3})
-    assert problem.startswith("palimpsest.checkpoint, palimpsest.device and palimpsest.threads are ignored")
+    _, (problem,) = parse(None, {"model": "x", "device": "cpu", "threads": 3})
+    assert problem.startswith("palimpsest.model, palimpsest.device and palimpsest.threads are ignored")
 
 
 def test_a_value_that_changes_nothing_causes_no_warning_and_null_takes_nothing_back():
-    own = {"checkpoint": "mine", "threads": 2}
-    settings, problems = parse(own, {"checkpoint": "mine", "threads": None, "device": "auto", "logText": False})
+    own = {"model": "mine", "threads": 2}
+    settings, problems = parse(own, {"model": "mine", "threads": None, "device": "auto", "logText": False})
     assert problems == ()
-    assert (settings.checkpoint, settings.threads) == ("mine", 2)
+    assert (settings.model, settings.threads) == ("mine", 2)
 
 
 @pytest.mark.parametrize("name", [name for name, key in KEYS.items() if key.adds])
@@ -208,7 +208,7 @@ def test_a_folder_has_settings_of_its_own_where_that_makes_sense(name):
 
 def test_a_folder_that_repeats_common_settings_causes_no_warning():
     configured = {"answerWithinMs": 100, "seed": 1, "logLevel": "info"}
-    _, problems = parse({"checkpoint": "x"}, configured, {**configured, "seed": 2, "checkpoint": "x"})
+    _, problems = parse({"model": "x"}, configured, {**configured, "seed": 2, "model": "x"})
     assert problems == ()
 
 
@@ -253,7 +253,7 @@ def test_initialization_options_have_one_key(options, section, strange):
 
 
 def test_the_settings_that_only_a_new_engine_can_take_up():
-    own = {"checkpoint": "x", "device": "cpu", "dtype": "float32", "threads": 2, "adapter": "y"}
+    own = {"model": "x", "device": "cpu", "dtype": "float32", "threads": 2, "adapter": "y"}
     settings, _ = parse({**own, "quantization": "fp8", "fallback": True, "endpoint": "http://[::1]:1"})
     assert settings.engine == EngineSettings("x", "cpu", "float32", 2, "y", "fp8", True, Endpoint("http://[::1]:1"))
 

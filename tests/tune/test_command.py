@@ -26,7 +26,7 @@ def run(*arguments):
 @pytest.fixture
 def tune(folder, shop, tmp_path):
     def call(*more, path=shop, out=tmp_path / "out" / "adapter"):
-        return run("tune", path, "--checkpoint", folder, "--device", "cpu", "--out", out, *FAST, *more)
+        return run("tune", path, "--model", folder, "--device", "cpu", "--out", out, *FAST, *more)
 
     return call
 
@@ -47,9 +47,9 @@ def test_an_adapter_is_made_and_served(tune, folder, tmp_path):
     assert [path.name for path in out.parent.iterdir()] == ["adapter"]
     code = tmp_path / "new.py"
     code.write_text("def total():\n    return \n", "utf-8")
-    filled = run("fill", code, "--at", "2:12", "--checkpoint", folder, "--device", "cpu", "--adapter", out, "--json")
+    filled = run("fill", code, "--at", "2:12", "--model", folder, "--device", "cpu", "--adapter", out, "--json")
     assert json.loads(filled.stdout)["model"] == "tiny with the adapter adapter"
-    told = run("doctor", "--checkpoint", folder, "--device", "cpu", "--adapter", out)
+    told = run("doctor", "--model", folder, "--device", "cpu", "--adapter", out)
     assert "tiny with the adapter adapter on cpu" in told.stdout
     refused = run("doctor", "--device", "cpu", "--adapter", out)  # with the embedded checkpoint
     assert refused.exit_code == 1
@@ -118,7 +118,7 @@ def test_errors_are_reported_before_training(tune, shop, tmp_path, monkeypatch):
         (10, "not there", {"path": tmp_path / "nowhere"}),
         (10, "not a folder", {"path": shop / "part0.py"}),
         (1, "is not an adapter", {"out": shop}),
-        (20, "no checkpoint folder", {"more": ("--checkpoint", "/no/such/folder")}),
+        (20, "no model or checkpoint folder", {"more": ("--model", "/no/such/folder")}),
         (31, "klingon", {"more": ("--language", "klingon")}),
         (40, "0 tokens in 0 files", {"more": ("--language", "rust")}),
         (2, "--minutes", {"more": ("--minutes", "0")}),

@@ -2,7 +2,7 @@
 
 /** Keys that the server takes from the user's own set-up only, so that a folder that is opened cannot choose them. */
 export const OWN = [
-  "checkpoint",
+  "model",
   "adapter",
   "device",
   "dtype",

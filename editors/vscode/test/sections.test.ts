@@ -38,7 +38,7 @@ test("every setting has a description and a default", () => {
 });
 
 test("what only the extension knows is never sent, nor what a workspace may not choose", () => {
-  const own = { checkpoint: "x", device: "cpu", logText: true };
+  const own = { model: "x", device: "cpu", logText: true };
   const section = { enable: true, ...own, ui: { drafts: true }, server: {}, new: 1 };
   assert.deepEqual(configured(section), { enable: true, new: 1, drafts: true });
   for (const none of [null, undefined, "text", [1]]) {
@@ -48,13 +48,13 @@ test("what only the extension knows is never sent, nor what a workspace may not 
 
 test("initialization options have the user's own values, and no others", () => {
   const set: Record<string, { globalValue?: unknown; workspaceValue?: unknown }> = {
-    checkpoint: { globalValue: "mine", workspaceValue: "theirs" },
+    model: { globalValue: "mine", workspaceValue: "theirs" },
     device: { workspaceValue: "cuda" },
     threads: { globalValue: null },
     seed: { globalValue: 3 },
   };
   assert.deepEqual(
     initial((key) => set[key], "auto"),
-    { checkpoint: "mine", threads: null, completion: "auto", drafts: true },
+    { model: "mine", threads: null, completion: "auto", drafts: true },
   );
 });

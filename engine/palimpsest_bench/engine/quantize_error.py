@@ -159,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m palimpsest_bench.engine.quantize_error", description=__doc__.split("\n")[0]
     )
-    parser.add_argument("--checkpoint", help="a folder, or the name of a downloaded checkpoint [the embedded one]")
+    parser.add_argument("--model", "--checkpoint", dest="checkpoint", help="as for `palimpsest fill` [the chosen one]")
     parser.add_argument("--shape", choices=SHAPES, help="random weights of this shape instead")
     parser.add_argument("--text", type=Path, help="text for contexts and canvases [this package's own code]")
     parser.add_argument("--device", default="cpu")

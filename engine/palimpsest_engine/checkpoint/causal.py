@@ -1,12 +1,10 @@
 """Load a left-to-right model, from safetensors or from GGUF, every tensor from its files; on a CPU in eight bits.
 
-Rounding a model takes a while, so its result is kept: beside a GGUF file or in the checkpoint's folder, or in the user's
-cache where that cannot be written to. Knows nothing of fills.
+Rounding a model takes a while, so its result is kept (`kept.py` says where). Knows nothing of fills.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import re
@@ -18,13 +16,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from platformdirs import user_cache_path
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from palimpsest_engine.checkpoint.gguf_file import GgufFile
 from palimpsest_engine.checkpoint.gguf_tokenizer import read_tokenizer, tokenizer_in
+from palimpsest_engine.checkpoint.kept import NOTE, identity, kept, place_of
 from palimpsest_engine.checkpoint.locate import read_json, weight_files
 from palimpsest_engine.checkpoint.weights import Files
 from palimpsest_engine.errors import CheckpointBroken, UnsupportedCheckpoint
@@ -32,8 +30,7 @@ from palimpsest_engine.model import causal
 from palimpsest_engine.model.cpu_layers import exact_in_eight_bits
 from palimpsest_engine.model.int8 import Rounded
 
-FORMAT = "palimpsest-int8-1"
-_NOTE, SCALES, _BEGINS = "palimpsest-int8.json", ".scales", "palimpsest_bos_id"
+SCALES, _BEGINS = ".scales", "palimpsest_bos_id"
 
 
 class Tensors(Protocol):
@@ -68,7 +65,7 @@ class Opened:
 
 def open_files(source: Path, *, int8: bool) -> Opened:
     """Open a folder or a GGUF file. int8: what was kept will do. Raises CheckpointBroken or UnsupportedCheckpoint."""
-    if int8 and (folder := kept(source)) is not None:
+    if int8 and (folder := kept(source, exact_in_eight_bits())) is not None:
         config, tokenizer = read_json(folder / "config.json"), read_tokenizer(folder / "tokenizer.json")
         tensors = Files(folder, sorted(folder.glob("*.safetensors")))
         return Opened(source, config, tensors, tokenizer, config.pop(_BEGINS), folder)
@@ -123,6 +120,13 @@ def read(opened: Opened, device: str, dtype: str, *, int8: bool) -> Any:
     return model
 
 
+def prepare(opened: Opened) -> bool:
+    """Check a model's files and keep its weights in eight bits; return whether they could be kept."""
+    model = causal.hollow(opened.config, torch.float32)
+    check(model, opened)
+    return keep(opened, causal.linears(model).keys()) is not None
+
+
 def check(model: Any, opened: Opened) -> None:
     """Check that each tensor of the files has its place in the model, and each place its tensor."""
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
@@ -172,57 +176,30 @@ def keep(opened: Opened, matrices: Collection[str]) -> Path | None:
         layer = re.match(r"model\.layers\.(\d+)\.", name)
         # The embedding is looked up where it lies, and would keep the pages of everything else in its file.
         shards.setdefault(f"layer-{int(layer[1]):04}" if layer else name, []).append(name)
-    for folder in _places(opened.source):
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        except OSError:
-            continue
-        try:
-            for shard, names in shards.items():
-                tensors = dict[str, Tensor]()
-                for name in names:
-                    whole = opened.tensors.whole(name)
-                    if name in matrices:
-                        matrix = Rounded.of(whole)
-                        tensors |= {name: matrix.codes, name + SCALES: matrix.scales}
-                    else:
-                        tensors[name] = whole.float()
-                save_file(tensors, scratch / f"{shard}.safetensors")
-            config = opened.config | {_BEGINS: opened.bos_id}
-            (scratch / "config.json").write_text(json.dumps(config), "utf-8")
-            opened.tokenizer.save(str(scratch / "tokenizer.json"))
-            (scratch / _NOTE).write_text(json.dumps(_identity(opened.source)), "utf-8")
-            shutil.rmtree(folder, ignore_errors=True)
-            scratch.rename(folder)
-            return folder
-        except (OSError, SafetensorError):
-            continue
-        finally:
+    folder = place_of(opened.source)
+    scratch = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        for shard, names in shards.items():
+            tensors = dict[str, Tensor]()
+            for name in names:
+                whole = opened.tensors.whole(name)
+                if name in matrices:
+                    matrix = Rounded.of(whole)
+                    tensors |= {name: matrix.codes, name + SCALES: matrix.scales}
+                else:
+                    tensors[name] = whole.float()
+            save_file(tensors, scratch / f"{shard}.safetensors")
+        config = opened.config | {_BEGINS: opened.bos_id}
+        (scratch / "config.json").write_text(json.dumps(config), "utf-8")
+        opened.tokenizer.save(str(scratch / "tokenizer.json"))
+        (scratch / NOTE).write_text(json.dumps(identity(opened.source, exact_in_eight_bits())), "utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        scratch.rename(folder)
+    except (OSError, SafetensorError):
+        return None
+    finally:
+        if scratch is not None:
             shutil.rmtree(scratch, ignore_errors=True)
-    return None
-
-
-def kept(source: Path) -> Path | None:
-    """Return the folder with the weights in eight bits of these very files, if there is one."""
-    wanted = _identity(source)
-    for folder in _places(source):
-        try:
-            if json.loads((folder / _NOTE).read_text("utf-8")) == wanted:
-                return folder
-        except (OSError, ValueError):
-            continue
-    return None
-
-
-def _places(source: Path) -> tuple[Path, Path]:
-    beside = source.with_name(source.name + ".int8") if source.is_file() else source / ".int8"
-    name = hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:16]
-    return beside, user_cache_path("palimpsest", appauthor=False) / "int8" / f"{source.name}-{name}"
-
-
-def _identity(source: Path) -> dict[str, Any]:
-    """Say which files these are, by what a look at the folder shows, and how they were rounded."""
-    files = [source] if source.is_file() else [*weight_files(source), source / "config.json", source / "tokenizer.json"]
-    facts = {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in files if path.exists()}
-    return {"format": FORMAT, "exact": exact_in_eight_bits(), "files": facts}
+    return folder

@@ -249,6 +249,20 @@ def is_causal(source: Path) -> bool:
     return (source / "config.json").exists() and read_json(source / "config.json").get("model_type") in CAUSAL
 
 
+def prepare(source: Path) -> bool:
+    """Round a left-to-right model to eight bits where this machine will run it so, and keep that for its first start.
+
+    Returns whether there was anything to do. Raises what loading raises.
+    """
+    from palimpsest_engine.checkpoint import causal
+    from palimpsest_engine.model.int8 import available
+
+    if not is_causal(source) or choose(EngineSettings())[0] != "cpu" or not available():
+        return False
+    opened = causal.open_files(source, int8=True)
+    return opened.kept is None and causal.prepare(opened)
+
+
 def load_causal(settings: EngineSettings, source: Path) -> Checkpoint:
     """Load a left-to-right model: in eight bits on a CPU, unless the settings ask for a number format."""
     if settings.adapter is not None:

@@ -1,51 +1,100 @@
-"""Find the folder of a checkpoint and the files in it. Knows nothing of their contents."""
+"""Find the folder or the file of a checkpoint, and the files in a folder. Knows nothing of their contents."""
 
 from __future__ import annotations
 
+import difflib
 import json
 from pathlib import Path
 from typing import Any
 
+from palimpsest_engine.checkpoint import catalogue, store
 from palimpsest_engine.errors import CheckpointBroken, CheckpointMissing, UnsupportedCheckpoint
 
 EMBEDDED = Path(__file__).parents[1] / "embedded"
+PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
 
 
 def locate(name: str | None) -> Path:
-    """Return the folder of a checkpoint: the embedded one for None, a path, or a model id in the local Hugging Face cache.
+    """Return the folder of a checkpoint, or its GGUF file.
 
-    Raises CheckpointMissing.
+    None is the model that the user has chosen, and without a choice the embedded one, as is "embedded". Other names are, in
+    this order: a model of the store, a folder, a GGUF file, a model id in the local Hugging Face cache.
+
+    Raises CheckpointMissing, and CheckpointBroken if a record of the store is damaged.
     """
-    if name is None:
+    chosen = store.chosen() if name is None else None
+    if (name or chosen or store.EMBEDDED_NAME) == store.EMBEDDED_NAME:
         if not (EMBEDDED / "config.json").exists():
             raise CheckpointMissing(f"This installation has no embedded checkpoint (looked in {EMBEDDED}).")
         return EMBEDDED
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return folder
-    if folder.suffix == ".gguf" and folder.is_file():
-        return folder
-    if folder.exists():
-        raise CheckpointMissing(f"{name} is a file; a checkpoint is a folder with config.json and safetensors weights.")
-    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+    wanted = name or chosen
+    assert wanted is not None
+    if model := store.find(wanted):
+        if problem := model.problem:
+            raise CheckpointMissing(f"The model {wanted} cannot be used: {problem} {_remedy(model)}")
+        return model.path
+    if chosen:
+        raise CheckpointMissing(
+            f"The chosen model {chosen} is not on this machine any more; `palimpsest models use NAME` chooses another one, "
+            "and the name embedded the one that comes with the program."
+        )
+    path = Path(wanted).expanduser()
+    if path.is_dir():
+        return path
+    if path.is_file():
+        if path.suffix.lower() == ".gguf":
+            return path
+        raise CheckpointMissing(
+            f"{wanted} is a file; a checkpoint is a folder with config.json and safetensors weights, or a GGUF file."
+        )
+    if entry := catalogue.entry(wanted):
+        size = f"{catalogue.size_text(entry.size)}" if entry.size else "its size is not known here"
+        raise CheckpointMissing(
+            f"The model {wanted} is not on this machine; `palimpsest models pull {wanted}` fetches it ({size})."
+        )
+    if wanted.count("/") == 1 and not wanted.startswith((".", "/", "~")):
+        return _in_cache(wanted)
+    raise CheckpointMissing(f"There is no model or checkpoint folder {wanted}.{_alike(wanted)}")
 
-        try:
-            return Path(snapshot_download(name, local_files_only=True))
-        except (LocalEntryNotFoundError, HFValidationError):
-            raise CheckpointMissing(
-                f"There is no folder {name}, and no model of that id in the local Hugging Face cache. "
-                f"Nothing is downloaded unasked: run `hf download {name}` once."
-            ) from None
-    raise CheckpointMissing(f"There is no checkpoint folder {name}.")
+
+def is_embedded(name: str | None) -> bool:
+    """Return whether `locate` gives the embedded checkpoint for this name. Raises CheckpointBroken."""
+    return (name if name is not None else store.chosen()) in (None, store.EMBEDDED_NAME)
+
+
+def _in_cache(name: str) -> Path:
+    """Return the folder of a model id in the local Hugging Face cache. Raises CheckpointMissing."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError):
+        raise CheckpointMissing(
+            f"There is no folder {name}, and no model of that id in the local Hugging Face cache. "
+            f"Nothing is downloaded unasked: run `hf download {name}` once.{_alike(name)}"
+        ) from None
+
+
+def _alike(wanted: str) -> str:
+    """Return a sentence with the names that are spelled similarly, and the command that lists all."""
+    names = {*store.names(), *(entry.name for entry in catalogue.entries()), store.EMBEDDED_NAME}
+    near = difflib.get_close_matches(wanted.rpartition("/")[2].lower(), sorted(names), n=3, cutoff=0.5)
+    meant = f" Did you mean {' or '.join(near)}?" if near else ""
+    return f"{meant} `palimpsest models list` shows the names."
+
+
+def _remedy(model: store.Installed) -> str:
+    if model.record.kind == "added":
+        return f"Put it back, or run `palimpsest models remove {model.name}`."
+    return f"`palimpsest models pull {model.name}` fetches it anew."
 
 
 def read_json(path: Path, of: str = "The checkpoint") -> dict[str, Any]:
     """Read a JSON object from a file of a checkpoint, or of something else that errors name. Raises CheckpointBroken."""
     try:
         value = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise CheckpointBroken(f"{of} lacks {path.name} (looked in {path.parent}).") from None
     except ValueError as error:
         raise CheckpointBroken(f"{path} is not valid JSON: {error}.") from None
@@ -55,7 +104,9 @@ def read_json(path: Path, of: str = "The checkpoint") -> dict[str, Any]:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Return the safetensors files that a checkpoint consists of. Raises UnsupportedCheckpoint for a pickle."""
+    """Return the safetensors files of a checkpoint folder. Raises UnsupportedCheckpoint for a pickle or a GGUF file."""
+    if folder.is_file():
+        raise UnsupportedCheckpoint(f"{folder} is a file of another kind than safetensors.")
     index = folder / "model.safetensors.index.json"
     if index.exists():
         names = sorted(set(read_json(index).get("weight_map", {}).values()))
@@ -75,4 +126,4 @@ def weight_files(folder: Path) -> list[Path]:
 
 def pickles_in(folder: Path) -> list[str]:
     """Return the names of files that are pickles by their suffix."""
-    return sorted(path.name for path in folder.iterdir() if path.suffix in {".bin", ".pt", ".pth", ".ckpt", ".pkl"})
+    return sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)

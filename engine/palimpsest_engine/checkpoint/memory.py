@@ -59,7 +59,7 @@ def check_memory(shapes: Shapes, device: str, dtype: str, quantization: Quantiza
     kept = "" if quantization == "none" else f" with its experts in {quantization}"
     raise OutOfMemory(
         f"The checkpoint needs {gib(wanted)} in {dtype}{kept} and {gib(free)} {place} is free; "
-        f"close something, {advice}, or use the embedded checkpoint (set checkpoint to null)."
+        f"close something, {advice}, or use the embedded checkpoint (model: embedded)."
     )
 
 

@@ -162,9 +162,7 @@ def check_checkpoint(engine: Engine) -> Check:
         return Check("checkpoint", "error", status.reason, "choose another with --checkpoint, or install it again")
     found = f"{status.model} on {status.device}, loaded in {time.perf_counter() - begun:.1f} s"
     if status.state == "ready" and status.reason:  # another one stands in for it
-        return Check(
-            "checkpoint", "warning", f"{found}. {status.reason}", "choose another with --checkpoint or --device"
-        )
+        return Check("checkpoint", "warning", f"{found}. {status.reason}", "choose another with --model or --device")
     return Check("checkpoint", "ok", found)
 
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from palimpsest_engine.checkpoint.locate import is_embedded
+from palimpsest_engine.checkpoint.store import EMBEDDED_NAME
 from palimpsest_engine.engine import EngineSettings, EngineStatus
 from palimpsest_engine.errors import OutOfMemory, PalimpsestError
 from palimpsest_engine.model.device_errors import Outage, give_back_memory, outage
@@ -54,6 +56,7 @@ class FallbackFiller:
         self.settings = settings
         self.status = EngineStatus("loading", "The checkpoint is being loaded.")
         self._own: Loaded | None = None
+        self._own_is_embedded = False
         self._embedded: Loaded | None = None
         self._failure: PalimpsestError | None = None  # why the requested checkpoint is not used any more
         self._shortages = 0
@@ -63,6 +66,7 @@ class FallbackFiller:
         failure: PalimpsestError
         why: Outage | None = None
         try:
+            self._own_is_embedded = is_embedded(self.settings.checkpoint)
             self._own = Loaded.of(self.settings)
             self.status = self._own.status
             return
@@ -148,7 +152,7 @@ class FallbackFiller:
         settings = self._stand_in()
         if self._embedded is not None or settings is None:
             return why
-        embedded = self.settings.checkpoint is None
+        embedded = self._own_is_embedded
         if not self.settings.fallback and not (embedded and self.settings.device == "auto"):
             return type(why)(f"{why} With fallback the embedded checkpoint would answer, on the CPU.")
         try:
@@ -159,11 +163,11 @@ class FallbackFiller:
 
     def _stand_in(self) -> EngineSettings | None:
         """Return settings for the embedded checkpoint on the CPU; None if that is what has failed."""
-        own, embedded = self.settings, self.settings.checkpoint is None
+        own, embedded = self.settings, self._own_is_embedded
         if embedded and "cpu" in (own.device, self._own and self._own.place):
             return None
         adapter = own.adapter if embedded else None
-        return replace(own, checkpoint=None, adapter=adapter, device="cpu", dtype="auto", quantization="none")
+        return replace(own, checkpoint=EMBEDDED_NAME, adapter=adapter, device="cpu", dtype="auto", quantization="none")
 
 
 def filled(

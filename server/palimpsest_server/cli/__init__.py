@@ -18,7 +18,7 @@ import click
 
 from palimpsest_engine import OutOfMemory, PalimpsestError, __version__, open_engine
 
-_COMMANDS = ("fill", "infill", "context", "serve", "doctor")
+_COMMANDS = ("fill", "infill", "context", "serve", "models", "doctor")
 _TOOLS = "palimpsest.commands"  # entry points of the tools, which the product does not know
 _INTERRUPTED = 130
 _BUG = 70

@@ -13,7 +13,7 @@ import click
 from palimpsest_engine import EngineSettings, FillRequest
 from palimpsest_engine.prompt.preview import Seen, seen
 from palimpsest_engine.syntax.grammars import language_of
-from palimpsest_server.cli import files, places
+from palimpsest_server.cli import engines, files, places
 from palimpsest_server.context import choose, ignore
 from palimpsest_server.context.workspace import Workspace
 from palimpsest_server.documents.rope import Text
@@ -50,7 +50,7 @@ def _sources(ctx: click.Context, param: click.Parameter, value: str | None) -> t
     help="The most other files to look at.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--checkpoint", metavar="NAME", help="A folder, or the name of a downloaded checkpoint.")
+@engines.model_option
 def command(
     path: str,
     at: places.Place,

@@ -48,7 +48,7 @@ def command(
     if running:
         if (checkpoint, adapter, device, quantization, endpoint) != (None, None, "auto", "none", None):
             raise click.UsageError(
-                "--live opens no checkpoint: leave --checkpoint, --adapter, --device, --quantization and --endpoint out"
+                "--live opens no checkpoint: leave --model, --adapter, --device, --quantization and --endpoint out"
             )
         ctx.exit(_show_servers(as_json))
     checks: list[Check] = []

@@ -27,8 +27,17 @@ def _device(ctx: click.Context, param: click.Parameter, value: str) -> str:
     return value
 
 
+model_option = click.option(
+    "--model",
+    "--checkpoint",  # its older name, which scripts may have
+    "checkpoint",
+    metavar="NAME",
+    help="An installed model, a folder or a GGUF file. [default: the chosen one, see `palimpsest models`]",
+)
+
+
 def engine_options(command: _Command) -> _Command:
-    """Add the options of commands that open an engine: `checkpoint`, `device` and `quantization`."""
+    """Add the options of commands that open an engine: `model`, `device` and `quantization`."""
     return checkpoint_options(
         click.option(
             "--quantization",
@@ -41,15 +50,11 @@ def engine_options(command: _Command) -> _Command:
 
 
 def checkpoint_options(command: _Command) -> _Command:
-    """Add the options of commands that load a checkpoint unchanged: `checkpoint` and `device`."""
+    """Add the options of commands that load a checkpoint unchanged: `model` and `device`."""
     command = click.option(
         "--device", default="auto", show_default=True, callback=_device, help="auto, cpu, cuda or cuda:N."
     )(command)
-    return click.option(
-        "--checkpoint",
-        metavar="NAME",
-        help="A folder, or the name of a downloaded checkpoint. [default: the embedded one]",
-    )(command)
+    return model_option(command)
 
 
 adapter_option = click.option(

@@ -20,7 +20,13 @@ from palimpsest_server.settings import KEYS, LOG_LEVELS, LogLevel
     "--tcp", "port", type=click.IntRange(0, 65535), metavar="PORT", help="Serve one client on 127.0.0.1:PORT."
 )
 @click.option("--stdio", is_flag=True, help="Use standard input and output (the default; many clients pass this).")
-@click.option("--checkpoint", metavar="NAME", help="A folder, or the name of a downloaded checkpoint.")
+@click.option(
+    "--model",
+    "--checkpoint",
+    "checkpoint",
+    metavar="NAME",
+    help="An installed model, a folder or a GGUF file. [default: the setting model]",
+)
 @engines.adapter_option
 @engines.endpoint_option
 @click.option("--device", help="auto, cpu, cuda or cuda:N.")

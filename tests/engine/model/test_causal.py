@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from palimpsest_engine import EngineSettings
+from palimpsest_engine.checkpoint.kept import NOTE, place_of
 from palimpsest_engine.checkpoint.load import load
 from palimpsest_engine.model.families import CAUSAL
 from palimpsest_engine.model.forward import encode, head
@@ -52,7 +53,7 @@ def test_eight_bits_are_nearly_the_class_and_kept_for_the_next_time(folder, refe
     first = load(EngineSettings(str(folder), device="cpu"))
     again = load(EngineSettings(str(folder), device="cpu"))
     assert first.number_format == "float32, multiplied in int8"
-    assert (folder / ".int8").is_dir()
+    assert (place_of(folder) / NOTE).is_file()
     torch.testing.assert_close(logits(again.model, pieces), logits(first.model, pieces))
     error = (logits(first.model, pieces) - reference).norm() / reference.norm()
     assert error < 0.05

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from palimpsest_engine import EngineSettings, Fill, FillCancelled, FillRequest, Span, open_engine
+from palimpsest_engine.checkpoint import adopt, store
 from palimpsest_engine.decoding import denoise as loop
 from palimpsest_engine.errors import DeviceLost, DeviceUnsupported, OutOfMemory, PalimpsestError
 from palimpsest_engine.model.device_errors import outage
@@ -331,3 +332,23 @@ def test_the_rehearsal_reports_an_unusable_gpu_before_the_first_request(checkpoi
     with pytest.raises(DeviceUnsupported):
         engine.submit(request()).future.result(60)
     engine.close()
+
+
+def test_the_embedded_checkpoint_stands_in_for_the_chosen_model(checkpoint_folder, device):
+    adopt.add(checkpoint_folder, "mine")
+    store.choose("mine")
+    filler = FallbackFiller(EngineSettings(device="cpu", dtype="float32", fallback=True))
+    filler.open()
+    assert (filler.status.state, filler.status.model) == ("ready", "tiny")
+    device.fault = LOST
+    assert fill(filler).texts is not None
+    assert filler.status.model == "palimpsest-py-6m"
+    assert filler.status.reason.startswith("The embedded checkpoint answers.")
+
+
+def test_a_choice_that_is_gone_is_an_error_and_no_other_model_fills():
+    store.choose("vanished")
+    filler = FallbackFiller(EngineSettings(device="cpu"))
+    filler.open()
+    assert (filler.status.state, filler.status.exit_code) == ("error", 20)
+    assert "chosen model vanished" in filler.status.reason

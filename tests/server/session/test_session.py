@@ -24,7 +24,7 @@ def make(client, engines, opened):
 async def test_nothing_is_opened_before_it_is_asked_for(client, engine):
     opened = []
     session = make(client, [engine], opened)
-    session.initialize({"palimpsest": {"checkpoint": "here"}})
+    session.initialize({"palimpsest": {"model": "here"}})
     assert opened == []
     assert session.board.status()["state"] == "starting"
     session.warm()
@@ -39,7 +39,7 @@ async def test_another_checkpoint_needs_another_engine_another_seed_does_not(cli
     session.warm()
     session.configure({"seed": 3})
     assert len(opened) == 1
-    session.configure({"seed": 3, "checkpoint": "there"})
+    session.configure({"seed": 3, "model": "there"})
     assert [settings.checkpoint for settings in opened] == [None, "there"]
     assert (engine.closed, other.warmed) == (1, 1)
     assert session.engine.opened is other
