@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from palimpsest_engine import CheckpointMissing, EngineSettings, EngineStatus
+from palimpsest_engine import CheckpointMissing, Endpoint, EngineSettings, EngineStatus
 from palimpsest_engine.engine import Quantization
 from palimpsest_engine.runtime import doctor
 from palimpsest_engine.runtime.scripted import ScriptedEngine
@@ -25,6 +25,42 @@ def test_all_is_well(palimpsest: Palimpsest) -> None:
     assert (result.exit_code, report["ok"], report["format"]) == (0, True, 1)
     assert [check["name"] for check in report["checks"]] == NAMES
     assert all(set(check) == {"name", "status", "found", "advice"} for check in report["checks"])
+
+
+@pytest.mark.parametrize(
+    ("url", "status", "says"),
+    [
+        ("http://127.0.0.1:8012", "ok", "code stays on this machine"),
+        ("http://there.example/v1", "warning", "Code is sent to there.example, unencrypted."),
+    ],
+)
+def test_an_endpoint_is_checked_instead_of_a_checkpoint(
+    palimpsest: Palimpsest, url: str, status: str, says: str
+) -> None:
+    result = palimpsest("doctor", "--json", "--endpoint", url)
+    checks = json.loads(result.stdout)["checks"]
+    assert [check["name"] for check in checks] == ["python", "packages", "memory", "grammars", "endpoint", "fill"]
+    assert (checks[4]["status"], result.exit_code) == (status, 0)
+    assert says in checks[4]["found"]
+    assert "without a key" in checks[4]["found"]
+    assert palimpsest.opened[0].endpoint == Endpoint(url)
+
+
+def test_an_endpoint_that_cannot_be_reached(palimpsest: Palimpsest, monkeypatch: pytest.MonkeyPatch) -> None:
+    down = EngineStatus("error", "Nothing answers there.", exit_code=24)
+    monkeypatch.setattr(ScriptedEngine, "status", lambda self: down)
+    given = json.dumps({"url": "http://127.0.0.1:9", "keyEnv": "K"})
+    result = palimpsest("doctor", "--json", "--endpoint", given)
+    last = json.loads(result.stdout)["checks"][-1]
+    assert (result.exit_code, last["name"], last["found"]) == (1, "endpoint", "Nothing answers there.")
+    assert palimpsest.opened[0].endpoint == Endpoint("http://127.0.0.1:9", key_env="K")
+
+
+@pytest.mark.parametrize("given", ["127.0.0.1:8012", '{"url": 3}', "{", "file:///x"])
+def test_an_endpoint_that_is_no_url_is_refused(palimpsest: Palimpsest, given: str) -> None:
+    result = palimpsest("doctor", "--endpoint", given)
+    assert result.exit_code == 2
+    assert "expected a URL" in result.stderr
 
 
 def test_people_get_lines(palimpsest: Palimpsest) -> None:

@@ -83,7 +83,9 @@ def test_llama_server_on_the_path_is_run_on_loopback_until_an_interrupt(llama_se
     assert url.startswith("http://127.0.0.1:")
     assert answers(url)
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=20)
+    assert process.stdout is not None
+    out = process.stdout.read()  # `communicate` would lose what was read along with the first line
+    process.communicate(timeout=20)
     assert process.returncode == 0
     assert json.dumps({"palimpsest": {"endpoint": url}}) in out
     assert f"palimpsest doctor --endpoint {url}" in out

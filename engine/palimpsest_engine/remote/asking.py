@@ -20,13 +20,15 @@ PREFIX_ONLY_NOTE = (
 class Ask:
     """A middle to be written. prefix, suffix, excerpts: what the model may read, with `\\n` line ends.
 
-    comment: begins a comment in the document's language. tokens: write at most so many. stops: texts that end the middle.
+    path: of the document, as the model may read it. comment: begins a comment in the document's language. tokens: write at
+    most so many. stops: texts that end the middle.
     temperature: 0 takes the likeliest token each time. count: middles to write at once.
     """
 
     prefix: str
     suffix: str
     excerpts: tuple[Excerpt, ...] = ()
+    path: str = "file"
     comment: str = "#"
     tokens: int = 128
     stops: tuple[str, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from palimpsest_engine.decoding.middle import common, middle_of
+from palimpsest_engine.decoding.middle import before_repetition, common, middle_of
 from palimpsest_engine.prompt.dialects import DIALECTS, PREFIX_ONLY
 from palimpsest_engine.request import FillRequest
 
@@ -24,17 +24,23 @@ _CONTROLS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """The ways in which a middle ends. suffix: the text after the hole. lines: the most lines. fence: a fence ends it."""
+    """The ways in which a middle ends. suffix: the text after the hole. lines: the most lines. fence: a fence ends it.
+    skips: one line that is wanted on a blank line does not begin with a line end.
+    """
 
     suffix: str
     lines: int | None
     fence: bool
+    skips: bool = False
 
     @classmethod
-    def of(cls, request: FillRequest, suffix: str) -> Ending:
-        """Return the ending of a request's one hole. In a text with fences, a fence may well be part of the middle."""
+    def of(cls, request: FillRequest, suffix: str, *, blank: bool) -> Ending:
+        """Return the ending of a request's one hole; blank: there is nothing beside it.
+
+        In a text with fences, a fence may well be part of the middle.
+        """
         fenced = request.language == "markdown" or FENCE in request.text
-        return cls(suffix[:_FOLLOWING], request.max_lines, not fenced)
+        return cls(suffix[:_FOLLOWING], request.max_lines, not fenced, blank and request.max_lines == 1)
 
     def cut(self, text: str) -> tuple[str, bool]:
         """Return (the part of a written text that belongs to the middle, whether the middle ends there for sure)."""
@@ -47,6 +53,8 @@ class Ending:
             text = text[: min(ends)]
         if self.fence and FENCE in text:
             text, over = text.partition(FENCE)[0].rstrip(), True
+        if self.skips:
+            text = text.lstrip("\n")
         if self.lines is not None:
             lines = text.splitlines(keepends=True)
             if len(lines) > self.lines or (len(lines) == self.lines and lines[-1].endswith("\n")):
@@ -54,7 +62,8 @@ class Ending:
         middle, sure = middle_of(text, self.suffix) if self.suffix.strip() else (text, False)
         if sure and self._repeats(common(text[len(middle) :], self.suffix)):
             return middle, True
-        return text, over
+        before = before_repetition(text, self.suffix)
+        return before, over or before != text
 
     def _repeats(self, again: str) -> bool:
         """Return whether so much of the suffix was written again that the middle ended before it.

@@ -33,7 +33,7 @@ class RemoteFiller:
     def open(self) -> None:
         """Find out what the endpoint is. A failure goes into the status; the next request tries again."""
         try:
-            self._reached()
+            self._reached(lambda: False)
         except EndpointError as error:
             self._failed(error)
 
@@ -46,7 +46,7 @@ class RemoteFiller:
             yield Fill(("",) * len(request.holes), Verdict("no worse", "nothing was written"), NO_TOUCH_UP)
             return
         try:
-            speaks = self._reached()
+            speaks = self._reached(cancelled)
             alone = ((hole,) for hole in request.holes)
             yield from in_turn(request, request.holes, alone, lambda part: HoleFill(speaks, part, cancelled).run())
         except EndpointError as error:
@@ -59,12 +59,13 @@ class RemoteFiller:
         if self._transport is not None:
             self._transport.close()
 
-    def _reached(self) -> Speaks:
+    def _reached(self, cancelled: Callable[[], bool]) -> Speaks:
         """Return the way to speak with the server; ask it what it is, if that is not known or was wrong."""
         if self._speaks is None:
             if self._transport is None:
                 self._address = address_of(self.endpoint)
                 self._transport = Transport(self._address, lambda: key_of(self.endpoint), self.limits)
+            self._transport.cancelled = cancelled
             self._speaks = reach(self._transport, self.endpoint)
             self.status = self._ready(self._speaks)
         return self._speaks

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from pathlib import PurePath
 
 from palimpsest_engine.errors import EndpointError
 from palimpsest_engine.fill.fit import fit
@@ -34,8 +35,11 @@ class HoleFill:
         self.speaks, self.request, self.cancelled = speaks, request, cancelled
         self.language = language_of(request.path, request.language)
         self.newline, self.pieces, self._drawn = newline_of(request.text), 0, 0
+        hole, text = request.holes[0], request.text
+        beside = text[: hole.start].rpartition("\n")[2] + text[hole.end :].partition("\n")[0]
+        self._blank = not beside.strip()
         self.ask = self._ask()
-        self.ending = Ending.of(request, self.ask.suffix)
+        self.ending = Ending.of(request, self.ask.suffix, blank=self._blank)
         self.gate = SyntaxGate(request.text, request.holes, self.language)
 
     def run(self) -> Iterator[Draft | Fill]:
@@ -58,9 +62,10 @@ class HoleFill:
             prefix_window(_text(request.text[: hole.start]), before),
             suffix,
             _fitting(request.context, elsewhere),
+            PurePath(request.path or f"file.{self.language or 'txt'}").name,
             LINE_COMMENTS.get(self.language or "", "//"),
             tokens,
-            ("\n",) if request.max_lines == 1 else (),
+            ("\n",) if request.max_lines == 1 and not self._blank else (),
             seed=request.seed,
         )
 

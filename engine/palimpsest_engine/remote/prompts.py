@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from palimpsest_engine.errors import EndpointError
-from palimpsest_engine.prompt.dialects import DIALECTS, PREFIX, SUFFIX, Dialect, dialect_for
+from palimpsest_engine.prompt.dialects import DIALECTS, PATH, PREFIX, SUFFIX, Dialect, dialect_for
 from palimpsest_engine.remote.asking import Ask
 
 _CONTROLS = frozenset().union(*(each.controls for each in DIALECTS))
@@ -21,11 +23,29 @@ def dialect_named(name: str | None, model: str) -> Dialect | None:
 
 
 def prompt_of(ask: Ask, dialect: Dialect) -> str:
-    """Return the prompt in a dialect. Control tokens that the code happens to contain are broken up."""
+    """Return the prompt in a dialect, the text after the hole first where the model was taught that.
+
+    It is laid out as `prompt.layout.taught_context` does for a checkpoint. Control tokens that the code happens to contain
+    are broken up.
+    """
     controls = dialect.controls | {*dialect.ends}
-    parts = {PREFIX: _plain(with_excerpts(ask), controls), SUFFIX: _plain(ask.suffix, controls)}
-    # SentencePiece writes a blank in a token as U+2581; a server tokenises text.
-    return "".join(parts[each] if each in parts else each.replace("▁", " ") for each in dialect.template("psm"))
+    parts = {PREFIX: _plain(ask.prefix, controls), SUFFIX: _plain(ask.suffix, controls)}
+    body = "".join(parts[each] if each in parts else _spelled(each) for each in dialect.template("spm"))
+    if not ask.excerpts:
+        return body
+    if not dialect.file:  # then the excerpts are part of the text before the hole
+        return prompt_of(replace(ask, prefix=with_excerpts(ask), excerpts=()), dialect)
+    files = [
+        f"{dialect.file.replace(PATH, _plain(each.title, controls))}{_plain(each.text, controls)}\n\n"
+        for each in ask.excerpts
+    ]
+    own = dialect.file.replace(PATH, ask.path) if dialect.own_file else ""
+    return "".join((dialect.repo.replace(PATH, "project"), *files, own, body))
+
+
+def _spelled(control: str) -> str:
+    """Return a control token as a server's tokenizer reads it: SentencePiece writes a blank in a token as U+2581."""
+    return control.replace("▁", " ")
 
 
 def sides(ask: Ask) -> tuple[str, str]:

@@ -39,10 +39,14 @@ class Limits:
 
 
 class Transport:
-    """The way to one server. For one thread, and for one exchange at a time. key: asked for with each request."""
+    """The way to one server. For one thread, and for one exchange at a time. key: asked for with each request.
+
+    cancelled: ends short questions about the server, too.
+    """
 
     def __init__(self, address: Address, key: Callable[[], str], limits: Limits) -> None:
         self.address, self.limits = address, limits
+        self.cancelled: Callable[[], bool] = lambda: False
         self._key = key
         self._backend = Backend(self._watch(lambda: False, limits.probe))
         self._client = httpx.Client(
@@ -52,9 +56,9 @@ class Transport:
             trust_env=False,
         )
 
-    def ask(self, method: str, path: str, body: object = None, cancelled: Callable[[], bool] = lambda: False) -> Any:
+    def ask(self, method: str, path: str, body: object = None) -> Any:
         """Return the JSON of a short answer."""
-        with self._answer(method, path, body, self._watch(cancelled, self.limits.probe)) as answer:
+        with self._answer(method, path, body, self._watch(self.cancelled, self.limits.probe)) as answer:
             if _kind(answer) != _JSON:
                 raise self._strange(_kind(answer), _JSON)
             return self._json(b"".join(self._pieces(answer)))

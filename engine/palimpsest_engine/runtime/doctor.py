@@ -182,11 +182,10 @@ def check_endpoint(engine: Engine, endpoint: Endpoint) -> Check:
     found = (
         f"{status.model} on {status.device}, asked {key} and reached in {(time.perf_counter() - begun) * 1000:.0f} ms"
     )
-    if address_of(endpoint).loopback and not status.reason:
+    told = status.reason or address_of(endpoint).warning
+    if not told:
         return Check("endpoint", "ok", f"{found}; code stays on this machine")
-    return Check(
-        "endpoint", "warning", f"{found}. {status.reason}", "docs/endpoints.md explains where code goes and dialects"
-    )
+    return Check("endpoint", "warning", f"{found}. {told}", "see docs/endpoints.md")
 
 
 def check_fill(engine: Engine) -> Check:
@@ -196,7 +195,9 @@ def check_fill(engine: Engine) -> Check:
         fill = job.future.result()
     except PalimpsestError as error:
         advice = (
-            "see the sentence" if isinstance(error, EndpointError) else "try --device cpu, and the embedded checkpoint"
+            "see docs/endpoints.md"
+            if isinstance(error, EndpointError)
+            else "try --device cpu, and the embedded checkpoint"
         )
         return Check("fill", "error", str(error), advice)
     finally:

@@ -43,18 +43,24 @@ def command(name: str, port: int, context: int, verbose: bool) -> None:
     path, port = gguf_of(name), free_port(port)
     url = f"http://127.0.0.1:{port}"
     with running(program(path, port, context), verbose) as (process, last):
-        told = reached(process, last, url)
-        click.echo(f"{told} answers at {url}, on this machine only. Ctrl-C ends it.")
-        click.echo("The setting, in the initializationOptions of your editor's set-up:")
-        click.echo(f"  {json.dumps({'palimpsest': {'endpoint': url}})}")
-        click.echo(f"In VS Code's user settings:  {json.dumps('palimpsest.endpoint')}: {json.dumps(url)}")
-        click.echo(f"To try it:  palimpsest doctor --endpoint {url}")
         try:
+            click.echo("\n".join(advice(reached(process, last, url), url)))
             process.wait()
         except KeyboardInterrupt:
             click.echo("ended", err=True)
             return
     raise EndpointError(f"llama.cpp ended by itself ({_ended(process, last)}).")
+
+
+def advice(model: str, url: str) -> list[str]:
+    """Return what a user has to know of a server that is ready."""
+    return [
+        f"{model} answers at {url}, on this machine only. Ctrl-C ends it.",
+        "The setting, in the initializationOptions of your editor's set-up:",
+        f"  {json.dumps({'palimpsest': {'endpoint': url}})}",
+        f'In VS Code\'s user settings:  "palimpsest.endpoint": "{url}"',
+        f"To try it:  palimpsest doctor --endpoint {url}",
+    ]
 
 
 def gguf_of(name: str) -> Path:

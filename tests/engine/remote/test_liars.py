@@ -224,6 +224,25 @@ def test_a_fill_that_waits_for_its_first_token_can_be_cancelled(serve, ask):
     assert time.monotonic() - begun < 1
 
 
+def test_a_fill_that_waits_to_hear_what_the_server_is_can_be_cancelled(serve, ask):
+    def answer(connection, path, body):
+        if len(wire.asked) == 1:
+            connection.sendall(whole({}, "500 Oops"))
+        else:
+            time.sleep(5)
+
+    wire = serve(answer)
+    asked = ask(wire.url, None, protocol="llama.cpp")
+    job = asked.engine.submit(request())
+    while len(wire.asked) < 2:
+        time.sleep(0.01)
+    begun = time.monotonic()
+    job.cancel()
+    with pytest.raises(FillCancelled):
+        job.future.result(2)
+    assert time.monotonic() - begun < 1
+
+
 def test_the_newest_request_of_a_document_wins(serve, ask):
     def answer(connection, path, body):
         if path == "/props":

@@ -140,10 +140,30 @@ def test_the_models_name_tells_the_dialect_of_a_completions_server(serve, ask):
     asked = ask(wire.url)
     assert asked.fill(request()).texts == ("width * height",)
     body = wire.asked[-1][1]
-    assert body["prompt"] == f"<|fim_prefix|>{PREFIX}<|fim_suffix|>{SUFFIX}<|fim_middle|>"
+    assert body["prompt"] == f"<|fim_prefix|><|fim_suffix|>{SUFFIX}<|fim_middle|>{PREFIX}"
     assert "suffix" not in body
     assert len(body["stop"]) == 4
     assert (asked.engine.status().reason, asked.engine.status().model) == ("", "Qwen/Qwen2.5-Coder-1.5B")
+
+
+@pytest.mark.parametrize(
+    ("model", "begins"),
+    [
+        (
+            "qwen2.5-coder",
+            "<|repo_name|>project\n<|file_sep|>shapes.py\nSIDES = 4\n\n<|file_sep|>file.python\n<|fim_prefix|>",
+        ),
+        ("codellama", " <PRE> <SUF>"),
+        ("codegemma", "<|file_separator|>SIDES = 4\n\n<|fim_prefix|>def area"),
+        ("granite-code", "<|fim_prefix|><|fim_suffix|>"),
+    ],
+)
+def test_excerpts_stand_before_the_code_as_the_model_was_taught(model, begins, serve, ask):
+    wire = serve(Completions(model))
+    ask(wire.url).fill(request(context=EXCERPTS))
+    prompt = wire.asked[-1][1]["prompt"]
+    assert prompt.startswith(begins)
+    assert ("# shapes.py\nSIDES = 4\n\ndef area" in prompt) is (model in ("codellama", "granite-code"))
 
 
 def test_control_tokens_in_the_code_are_broken_up_in_what_is_sent_and_nowhere_else(serve, ask):
@@ -278,6 +298,7 @@ def streamed(*texts: str) -> Any:
 
 
 MIDDLES = [
+    (("height\n\n\nif 1:\n", "print(area(3, 4))\n"), {}, "height\n\n\nif 1:\n", True),
     (("'é", "🎉", "ü'"), {}, "'é🎉ü'", False),
     (("'\ud83c", "\udf89'"), {}, "'🎉'", False),  # halves of one character, as some servers send them
     (("'x' + '\ud83c",), {}, "'x' + '", False),
@@ -305,6 +326,14 @@ def test_a_document_with_carriage_returns_keeps_them(serve, ask):
     fill = ask(wire.url, None).fill(asked)
     assert fill.texts == ("width * (\r\n        height\r\n    )",)
     assert wire.asked[-1][1]["input_prefix"] == PREFIX
+
+
+def test_one_line_on_a_blank_line_does_not_begin_with_a_line_end(serve, ask):
+    text = "def area(width, height):\n    \n\n\nprint(area(3, 4))\n"
+    wire = serve(streamed("\n", "    return width\n", "x = 1"))
+    fill = ask(wire.url, None).fill(request(text, text.index("    ") + 4, max_lines=1, tidy=True))
+    assert fill.texts == ("return width",)
+    assert wire.asked[-1][1]["stop"] == []
 
 
 def test_several_holes_are_filled_one_after_the_other(serve, ask):
