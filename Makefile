@@ -25,8 +25,9 @@ help:
 	@echo "make clean  take the virtual environment away"
 
 demo: $(VENV)/installed
-	@[ "$(MODEL)" = embedded ] || $(BIN)/palimpsest models pull $(MODEL) --yes --use || echo "The embedded model fills instead."
-	@$(BIN)/palimpsest fill fixtures/demo/temperatures.py --holes --watch $(if $(filter embedded,$(MODEL)),--model embedded)
+	@if [ "$(MODEL)" != embedded ] && $(BIN)/palimpsest models pull $(MODEL) --yes --use; then model=; \
+	else model='--model embedded'; echo "The embedded model fills."; fi; \
+	$(BIN)/palimpsest fill fixtures/demo/temperatures.py --holes --watch $$model
 
 bench: $(VENV)/installed
 	@$(BIN)/palimpsest bench

@@ -86,7 +86,7 @@ def test_the_table_fits_eighty_columns(file: Path) -> None:
     assert lines[2].split() == row.split()
     assert lines[1].split()[-1] == "chosen"
     text = " ".join("\n".join(lines).split())
-    assert f"Recommended here: {CODER}. Without a GPU that has room, 2 CPU cores answer in time only" in text
+    assert f"Recommended here: {CODER}. Without a GPU that has room, the smallest coder answers soonest" in text
     assert f"`palimpsest models pull {CODER} --use` fetches and chooses it." in text
     assert "cannot fill with loose" in text
     assert "loose: its licence forbids it." in text

@@ -86,15 +86,16 @@ def recommend(machine: Machine, entries: Sequence[Entry]) -> Recommendation:
         return Recommendation(
             best.name,
             f"It is the largest freely licensed Qwen coder that fits the {size_text(machine.gpu_memory)} free on "
-            f"{machine.gpu}; nothing larger is measured here.",
+            f"{machine.gpu}; the larger models have not been measured here.",
         )
     in_memory = [each for each in family if place_for(each, machine) == "memory"]
     if in_memory:
         best = min(in_memory, key=lambda each: each.ram or 0)
         return Recommendation(
             best.name,
-            f"Without a GPU that has room, {machine.cores} CPU cores answer in time only with the smallest model; "
-            f"it needs {size_text(best.ram)} of the {size_text(machine.memory)} of memory that are free.",
+            f"Without a GPU that has room, the smallest coder answers soonest on {machine.cores} CPU "
+            f"core{'s' if machine.cores > 1 else ''}; it needs {size_text(best.ram)} of the {size_text(machine.memory)} of "
+            "memory that are free.",
         )
     return Recommendation(
         None, f"Only {size_text(machine.memory)} of memory are free, which is enough for the embedded checkpoint alone."
