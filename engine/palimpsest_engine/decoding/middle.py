@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 ENOUGH = 12  # code points of the suffix, written again, that prove the middle ended before them
 _BELOW = 4  # lines below a hole to compare with
 
@@ -36,7 +38,7 @@ def before_repetition(text: str, suffix: str) -> str:
     below = [line for line in suffix.partition("\n")[2].split("\n") if line.strip()][:_BELOW]
     lines = text.split("\n")
     at = len(lines[0]) + 1
-    for line, following in zip(lines[1:-1], lines[2:], strict=True):
+    for line, following in pairwise(lines[1:]):
         if line.strip() and line in below:
             place = below.index(line)
             pair = place + 1 < len(below) and following == below[place + 1]
