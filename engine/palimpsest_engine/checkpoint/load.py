@@ -291,7 +291,11 @@ def load_causal(settings: EngineSettings, source: Path) -> Checkpoint:
         raise OutOfMemory(f"{device} ran out of memory while the model was loaded: {error}") from error
     if device == "cpu":
         torch.set_num_threads(cpu_threads(settings.threads, LARGE))
-    spec = read_spec(source) if (source / SPEC_FILE).exists() else spec_of_causal(causal.name_of(opened), opened.bos_id)
+    spec = (
+        read_spec(source)
+        if (source / SPEC_FILE).exists()
+        else spec_of_causal(causal.name_of(opened), opened.bos_id, device)
+    )
     count = causal.parameters(opened)
     return Checkpoint(
         source, spec, model, opened.tokenizer, device, "float32" if int8 else dtype, int8=int8, parameters=count

@@ -86,16 +86,20 @@ class Spec:
         return next((steps for size, steps in self.steps_by_size if tokens <= size), self.sampling.max_steps)
 
 
-def spec_of_causal(name: str, bos_id: int | None) -> Spec:
-    """Return the description of a left-to-right model that has none of its own. Context and sizes are what a CPU can bear."""
+def spec_of_causal(name: str, bos_id: int | None, device: str) -> Spec:
+    """Return the description of a left-to-right model that has none of its own.
+
+    On two cores a 0.5B model reads about 900 tokens a second, and a cursor that jumps has to be answered in about one.
+    """
+    context, suffix, excerpts = (1024, 256, 512) if device == "cpu" else (8192, 2048, 2048)
     return Spec(
         name,
         dialect="taught",
         denoises=False,
         bos_id=bos_id,
-        context=2048,
-        suffix=512,
-        excerpts=1024,
+        context=context,
+        suffix=suffix,
+        excerpts=excerpts,
         hole_sizes=(128,),
         line_sizes=(48,),
     )
