@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fakehub import REVISION, FakeHub, serving
+from palimpsest_engine import UnsupportedCheckpoint
 from palimpsest_engine.checkpoint import catalogue, machine, store
 from palimpsest_engine.checkpoint.catalogue import Entry, File
 from palimpsest_engine.checkpoint.machine import Machine
@@ -51,6 +52,7 @@ def known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace the catalogue and this machine by small ones, and forget the developer's token and proxies."""
     monkeypatch.setattr(catalogue, "entries", lambda: ENTRIES)
     monkeypatch.setattr(machine, "this_machine", lambda: Machine(16 * 10**9, cores=2))
+    monkeypatch.setattr("palimpsest_engine.checkpoint.load.prepare", lambda path: False)  # no real weights here
     for name in ("HF_TOKEN", "http_proxy", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_PROXY", "*")
@@ -181,6 +183,19 @@ def test_pulling_the_recommended_model_and_choosing_it(hub: FakeHub, models: Pat
     assert store.chosen() == CODER
     assert run("pull", "--recommended", "--yes", "--use").exit_code == 0
     assert run("list", "--json").output.count('"chosen": true') == 1
+
+
+def test_a_model_that_cannot_be_loaded_stays_but_is_not_chosen(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path) -> bool:
+        raise UnsupportedCheckpoint("It is of another kind.")
+
+    monkeypatch.setattr("palimpsest_engine.checkpoint.load.prepare", refused)
+    told = run("pull", CODER, "--yes", "--use")
+    assert told.exit_code == 22
+    assert "Palimpsest itself cannot load it: It is of another kind." in told.output
+    assert f"{CODER} is not chosen, because Palimpsest cannot load it." in told.output
+    assert store.find(CODER) is not None
+    assert store.chosen() is None
 
 
 def test_nothing_is_pulled_where_only_the_embedded_one_fits(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:

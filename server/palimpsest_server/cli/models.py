@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from palimpsest_engine import CheckpointMissing
+from palimpsest_engine import CheckpointBroken, CheckpointMissing, UnsupportedCheckpoint
 from palimpsest_engine.checkpoint import catalogue, kept, machine, store
 from palimpsest_engine.checkpoint.catalogue import Entry, size_text
+from palimpsest_engine.errors import CheckpointError
 from palimpsest_server.cli import models_table, serve_model
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 def command() -> None:
     """List the models that Palimpsest knows, fetch one, add your own, choose the one that fills.
 
-    Only `pull` opens a connection, and it asks before.
+    Only `pull` reaches another machine, and it asks before.
     """
 
 
@@ -94,7 +96,8 @@ def pull(name: str | None, recommended: bool, yes: bool, then_use: bool) -> None
         with models_table.progress() as progress:
             model = download.pull(plan, progress)
         click.echo(f"{name} is installed: {size_text(model.record.size)}, every hash is right. {model.path}")
-        _prepare(model.path)
+        if not _prepare(model.path) and then_use:
+            raise UnsupportedCheckpoint(f"{name} is not chosen, because Palimpsest cannot load it.")
     if then_use:
         _use(name)
     elif store.chosen() != name:
@@ -147,13 +150,21 @@ def add(path: Path, name: str | None) -> None:
     )
 
 
-def _prepare(path: Path) -> None:
-    """Do now what the first start of a model would take half a minute for."""
+def _prepare(path: Path) -> bool:
+    """Do now what the first start of a model would take half a minute for. Return whether the model can be loaded.
+
+    Others can be fetched and added all the same: `models serve` runs any that llama.cpp knows.
+    """
     from palimpsest_engine.checkpoint.load import prepare
 
     begun = time.perf_counter()
-    if prepare(path):
-        click.echo(f"It is made ready for this processor: {time.perf_counter() - begun:.0f} s.")
+    try:
+        if prepare(path):
+            click.echo(f"It is made ready for this processor: {time.perf_counter() - begun:.0f} s.")
+    except CheckpointError as error:
+        click.echo(f"Palimpsest itself cannot load it: {error}", err=True)
+        return False
+    return True
 
 
 @command.command("use")
@@ -181,8 +192,9 @@ def _use(name: str) -> None:
 def remove(name: str) -> None:
     """Remove a model from this machine. Files that were added with `add` stay."""
     was_chosen = store.chosen() == name
-    if model := store.find(name):
-        kept.forget(model.path)
+    with suppress(CheckpointBroken):  # a damaged record is removed, too
+        if model := store.find(name):
+            kept.forget(model.path)
     freed = store.remove(name)
     again = " The embedded checkpoint is chosen now." if was_chosen else ""
     click.echo(f"{name} is removed; {size_text(freed)} are free again.{again}")
