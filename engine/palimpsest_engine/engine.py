@@ -47,7 +47,8 @@ class EngineSettings:
     device: "auto", "cpu", "cuda", "cuda:N". dtype: "auto", "float32", "bfloat16". threads: CPU threads, None for auto.
     quantization: the format of the weights of a mixture's experts; "none" keeps the checkpoint's.
     fallback: when the checkpoint runs out of memory or loses its device, go on with the embedded one on the CPU.
-    Nothing is downloaded. endpoint: fill over HTTP instead, and load no checkpoint.
+    Nothing is downloaded. endpoint: fill over HTTP instead, and load no checkpoint. edit: the name of the model that answers
+    edits (`FillRequest.edit`), on this machine; None for the one that answers everything else.
     """
 
     checkpoint: str | None = None
@@ -58,6 +59,7 @@ class EngineSettings:
     quantization: Quantization = "none"
     fallback: bool = False
     endpoint: Endpoint | None = None
+    edit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class EngineStatus:
     languages: LSP language ids that the checkpoint was trained on; empty for all of them (or none loaded yet).
     sources: the kinds of context from elsewhere that were measured to help this checkpoint (`FillRequest.context`).
     elsewhere: the number of tokens of that context that it has room for.
+    denoises: whether edits can keep a part of the text (`FillRequest.strength` below 1); True while nobody knows.
     """
 
     state: EngineState
@@ -77,6 +80,7 @@ class EngineStatus:
     languages: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     elsewhere: int = 1024
+    denoises: bool = True
 
 
 @dataclass(slots=True)

@@ -47,6 +47,7 @@ class FillRequest:
     tidy: trim the fill to the part that people accept at a cursor (`palimpsest_engine.fill.tidy`).
     max_lines: cut the fill to so many lines (None: no limit).
     max_steps: at most so many denoising steps a canvas; None for the checkpoint's own choice.
+    edit: somebody asked for a change by name, and did not just type; another model may answer that (`EngineSettings.edit`).
     """
 
     text: str
@@ -63,6 +64,7 @@ class FillRequest:
     candidates: int = 1
     speculative: bool = False
     tidy: bool = False
+    edit: bool = False
 
     def __post_init__(self) -> None:
         if not self.holes:

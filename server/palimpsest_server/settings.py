@@ -18,11 +18,19 @@ ContextSource = Literal["documents", "imports", "edits", "diagnostics"]
 
 
 @dataclass(frozen=True, slots=True)
+class Models:
+    """The model for what is typed, and the one for edits; None for the chosen one, and for the same."""
+
+    complete: str | None = None
+    edit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The section `palimpsest`; `docs/settings.md` explains each key."""
 
     enable: bool = True
-    model: str | None = None
+    model: Models = Models()
     adapter: str | None = None
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -53,7 +61,7 @@ class Settings:
     def engine(self) -> EngineSettings:
         """Return the part that takes effect only in a new engine."""
         return EngineSettings(
-            self.model,
+            self.model.complete,
             self.device,
             self.dtype,
             self.threads,
@@ -61,6 +69,7 @@ class Settings:
             self.quantization,
             self.fallback,
             self.endpoint,
+            self.model.edit,
         )
 
 
@@ -79,6 +88,15 @@ class _Key:
     adds: bool = False
     folder: bool = False
     read: Callable[[Any], Any] = lambda value: value
+
+
+def _models(value: Any) -> Any:
+    """Return the models that a name, or an object of names by role, stands for; anything else unchanged."""
+    given = {"complete": value} if isinstance(value, str) else value
+    if not isinstance(given, Mapping) or not given.keys() <= {"complete", "edit"}:
+        return value
+    names = {role: name for role, name in given.items() if name is not None}
+    return Models(**names) if all(isinstance(name, str) and name for name in names.values()) else value
 
 
 def _endpoint(value: Any) -> Any:
@@ -129,7 +147,13 @@ LOG_LEVELS: tuple[LogLevel, ...] = ("error", "warning", "info", "debug")
 
 KEYS: Mapping[str, _Key] = {
     "enable": _Key("enable", _SWITCH, _switch, folder=True),
-    "model": _Key("model", "the name of an installed model, a folder, a GGUF file, or null", _matches(r".+"), own=True),
+    "model": _Key(
+        "model",
+        "the name of an installed model, a folder, a GGUF file, an object with the keys complete and edit, or null",
+        lambda value: isinstance(value, Models),
+        own=True,
+        read=_models,
+    ),
     "adapter": _Key("adapter", "a folder that `palimpsest tune` wrote, or null", _matches(r".+"), own=True),
     "device": _Key("device", '"auto", "cpu", "cuda" or "cuda:N"', _matches(r"auto|cpu|cuda(:\d+)?"), own=True),
     "dtype": _Key("dtype", '"auto", "float32" or "bfloat16"', _one_of("auto", "float32", "bfloat16"), own=True),

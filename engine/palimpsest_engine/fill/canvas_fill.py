@@ -17,9 +17,14 @@ from palimpsest_engine.fill.resources import Resources
 from palimpsest_engine.model.prefix_cache import PrefixCache
 from palimpsest_engine.prompt.layout import Layout, lay_out
 from palimpsest_engine.prompt.pieces import pieces
-from palimpsest_engine.request import Draft, Fill, FillRequest
+from palimpsest_engine.request import Draft, Fill, FillRequest, Verdict
 from palimpsest_engine.syntax.gate import SyntaxGate
 from palimpsest_engine.syntax.grammars import language_of
+
+NO_TOUCH_UP = (
+    "The model writes from left to right, so it cannot keep a part of a text, only write it anew; a diffusion model can: "
+    'set model to {"edit": "embedded"}, say.'
+)
 
 
 class CanvasFill:
@@ -44,6 +49,9 @@ class CanvasFill:
     def run(self) -> Iterator[Draft | Fill]:
         """Yield drafts, then this group's `Fill`."""
         self.candidates.check_cancelled()
+        if self.request.strength < 1.0 and not self.resources.spec.denoises:
+            yield Fill(("",) * len(self.request.holes), Verdict("not checked", "nothing was asked"), NO_TOUCH_UP)
+            return
         encoded = self.cache.encode(self.layout.context, self.candidates.check_cancelled)
         plan, layout = plan_canvas(self.request, self.resources.spec, self.resources.tokens, self.layout), self.layout
         for _ in range(0 if self.resources.left_to_right else plan.blocks):

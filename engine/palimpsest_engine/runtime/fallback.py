@@ -44,7 +44,14 @@ class Loaded:
         checkpoint = load(settings)
         spec, device = checkpoint.spec, f"{checkpoint.device}, {checkpoint.number_format}"
         status = EngineStatus(
-            "ready", "", checkpoint.name, device, 0, spec.languages, spec.sources, elsewhere=spec.elsewhere
+            "ready",
+            "",
+            checkpoint.name,
+            device,
+            languages=spec.languages,
+            sources=spec.sources,
+            elsewhere=spec.elsewhere,
+            denoises=spec.denoises,
         )
         return cls(Filler(checkpoint), status, checkpoint.device)
 

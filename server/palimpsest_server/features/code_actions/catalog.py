@@ -21,6 +21,7 @@ from palimpsest_server.session.session import Session
 
 ALTERNATIVE = "alternative"
 
+CANNOT = "the model for edits writes from left to right and cannot keep a part of the text"
 TOO_LARGE = "the file is too large to be looked through"
 TOO_FAR = f"more than {2 * window.STRIDE} characters of a large file are selected"
 

@@ -11,7 +11,7 @@ from palimpsest_engine import Span
 from palimpsest_server.documents.store import Snapshot
 from palimpsest_server.features.code_actions import capabilities
 from palimpsest_server.features.code_actions.alternatives import last_fill, replacement
-from palimpsest_server.features.code_actions.catalog import ACTIONS, ALTERNATIVE, holes_of, why_not
+from palimpsest_server.features.code_actions.catalog import ACTIONS, ALTERNATIVE, CANNOT, holes_of, why_not
 from palimpsest_server.features.code_actions.scene import Scene, scene_of
 from palimpsest_server.features.code_actions.workspace_edit import versioned
 from palimpsest_server.protocol import methods, positions
@@ -49,6 +49,8 @@ async def offered(
         explicit = only is not None and "" not in only
         for action in rows:
             missing = "" if holes[action.id] else why_not(action, scene)
+            if action.strength < 1.0 and not session.engine.status().denoises:
+                missing = CANNOT
             if missing and not (explicit and capabilities.shows_disabled(can)):
                 continue
             if automatic and action.kind.startswith("source.") and scene and not on_one_of(holes[action.id], scene):

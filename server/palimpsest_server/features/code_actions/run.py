@@ -177,6 +177,7 @@ async def request_for(session: Session, work: Work) -> FillRequest:
         context=await surroundings.excerpts(document, scene.base + first, settings, session.engine.status()),
         candidates=settings.candidates if len(work.holes) == 1 else 1,
         tidy=True,
+        edit=True,
     )
 
 
