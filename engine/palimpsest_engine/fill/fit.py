@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from palimpsest_engine.fill.place import not_blank
 from palimpsest_engine.fill.tidy import tidy
 from palimpsest_engine.prompt.pieces import newline_of
 from palimpsest_engine.request import FillRequest
@@ -20,3 +21,13 @@ def fit(request: FillRequest, index: int, text: str) -> str:
         text = tidied.replace("\n", newline)
     blank_after = request.text.startswith(("\n", "\r\n"), hole.end)
     return text.rstrip(" \t") if blank_after else text
+
+
+def loses_a_line(request: FillRequest, index: int, text: str) -> bool:
+    """Return whether tidying removes a whole line of what was written into a hole so far, so that none after it will be part
+    of the fill. text: with `\\n` line ends."""
+    whole, hole = text[: text.rfind("\n") + 1], request.holes[index]
+    if not request.tidy or not whole:
+        return False
+    kept = tidy(request.text, hole.start, hole.end, whole, multiline=request.max_lines != 1)
+    return len(not_blank(kept.split("\n"))) < len(not_blank(whole.split("\n")))

@@ -6,6 +6,7 @@ A failure ends the fill with one sentence, which the status keeps until the next
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from palimpsest_engine.engine import Endpoint, EngineStatus
 from palimpsest_engine.errors import EndpointError
@@ -48,6 +49,8 @@ class RemoteFiller:
         if request.strength < 1.0:
             yield Fill(("",) * len(request.holes), Verdict("no worse", "nothing was written"), NO_TOUCH_UP)
             return
+        if not any(hole.end > hole.start for hole in request.holes):
+            request = replace(request, tidy=True)  # the model does not know where to stop; tidying does
         try:
             speaks = self._reached(cancelled)
             alone = ((hole,) for hole in request.holes)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import PurePath
 
 from palimpsest_engine.errors import EndpointError
-from palimpsest_engine.fill.fit import fit
+from palimpsest_engine.fill.fit import fit, loses_a_line
 from palimpsest_engine.fill.judging import Written, choose
 from palimpsest_engine.prompt.layout import LINE_COMMENTS, prefix_window
 from palimpsest_engine.prompt.pieces import newline_of
@@ -105,6 +105,7 @@ class HoleFill:
                 if len(texts[piece.index]) > _TOKEN * (ask.tokens + 64):
                     raise EndpointError(f"The endpoint writes more than the {ask.tokens} tokens that it was asked for.")
                 middle, sure = self.ending.cut(clean(texts[piece.index]))
+                sure = sure or ("\n" in piece.text and loses_a_line(self.request, 0, middle))
                 if piece.index == 0:
                     yield self._draft(middle)
                 if sure or piece.end:

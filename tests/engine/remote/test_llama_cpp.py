@@ -69,7 +69,8 @@ def test_a_cancelled_fill_stops_the_server(llama, ask):
 def test_characters_of_several_bytes_arrive_whole(llama, ask):
     text = "# Répétez: 你好，世界 🎉\n# Répétez: 你好，世界 🎉\n# Répétez: "
     asked = ask(llama, None)
-    fill = asked.fill(request(text + "\n", len(text), max_lines=1))
+    hole = Span(len(text), len(text) + 1)  # a text to be replaced: into an empty hole no line above is repeated
+    fill = asked.fill(request(text + "x\n", holes=(hole,), max_lines=1))
     assert not any("\ufffd" in piece or any("\ud800" <= each <= "\udfff" for each in piece) for piece in fill.texts)
     assert any(not each.isascii() for each in fill.texts)
 

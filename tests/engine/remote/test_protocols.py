@@ -13,7 +13,7 @@ from palimpsest_engine import EndpointError, Excerpt, Fill, Span
 from palimpsest_engine.prompt.dialects import DIALECTS
 from palimpsest_engine.remote.asking import PREFIX_ONLY_NOTE
 
-from .conftest import PROPERTIES, TEXT, event, head, request, whole
+from .conftest import AT, PROPERTIES, TEXT, event, head, request, whole
 
 PREFIX, SUFFIX = TEXT.split("return ")[0] + "return ", TEXT.split("return ")[1]
 
@@ -314,14 +314,16 @@ MIDDLES = [
 
 @pytest.mark.parametrize(("texts", "more", "middle", "settled"), MIDDLES)
 def test_a_middle_ends_where_it_should_however_it_is_cut_into_pieces(texts, more, middle, settled, serve, ask):
-    unchecked = replace(request(**more), language=None)
+    # A text to be replaced: into an empty hole, everything is tidied.
+    unchecked = replace(request(TEXT.replace("return ", "return x"), holes=(Span(AT, AT + 1),), **more), language=None)
     fill: Fill = ask(serve(streamed(*texts)).url, None).fill(unchecked)
     assert (fill.texts, fill.settled) == ((middle,), settled)
 
 
 def test_a_document_with_carriage_returns_keeps_them(serve, ask):
-    text = TEXT.replace("\n", "\r\n")
-    asked = request(text, text.index("return ") + 7)
+    text = TEXT.replace("return ", "return 0").replace("\n", "\r\n")
+    at = text.index("return ") + 7
+    asked = request(text, holes=(Span(at, at + 1),))
     wire = serve(streamed("width * (\n        height\n    )"))
     fill = ask(wire.url, None).fill(asked)
     assert fill.texts == ("width * (\r\n        height\r\n    )",)
@@ -334,6 +336,16 @@ def test_one_line_on_a_blank_line_does_not_begin_with_a_line_end(serve, ask):
     fill = ask(wire.url, None).fill(request(text, text.index("    ") + 4, max_lines=1, tidy=True))
     assert fill.texts == ("return width",)
     assert wire.asked[-1][1]["stop"] == []
+
+
+def test_a_middle_that_leaves_its_block_ends_there(serve, ask):
+    wire = serve(streamed("width * height\n", "\n\ndef perimeter(", "w, h):\n", "    return 2", "\n"))
+    text = "def area(width, height):\n    return \n"
+    asked = ask(wire.url, None)
+    fill = asked.fill(request(text, text.index("return ") + 7))
+    assert fill.texts == ("width * height",)
+    assert fill.nfe < 6
+    assert fill.settled
 
 
 def test_several_holes_are_filled_one_after_the_other(serve, ask):
