@@ -69,6 +69,20 @@ def heal(tokens: Tokens, ids: list[int]) -> tuple[list[int], str]:
     return ids[:-1], text
 
 
+def heal_words(tokens: Tokens, prefix: str) -> tuple[list[int], str]:
+    """Return (ids of a prefix, the text at its end that the hole writes again), for vocabularies whose words take the blank
+    before them along.
+
+    Of an indentation only the last blank belongs to the next word: its other blanks are a token that no word follows as it
+    stands. A line end is a token's end.
+    """
+    if prefix[-1:] in (" ", "\t"):
+        return tokens.encode(prefix[:-1]), prefix[-1]
+    if prefix[-1:] in ("", "\n"):
+        return tokens.encode(prefix), ""
+    return heal(tokens, tokens.encode(prefix))
+
+
 def lay_out(
     pieces: Sequence[Keep | Hole],
     spec: Spec,
@@ -82,9 +96,9 @@ def lay_out(
     Excerpts come before everything that typing changes, so that they stay encoded.
     """
     keeps = [piece.text.replace("\r\n", "\n") for piece in pieces if isinstance(piece, Keep)]
-    before = tokens.encode(prefix_window(keeps[0], window_for(spec.context)))
+    prefix = prefix_window(keeps[0], window_for(spec.context))
     after = tokens.encode(keeps[-1][: window_for(max(spec.suffix, spec.canvas))])
-    before, healed = heal(tokens, before)
+    before, healed = heal_words(tokens, prefix) if spec.dialect == "taught" else heal(tokens, tokens.encode(prefix))
     suffix = after[: spec.suffix]
     elsewhere = fitting(excerpts, spec.elsewhere, tokens, language, taught=spec.dialect == "taught")
     room = spec.context - len(suffix) - len(elsewhere) - 8
