@@ -38,6 +38,8 @@ class HoleFill:
         hole, text = request.holes[0], request.text
         beside = text[: hole.start].rpartition("\n")[2] + text[hole.end :].partition("\n")[0]
         self._blank = not beside.strip()
+        # The words of most vocabularies take the blank before them along, so the server writes it again.
+        self._healed = text[: hole.start][-1:] if text[: hole.start][-1:] in (" ", "\t") else ""
         self.ask = self._ask()
         self.ending = Ending.of(request, self.ask.suffix, blank=self._blank)
         self.gate = SyntaxGate(request.text, request.holes, self.language)
@@ -58,8 +60,9 @@ class HoleFill:
         total = BEFORE + AFTER + ELSEWHERE
         before, after, elsewhere = (min(most, room * most // total) for most in (BEFORE, AFTER, ELSEWHERE))
         suffix = _text(request.text[hole.end : hole.end + 2 * after])[:after]
+        prefix = prefix_window(_text(request.text[: hole.start]), before)
         return Ask(
-            prefix_window(_text(request.text[: hole.start]), before),
+            prefix.removesuffix(self._healed),
             suffix,
             _fitting(request.context, elsewhere),
             PurePath(request.path or f"file.{self.language or 'txt'}").name,
@@ -104,7 +107,7 @@ class HoleFill:
                 texts[piece.index] += piece.text
                 if len(texts[piece.index]) > _TOKEN * (ask.tokens + 64):
                     raise EndpointError(f"The endpoint writes more than the {ask.tokens} tokens that it was asked for.")
-                middle, sure = self.ending.cut(clean(texts[piece.index]))
+                middle, sure = self.ending.cut(clean(texts[piece.index]).removeprefix(self._healed))
                 sure = sure or ("\n" in piece.text and loses_a_line(self.request, 0, middle))
                 if piece.index == 0:
                     yield self._draft(middle)
