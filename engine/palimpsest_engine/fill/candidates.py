@@ -44,6 +44,7 @@ class Candidates:
         self.cancelled = cancelled
         self.generator = torch.Generator(self.model.device).manual_seed(request.seed)
         self.nfe = 0
+        self.redrew = False
 
     def check_cancelled(self) -> None:
         """Raise `FillCancelled` if the request was cancelled."""
@@ -97,8 +98,11 @@ class Candidates:
         return Candidate(tokens, spans[0], settled=True)
 
     def redrawn(self, layout: Layout, plan: Plan) -> Generator[Draft, None, list[Candidate]]:
-        """Denoise all sizes once more, from other noise, or write a few more lines by chance; the best first."""
+        """Denoise all sizes once more, from other noise, or write a few more lines by chance, once; the best first."""
         if self.resources.left_to_right:
+            if self.redrew:
+                return []
+            self.redrew = True
             return self._rank(layout, (yield from self._written(layout, DRAWN)))
         return self._rank(layout, (yield from self._denoised(layout, plan)))
 
