@@ -19,8 +19,8 @@ from palimpsest_engine.remote.transport import Limits, Transport
 from palimpsest_engine.request import Draft, Fill, FillRequest, Verdict
 
 NO_TOUCH_UP = (
-    "A model behind an endpoint writes from left to right, so it cannot keep a part of a text, only write it anew; a diffusion "
-    'model can: set model to {"edit": "embedded"}, say.'
+    "A model behind an endpoint writes from left to right, so it cannot keep a part of a text, only write it anew; a "
+    'diffusion model can: set model to {"edit": "embedded"}, say.'
 )
 
 
