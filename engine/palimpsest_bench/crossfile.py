@@ -19,8 +19,7 @@ import click
 from lsprotocol import types
 
 from palimpsest_engine import Engine, EngineSettings, FillRequest, Span, open_engine
-from palimpsest_engine.checkpoint.locate import locate
-from palimpsest_engine.checkpoint.spec import read_spec
+from palimpsest_engine.checkpoint.describe import describe
 from palimpsest_engine.engine import Quantization
 from palimpsest_engine.errors import DataError
 from palimpsest_engine.syntax.grammars import language_of
@@ -240,7 +239,7 @@ def main(
     quantization: Quantization,
 ) -> None:
     """Fill the cases in FOLDER without and with each source of context, and print a table of exact matches."""
-    spec = read_spec(locate(checkpoint))
+    spec = describe(EngineSettings(checkpoint, device)).spec
     found = cases(folder)
     known = [case for case in found if not spec.languages or case.language in spec.languages]
     if skipped := len(found) - len(known):

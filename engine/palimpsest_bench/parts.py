@@ -180,10 +180,9 @@ def files(plan: Plan) -> dict[str, Any]:
 def session(plan: Plan) -> dict[str, Any]:
     """Replay the typing sessions with the checkpoint, at their own pace."""
     from palimpsest_bench.server import real
-    from palimpsest_engine.checkpoint.locate import locate
-    from palimpsest_engine.checkpoint.spec import read_spec
+    from palimpsest_engine.checkpoint.describe import describe
 
-    languages = read_spec(locate(plan.settings.checkpoint)).languages
+    languages = describe(plan.settings).spec.languages
     return real.sessions(SERVER, plan.section, languages, 40 if plan.quick else 300)
 
 

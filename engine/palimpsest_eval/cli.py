@@ -177,8 +177,7 @@ def held_out(
     choices: tuple[str, ...],
 ) -> None:
     """Fill holes in held-out files of the corpus: spans, rests of lines, whole lines, blocks."""
-    from palimpsest_engine.checkpoint.load import read_tokenizer
-    from palimpsest_engine.checkpoint.locate import locate
+    from palimpsest_engine.checkpoint.describe import describe
     from palimpsest_eval import held_out
     from palimpsest_eval.results import digest
 
@@ -186,7 +185,7 @@ def held_out(
         raise click.UsageError("--short has kinds of its own; leave --kind out")
     documents = held_out.documents(corpus)
     if short:
-        tokenizer = read_tokenizer(locate(options.checkpoint))
+        tokenizer = describe(EngineSettings(options.checkpoint)).tokenizer
         tokenizer.encode_special_tokens = True
         texts = [document.text for document in documents]
         found = list(held_out.short_holes(texts, tokenizer, count, _SHORT, holes_seed))

@@ -66,9 +66,9 @@ def test_files_are_held_out_whole_and_by_the_seed_alone(fixed_tokenizer, order, 
 
 @pytest.fixture(scope="module")
 def fixed_tokenizer(folder):
-    from palimpsest_engine.checkpoint.load import read_tokenizer
+    from palimpsest_engine.checkpoint.gguf_tokenizer import read_tokenizer
 
-    return read_tokenizer(folder)
+    return read_tokenizer(folder / "tokenizer.json")
 
 
 def test_a_control_token_in_a_file_is_text(checkpoint):

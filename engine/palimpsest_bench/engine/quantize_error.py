@@ -153,7 +153,8 @@ def as_table(found: dict[str, Any]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure the errors and print them."""
     from palimpsest_bench.engine.random_models import SHAPES, random_model
-    from palimpsest_engine.checkpoint.load import read_model, read_tokenizer
+    from palimpsest_engine.checkpoint.gguf_tokenizer import read_tokenizer
+    from palimpsest_engine.checkpoint.load import read_model
     from palimpsest_engine.checkpoint.locate import locate
 
     parser = argparse.ArgumentParser(
@@ -178,7 +179,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         model = read_model(folder, told.device, told.dtype, "none")
         vocabulary = model.config.get_text_config().vocab_size
         places = [told.text] if told.text else sorted(Path(__file__).parents[1].glob("*.py"))
-        tokens = read_tokenizer(folder).encode("\n".join(place.read_text("utf-8") for place in places)).ids
+        tokens = (
+            read_tokenizer(folder / "tokenizer.json")
+            .encode("\n".join(place.read_text("utf-8") for place in places))
+            .ids
+        )
     context, canvas = windows(tokens, told.rows, told.context, model.config.canvas_length, vocabulary)
     found = by_layer(model, context.to(told.device), canvas.to(told.device))
     print(json.dumps(found) if told.as_json else as_table(found))

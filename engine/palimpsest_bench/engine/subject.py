@@ -12,7 +12,8 @@ import torch
 
 from palimpsest_bench.engine.hardware import Rates
 from palimpsest_bench.engine.random_models import Shape, random_model
-from palimpsest_engine.checkpoint.load import Checkpoint, choose, load, read_tokenizer
+from palimpsest_engine.checkpoint.gguf_tokenizer import read_tokenizer
+from palimpsest_engine.checkpoint.load import Checkpoint, choose, load
 from palimpsest_engine.checkpoint.locate import EMBEDDED
 from palimpsest_engine.checkpoint.spec import Sampling, read_spec
 from palimpsest_engine.engine import EngineSettings
@@ -122,7 +123,8 @@ def drawn(settings: EngineSettings, shape: Shape) -> Checkpoint:
         sampling=Sampling(),
         sha256={},
     )
-    return Checkpoint(EMBEDDED, spec, model, read_tokenizer(EMBEDDED), device, dtype, "", settings.quantization)
+    tokenizer = read_tokenizer(EMBEDDED / "tokenizer.json")
+    return Checkpoint(EMBEDDED, spec, model, tokenizer, device, dtype, "", settings.quantization)
 
 
 @contextmanager

@@ -62,6 +62,11 @@ class Opened:
     bos_id: int | None = None
     kept: Path | None = None
 
+    @property
+    def name(self) -> str:
+        """Name the model for people: as its file or folder is named."""
+        return self.source.stem if self.source.is_file() else self.source.name
+
 
 def open_files(source: Path, *, int8: bool) -> Opened:
     """Open a folder or a GGUF file. int8: what was kept will do. Raises CheckpointBroken or UnsupportedCheckpoint."""
@@ -82,11 +87,6 @@ def open_files(source: Path, *, int8: bool) -> Opened:
         raise UnsupportedCheckpoint(f"{source} is quantised; of quantised weights this engine reads GGUF only.")
     first = tokenizer.encode("", add_special_tokens=True).ids  # what its own post-processor puts before every text
     return Opened(source, config, Files(source, weight_files(source)), tokenizer, first[0] if first else None)
-
-
-def name_of(opened: Opened) -> str:
-    """Name a model for people: as its file or folder is named."""
-    return opened.source.stem if opened.source.is_file() else opened.source.name
 
 
 def parameters(opened: Opened) -> int:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from palimpsest_engine.checkpoint.adapter import merge, read_adapter
+from palimpsest_engine.checkpoint.gguf_tokenizer import read_tokenizer
 from palimpsest_engine.checkpoint.header import VISION, Shapes, digest, for_pictures, shapes_in
 from palimpsest_engine.checkpoint.locate import locate, read_json, weight_files
 from palimpsest_engine.checkpoint.memory import check_memory, check_room
 from palimpsest_engine.checkpoint.spec import SPEC_FILE, Spec, read_spec, spec_of_causal
 from palimpsest_engine.engine import EngineSettings, Quantization
 from palimpsest_engine.errors import CheckpointBroken, DeviceUnsupported, OutOfMemory, UnsupportedCheckpoint
+
+if TYPE_CHECKING:
+    from palimpsest_engine.checkpoint.causal import Opened
 
 ARCHITECTURE = "DiffusionGemmaForBlockDiffusion"
 LARGE = 10_000_000  # parameters from which a second thread pays
@@ -127,16 +131,6 @@ def cpu_threads(wanted: int | None, parameters: int) -> int:
     return wanted or min(1 if parameters < LARGE else 8, usable)
 
 
-def read_tokenizer(folder: Path) -> Any:
-    """Read the checkpoint's `tokenizers.Tokenizer`."""
-    from tokenizers import Tokenizer
-
-    try:
-        return Tokenizer.from_file(str(folder / "tokenizer.json"))
-    except Exception as error:  # tokenizers raises nothing more exact
-        raise CheckpointBroken(f"The checkpoint in {folder} cannot be loaded: {error}") from error
-
-
 def read_model(folder: Path, device: str, dtype: str, quantization: Quantization) -> Any:
     """Load the model onto the device, every tensor from the files; one at a time, except an unquantised model on a CPU."""
     import torch
@@ -221,7 +215,7 @@ def load(settings: EngineSettings, *, trainable: bool = False) -> Checkpoint:
         model = read_model(folder, device, dtype, settings.quantization)
     except torch.OutOfMemoryError as error:
         raise OutOfMemory(f"{device} ran out of memory while the checkpoint was loaded: {error}") from error
-    tokenizer = read_tokenizer(folder)
+    tokenizer = read_tokenizer(folder / "tokenizer.json")
     if adapter is not None:
         merge(model, adapter)
     parameters = model.num_parameters() if device == "cpu" else 0  # on a GPU what is left to do here is small
@@ -263,6 +257,13 @@ def prepare(source: Path) -> bool:
     return opened.kept is None and causal.prepare(opened)
 
 
+def spec_of(opened: Opened, device: str) -> Spec:
+    """Return the description of a left-to-right model: its own, or the usual one on that device."""
+    if (opened.source / SPEC_FILE).exists():
+        return read_spec(opened.source)
+    return spec_of_causal(opened.name, opened.bos_id, device)
+
+
 def load_causal(settings: EngineSettings, source: Path) -> Checkpoint:
     """Load a left-to-right model: in eight bits on a CPU, unless the settings ask for a number format."""
     if settings.adapter is not None:
@@ -291,11 +292,7 @@ def load_causal(settings: EngineSettings, source: Path) -> Checkpoint:
         raise OutOfMemory(f"{device} ran out of memory while the model was loaded: {error}") from error
     if device == "cpu":
         torch.set_num_threads(cpu_threads(settings.threads, LARGE))
-    spec = (
-        read_spec(source)
-        if (source / SPEC_FILE).exists()
-        else spec_of_causal(causal.name_of(opened), opened.bos_id, device)
-    )
+    spec = spec_of(opened, device)
     count = causal.parameters(opened)
     return Checkpoint(
         source, spec, model, opened.tokenizer, device, "float32" if int8 else dtype, int8=int8, parameters=count

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from palimpsest_engine.checkpoint.load import read_tokenizer
-from palimpsest_engine.checkpoint.locate import locate, read_json
-from palimpsest_engine.checkpoint.spec import Spec, read_spec
+from palimpsest_engine.checkpoint.describe import describe
+from palimpsest_engine.checkpoint.spec import Spec
 from palimpsest_engine.engine import EngineSettings
 from palimpsest_engine.prompt.layout import lay_out
 from palimpsest_engine.prompt.pieces import pieces
@@ -31,10 +30,8 @@ class Seen:
 
 def seen(settings: EngineSettings, request: FillRequest) -> Seen:
     """Return the text that the checkpoint of these settings would read. Raises what loading its tokenizer raises."""
-    folder = locate(settings.checkpoint)
-    spec = read_spec(folder)
-    config = read_json(folder / "config.json")
-    tokens = Tokens(read_tokenizer(folder), int(config.get("text_config", config)["vocab_size"]))
+    described = describe(settings)
+    spec, tokens = described.spec, Tokens(described.tokenizer, described.vocabulary)
     language = language_of(request.path, request.language)
     layout = lay_out(pieces(request), spec, tokens, language, request.context, request.path)
     spelled = tokens.tokenizer.decode(list(layout.context), skip_special_tokens=False)

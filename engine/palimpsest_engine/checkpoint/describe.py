@@ -1,0 +1,34 @@
+"""Describe a checkpoint without loading its weights: how it is asked, its tokenizer, and the size of its vocabulary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from palimpsest_engine.checkpoint.gguf_tokenizer import read_tokenizer
+from palimpsest_engine.checkpoint.load import choose, is_causal, spec_of
+from palimpsest_engine.checkpoint.locate import locate, read_json
+from palimpsest_engine.checkpoint.spec import Spec, read_spec
+from palimpsest_engine.engine import EngineSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What `load` would give of a checkpoint, but for its model."""
+
+    spec: Spec
+    tokenizer: Any
+    vocabulary: int
+
+
+def describe(settings: EngineSettings) -> Described:
+    """Describe the checkpoint of the settings. Raises what finding it and reading its tokenizer raise."""
+    source = locate(settings.checkpoint)
+    if is_causal(source):
+        from palimpsest_engine.checkpoint import causal
+
+        opened = causal.open_files(source, int8=True)
+        return Described(spec_of(opened, choose(settings)[0]), opened.tokenizer, int(opened.config["vocab_size"]))
+    config = read_json(source / "config.json")
+    vocabulary = int(config.get("text_config", config)["vocab_size"])
+    return Described(read_spec(source), read_tokenizer(source / "tokenizer.json"), vocabulary)
