@@ -66,8 +66,9 @@ class CanvasFill:
         yield replace(fill, encoded=encoded, context=context, nfe=self.candidates.nfe)
 
     def judged(self, ranked: list[Candidate], redraw: Redraw) -> Generator[Draft, None, Fill]:
-        """Choose among the candidates. Tokens that are pinned are never drawn anew."""
+        """Choose among the candidates. Tokens that are pinned are never drawn anew, nor many lines a token at a time."""
         again = self.resources.redraw and self.request.strength > PINNING
+        again &= not self.resources.taught or self.request.max_lines == 1
         return (yield from judged(self.request, ranked, self.read, self.gate, redraw if again else None))
 
     def redrawn(self, layout: Layout, plan: Plan) -> Generator[Draft, None, list[Candidate]]:
