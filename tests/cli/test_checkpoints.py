@@ -98,7 +98,7 @@ def configure(**changes: object) -> Callable[[Path], None]:
         (lambda folder: (folder / WEIGHTS).unlink(), 20),
         (pickle_in_its_place, 22),
         (pickle_only, 22),
-        (configure(model_type="llama", architectures=["LlamaForCausalLM"]), 22),
+        (configure(model_type="llama", architectures=["LlamaForCausalLM"]), 21),
         (configure(quantization_config={"quant_method": "strange"}), 22),
         (configure(auto_map={"AutoModel": "evil.Model"}), 22),
     ],

@@ -1,7 +1,7 @@
 """Good values are taken up, others are named, and nothing raises."""
 
 import re
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import pytest
@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from palimpsest_engine import Endpoint, EngineSettings
-from palimpsest_server.settings import KEYS, Settings, parse, section_of
+from palimpsest_server.settings import KEYS, Models, Settings, parse, section_of
 
 GOOD = {
     "enable": (False, "enable", False),
-    "model": ("some/folder", "model", "some/folder"),
+    "model": ("some/folder", "model", Models("some/folder")),
     "adapter": ("some/adapter", "adapter", "some/adapter"),
     "device": ("cuda:1", "device", "cuda:1"),
     "dtype": ("bfloat16", "dtype", "bfloat16"),
@@ -43,6 +43,11 @@ GOOD = {
 BAD = [
     ("enable", "yes"),
     ("model", ""),
+    ("model", 3),
+    ("model", ["a"]),
+    ("model", {"complete": ""}),
+    ("model", {"edit": 3}),
+    ("model", {"complete": "a", "repair": "b"}),
     ("adapter", 3),
     ("device", "gpu"),
     ("dtype", "int4"),
@@ -184,7 +189,7 @@ def test_a_value_that_changes_nothing_causes_no_warning_and_null_takes_nothing_b
     own = {"model": "mine", "threads": 2}
     settings, problems = parse(own, {"model": "mine", "threads": None, "device": "auto", "logText": False})
     assert problems == ()
-    assert (settings.model, settings.threads) == ("mine", 2)
+    assert (settings.model, settings.threads) == (Models("mine"), 2)
 
 
 @pytest.mark.parametrize("name", [name for name, key in KEYS.items() if key.adds])
@@ -226,13 +231,18 @@ def test_any_section_gives_settings_and_nothing_is_dropped_in_silence(section):
     if isinstance(section, dict):
         for name, value in section.items():
             named = any(problem.startswith(f"palimpsest.{name}:") for problem in problems)
-            taken = name in KEYS and value == _plain(getattr(settings, KEYS[name].field))
+            taken = name in KEYS and _plain(value) == _plain(getattr(settings, KEYS[name].field))
             assert named or value is None or taken
     else:
         assert bool(problems) == (section is not None)
 
 
 def _plain(value):
+    """Return a value of a section, and the field that it sets, in the same plain form."""
+    if isinstance(value, Models):
+        value = asdict(value)
+    if isinstance(value, dict) and value.keys() <= {"complete", "edit"}:
+        return {role: name for role, name in value.items() if name is not None}
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -256,6 +266,34 @@ def test_the_settings_that_only_a_new_engine_can_take_up():
     own = {"model": "x", "device": "cpu", "dtype": "float32", "threads": 2, "adapter": "y"}
     settings, _ = parse({**own, "quantization": "fp8", "fallback": True, "endpoint": "http://[::1]:1"})
     assert settings.engine == EngineSettings("x", "cpu", "float32", 2, "y", "fp8", True, Endpoint("http://[::1]:1"))
+
+
+@pytest.mark.parametrize(
+    ("value", "taken"),
+    [
+        ("a", Models("a")),
+        ({"complete": "a"}, Models("a")),
+        ({"edit": "b"}, Models(None, "b")),
+        ({"complete": "a", "edit": "b"}, Models("a", "b")),
+        ({"complete": "a", "edit": None}, Models("a")),
+        ({"complete": None, "edit": None}, Models()),
+        ({}, Models()),
+        (None, Models()),
+    ],
+)
+def test_a_model_may_be_an_object_of_models_by_role(value, taken):
+    settings, problems = parse({"model": value})
+    assert problems == ()
+    assert settings.model == taken
+    assert (settings.engine.checkpoint, settings.engine.edit) == (taken.complete, taken.edit)
+    assert parse({"model": value}, {"model": value}) == (settings, ())
+
+
+@pytest.mark.parametrize("theirs", [{"edit": "theirs"}, {"complete": "mine", "edit": "theirs"}, "theirs"])
+def test_a_workspace_chooses_the_model_of_no_role(theirs):
+    settings, (problem,) = parse({"model": {"complete": "mine"}}, {"model": theirs})
+    assert settings.model == Models("mine")
+    assert problem.startswith("palimpsest.model is ignored")
 
 
 def test_an_endpoint_may_be_an_object():

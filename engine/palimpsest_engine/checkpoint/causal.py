@@ -103,7 +103,7 @@ def needed(opened: Opened, dtype: str, *, int8: bool) -> float:
 def read(opened: Opened, device: str, dtype: str, *, int8: bool) -> Any:
     """Return the model with all its weights. int8: in eight bits, on a CPU. Raises CheckpointBroken if they do not fit."""
     wanted = torch.float32 if int8 else getattr(torch, dtype)
-    model = causal.hollow(opened.config, wanted)
+    model = hollow(opened, wanted)
     check(model, opened)
     if int8 and opened.kept is None and keep(opened, causal.linears(model).keys()) is not None:
         opened = open_files(opened.source, int8=True)
@@ -122,9 +122,33 @@ def read(opened: Opened, device: str, dtype: str, *, int8: bool) -> Any:
 
 def prepare(opened: Opened) -> bool:
     """Check a model's files and keep its weights in eight bits; return whether they could be kept."""
-    model = causal.hollow(opened.config, torch.float32)
+    model = hollow(opened, torch.float32)
     check(model, opened)
     return keep(opened, causal.linears(model).keys()) is not None
+
+
+def hollow(opened: Opened, dtype: torch.dtype) -> Any:
+    """Make the model that the config describes, without weights. Raises CheckpointBroken if the config describes none."""
+    names = opened.tensors.names
+    widest = max((max(opened.tensors.shape(name), default=0) for name in names), default=0)
+    # Layers and rotary frequencies take memory even here; numbers that no weights bear out could ask for all there is.
+    for key, most in {"num_hidden_layers": len(names), "head_dim": widest, "hidden_size": widest}.items():
+        value = opened.config.get(key)
+        if isinstance(value, int) and value > most:
+            raise CheckpointBroken(f"The config in {opened.source} says {key} {value}, too large for its weights.")
+    try:
+        return causal.hollow(opened.config, dtype)
+    except Exception as error:  # the library checks little of a config, and raises whatever goes wrong with it
+        kind = opened.config["model_type"]
+        raise CheckpointBroken(
+            f"The config in {opened.source} is not that of a {kind} model: {shortened(error)}"
+        ) from error
+
+
+def shortened(error: Exception) -> str:
+    """Return what an error says on one line, of at most 200 characters."""
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    return said if len(said) <= 200 else f"{said[:199]}…"
 
 
 def check(model: Any, opened: Opened) -> None:

@@ -17,6 +17,8 @@ from palimpsest_engine.model.int8 import Int8Embedding, Int8Linear, Rounded
 from palimpsest_engine.model.layers import Rope, replace_layer, use_attention
 
 FUSED = "palimpsest_fused"
+# Keys of a config that name code to run: classes in files of the checkpoint, kernels in repositories of a hub.
+_CODE = {"auto_map", "attn_implementation", "experts_implementation"}
 
 
 def hollow(config: dict[str, Any], dtype: torch.dtype) -> Any:
@@ -24,7 +26,8 @@ def hollow(config: dict[str, Any], dtype: torch.dtype) -> Any:
     import transformers
 
     name = CAUSAL[config["model_type"]]
-    made = transformers.AutoConfig.for_model(**{key: value for key, value in config.items() if key != "auto_map"})
+    plain = {key: value for key, value in config.items() if key not in _CODE and not key.startswith("_")}
+    made = transformers.AutoConfig.for_model(**plain)
     usual = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:

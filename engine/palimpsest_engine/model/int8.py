@@ -1,4 +1,4 @@
-"""Multiply dense layers in eight bits on a CPU: weights rounded once, inputs a row at a time as they come.
+"""Multiply dense layers in eight bits on a CPU: weights are rounded once, inputs row by row in each call.
 
 torch's dynamic int8 product has one scale for all rows of its input, and a single large row would cost all others their
 digits. Rows are therefore brought to the same size before, and back after. Knows tensors, nothing of models.

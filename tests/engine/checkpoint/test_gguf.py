@@ -39,7 +39,7 @@ PLACES = {
 
 
 def as_pairs(weight, heads):
-    """What llama.cpp's converter does to queries and keys."""
+    """Reorder the rows of queries and keys as llama.cpp's converter does."""
     return weight.view(heads, 2, weight.shape[0] // heads // 2, -1).transpose(1, 2).reshape(weight.shape)
 
 
@@ -168,7 +168,7 @@ HOSTILE = [
 @pytest.mark.parametrize(
     ("options", "damage", "error", "says"), [row[1:] for row in HOSTILE], ids=[r[0] for r in HOSTILE]
 )
-def test_what_cannot_be_loaded_costs_a_sentence(options, damage, error, says, dtype, tmp_path):
+def test_a_file_that_cannot_be_loaded_costs_a_sentence(options, damage, error, says, dtype, tmp_path):
     path = write_gguf(tmp_path / "tiny.gguf", "qwen2", **options)
     if damage is not None:
         damage(path)

@@ -1,4 +1,4 @@
-"""Where a middle ends that was written left to right."""
+"""The end of a middle that was written left to right."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ SUFFIX = "\n    return readings\n\n\ndef mean(values):\n    }\n    x\n    return
         ("", ""),
     ],
 )
-def test_what_stands_below_ends_a_middle(text, kept):
+def test_a_middle_ends_where_the_lines_below_begin(text, kept):
     assert before_repetition(text, SUFFIX) == kept
 
 
 @given(st.text("ab \n", max_size=40), st.text("ab \n", max_size=40))
-def test_what_is_kept_is_a_beginning_with_its_first_line(text, suffix):
+def test_a_middle_keeps_a_beginning_with_its_first_line(text, suffix):
     kept = before_repetition(text, suffix)
     assert text.startswith(kept)
     assert kept.partition("\n")[0] == text.partition("\n")[0]

@@ -365,7 +365,7 @@ def test_several_holes_are_filled_one_after_the_other(serve, ask):
 def test_a_touch_up_is_answered_with_a_reason(serve, ask):
     wire = serve(llama)
     fill = ask(wire.url).fill(request(strength=0.5))
-    assert (fill.texts, "cannot touch up" in fill.reason) == (("",), True)
+    assert (fill.texts, "cannot keep a part of a text" in fill.reason) == (("",), True)
     assert wire.asked[1:] == []
 
 
