@@ -21,10 +21,11 @@ class ManualEngine:
         self.on_draft: list[Callable[[Draft], None] | None] = []
         self.state: Any = "ready"
         self.languages: tuple[str, ...] = ()
+        self.denoises = True
         self.warmed = self.closed = 0
 
     def status(self) -> EngineStatus:
-        return EngineStatus(self.state, model="manual", device="none", languages=self.languages)
+        return EngineStatus(self.state, model="manual", device="none", languages=self.languages, denoises=self.denoises)
 
     def warm(self) -> None:
         self.warmed += 1

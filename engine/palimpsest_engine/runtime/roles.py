@@ -19,13 +19,15 @@ class TwoEngines:
     def __init__(self, complete: Engine, edit: Engine) -> None:
         self.complete, self.edit = complete, edit
         self._latest: dict[str, Job] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a job may be done before `submit` has returned, on that very thread
 
     def status(self) -> EngineStatus:
-        """Return the state of the engine that is at work, else of the one that completes; names both models."""
+        """Return the state of the engine that completes; names both models, and says what the other one is busy with."""
         told, edits = self.complete.status(), self.edit.status()
-        if edits.state == "busy" and told.state == "ready":
+        if told.state == "ready" and edits.state in ("busy", "loading"):
             told = replace(told, state="busy", reason=edits.reason)
+        if told.state == "ready" and edits.state == "error":
+            told = replace(told, reason=told.reason or f"Edits: {edits.reason}")
         names = [name for name in (told.model, f"edits: {edits.model}" if edits.model else "") if name]
         return replace(told, model=", ".join(names), denoises=edits.denoises)
 
@@ -50,6 +52,6 @@ class TwoEngines:
         self.edit.close()
 
     def _done(self, job: Job) -> None:
-        # A job may be done before `submit` has returned, on this very thread: the lock is not waited for.
-        if self._latest.get(job.request.document) is job:
-            self._latest.pop(job.request.document, None)
+        with self._lock:
+            if self._latest.get(job.request.document) is job:
+                del self._latest[job.request.document]

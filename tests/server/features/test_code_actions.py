@@ -337,6 +337,22 @@ async def test_a_request_for_one_kind_shows_why_it_is_disabled(editor, disabled,
     assert all(each.command is None for each in found)
 
 
+@pytest.mark.parametrize("denoises", [True, False])
+async def test_touching_up_is_offered_where_the_model_for_edits_can_keep_a_part_of_a_text(editor, engine, denoises):
+    engine.denoises = denoises
+    where = editor.open("a = «1»\n")
+    keeping = {each.kind for each in ACTIONS.values() if each.strength < 1}
+    assert {kind.rpartition(".")[2] for kind in keeping} == {"touchUp", "rework"}
+    found = {each.kind for each in await editor.offered(where)}
+    assert keeping & found == (keeping if denoises else set())
+    assert ACTIONS["rewrite"].kind in found
+    editor.client_capabilities = able(disabled=True)
+    for kind in keeping:
+        (shown,) = await editor.offered(where, [kind])
+        assert (shown.disabled.reason if shown.disabled else "") == ("" if denoises else catalog.CANNOT)
+        assert (shown.command is None) == (not denoises)
+
+
 # Requests to the engine
 
 
