@@ -12,7 +12,7 @@ from palimpsest_engine.checkpoint.gguf_tokenizer import read_tokenizer
 from palimpsest_engine.checkpoint.header import VISION, Shapes, digest, for_pictures, shapes_in
 from palimpsest_engine.checkpoint.locate import locate, read_json, weight_files
 from palimpsest_engine.checkpoint.memory import check_memory, check_room
-from palimpsest_engine.checkpoint.spec import SPEC_FILE, Spec, read_spec, spec_of_causal
+from palimpsest_engine.checkpoint.spec import FILE_MARKS, SPEC_FILE, Spec, read_spec, spec_of_causal
 from palimpsest_engine.engine import EngineSettings, Quantization
 from palimpsest_engine.errors import CheckpointBroken, DeviceUnsupported, OutOfMemory, UnsupportedCheckpoint
 
@@ -261,7 +261,8 @@ def spec_of(opened: Opened, device: str) -> Spec:
     """Return the description of a left-to-right model: its own, or the usual one on that device."""
     if (opened.source / SPEC_FILE).exists():
         return read_spec(opened.source)
-    return spec_of_causal(opened.name, opened.bos_id, device)
+    files = any(opened.tokenizer.token_to_id(mark) is not None for mark in FILE_MARKS)
+    return spec_of_causal(opened.name, opened.bos_id, device, files=files)
 
 
 def load_causal(settings: EngineSettings, source: Path) -> Checkpoint:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -20,6 +21,7 @@ from palimpsest_server.context.ignore import Ignore
 from palimpsest_server.context.worker import Chooser, around
 from palimpsest_server.context.workspace import Workspace
 from palimpsest_server.documents.latest import Latest
+from palimpsest_server.documents.rope import Text
 from palimpsest_server.documents.store import Documents, Snapshot
 from palimpsest_server.session import suppression
 from palimpsest_server.settings import Settings
@@ -30,6 +32,20 @@ _T = TypeVar("_T")
 _OUTLINES = 8
 _SMALL = 16_384  # characters
 _PATIENCE_SECONDS = 0.05  # context that takes longer to choose serves the next request
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """The excerpts for a line. place: the line, and everything else that decides on them but texts. contents: those."""
+
+    place: tuple[object, ...]
+    contents: tuple[Text, ...]
+    excerpts: tuple[Excerpt, ...]
+
+
+def _same(some: tuple[Text, ...], others: tuple[Text, ...]) -> bool:
+    """Return whether these are the very same texts."""
+    return len(some) == len(others) and all(one is other for one, other in zip(some, others, strict=True))
 
 
 class Surroundings:
@@ -44,10 +60,12 @@ class Surroundings:
         self._worker = ThreadPoolExecutor(1, "palimpsest-outline")
         self._outlines = Latest[tuple[str, str], tuple[tuple[str, str], Outline]](_OUTLINES)
         self._chooser = Chooser()
+        self._held = Latest[str, _Held](_OUTLINES)
         self.work_in({}, ())
 
     def work_in(self, folders: Mapping[str, Path], globs: tuple[str, ...]) -> None:
         """Take up the folders of the workspace; files that a glob covers are not looked at."""
+        self._held.clear()
         paths = tuple(folders.values())
         # Neither may be used by two threads at once: one is for the outline's thread, the other for the chooser's.
         self._ignore, self._chooser_ignore = (Ignore(paths, extra_globs=globs) for _ in range(2))
@@ -102,11 +120,20 @@ class Surroundings:
     async def excerpts(
         self, document: Snapshot, offset: int, settings: Settings, engine: EngineStatus
     ) -> tuple[Excerpt, ...]:
-        """Return the text of other places that the model may see for an offset of a document, the most useful last."""
+        """Return the text of other places that the model may see for an offset of a document, the most useful last.
+
+        While somebody types on a line it stays the same, unless another document changes: it stands before everything else
+        in the prompt, so each change of it has the model read the whole prompt again.
+        """
         sources = choose.known(engine.sources if settings.context_sources is None else settings.context_sources)
         nearby = around(document, self._documents, self.diagnostics.get(document.uri, ()), settings.context_files)
         if not sources and not nearby.cells:
             return ()
+        contents = tuple(each.content for each in (*nearby.others, *nearby.cells))
+        place = document.content.line_at(offset), sources, engine.elsewhere, settings.context_files
+        held = self._held.get(document.uri)
+        if held and held.place == place and _same(held.contents, contents):
+            return held.excerpts
         question = choose.Question(
             choose.Document.of(document),
             offset,
@@ -118,7 +145,10 @@ class Surroundings:
             secret=ignore.looks_secret,
             redacted=ignore.redacted,
         )
-        return (await self._chooser.choose(question, _PATIENCE_SECONDS)).excerpts
+        excerpts = (await self._chooser.choose(question, _PATIENCE_SECONDS)).excerpts
+        if excerpts:  # nothing may also mean: not yet
+            self._held[document.uri] = _Held(place, contents, excerpts)
+        return excerpts
 
     def forget(self, uri: str) -> None:
         """Forget a document, which was closed."""
@@ -126,6 +156,7 @@ class Surroundings:
         for purpose in ("", "look"):
             self._outlines.pop((uri, purpose), None)
         self._chooser.forget(uri)
+        self._held.pop(uri, None)
 
     def close(self) -> None:
         """End the threads; does not wait."""
