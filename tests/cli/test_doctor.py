@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from palimpsest_engine import CheckpointMissing, Endpoint, EngineSettings, EngineStatus
+from palimpsest_engine.checkpoint import store
+from palimpsest_engine.checkpoint.header import shapes_of
+from palimpsest_engine.checkpoint.machine import Machine
 from palimpsest_engine.engine import Quantization
 from palimpsest_engine.runtime import doctor
 from palimpsest_engine.runtime.scripted import ScriptedEngine
@@ -16,7 +21,7 @@ from palimpsest_server.status import status_file
 
 from .conftest import Palimpsest
 
-NAMES = ["python", "packages", "memory", "device", "grammars", "checkpoint", "fill"]
+NAMES = ["python", "packages", "memory", "device", "grammars", "model", "checkpoint", "fill"]
 
 
 def test_all_is_well(palimpsest: Palimpsest) -> None:
@@ -61,6 +66,66 @@ def test_an_endpoint_that_is_no_url_is_refused(palimpsest: Palimpsest, given: st
     result = palimpsest("doctor", "--endpoint", given)
     assert result.exit_code == 2
     assert "expected a URL" in result.stderr
+
+
+ROOMY, TIGHT = Machine(8 * 10**9, cores=2), Machine(10**9, cores=2)
+GPU = Machine(8 * 10**9, 80 * 10**9, "a GPU")
+
+
+@pytest.mark.parametrize(
+    ("machine", "status", "advice"),
+    [
+        (
+            ROOMY,
+            "warning",
+            "pull --recommended --use` fetches qwen2.5-coder-0.5b (491 MB), which fills 73 % of 60 lines",
+        ),
+        (GPU, "warning", "pull --recommended --use` fetches qwen2.5-coder-7b (4.7 GB)"),
+        (TIGHT, "ok", ""),
+    ],
+)
+def test_the_embedded_model_is_named_where_none_was_chosen(
+    monkeypatch: pytest.MonkeyPatch, machine: Machine, status: str, advice: str
+) -> None:
+    monkeypatch.setattr("palimpsest_engine.checkpoint.machine.this_machine", lambda: machine)
+    (check,) = doctor.check_model(EngineSettings())
+    assert (check.name, check.status) == ("model", status)
+    assert "the embedded model (5.9 M parameters)" in check.found
+    assert advice in check.advice
+    assert bool(advice) == bool(check.advice)
+
+
+def test_its_parameters_are_counted() -> None:
+    shapes = shapes_of(EngineSettings("embedded"))
+    assert f"({sum(math.prod(shape) for shape in shapes.values()) / 1e6:.1f} M parameters)" in doctor._EMBEDDED
+
+
+def test_a_better_model_that_is_here_already_has_only_to_be_chosen(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("palimpsest_engine.checkpoint.machine.this_machine", lambda: ROOMY)
+    name = "qwen2.5-coder-0.5b"
+    store.write_record(store.folder_of(name), store.Record(name, "added", str(tmp_path), None, ()))
+    (check,) = doctor.check_model(EngineSettings())
+    assert check.advice.startswith("`palimpsest models use qwen2.5-coder-0.5b`")
+    store.choose(name)
+    assert list(doctor.check_model(EngineSettings())) == []
+    store.choose(None)
+    (check,) = doctor.check_model(EngineSettings())
+    assert (check.status, check.advice) == ("ok", "")
+
+
+@pytest.mark.parametrize(
+    "settings", [EngineSettings("embedded"), EngineSettings("some/folder"), EngineSettings(adapter="mine")]
+)
+def test_nothing_is_recommended_to_a_user_who_has_chosen(settings: EngineSettings) -> None:
+    assert list(doctor.check_model(settings)) == []
+
+
+def test_a_damaged_choice_is_left_to_the_check_of_the_checkpoint() -> None:
+    store.root().mkdir(parents=True, exist_ok=True)
+    (store.root() / store.CHOSEN).write_text("{")
+    assert list(doctor.check_model(EngineSettings())) == []
 
 
 def test_people_get_lines(palimpsest: Palimpsest) -> None:
