@@ -14,7 +14,7 @@ from palimpsest_engine.engine import EngineSettings
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What `load` would give of a checkpoint, but for its model."""
+    """A checkpoint as `load` would give it, but for its model."""
 
     spec: Spec
     tokenizer: Any

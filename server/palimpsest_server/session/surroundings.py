@@ -44,7 +44,7 @@ class _Held:
 
 
 def _same(some: tuple[Text, ...], others: tuple[Text, ...]) -> bool:
-    """Return whether these are the very same texts."""
+    """Return whether these are the same objects."""
     return len(some) == len(others) and all(one is other for one, other in zip(some, others, strict=True))
 
 
