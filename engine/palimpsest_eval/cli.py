@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from palimpsest_engine import EngineSettings
+from palimpsest_engine import Endpoint, EngineSettings, open_engine
 from palimpsest_engine.engine import Quantization
 from palimpsest_engine.errors import DataError, DocumentMissing
 from palimpsest_server.cli import engines
@@ -40,6 +40,7 @@ class Options:
     device: str
     threads: int | None
     quantization: Quantization
+    endpoint: Endpoint | None = None
 
     def load(self) -> Checkpoint:
         """Load the checkpoint that these options name."""
@@ -69,14 +70,21 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
         device: str,
         threads: int | None,
         quantization: Quantization,
+        endpoint: Endpoint | None,
         **own: Any,
     ) -> None:
         if not out.parent.is_dir():
             raise DocumentMissing(f"there is no folder {out.parent}")
-        command(Options(out, seed, checkpoint, adapter, device, threads, quantization), **own)
+        command(Options(out, seed, checkpoint, adapter, device, threads, quantization, endpoint), **own)
 
     decorated: Callable[..., None] = gathered
     for option in (
+        click.option(
+            "--endpoint",
+            callback=engines.endpoint_of,
+            metavar="URL",
+            help="Also ask this model server, as one more system.",
+        ),
         engines.adapter_option,
         engines.engine_options,
         click.option(
@@ -321,10 +329,14 @@ def _measure(
     from palimpsest_eval import report, results
     from palimpsest_eval.execute import Limits, Sandbox
     from palimpsest_eval.run import evaluate
-    from palimpsest_eval.systems import bounds
+    from palimpsest_eval.systems import Asked, bounds
 
     checkpoint, limits = options.load(), Limits()
-    systems = tested(checkpoint) + bounds(known=all(problem.truth is not None for problem in problems))
+    systems = tested(checkpoint)
+    if options.endpoint is not None:
+        served = open_engine(EngineSettings(endpoint=options.endpoint))
+        systems.append(Asked("over HTTP", served))
+    systems += bounds(known=all(problem.truth is not None for problem in problems))
     chosen_seeds = [options.seed + number for number in range(seeds)]
     settings = {
         "experiment": experiment,
@@ -337,6 +349,8 @@ def _measure(
         "commit": results.commit(),
     }
     with ExitStack() as stack:
+        if options.endpoint is not None:
+            stack.callback(served.close)
         about, sandbox = results.about(sys.argv[1:]), None
         if execute:
             sandbox = stack.enter_context(Sandbox(limits))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from palimpsest_engine.checkpoint.load import Checkpoint
+from palimpsest_engine.engine import Engine
 from palimpsest_engine.fill.canvas_fill import CanvasFill
 from palimpsest_engine.fill.detokenize import Candidate
 from palimpsest_engine.fill.filler import Filler
@@ -97,6 +98,22 @@ class Filled:
         raw = canvas.raw or ("",)
         text, treatment = (fill.texts[0], fill.treatment) if self.gated else (raw[0], "none")
         return Answer(text, ms, fill.nfe, raw, treatment, canvas.repair_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Any engine, through its seam: another program's model, for example, with everything of ours around it."""
+
+    name: str
+    engine: Engine
+    as_users: bool = True
+
+    def fill(self, problem: Problem, seed: int) -> Answer:
+        """Fill the problem with one request."""
+        begun = time.perf_counter()
+        fill = self.engine.submit(problem.request(seed, as_users=self.as_users)).future.result()
+        ms = 1000 * (time.perf_counter() - begun)
+        return Answer(fill.texts[0], ms, fill.nfe, fill.texts, fill.treatment)
 
 
 @dataclass(frozen=True, slots=True)

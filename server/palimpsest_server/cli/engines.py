@@ -62,7 +62,8 @@ adapter_option = click.option(
 )
 
 
-def _endpoint(ctx: click.Context, param: click.Parameter, value: str | None) -> Endpoint | None:
+def endpoint_of(ctx: click.Context, param: click.Parameter, value: str | None) -> Endpoint | None:
+    """Read the option `--endpoint`: a URL, or an object of its keys as JSON."""
     from palimpsest_server.settings import KEYS
 
     if value is None:
@@ -78,7 +79,7 @@ def _endpoint(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 
 endpoint_option = click.option(
     "--endpoint",
-    callback=_endpoint,
+    callback=endpoint_of,
     metavar="URL",
     help="Ask this model server instead of a checkpoint: a URL, or the setting endpoint as JSON.",
 )
