@@ -1,6 +1,7 @@
 """`python -m palimpsest_bench.coder FILE.gguf`: a left-to-right model in our engine and in llama.cpp, in turns, in one run.
 
-Both read the same prompt of Python and write as many tokens. The figures are of the model alone: nothing of HTTP is in them. Needs the extra `llama`, or `llama-server` on the PATH.
+Both read the same prompt of Python and write as many tokens. The figures are of the model alone: nothing of HTTP is in them.
+Needs the extra `llama`, or `llama-server` on the PATH.
 """
 
 from __future__ import annotations
