@@ -8,13 +8,14 @@ CONSTRAINTS ?= constraints/newest.txt
 PYTHONS ?= python3 python3.13 python3.12 python3.11
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-oldest test-editors bench-editors fuzz soak lint bench constraints clean
+.PHONY: help demo test test-oldest test-coder test-editors bench-editors fuzz soak lint bench constraints clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo   fetch the recommended model (491 MB on CPUs), fill holes of a file, and watch; MODEL=embedded fetches nothing"
 	@echo "make test   run every test"
 	@echo "make test-oldest    run the tests of everything that knows a tensor with the oldest libraries that are allowed"
+	@echo "make test-coder     fill with the 0.5B model for real; fetches it the first time (0.5 GB)"
 	@echo "make test-editors   drive VS Code, Neovim and Emacs for real; fetches them the first time (1 GB, some minutes)"
 	@echo "make bench-editors  from the keystroke to the ghost text on the screen"
 	@echo "make fuzz   ten thousand sessions at random against the server; takes a quarter of an hour or more"
@@ -38,6 +39,9 @@ test: $(VENV)/installed-dev
 test-oldest:
 	$(MAKE) VENV=$(VENV)-oldest CONSTRAINTS=constraints/oldest.txt $(VENV)-oldest/installed-dev
 	$(VENV)-oldest/bin/python -m pytest -n $(WORKERS) --dist worksteal tests/engine tests/train tests/tune
+
+test-coder: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m coder tests/e2e/test_coder.py
 
 test-editors: $(VENV)/installed-editors
 	$(BIN)/python -m pytest --timeout 600 -m editors tests/editors

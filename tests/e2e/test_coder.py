@@ -1,0 +1,72 @@
+"""The model that is recommended for two cores, for real: fetched, verified, and asked through the command and the server."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from e2e.raw import raw
+
+pytestmark = [pytest.mark.coder, pytest.mark.timeout(900)]
+
+NAME = "qwen2.5-coder-0.5b"
+# The line at the mark is missing; several ways to write it are right.
+LINES = [
+    ("def mean(values):\n    ¦\n\n\nprint(mean([1, 2]))\n", ("return sum(values) / len(values)",)),
+    ("def is_even(number):\n    return ¦\n", ("number % 2 == 0", "(number % 2) == 0", "not number % 2")),
+    ("import json\n\n\ndef load(path):\n    with open(path) as file:\n        return ¦\n", ("json.load(file)",)),
+    ("names = ['b', 'a']\nfor name in ¦:\n    print(name)\n", ("names", "sorted(names)")),
+    ("def largest(values):\n    best = values[0]\n    for value in values:\n        if ¦:\n            best = value\n    return best\n",
+     ("value > best", "best < value")),
+    ("class Point:\n    def __init__(self, x, y):\n        self.x = x\n        ¦\n\n    def __str__(self):\n"
+     "        return f'{self.x}, {self.y}'\n", ("self.y = y",)),
+    ("def greet(name):\n    print(f'hello, ¦')\n\n\ngreet('you')\n", ("{name}", "{name}!")),
+    ("try:\n    value = int(text)\n¦\n    value = 0\n", ("except ValueError:",)),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def homes(tmp_path_factory):
+    """The environment of a user who has pulled the model and chosen it; the download is kept between runs."""
+    cache = Path(os.environ.get("PALIMPSEST_TEST_MODELS", "~/.cache/palimpsest-tests")).expanduser()
+    environment = os.environ | {"PALIMPSEST_MODELS": str(cache / "models")}
+    done = palimpsest(environment, "models", "pull", NAME, "--yes", "--use")
+    if done.returncode == 23:
+        pytest.skip(f"the model cannot be fetched: {done.stderr.strip().splitlines()[-1]}")
+    assert done.returncode == 0, done.stderr
+    return environment
+
+
+def palimpsest(environment, *arguments, **more):
+    command = [sys.executable, "-m", "palimpsest_server", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=800, check=False, **more)
+
+
+def test_it_writes_lines_that_a_person_would_keep(homes, tmp_path):
+    right = []
+    for number, (text, answers) in enumerate(LINES):
+        path, at = tmp_path / f"{number}.py", text.index("¦")
+        path.write_text(text.replace("¦", ""), "utf-8")
+        line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+        done = palimpsest(homes, "fill", str(path), "--at", f"{line}:{column}", "--json")
+        answer = json.loads(done.stdout)
+        assert answer["model"].startswith("qwen2.5-coder-0.5b")
+        written = "".join(each["text"] for each in answer["edits"]).strip()
+        right.append(written in answers)
+        print(f"{written!r}, one of {answers}")
+    assert sum(right) >= 6, right
+
+
+def test_the_server_offers_what_it_writes(homes):
+    with raw(command=[sys.executable, "-m", "palimpsest_server", "serve"], env=homes) as client:
+        client.initialize()
+        client.open(LINES[0][0].replace("¦", ""))
+        assert client.offered(1, 4) == "return sum(values) / len(values)"
+        told = client.status()
+        assert told["model"].startswith("qwen2.5-coder-0.5b")
+        assert client.end() == 0
