@@ -21,7 +21,8 @@ LINES = [
     ("def is_even(number):\n    return ¦\n", ("number % 2 == 0", "(number % 2) == 0", "not number % 2")),
     ("import json\n\n\ndef load(path):\n    with open(path) as file:\n        return ¦\n", ("json.load(file)",)),
     ("names = ['b', 'a']\nfor name in ¦:\n    print(name)\n", ("names", "sorted(names)")),
-    ("def largest(values):\n    best = values[0]\n    for value in values:\n        if ¦:\n            best = value\n    return best\n",
+    ("def largest(values):\n    best = values[0]\n    for value in values:\n        if ¦:\n            best = value\n"
+     "    return best\n",
      ("value > best", "best < value")),
     ("class Point:\n    def __init__(self, x, y):\n        self.x = x\n        ¦\n\n    def __str__(self):\n"
      "        return f'{self.x}, {self.y}'\n", ("self.y = y",)),
