@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo   fetch the recommended model (491 MB on CPUs), fill holes of a file, and watch; MODEL=embedded fetches nothing"
+	@echo "make demo   fetch the recommended model (491 MB on CPUs), fill five holes of a file, and watch; MODEL=embedded fetches nothing"
 	@echo "make test   run every test"
 	@echo "make test-oldest    run the tests of everything that knows a tensor with the oldest libraries that are allowed"
 	@echo "make test-coder     fill with the 0.5B model for real; fetches it the first time (0.5 GB)"
@@ -28,7 +28,12 @@ help:
 demo: $(VENV)/installed
 	@if [ "$(MODEL)" != embedded ] && $(BIN)/palimpsest models pull $(MODEL) --yes --use; then model=; \
 	else model='--model embedded'; echo "The embedded model fills."; fi; \
-	$(BIN)/palimpsest fill fixtures/demo/temperatures.py --holes --watch $$model
+	echo; $(BIN)/palimpsest fill fixtures/demo/statement.py --holes --watch --summary $$model || exit; \
+	echo; echo "The check knows syntax, not meaning: read what was written. To try next:"; \
+	echo "  a diff        $(BIN)/palimpsest fill fixtures/demo/inventory.py --holes"; \
+	echo "  diffusion     make demo MODEL=embedded"; \
+	echo "  other models  $(BIN)/palimpsest models list"; \
+	echo "  your editor   editors/README.md"
 
 bench: $(VENV)/installed
 	@$(BIN)/palimpsest bench

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from palimpsest_engine import DraftPiece, FillRequest, OutOfMemory, Span
+from palimpsest_engine import DraftPiece, EngineStatus, FillRequest, OutOfMemory, Span
 from palimpsest_engine.runtime.scripted import ScriptedEngine
 from palimpsest_server.cli.watch import SETTLED, UNSETTLED, Scene, watched
 
@@ -87,3 +87,19 @@ def test_an_error_comes_through() -> None:
     console = Console(file=io.StringIO())
     with pytest.raises(OutOfMemory):
         watched(ScriptedEngine(error=OutOfMemory("no")), request("", (0, 0)), console)
+
+
+def test_a_model_that_writes_left_to_right_is_not_said_to_denoise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ScriptedEngine, "status", lambda self: EngineStatus("ready", denoises=False))
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=80)
+    watched(ScriptedEngine(["value"], steps=2), request("x = \n", (4, 4)), console, title="line 1: ")
+    plain = Text.from_ansi(screen.getvalue().replace("\r", "")).plain
+    assert "line 1: left to right, pass 2" in plain
+    assert "denoising" not in plain
+
+
+def test_fewer_lines_around_a_hole_can_be_shown() -> None:
+    at = TEXT.index("line50")
+    shown = Scene(request(TEXT, (at, at)), around=1).text(((DraftPiece("NEW ", True),),)).plain
+    assert shown.split() == ["line49", "NEW", "line50", "line51"]

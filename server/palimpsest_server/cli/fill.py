@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +14,9 @@ from palimpsest_server.cli import engines, files, places, report
 from palimpsest_server.cli.holes import holes_in, without_markers
 from palimpsest_server.documents import edits
 
+if TYPE_CHECKING:
+    from palimpsest_server.cli.summary import Holes
+
 
 @click.command("fill", short_help="Fill holes of a file and show the change.")
 @click.argument("path", metavar="FILE")
@@ -21,7 +25,10 @@ from palimpsest_server.documents import edits
 @click.option("--holes", is_flag=True, help="Fill every <|hole|> and, in Python, every unwritten body.")
 @click.option("--write", is_flag=True, help="Write the file, atomically.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a diff.")
-@click.option("--watch", is_flag=True, help="Show the drafts while they are denoised.")
+@click.option("--watch", is_flag=True, help="Show the drafts while they are written.")
+@click.option(
+    "--summary", is_flag=True, help="Fill hole by hole, and print a table of them with times instead of a diff."
+)
 @engines.seed_option
 @click.option("--steps", type=click.IntRange(1, 10_000), metavar="N", help="The most denoising steps of a canvas.")
 @engines.sizes_option
@@ -47,6 +54,7 @@ def command(
     write: bool,
     as_json: bool,
     watch: bool,
+    summary: bool,
     seed: int,
     steps: int | None,
     sizes: tuple[int, ...] | None,
@@ -65,11 +73,14 @@ def command(
     """
     if (at is not None) + (stretch is not None) + holes != 1:
         raise click.UsageError("give exactly one of --at, --range and --holes")
+    if summary and as_json:
+        raise click.UsageError("give one of --json and --summary")
     file = files.read(path)
     grammar = language_of(path, language)
     if language is not None:
         load(grammar or language)  # a named language without a grammar is an error
     spans = _spans(file, at or stretch, grammar)
+    filled: Holes | None = None
     if not spans:
         fill, model = Fill((), Verdict("not checked", "nothing changes"), f"there is no hole in {path}"), ""
     else:
@@ -88,7 +99,12 @@ def command(
             checkpoint, device, adapter=adapter, quantization=quantization, fallback=fallback, endpoint=endpoint
         )
         with engines.opened(ctx.obj, settings) as engine:
-            if watch:
+            if summary:
+                from palimpsest_server.cli import summary as drawing  # imports terminal drawing
+
+                filled = drawing.Holes.one_by_one(engine, request, watch=watch)
+                fill = filled.together()
+            elif watch:
                 from palimpsest_server.cli.watch import watched  # imports terminal drawing
 
                 fill = watched(engine, request)
@@ -104,7 +120,13 @@ def command(
     written = write and after != file.text
     if written:
         files.write(file, after)
-    if as_json:
+    if summary:
+        from rich.console import Console
+
+        if filled is not None:
+            filled.draw(fill.verdict, told, Console())
+        answer = ""
+    elif as_json:
         changes = () if fill.empty else tuple(zip(spans, fill.texts, strict=True))
         answer = report.fill_json(file, grammar, model, seed, fill, changes, written)
     else:

@@ -27,20 +27,27 @@ _CONTROLS = (
 )
 
 
-def watched(engine: Engine, request: FillRequest, console: Console | None = None) -> Fill:
-    """Ask the engine, draw the drafts on standard error, and return the answer. Raises the engine's errors."""
+def watched(
+    engine: Engine, request: FillRequest, console: Console | None = None, *, title: str = "", around: int = _AROUND
+) -> Fill:
+    """Ask the engine, draw the drafts on standard error, and return the answer. Raises the engine's errors.
+
+    title: stands before the captions. around: lines of the document that are shown above and below a hole.
+    """
     console = console or Console(stderr=True)
-    scene = Scene(request)
+    scene = Scene(request, title, around)
     drafts: SimpleQueue[Draft] = SimpleQueue()
     job = engine.submit(request, drafts.put)
     try:
-        with Live(Text("loading the checkpoint ...", "dim"), console=console, auto_refresh=False) as live:
+        loading = engine.status().state in ("starting", "loading")
+        waiting = f"{title}{'loading the model' if loading else 'reading the text'} ..."
+        with Live(Text(waiting, "dim"), console=console, auto_refresh=False) as live:
             while not (job.future.done() and drafts.empty()):
                 try:
                     draft = drafts.get(timeout=_FRAME_SECONDS)
                 except Empty:
                     continue
-                live.update(scene.draw(draft), refresh=True)
+                live.update(scene.draw(draft, denoises=engine.status().denoises), refresh=True)
                 time.sleep(_FRAME_SECONDS)
             fill = job.future.result()
             live.update(scene.draw_end(fill), refresh=True)
@@ -53,14 +60,17 @@ def watched(engine: Engine, request: FillRequest, console: Console | None = None
 
 @dataclass(frozen=True)
 class Scene:
-    """The lines around the holes of a request, with drafts in the holes."""
+    """The lines around the holes of a request, with drafts in the holes. title, around: as in `watched`."""
 
     request: FillRequest
+    title: str = ""
+    around: int = _AROUND
 
-    def draw(self, draft: Draft) -> Group:
-        """Draw a draft and its progress."""
-        caption = f"denoising step {draft.step}, {draft.settled_share:.0%} settled"
-        return Group(self.text(draft.holes), Text(caption, "dim"))
+    def draw(self, draft: Draft, *, denoises: bool = True) -> Group:
+        """Draw a draft and its progress. denoises: whether the model does, or writes left to right."""
+        settled = f"denoising step {draft.step}, {draft.settled_share:.0%} settled"
+        caption = settled if denoises else f"left to right, pass {draft.step}"
+        return Group(self.text(draft.holes), Text(self.title + caption, "dim"))
 
     def draw_end(self, fill: Fill) -> Group:
         """Draw the answer and its cost; the old text if nothing is offered."""
@@ -68,7 +78,7 @@ class Scene:
         texts = before if fill.empty else fill.texts
         outcome = "nothing offered" if fill.empty else f"syntax {fill.verdict.status}"
         caption = f"{fill.nfe} decoder passes in {fill.ms:.0f} ms, {outcome}"
-        return Group(self.text(tuple((DraftPiece(text, True),) for text in texts)), Text(caption, "dim"))
+        return Group(self.text(tuple((DraftPiece(text, True),) for text in texts)), Text(self.title + caption, "dim"))
 
     def text(self, holes: tuple[tuple[DraftPiece, ...], ...]) -> Text:
         """Return the visible lines, with these pieces in the holes."""
@@ -78,13 +88,14 @@ class Scene:
             shown += kept
             for piece in holes[index] if index < len(holes) else ():
                 start = len(shown)
-                shown += _plain(piece.text)
+                shown += plain(piece.text)
                 styled.append((start, len(shown), SETTLED if piece.settled else UNSETTLED))
         text = Syntax("", self._lexer, theme="ansi_dark", background_color="default").highlight(shown)
         for start, end, style in styled:
             text.stylize("not bold not italic default", start, end)
             text.stylize(style, start, end)
         text.rstrip()
+        text.overflow = "ellipsis"  # a line that is too wide is cut, and that is shown
         return text
 
     @cached_property
@@ -100,14 +111,14 @@ class Scene:
         kept = []
         for index, (start, end) in enumerate(zip(starts, ends, strict=True)):
             lines = text[start:end].replace("\r\n", "\n").split("\n")
-            above = lines[: _AROUND + 1] if index > 0 else []
-            below = lines[-_AROUND - 1 :] if index < len(holes) else []
+            above = lines[: self.around + 1] if index > 0 else []
+            below = lines[-self.around - 1 :] if index < len(holes) else []
             whole = len(above) + len(below) >= len(lines) and index not in (0, len(holes))
             gap = ["    \u22ee"] if above and below else []
-            kept.append(_plain("\n".join(lines if whole else above + gap + below)))
+            kept.append(plain("\n".join(lines if whole else above + gap + below)))
         return tuple(kept)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Replace control characters by their pictures, so that the text cannot steer the terminal."""
     return text.replace("\r\n", "\n").translate(_CONTROLS)
