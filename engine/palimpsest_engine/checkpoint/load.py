@@ -67,8 +67,8 @@ def verify(folder: Path, spec: Spec) -> Shapes:
         raise UnsupportedCheckpoint(
             f"{folder} is a {config.get('model_type', 'model of unknown kind')}; this engine runs {ARCHITECTURE} only."
         )
-    if "auto_map" in config:
-        raise UnsupportedCheckpoint(f"{folder} wants to run code of its own (auto_map); that is never done.")
+    if key := code_named_in(config):
+        raise UnsupportedCheckpoint(f"{folder} wants to run code of its own ({key}); that is never done.")
     if quantisation := config.get("quantization_config"):
         method = quantisation.get("quant_method", "unknown")
         raise UnsupportedCheckpoint(
@@ -84,6 +84,21 @@ def verify(folder: Path, spec: Spec) -> Shapes:
         if wanted and digest(path) != wanted:
             raise CheckpointBroken(f"{path} is not the file that was published: its SHA-256 differs. Reinstall it.")
     return shapes
+
+
+def code_named_in(config: Any) -> str:
+    """Return the key of a config, at any depth, by which the library would fetch and run code; "" if there is none.
+
+    `auto_map` names modules; the implementation of attention or experts may name a repository of kernels.
+    """
+    if isinstance(config, list):
+        return next((key for each in config if (key := code_named_in(each))), "")
+    if not isinstance(config, dict):
+        return ""
+    for key, value in config.items():
+        if key == "auto_map" or (key.endswith("_implementation") and value not in (None, "eager", "sdpa")):
+            return str(key)
+    return next((key for value in config.values() if (key := code_named_in(value))), "")
 
 
 def choose(settings: EngineSettings) -> tuple[str, str]:
@@ -240,7 +255,7 @@ def is_causal(source: Path) -> bool:
         return True  # of single files only GGUF is loaded; another one is refused there
     from palimpsest_engine.model.families import CAUSAL
 
-    return (source / "config.json").exists() and read_json(source / "config.json").get("model_type") in CAUSAL
+    return (source / "config.json").exists() and read_json(source / "config.json").get("model_type") in [*CAUSAL]
 
 
 def prepare(source: Path) -> bool:

@@ -49,10 +49,11 @@ class Resources:
         """
         if not healed and not a_line:
             return None
-        ids = self.tokens.starting_with(healed)
-        if a_line:
-            ids = [i for i in ids if "\n" not in self.tokens.texts[i][len(healed) :]]
-            ids = ids if healed else sorted({*ids, *self.ends} - self.tokens.special | self.ends)
+        ids = (
+            self.tokens.opening(healed, self.ends if not healed else frozenset())
+            if a_line
+            else self.tokens.starting_with(healed)
+        )
         return torch.tensor(ids, dtype=torch.long, device=self.model.device)
 
     @classmethod

@@ -45,6 +45,7 @@ class Writer:
         hole, text = request.holes[0], request.text
         beside = text[: hole.start].rpartition("\n")[2] + text[hole.end :].partition("\n")[0]
         self.blank = resources.taught and not beside.strip()
+        self.indented = bool(beside)  # blanks are there already, and would stay above whatever began with a line end
         self._judged = ""
         self.guess = Lookup(layout.context, others)
 
@@ -58,7 +59,7 @@ class Writer:
         usual = spec.line_sizes if limit == 1 and spec.line_sizes and not spec.denoises else spec.hole_sizes
         most = max(sizes or usual) + (0 if self.fixed or self.ends else spec.pins)
         banned = self.resources.all_banned if not self.ends else self.resources.banned_but_ends
-        opening = self.resources.opening(self.layout.healed, a_line=limit == 1 and self.blank)
+        opening = self.resources.opening(self.layout.healed, a_line=self.blank and (limit == 1 or self.indented))
         ended = (lambda ids: False) if self.fixed else (lambda ids: self.over(ids, limit))
         return writing(
             self.resources.model,

@@ -135,6 +135,14 @@ def own_code(folder):
     edit_json(folder / "config.json", auto_map={"AutoModel": "evil.Model"})
 
 
+def kernels(folder):
+    edit_json(folder / "config.json", text_config={"attn_implementation": "somebody/kernels"})
+
+
+def a_list_of_kinds(folder):
+    edit_json(folder / "config.json", model_type=["llama"], architectures=["X"])
+
+
 def quantised(folder):
     edit_json(folder / "config.json", quantization_config={"quant_method": "nvfp4"})
 
@@ -171,6 +179,8 @@ DAMAGE = [
     (config_garbled, CheckpointBroken, "not valid JSON"),
     (other_architecture, UnsupportedCheckpoint, "gpt_neox"),
     (own_code, UnsupportedCheckpoint, "never done"),
+    (kernels, UnsupportedCheckpoint, r"attn_implementation\); that is never done"),
+    (a_list_of_kinds, UnsupportedCheckpoint, "this engine runs"),
     (quantised, UnsupportedCheckpoint, r"nvfp4.*with the setting quantization \(int8, fp8 or int4\)"),
     (tokenizer_gone, CheckpointBroken, "lacks tokenizer.json"),
     (tokenizer_garbled, CheckpointBroken, "cannot be loaded"),
