@@ -137,7 +137,7 @@ def test_a_workspace_chooses_no_model_without_trust(trusts, way):
         used = json.loads(client.offered())
         own = {"checkpoint": None, "adapter": None, "device": "auto", "dtype": "auto", "threads": None}
         own |= {"quantization": "none", "fallback": False}
-        endpoint = used.pop("endpoint")
+        endpoint, _ = used.pop("endpoint"), used.pop("edit")
         assert used == ({key: FOREIGN["model" if key == "checkpoint" else key] for key in own} if trusts else own)
         assert (endpoint and endpoint["url"]) == (ENDPOINT["url"] if trusts else None)
         assert bool(client.said("window/showMessage")) is not trusts

@@ -127,7 +127,6 @@ class QueuedEngine:
             if (now := filler.status).state == "ready":
                 self._become(replace(now, state="busy", reason=now.reason or self._working))
             self._answer(filler, job, on_draft)
-            self._become(filler.status)
 
     def _become(self, status: EngineStatus) -> None:
         with self._lock:
@@ -135,19 +134,25 @@ class QueuedEngine:
                 self._status = status
 
     def _answer(self, filler: Answering, job: Job, on_draft: OnDraft | None) -> None:
-        """Give the job exactly one result: a fill, or the error that ended it."""
+        """Give the job exactly one result: a fill, or the error that ended it. The status is that after it, by then."""
         try:
             if job.cancelled.is_set():
                 raise FillCancelled("The fill was cancelled.")
+            fill: Fill | None = None
             for event in filler.fill(job.request, job.cancelled.is_set):
                 if isinstance(event, Fill):
-                    job.future.set_result(event)
+                    fill = event
                 elif on_draft is not None:
                     on_draft(event)
+            assert fill is not None
+            self._become(filler.status)
+            job.future.set_result(fill)
         except PalimpsestError as error:
+            self._become(filler.status)
             job.future.set_exception(error)
         except Exception as error:
             log.exception("a fill failed")
+            self._become(filler.status)
             job.future.set_exception(PalimpsestError(f"The fill failed: {error}"))
         finally:
             with self._lock:
