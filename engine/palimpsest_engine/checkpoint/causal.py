@@ -182,7 +182,7 @@ def rounded_weights(model: Any, opened: Opened) -> tuple[dict[str, Rounded], dic
         if name.endswith(SCALES):
             continue
         if name not in matrices:
-            others[name] = tensors.whole(name).float()
+            others[name] = tensors.whole(name).float().clone()  # a view would keep its whole file in memory
         elif opened.kept is not None:
             rounded[name] = Rounded(tensors.whole(name), tensors.whole(name + SCALES))
         else:
