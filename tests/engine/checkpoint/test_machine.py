@@ -17,7 +17,7 @@ H100 = "NVIDIA H100 80GB HBM3"
         (
             Machine(16 * GB, cores=2),
             "qwen2.5-coder-0.5b",
-            "the smallest coder answers soonest on 2 CPU cores; it needs 1.2 GB of the 16 GB",
+            "the smallest coder answers soonest on 2 CPU cores; it needs 1.4 GB of the 16 GB",
         ),
         (Machine(500 * GB, cores=96), "qwen2.5-coder-0.5b", "Without a GPU that has room"),
         (Machine(1 * GB, cores=4), None, "Only 1.0 GB of memory are free"),
