@@ -1,4 +1,4 @@
-"""Speak with the server of llama.cpp: `/infill`, or `/completion` where the model has no tokens for a middle."""
+"""Speak with the server of llama.cpp: `/completion` with a prompt of ours if the dialect is known, else `/infill`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ from palimpsest_engine.remote.transport import Transport
 
 
 class LlamaCpp:
-    """A llama.cpp server. `/infill` lays the prompt out by the model's own tokens; a named dialect overrides that."""
+    """A llama.cpp server.
+
+    `/infill` lays the prompt out by the model's own tokens, prefix first; our own prompt has the suffix first, where a model
+    was taught that, and is used if the dialect is known.
+    """
 
     name = "llama.cpp"
     many = False
@@ -39,8 +43,9 @@ class LlamaCpp:
         self.model = short_name(endpoint.model or str(told))
         length = properties["default_generation_settings"].get("n_ctx")
         self.context = length if isinstance(length, int) and length > 0 else None
-        self._dialect: Dialect = dialect_named(endpoint.dialect, self.model) or PREFIX_ONLY
-        self._infill = endpoint.dialect is None
+        known = dialect_named(endpoint.dialect, self.model)
+        self._dialect: Dialect = known or PREFIX_ONLY
+        self._infill = known is None
 
     @property
     def note(self) -> str:

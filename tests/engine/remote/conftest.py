@@ -53,7 +53,7 @@ class Wire:
             threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
 
     def _talk(self, connection: socket.socket) -> None:
-        with closing(connection), suppress(OSError, ValueError):
+        with closing(connection), suppress(OSError, ValueError, IndexError):
             file = connection.makefile("rb")
             path = file.readline().split()[1].decode()
             headers = {}
