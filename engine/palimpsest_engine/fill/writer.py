@@ -9,9 +9,8 @@ import torch
 from palimpsest_engine.decoding.autoregressive import writing
 from palimpsest_engine.decoding.middle import before_repetition, middle_of
 from palimpsest_engine.decoding.prompt_lookup import Lookup
-from palimpsest_engine.fill.place import not_blank
+from palimpsest_engine.fill.fit import loses_a_line
 from palimpsest_engine.fill.resources import Resources
-from palimpsest_engine.fill.tidy import tidy
 from palimpsest_engine.model.kv_cache import RollbackCache
 from palimpsest_engine.prompt.layout import Layout
 from palimpsest_engine.request import FillRequest
@@ -46,7 +45,6 @@ class Writer:
         beside = text[: hole.start].rpartition("\n")[2] + text[hole.end :].partition("\n")[0]
         self.blank = resources.taught and not beside.strip()
         self.indented = bool(beside)  # blanks are there already, and would stay above whatever began with a line end
-        self._judged = ""
         self.guess = Lookup(layout.context, others)
 
     def steps(self, cache: RollbackCache, count: int, lines: int | None = None) -> Iterator[list[list[int]]]:
@@ -85,17 +83,9 @@ class Writer:
             return True
         if not self.resources.taught:
             return False
-        return FENCE in text or before_repetition(text, self.below) != text or self.cut_anyway(text)
-
-    def cut_anyway(self, text: str) -> bool:
-        """Return whether a whole line of what was written will not be part of the fill, so that none after it will be."""
-        whole = text[: text.rfind("\n") + 1]
-        if not self.request.tidy or whole == self._judged:
-            return False
-        self._judged = whole
-        hole = self.request.holes[0]
-        kept = tidy(self.request.text, hole.start, hole.end, whole, multiline=self.request.max_lines != 1)
-        return len(not_blank(kept.split("\n"))) < len(not_blank(whole.split("\n")))
+        if FENCE in text or before_repetition(text, self.below) != text:
+            return True
+        return "\n" in self.tokens.texts[ids[-1]] and loses_a_line(self.request, 0, text)
 
     def text(self, ids: Sequence[int]) -> str:
         """Return what was written after the text that the hole writes again."""
