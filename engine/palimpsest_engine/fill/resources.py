@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ class Resources:
     banned `[V]`: ids that no hole may emit. all_banned `[V]`: the same with the filler. ends: ids that end what is written
     left to right; banned_but_ends `[V]`: those that may not be written then. backend: the way this device reads a cache.
     left_to_right: write holes with the causal encoder, one at a time, and denoise nothing. redraw: draw anew when nothing
-    came of a fill, or when every candidate breaks the syntax.
+    came of a fill, or when every candidate breaks the syntax. openings: what `opening` has returned.
     """
 
     spec: Spec
@@ -35,6 +35,7 @@ class Resources:
     backend: Backend
     left_to_right: bool
     redraw: bool
+    openings: dict[tuple[str, bool], Tensor] = field(default_factory=dict)
 
     @property
     def taught(self) -> bool:
@@ -49,12 +50,12 @@ class Resources:
         """
         if not healed and not a_line:
             return None
-        ids = (
-            self.tokens.opening(healed, self.ends if not healed else frozenset())
-            if a_line
-            else self.tokens.starting_with(healed)
-        )
-        return torch.tensor(ids, dtype=torch.long, device=self.model.device)
+        key = healed, a_line
+        if key not in self.openings:
+            ends = frozenset[int]() if healed else self.ends
+            ids = self.tokens.opening(healed, ends) if a_line else self.tokens.starting_with(healed)
+            self.openings[key] = torch.tensor(ids, dtype=torch.long, device=self.model.device)
+        return self.openings[key]
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, *, left_to_right: bool, redraw: bool) -> Resources:

@@ -22,7 +22,6 @@ class Tokens:
         self.vocabulary = vocabulary
         self._texts: list[str] | None = None
         self._starting: dict[str, list[int]] = {}
-        self._opening: dict[tuple[str, frozenset[int]], list[int]] = {}
         self._special = {int(i) for i, t in tokenizer.get_added_tokens_decoder().items() if t.special}
         self.dialect = dialect_of(lambda name: tokenizer.token_to_id(name) is not None)
         # A control token that a file of weights does not mark as one must not be written either.
@@ -90,8 +89,5 @@ class Tokens:
 
     def opening(self, text: str, ends: frozenset[int]) -> list[int]:
         """Return the ids with a text that begins with `text` and has no line end after it, and those of `ends`."""
-        key = text, ends
-        if key not in self._opening:
-            plain = [i for i in self.starting_with(text) if "\n" not in self.texts[i][len(text) :]]
-            self._opening[key] = sorted({*plain, *ends} - (self.special - ends))
-        return self._opening[key]
+        plain = [i for i in self.starting_with(text) if "\n" not in self.texts[i][len(text) :]]
+        return sorted({*plain, *ends} - (self.special - ends))
