@@ -23,7 +23,7 @@ from palimpsest_engine.syntax.grammars import language_of
 
 NO_TOUCH_UP = (
     "The model writes from left to right, so it cannot keep a part of a text, only write it anew; a diffusion model can: "
-    'set model to {"edit": "embedded"}, say.'
+    'the setting model {"edit": "embedded"}, say, or --model embedded on the command line.'
 )
 
 
