@@ -16,18 +16,48 @@ SOURCES = ("imports", "documents", "diagnostics", "edits")  # of context from el
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """max_steps at most; temperature falls linearly from t_max to t_min over them; accept up to `entropy_bound` nats;
-    stop when the argmax has stood still for `stability` steps and the mean hole entropy is below `confidence` nats.
+    """max_steps at most; temperature falls linearly from t_max to t_min over them, and 0 takes the likeliest token.
 
-    The defaults are the 26B's own generation config.
+    A step accepts slots in the order of their certainty, `by` the entropy, the probability of the token, or the margin to the
+    next likely one: as long as their joint entropy is at most `entropy_bound` nats (arXiv 2505.24857; None for no such rule),
+    and all whose token is more probable than `threshold`. linear: and at least so many that all are accepted when the steps
+    end, evenly. top_p: tokens are drawn from the likeliest ones that have so much of the probability together.
+
+    A model that revises stops when the argmax has stood still for `stability` steps and the mean hole entropy is below
+    `confidence` nats; one that does not, when all slots are accepted. The defaults are the 26B's own generation config.
     """
 
     max_steps: int = 48
     t_min: float = 0.4
     t_max: float = 0.8
-    entropy_bound: float = 0.1
+    entropy_bound: float | None = 0.1
     stability: int = 1
     confidence: float = 0.005
+    threshold: float | None = None
+    linear: bool = False
+    by: Literal["entropy", "probability", "margin"] = "entropy"
+    top_p: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Denoising:
+    """The way in which a checkpoint denoises; the defaults are the 26B's.
+
+    noise: `uniform`, any token, or `mask`, the one id `mask_id`, which no text has. shift: a slot is read from the position
+    before it, as left-to-right models predict. context: `causal`, read once from left to right and kept, or `both`, read in
+    each pass together with the canvas, where all see all. conditioned: the decoder is told the probabilities of the step before.
+    revises: each step decides on all slots anew, and those it does not accept are noise again; otherwise what was accepted
+    stays. grow_id, shrink_id: ids by which a slot says that it is to be two slots, or none; None for no such ids.
+    """
+
+    noise: Literal["uniform", "mask"] = "uniform"
+    mask_id: int | None = None
+    shift: bool = False
+    context: Literal["causal", "both"] = "causal"
+    conditioned: bool = True
+    revises: bool = True
+    grow_id: int | None = None
+    shrink_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +65,7 @@ class Spec:
     """dialect: `fim` (suffix, then prefix, then the canvas), `chat` (the same inside a user and a model turn), or `taught`:
     as the control tokens in the tokenizer say that a left-to-right model was taught to fill in the middle.
     order: of the two sides in a `taught` prompt, suffix first (`spm`) or prefix first (`psm`). denoises: whether it can
-    denoise a canvas; one that cannot writes left to right.
+    denoise a canvas; one that cannot writes left to right. denoising: how it does.
     filler: id the checkpoint puts after a middle too short for its hole; None if it was not trained to.
     suffix_id, prefix_id, bos_id: the `fim` dialect's control tokens. context, suffix: token budgets of the encoder.
     canvas: most canvas positions. pins: right pins wanted in a canvas. hole_sizes: tried as one batch.
@@ -76,6 +106,7 @@ class Spec:
     blank_line_candidates: int | None = None
     left_to_right: bool = False
     sampling: Sampling = field(default_factory=Sampling)
+    denoising: Denoising = field(default_factory=Denoising)
     sha256: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -121,6 +152,7 @@ def read_spec(folder: Path) -> Spec:
         if unknown := set(raw) - known:
             raise ValueError(f"unknown keys: {', '.join(sorted(unknown))}")
         raw["sampling"] = Sampling(**raw.get("sampling", {}))
+        raw["denoising"] = Denoising(**raw.get("denoising", {}))
         raw["languages"] = tuple(raw.get("languages", ()))
         raw["sources"] = tuple(raw.get("sources", ()))
         for key in ("steps_by_size", "prune"):
