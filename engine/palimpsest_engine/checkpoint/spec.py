@@ -45,7 +45,7 @@ class Denoising:
 
     noise: `uniform`, any token, or `mask`, the one id `mask_id`, which no text has. shift: a slot is read from the position
     before it, as left-to-right models predict. context: `causal`, read once from left to right and kept, or `both`, read in
-    each pass together with the canvas, where all see all. conditioned: the decoder is told the probabilities of the step before.
+    each pass together with the canvas, where all see all. conditioned: the decoder is told the last step's probabilities.
     revises: each step decides on all slots anew, and those it does not accept are noise again; otherwise what was accepted
     stays. grow_id, shrink_id: ids by which a slot says that it is to be two slots, or none; None for no such ids.
     """

@@ -27,12 +27,23 @@ class Sampled:
     argmax: Tensor
     entropy: Tensor
 
+    def certainty(self, by: str) -> Tensor:
+        """Return how certain each row is `[N]`, larger for more: by `entropy`, by the `probability` of the drawn token, or by
+        the `margin` between the two likeliest ones."""
+        if by == "entropy":
+            return -self.entropy
+        if by == "probability":
+            return self.chances.gather(1, self.drawn[:, None])[:, 0]
+        first, second = self.chances.topk(2, -1).values.unbind(-1)
+        return first - second
+
 
 def sample(
     logits: Tensor,
     *,
-    cap: float,
+    cap: float | None,
     temperature: float,
+    top_p: float = 1.0,
     forbidden: Tensor | None = None,
     which: Tensor | None = None,
     draw: Draw,
@@ -41,20 +52,37 @@ def sample(
 ) -> Sampled:
     """Sample from `logits [N, V]` of the language model's head, in its format, not yet capped. They may be overwritten.
 
+    cap: None for none. temperature: 0 to take the likeliest token; the probabilities are those of temperature 1 then. top_p:
+    draw from the likeliest tokens that together have so much of the probability; the others get none.
     forbidden, which: as `forbidden_ids` returns them. draw: the way to draw, `drawn` or `as_stock`. dtype: of the
     probabilities. On a GPU the fused form runs, unless `draw` is `as_stock` or the like.
     """
     fused = fused_sampler(logits.device)
-    if fused is not None and draw is drawn:
+    if fused is not None and draw is drawn and cap is not None and temperature and top_p == 1.0:
         chances = torch.empty(logits.shape, dtype=dtype, device=logits.device)
         uniform = uniform_numbers(logits, generator)
         argmax, token, entropy = fused(logits, chances, cap, temperature, forbidden, which, uniform)
         return Sampled(chances, token, argmax, entropy)
-    logits = constrained(logits.to(torch.float32).div_(cap).tanh_().mul_(cap).div_(temperature), forbidden, which)
+    logits = logits.to(torch.float32)
+    if cap is not None:
+        logits = logits.div_(cap).tanh_().mul_(cap)
+    logits = constrained(logits.div_(temperature) if temperature else logits, forbidden, which)
+    if top_p < 1.0:
+        logits = within_nucleus(logits, top_p)
     chances = torch.softmax(logits, dim=-1)
-    token = draw(chances, generator)
     highest, argmax = logits.max(-1)
+    token = draw(chances, generator) if temperature else argmax
     return Sampled(chances.to(dtype), token, argmax, entropy_of(logits, chances, highest, argmax))
+
+
+def within_nucleus(logits: Tensor, top_p: float) -> Tensor:
+    """Take out of logits `[N, V]`, in place, the tokens after those that together have `top_p` of the probability (arXiv
+    1904.09751); the one that reaches it stays."""
+    ordered, order = logits.sort(-1, descending=True)
+    summed = torch.softmax(ordered, -1).cumsum(-1)
+    beyond = torch.zeros_like(logits, dtype=torch.bool)
+    beyond[:, 1:] = summed[:, :-1] > top_p
+    return logits.masked_fill_(torch.zeros_like(beyond).scatter(-1, order, beyond), torch.finfo(logits.dtype).min)
 
 
 def forbidden_ids(

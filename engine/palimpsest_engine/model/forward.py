@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from palimpsest_engine.model.kv_cache import RollbackCache, RollbackLayer, kinds_of
-from palimpsest_engine.model.layers import causal_stack, kind_of, ropes_of, run_layer
+from palimpsest_engine.model.kv_cache import Reading, RollbackCache, RollbackLayer, kinds_of
+from palimpsest_engine.model.layers import causal_stack, conditioned, kind_of, ropes_of, run_layer
 
 
 class Shared(Protocol):
@@ -49,9 +49,12 @@ def decode(
     where: Tensor,
     chances: Tensor | None,
     positions: Tensor | None = None,
+    used: Tensor | None = None,
 ) -> Tensor:
     """Run the decoder over a canvas `tokens [B, T]` and return the last hidden states `[B, T, hidden]`. The cache, of B rows,
     is read and not changed.
+
+    used `[B, T]`: positions that others may look at, None for all; only in the stack that `give_canvas` makes.
 
     chances `[N, V]`: the probabilities of the step before, at the N positions `where` of the flattened canvas; the decoder is
     told that all other positions, the pins, are certain. None before the first step: the decoder is told nothing.
@@ -62,6 +65,9 @@ def decode(
         positions = torch.arange(past, past + tokens.shape[1], device=tokens.device).unsqueeze(0)
     decoder = model.model.decoder
     embedded = decoder.embed_tokens(tokens)
+    if not conditioned(decoder):
+        assert isinstance(cache, RollbackCache)
+        return through(decoder, embedded, positions, canvas_masks(decoder, cache, used), Reading(cache))
     signal = torch.zeros_like(embedded)
     if chances is not None:
         soft = soft_embeddings(decoder.embed_tokens, chances)
@@ -73,7 +79,11 @@ def decode(
 
 
 def through(
-    stack: Any, hidden: Tensor, positions: Tensor, masks: Mapping[str, Any], cache: RollbackCache | None = None
+    stack: Any,
+    hidden: Tensor,
+    positions: Tensor,
+    masks: Mapping[str, Any],
+    cache: RollbackCache | Reading | None = None,
 ) -> Tensor:
     """Run a stack's layers and its norm over `hidden [B, T, d]`, as the class does.
 
@@ -106,6 +116,23 @@ def head(model: Any, hidden: Tensor) -> Tensor:
     if torch.is_grad_enabled():
         return torch.tanh(logits / cap) * cap
     return logits.div_(cap).tanh_().mul_(cap)
+
+
+def canvas_head(model: Any) -> Any:
+    """Return the head that reads the canvas: the decoder's own, if it has one."""
+    return getattr(model.model.decoder, "lm_head", model.lm_head)
+
+
+def canvas_masks(decoder: Any, cache: RollbackCache, used: Tensor | None) -> dict[str, Tensor]:
+    """Return the masks `[B, 1, 1, S + T]` under which a canvas sees what the cache shows and its own used positions."""
+    if used is None:
+        return {}
+    masks = dict[str, Tensor]()
+    for layer, kept in zip(decoder.layers, cache.layers, strict=True):
+        if kind_of(layer) not in masks:
+            seen = 0 if kept.keys is None else kept.keys.shape[2]
+            masks[kind_of(layer)] = torch.cat((used.new_ones(len(used), seen), used), 1)[:, None, None]
+    return masks
 
 
 def causal_masks(text_config: Any, cache: RollbackCache, positions: Tensor) -> dict[str, Tensor | None]:

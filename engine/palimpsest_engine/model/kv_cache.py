@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
@@ -185,6 +186,20 @@ class RollbackCache(Cache):
     def narrowed(self, rows: int) -> RollbackCache:
         """Return the same for the first `rows` rows only."""
         return RollbackCache([layer.shown(rows) for layer in self.layers])
+
+
+class Reading:
+    """A cache as a canvas reads it: a pass sees its own keys and values behind those that are kept, and keeps none."""
+
+    def __init__(self, cache: RollbackCache) -> None:
+        self.layers = cache.layers
+
+    def update(self, keys: Tensor, values: Tensor, layer: int, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Return the keys and values `[B, G, N, D]` that the canvas attends to in a layer."""
+        kept_keys, kept_values = self.layers[layer].keys, self.layers[layer].values
+        if kept_keys is None or kept_values is None:
+            return keys, values
+        return torch.cat((kept_keys, keys), 2), torch.cat((kept_values, values), 2)
 
 
 def kinds_of(text_config: Any) -> list[str]:

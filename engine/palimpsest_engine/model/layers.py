@@ -55,6 +55,11 @@ def causal_stack(model: Any) -> Any:
     return model.model if encoder is None else encoder.language_model
 
 
+def conditioned(decoder: Any) -> bool:
+    """Return whether a decoder has a module that takes in the probabilities of the step before."""
+    return getattr(decoder, "self_conditioning", None) is not None
+
+
 def kind_of(layer: Any) -> str:
     """Return the kind of a layer's attention; classes that know one only do not name it."""
     return getattr(layer.self_attn, "layer_type", None) or "full_attention"

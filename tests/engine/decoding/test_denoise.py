@@ -175,9 +175,9 @@ def spied(monkeypatch):
     """Record the decoder's input in each step: (tokens, chances)."""
     seen = []
 
-    def spy(model, cache, tokens, where, chances, positions):
+    def spy(model, cache, tokens, where, chances, *rest):
         seen.append((tokens, chances))
-        return decode(model, cache, tokens, where, chances, positions)
+        return decode(model, cache, tokens, where, chances, *rest)
 
     monkeypatch.setattr("palimpsest_engine.decoding.denoise.decode", spy)
     return seen
