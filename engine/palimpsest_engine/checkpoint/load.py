@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from palimpsest_engine.checkpoint.adapter import merge, read_adapter
+from palimpsest_engine.checkpoint.denoiser import read_denoiser, read_matrices, shipped
 from palimpsest_engine.checkpoint.gguf_tokenizer import read_tokenizer
 from palimpsest_engine.checkpoint.header import VISION, Shapes, digest, for_pictures, shapes_in
 from palimpsest_engine.checkpoint.locate import locate, read_json, weight_files
 from palimpsest_engine.checkpoint.memory import check_memory, check_room
-from palimpsest_engine.checkpoint.spec import FILE_MARKS, SPEC_FILE, Spec, read_spec, spec_of_causal
+from palimpsest_engine.checkpoint.spec import FILE_MARKS, SPEC_FILE, Spec, denoising_too, read_spec, spec_of_causal
 from palimpsest_engine.engine import EngineSettings, Quantization
 from palimpsest_engine.errors import CheckpointBroken, DeviceUnsupported, OutOfMemory, UnsupportedCheckpoint
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from palimpsest_engine.checkpoint.causal import Opened
 
 ARCHITECTURE = "DiffusionGemmaForBlockDiffusion"
+NO_ADAPTER = "none"
 LARGE = 10_000_000  # parameters from which a second thread pays
 
 
@@ -281,9 +283,8 @@ def spec_of(opened: Opened, device: str) -> Spec:
 
 
 def load_causal(settings: EngineSettings, source: Path) -> Checkpoint:
-    """Load a left-to-right model: in eight bits on a CPU, unless the settings ask for a number format."""
-    if settings.adapter is not None:
-        raise UnsupportedCheckpoint(f"{source} is a left-to-right model; adapters are for diffusion checkpoints.")
+    """Load a left-to-right model: in eight bits on a CPU, unless the settings ask for a number format; with a denoiser, if
+    the settings name one or one for this very file comes with the package."""
     if settings.quantization in ("fp8", "int4"):
         raise UnsupportedCheckpoint(
             f"{source} is a left-to-right model without experts; it is kept in int8 on a CPU and in bfloat16 on a GPU, so "
@@ -295,21 +296,38 @@ def load_causal(settings: EngineSettings, source: Path) -> Checkpoint:
     from transformers.utils import logging
 
     from palimpsest_engine.checkpoint import causal
+    from palimpsest_engine.model.canvas import give_canvas
     from palimpsest_engine.model.int8 import available
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     int8 = device == "cpu" and available() and (settings.dtype == "auto" or settings.quantization == "int8")
     opened = causal.open_files(source, int8=int8)
+    folder = shipped(source) if settings.adapter is None else Path(settings.adapter).expanduser()
+    if settings.adapter == NO_ADAPTER:
+        folder = None
+    denoiser = None if folder is None else read_denoiser(folder, source, opened.config)
     check_room(source.name, causal.needed(opened, dtype, int8=int8), device)
     try:
         model = causal.read(opened, device, dtype, int8=int8)
+        if denoiser is not None:
+            give_canvas(model, read_matrices(denoiser, device, canvas_dtype(device, dtype)))
     except torch.OutOfMemoryError as error:
         raise OutOfMemory(f"{device} ran out of memory while the model was loaded: {error}") from error
     if device == "cpu":
         torch.set_num_threads(cpu_threads(settings.threads, LARGE))
-    spec = spec_of(opened, device)
-    count = causal.parameters(opened)
+    spec, count = spec_of(opened, device), causal.parameters(opened)
+    if denoiser is not None:
+        spec = denoising_too(spec, denoiser.denoising, denoiser.filler_id, denoiser.sizes, denoiser.pins)
+    named = denoiser.name if denoiser is not None and settings.adapter is not None else ""
     return Checkpoint(
-        source, spec, model, opened.tokenizer, device, "float32" if int8 else dtype, int8=int8, parameters=count
+        source, spec, model, opened.tokenizer, device, "float32" if int8 else dtype, named, int8=int8, parameters=count
     )
+
+
+def canvas_dtype(device: str, dtype: str) -> Any:
+    """Return the number format of a denoiser's matrices: bfloat16 where the processor multiplies it natively."""
+    import torch
+
+    native = device != "cpu" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if native and dtype != "float32" else torch.float32

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,8 +20,9 @@ class Sampling:
 
     A step accepts slots in the order of their certainty, `by` the entropy, the probability of the token, or the margin to the
     next likely one: as long as their joint entropy is at most `entropy_bound` nats (arXiv 2505.24857; None for no such rule),
-    and all whose token is more probable than `threshold`. linear: and at least so many that all are accepted when the steps
-    end, evenly. top_p: tokens are drawn from the likeliest ones that have so much of the probability together.
+    and all whose token is more probable than `threshold`. linear_to: and at least so many, rounded down, that the share of
+    noise falls evenly from 1 to this and all are accepted when the steps end; None for no such rule. top_p: tokens are drawn
+    from the likeliest ones that have so much of the probability together.
 
     A model that revises stops when the argmax has stood still for `stability` steps and the mean hole entropy is below
     `confidence` nats; one that does not, when all slots are accepted. The defaults are the 26B's own generation config.
@@ -34,7 +35,7 @@ class Sampling:
     stability: int = 1
     confidence: float = 0.005
     threshold: float | None = None
-    linear: bool = False
+    linear_to: float | None = None
     by: Literal["entropy", "probability", "margin"] = "entropy"
     top_p: float = 1.0
 
@@ -69,7 +70,10 @@ class Spec:
     filler: id the checkpoint puts after a middle too short for its hole; None if it was not trained to.
     suffix_id, prefix_id, bos_id: the `fim` dialect's control tokens. context, suffix: token budgets of the encoder.
     canvas: most canvas positions. pins: right pins wanted in a canvas. hole_sizes: tried as one batch.
-    line_sizes: those for a fill within a line (empty: the same). tries: rows of each size, each with noise of its own.
+    line_sizes: those for a fill within a line (empty: the same). written, written_in_line: most tokens that are written left
+    to right, in all and in a line; 0 for what the sizes and pins allow. fresh: whether a hole at full strength is denoised,
+    or written left to right, which leaves denoising to what keeps a part of the text.
+    tries: rows of each size, each with noise of its own.
     steps_by_size: pairs (tokens, steps), ascending: a canvas whose shortest row has at most so many hole tokens takes at
     most so many steps; a longer one `sampling.max_steps`.
     prune: pairs (step, rows): after that denoising step only so many of the most certain sizes go on.
@@ -98,6 +102,9 @@ class Spec:
     pins: int = 32
     hole_sizes: tuple[int, ...] = (8, 16, 32, 64)
     line_sizes: tuple[int, ...] = ()
+    written: int = 0
+    written_in_line: int = 0
+    fresh: Literal["denoised", "written"] = "denoised"
     tries: int = 1
     steps_by_size: tuple[tuple[int, int], ...] = ()
     prune: tuple[tuple[int, int], ...] = ()
@@ -138,6 +145,23 @@ def spec_of_causal(name: str, bos_id: int | None, device: str, *, files: bool) -
         sources=SOURCES if files else (),
         hole_sizes=(128,),
         line_sizes=(48,),
+        written=128,
+        written_in_line=48,
+    )
+
+
+def denoising_too(spec: Spec, denoising: Denoising, filler: int, sizes: tuple[int, ...], pins: tuple[int, int]) -> Spec:
+    """Return the description of a left-to-right model with a denoiser: the sizes, pins and filler of its training."""
+    return replace(
+        spec,
+        denoises=True,
+        denoising=denoising,
+        filler=filler,
+        canvas=max(sizes) + pins[1],
+        pins=pins[1],
+        hole_sizes=sizes,
+        line_sizes=(),
+        sampling=Sampling(max_steps=16, t_min=0.0, t_max=0.0, entropy_bound=0.1, linear_to=0.0, by="probability"),
     )
 
 

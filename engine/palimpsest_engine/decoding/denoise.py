@@ -144,12 +144,12 @@ def accept(at: State, sampled: Sampled, entropy: Tensor, sampling: Sampling, num
     if sampling.threshold is not None:
         probability = sampled.chances.gather(1, sampled.drawn[:, None])[:, 0]
         accepted = accepted | at.on_canvas(probability > sampling.threshold, accepted)
-    if sampling.linear:
+    if sampling.linear_to is not None:
         left = at.open.sum(-1, keepdim=True)
-        share = 1.0 - at.noise_left(number, sampling.max_steps) / at.noise_left(number - 1, sampling.max_steps)
-        wanted = left if number == sampling.max_steps else (left * share).long()
+        before, after = (1.0 - (1.0 - sampling.linear_to) * done / sampling.max_steps for done in (number - 1, number))
+        wanted = left if number == sampling.max_steps else (left * (1.0 - after / before)).long()
         unsure = at.on_canvas(-sampled.certainty(sampling.by), torch.full_like(entropy, torch.inf))
-        accepted = accepted | (unsure.argsort(-1, stable=True).argsort(-1) < wanted)
+        accepted = accepted | (unsure.argsort(dim=-1, stable=True).argsort(dim=-1) < wanted)
     return accepted
 
 
@@ -232,10 +232,6 @@ class State:
     def noise(self) -> Tensor:
         """Return noise `[B, T]`."""
         return noise_like(self.tokens, self.how, self.vocabulary, self.generator)
-
-    def noise_left(self, steps: int, of: int) -> float:
-        """Return the share of noise that should be left after so many steps, falling evenly from 1 to a thousandth."""
-        return 1.0 - (1.0 - 1e-3) * steps / of
 
     def on_canvas(self, values: Tensor, elsewhere: Tensor | None = None) -> Tensor:
         """Return `[B, T]`: values `[N]` at the open positions, and `elsewhere` (or what stands there) at the others."""

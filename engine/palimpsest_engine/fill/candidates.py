@@ -54,11 +54,14 @@ class Candidates:
     def block(self, layout: Layout) -> Generator[Draft, None, Layout]:
         """Write one whole canvas of a long hole, commit it to the cache, and return the layout that continues after it."""
         size = self.spec.canvas
-        ids = torch.full((1, size), layout.end, device=self.model.device)
-        everything = torch.ones_like(ids, dtype=torch.bool)
-        canvas = Canvas(ids, everything, self.resources.all_banned, self._healing(layout))
-        (written,) = yield from self._steps(canvas, [(range(size),)])
-        block = written.tokens.tolist()
+        before = self._overlap(layout)
+        ids = torch.tensor([[*before, *[layout.end] * size]], device=self.model.device)
+        hole = range(len(before), len(before) + size)
+        is_hole = torch.zeros_like(ids, dtype=torch.bool)
+        is_hole[:, hole.start :] = True
+        canvas = Canvas(ids, is_hole, self.resources.all_banned, self._healing(layout, hole.start), overlap=len(before))
+        (written,) = yield from self._steps(canvas, [(hole,)])
+        block = written.tokens[hole.start :].tolist()
         self.read.opening += block
         committed = (*layout.context, *block)
         self.cache.encode(committed)
@@ -66,11 +69,12 @@ class Candidates:
 
     def ranked(self, layout: Layout, plan: Plan) -> Generator[Draft, None, list[Candidate]]:
         """Write all candidates of a plan; the best first."""
-        if self.resources.left_to_right:
+        if self.resources.writes(self.request):
             return self._rank(layout, (yield from self._written(layout, self.request.candidates)))
         found = yield from self._denoised(layout, plan)
         if plan.lines:
-            found += yield from self._written(layout, plan.lines, lines=1, others=found)
+            lines = None if self.resources.taught else 1
+            found += yield from self._written(layout, plan.lines, lines, others=found)
         return self._rank(layout, found)
 
     def _written(
@@ -93,13 +97,13 @@ class Candidates:
     def _candidate(self, layout: Layout, ids: Sequence[int]) -> Candidate:
         """Return written tokens as a canvas."""
         canvas, spans = self._canvas(layout, [max(1, len(ids))])
-        tokens = canvas.tokens[0].clone()
-        tokens[: len(ids)] = torch.tensor(ids, device=tokens.device)
+        tokens, start = canvas.tokens[0].clone(), spans[0][0].start
+        tokens[start : start + len(ids)] = torch.tensor(ids, device=tokens.device)
         return Candidate(tokens, spans[0], settled=True)
 
     def redrawn(self, layout: Layout, plan: Plan) -> Generator[Draft, None, list[Candidate]]:
         """Denoise all sizes once more, from other noise, or write a few more lines by chance, once; the best first."""
-        if self.resources.left_to_right:
+        if self.resources.writes(self.request):
             if self.redrew:
                 return []
             self.redrew = True
@@ -117,27 +121,39 @@ class Candidates:
 
     def _canvas(self, layout: Layout, sizes: Sequence[int]) -> tuple[Canvas, list[tuple[range, ...]]]:
         """Return one row a size, and the places of its holes. All rows are equally long: hole, between, hole, ..., pins."""
-        rows, spans = list[list[int]](), list[tuple[range, ...]]()
+        rows, spans, before = list[list[int]](), list[tuple[range, ...]](), self._overlap(layout)
         for size in sizes:
-            row, where = list[int](), list[range]()
+            row, where = list(before), list[range]()
             for kept in (*layout.between, ()):
                 where.append(range(len(row), len(row) + size))
                 row += [layout.end] * size + list(kept)
             rows.append(row)
             spans.append(tuple(where))
         length = min(max(self.spec.canvas, max(map(len, rows))), max(map(len, rows)) + self.spec.pins)
+        used = None
+        if self.resources.taught:  # as it was trained: so many pins and no more, and nothing behind the document
+            pins = min(self.spec.pins, len(layout.right))
+            length = max(map(len, rows)) + pins
+            used = torch.tensor([[at < len(row) + pins for at in range(length)] for row in rows])
         right = [*layout.right, *[layout.end] * length]
         ids = torch.tensor([(row + right)[:length] for row in rows], device=self.model.device)
         is_hole = torch.zeros_like(ids, dtype=torch.bool)
         for i, where_in_row in enumerate(spans):
             for span in where_in_row:
                 is_hole[i, span.start : span.stop] = True
-        return Canvas(ids, is_hole, self.resources.banned, self._healing(layout)), spans
+        used = None if used is None or bool(used.all()) else used.to(ids.device)
+        healing = self._healing(layout, len(before))
+        return Canvas(ids, is_hole, self.resources.banned, healing, overlap=len(before), used=used), spans
 
-    def _healing(self, layout: Layout) -> dict[int, Tensor]:
+    def _overlap(self, layout: Layout) -> tuple[int, ...]:
+        """Return the tokens with which a canvas repeats the end of the context: the last one, where a slot is read from the
+        position before it."""
+        return layout.context[-1:] if self.spec.denoising.shift else ()
+
+    def _healing(self, layout: Layout, first: int) -> dict[int, Tensor]:
         """Allow at the first hole position only tokens that continue the one under the cursor."""
         opening = self.resources.opening(layout.healed)
-        return {} if opening is None else {0: opening}
+        return {} if opening is None else {first: opening}
 
     def _steps(self, canvas: Canvas, spans: Sequence[tuple[range, ...]]) -> Generator[Draft, None, list[Candidate]]:
         """Denoise, showing the most certain row after each step; return the remaining rows in the order of the canvas.
@@ -145,18 +161,19 @@ class Candidates:
         A finished row costs no further pass, and the least certain ones are dropped on the way where the checkpoint says so.
         """
         self.check_cancelled()
-        holes = canvas.is_hole.sum(-1).cpu()
+        holes = canvas.is_hole.sum(-1).cpu()  # at the beginning
         limit = self.request.max_steps or self.spec.steps(int(holes.min()))
         sampling = replace(self.spec.sampling, max_steps=limit)
         prefix = self.resources.backend.prefix(self.cache.cache, len(spans))
-        work = denoise(self.model, prefix, canvas, sampling, self.generator, drawn)
+        work = denoise(self.model, prefix, canvas, sampling, self.generator, drawn, self.spec.denoising)
         rows, alive, best = dict[int, Candidate](), list(range(len(spans))), (torch.inf, Draft(0, (), 0.0))
         step = next(work)
         while True:
             self.nfe += 1
             uncertainty = (step.entropy.sum(-1) / holes[alive]).tolist()
             order = sorted(range(len(alive)), key=uncertainty.__getitem__)
-            now = uncertainty[order[0]], self.read.draft(self.nfe, step, order[0], spans[alive[order[0]]])
+            places = step.holes or spans[alive[order[0]]]
+            now = uncertainty[order[0]], self.read.draft(self.nfe, step, order[0], places)
             yield replace(min(best, now, key=itemgetter(0))[1], step=self.nfe)
             self.check_cancelled()
             finished = step.finished.tolist()
@@ -164,7 +181,7 @@ class Candidates:
             most = dict(self.spec.prune).get(step.number, len(alive))
             most = max(most, 2 * self.request.candidates) if self.request.candidates > 1 else most
             for i, row in enumerate(alive):
-                rows[row] = Candidate(step.tokens[i], spans[row], finished[i])
+                rows[row] = Candidate(step.tokens[i], step.holes or spans[row], finished[i])
             for i in order[most:]:
                 del rows[alive[i]]
             keep = sorted(i for i in order[:most] if not finished[i])
@@ -191,9 +208,8 @@ class Candidates:
         """Return the tokens that score a candidate: its holes without filler, the text between them, a little suffix; or the
         token that ends a middle, where the suffix stands in the context."""
         out = list[int]()
-        if self.spec.dialect == "taught":
-            return [*self.read.ids(candidate)[0], layout.end]
-        for ids, kept in zip(self.read.ids(candidate), (*layout.between, layout.right[:SCORED_SUFFIX]), strict=True):
+        last = [layout.end] if self.resources.taught else layout.right[:SCORED_SUFFIX]
+        for ids, kept in zip(self.read.ids(candidate), (*layout.between, last), strict=True):
             out += [*ids, *kept]
         return out or [layout.end]
 

@@ -54,7 +54,7 @@ class CanvasFill:
             return
         encoded = self.cache.encode(self.layout.context, self.candidates.check_cancelled)
         plan, layout = plan_canvas(self.request, self.resources.spec, self.resources.tokens, self.layout), self.layout
-        for _ in range(0 if self.resources.left_to_right else plan.blocks):
+        for _ in range(0 if self.resources.writes(self.request) else plan.blocks):
             layout = yield from self.candidates.block(layout)
         for _ in range(plan.attempts if self.resources.redraw else 1):
             ranked = yield from self.candidates.ranked(layout, plan)

@@ -52,7 +52,7 @@ class Filler:
     def fill(self, request: FillRequest, cancelled: Callable[[], bool] = lambda: False) -> Iterator[Draft | Fill]:
         """Yield drafts, then the `Fill`. Raises `FillCancelled` before the next decoder pass once `cancelled()` is true."""
         spans = parts(request, self.spec, self.tokens)
-        alone = request.strength < 1.0 or self.resources.left_to_right
+        alone = request.strength < 1.0 or self.resources.writes(request)
         chosen = ((span,) for span in spans) if alone else groups(request.text, spans, self.spec, self.tokens)
 
         def canvas(part: FillRequest) -> Iterator[Draft | Fill]:

@@ -13,6 +13,7 @@ from palimpsest_engine.checkpoint.spec import Spec
 from palimpsest_engine.cuda.backend import Backend, prepare
 from palimpsest_engine.errors import UnsupportedCheckpoint
 from palimpsest_engine.prompt.tokens import Tokens
+from palimpsest_engine.request import FillRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,10 @@ class Resources:
     def taught(self) -> bool:
         """Return whether the prompt is the one that a left-to-right model was taught."""
         return self.spec.dialect == "taught"
+
+    def writes(self, request: FillRequest) -> bool:
+        """Return whether the holes of a request are written left to right, and not denoised."""
+        return self.left_to_right or (self.spec.fresh == "written" and request.strength == 1.0)
 
     def opening(self, healed: str, *, a_line: bool = False) -> Tensor | None:
         """Return the only ids that may come first, or None for any.
@@ -90,7 +95,7 @@ class Resources:
             all_banned=tensors[1],
             ends=ends,
             banned_but_ends=tensors[2],
-            backend=prepare(model) if spec.denoises else Backend(),
+            backend=prepare(model) if spec.denoises and spec.denoising.conditioned else Backend(),
             left_to_right=left_to_right,
             redraw=redraw and (not left_to_right or spec.dialect == "taught"),
         )

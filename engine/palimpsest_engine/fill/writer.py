@@ -54,8 +54,8 @@ class Writer:
         """
         spec, sizes = self.resources.spec, self.request.sizes
         limit = lines or self.request.max_lines
-        usual = spec.line_sizes if limit == 1 and spec.line_sizes and not spec.denoises else spec.hole_sizes
-        most = max(sizes or usual) + (0 if self.fixed or self.ends else spec.pins)
+        usual = spec.written_in_line if limit == 1 else spec.written
+        most = max(sizes or (usual or max(spec.hole_sizes),)) + (0 if self.fixed or self.ends else spec.pins)
         banned = self.resources.all_banned if not self.ends else self.resources.banned_but_ends
         opening = self.resources.opening(self.layout.healed, a_line=self.blank and (limit == 1 or self.indented))
         ended = (lambda ids: False) if self.fixed else (lambda ids: self.over(ids, limit))

@@ -25,6 +25,11 @@ def cached(model, rows=1):
     return cache.branch(rows)
 
 
+@torch.inference_mode()
+def of_the_context(model):
+    return head(model, encode(model, RollbackCache.for_config(model.config), CONTEXT))
+
+
 def everywhere(model, kept, length):
     """The class over the context and a canvas, where the canvas sees all and the context what is before it."""
     total = kept + length
@@ -109,15 +114,16 @@ def test_an_adapter_is_on_for_the_canvas_and_off_for_the_context(kind, lean):
         reference = merged(model, adapter)
         give_canvas(reference)
         theirs = decode(reference, cached(model), CANVAS, None, None)
-        said = head(model, encode(model, RollbackCache.for_config(model.config), CONTEXT))
+        said = of_the_context(model)
     if lean:
         in_eight_bits(model, {name: Rounded.of(module.weight) for name, module in linears(model).items()})
     give_canvas(model, adapter)
     mine = decode(model, cached(model), CANVAS, None, None)
     close = {"atol": 0.15, "rtol": 0.1} if lean else {"atol": 2e-4, "rtol": 1e-3}
     torch.testing.assert_close(mine, theirs, **close)
-    again = head(model, encode(model, RollbackCache.for_config(model.config), CONTEXT))
-    torch.testing.assert_close(again, said, **({"atol": 0.3, "rtol": 0.1} if lean else {"atol": 0, "rtol": 0}))
+    torch.testing.assert_close(
+        of_the_context(model), said, **({"atol": 0.3, "rtol": 0.1} if lean else {"atol": 0, "rtol": 0})
+    )
     with torch.inference_mode():
         logits, plain = canvas_head(model)(mine), model.lm_head(mine)
     torch.testing.assert_close(logits[..., 7], mine @ adapter.rows_out[7])
