@@ -41,13 +41,13 @@ def tokenizer() -> Any:
     return qwen_tokenizer([*letters, "re", "ret", *CONTROLS], ["r e", "re t"], CONTROLS)
 
 
-def model_of(kind: str, seed: int = 0) -> Any:
+def model_of(kind: str, seed: int = 0, vocabulary: int | None = None) -> Any:
     """Random weights, far enough from initialisation that attention matters."""
     torch.manual_seed(seed)
     more = {"sliding_window": 8, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}
     config = transformers.AutoConfig.for_model(
         kind,
-        vocab_size=tokenizer().get_vocab_size() + 3,
+        vocab_size=vocabulary or tokenizer().get_vocab_size() + 3,
         pad_token_id=0,
         bos_token_id=0,
         eos_token_id=0,

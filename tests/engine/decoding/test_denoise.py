@@ -6,11 +6,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.engine.causal import model_of
 from transformers.models.diffusion_gemma.generation_diffusion_gemma import EntropyBoundSamplerConfig
 
-from palimpsest_engine.checkpoint.spec import Sampling
-from palimpsest_engine.decoding.denoise import Canvas, denoise
+from palimpsest_engine.checkpoint.spec import Denoising, Sampling
+from palimpsest_engine.decoding.denoise import STOCK, Canvas, denoise
 from palimpsest_engine.decoding.sampler import as_stock, drawn, entropy_of
+from palimpsest_engine.model.canvas import CanvasAdapter, give_canvas
 from palimpsest_engine.model.forward import decode, encode
 from palimpsest_engine.model.kv_cache import RollbackCache
 from palimpsest_engine.model.layers import CACHE
@@ -22,8 +24,35 @@ LIVELY = Sampling(max_steps=9, t_min=0.02, t_max=0.06, entropy_bound=3.0, stabil
 PATIENT = Sampling(max_steps=5, t_min=0.4, t_max=0.8, entropy_bound=0.1, stability=1, confidence=0.005)
 
 
+MASK = VOCABULARY - 1
+WAYS = {
+    "uniform noise, conditioned": STOCK,
+    "uniform noise, shifted": Denoising(shift=True, conditioned=False),
+    "masks, shifted, kept": Denoising("mask", MASK, shift=True, conditioned=False, revises=False),
+    "masks, kept": Denoising("mask", MASK, conditioned=False, revises=False),
+    "masks, remasked": Denoising("mask", MASK, shift=True, conditioned=False, revises=True),
+}
+
+
+@pytest.fixture(scope="session")
+def causal():
+    """A left-to-right model that denoises, with an embedding and a head of its own for the mask."""
+    made = model_of("qwen2", vocabulary=VOCABULARY)
+    made.final_logit_softcapping = None
+    row = torch.randn(made.config.hidden_size, generator=torch.Generator().manual_seed(0))
+    give_canvas(made, CanvasAdapter(rows_in={MASK: row}, rows_out={3: row}))
+    return made
+
+
+@pytest.fixture(scope="session", params=WAYS)
+def way(request, model, causal):
+    """(Model, its way of denoising): both families, by the same code."""
+    how = WAYS[request.param]
+    return (model if how.conditioned else causal), how
+
+
 def encoded(model, tokens):
-    cache = RollbackCache.for_config(model.config.text_config)
+    cache = RollbackCache.for_config(model.config.get_text_config())
     encode(model, cache, tokens)
     return cache
 
@@ -31,7 +60,7 @@ def encoded(model, tokens):
 def ours(model, ids, blocks, sampling, seed):
     """Denoise block after block with nothing pinned, as `generate()` does; return (sequences, steps of each block)."""
     generator = torch.Generator().manual_seed(seed)
-    cache = RollbackCache.for_config(model.config.text_config)
+    cache = RollbackCache.for_config(model.config.get_text_config())
     sequence, new, steps = ids, ids, []
     for _ in range(blocks):
         encode(model, cache, new)
@@ -84,22 +113,26 @@ def canvas_of(cells, banned=None, allowed=None):
 
 @settings(max_examples=25, deadline=None)
 @given(cells=canvases, seed=st.integers(0, 2**31), bans=st.sets(st.integers(0, VOCABULARY - 1), max_size=90))
-def test_pins_never_change_and_banned_tokens_never_appear(model, cells, seed, bans):
+def test_pins_never_change_and_banned_tokens_never_appear(way, cells, seed, bans):
+    model, how = way
     banned = torch.zeros(VOCABULARY, dtype=torch.bool)
     banned[list(bans)] = True
     cache = encoded(model, torch.tensor([[2, 5, 9]]))
-    for step in denoise(model, cache, canvas_of(cells, banned), LIVELY, torch.Generator().manual_seed(seed), as_stock):
+    for step in denoise(
+        model, cache, canvas_of(cells, banned), LIVELY, torch.Generator().manual_seed(seed), as_stock, how
+    ):
         for cell, token in zip(cells, step.tokens[0].tolist(), strict=True):
             assert token == cell if cell is not None else token not in bans
 
 
 @settings(max_examples=10, deadline=None)
 @given(cells=canvases, seed=st.integers(0, 2**31))
-def test_the_same_seed_gives_the_same_steps(model, cells, seed):
+def test_the_same_seed_gives_the_same_steps(way, cells, seed):
+    model, how = way
     runs = []
     for _ in range(2):
         cache = encoded(model, torch.tensor([[2, 5, 9]]))
-        steps = denoise(model, cache, canvas_of(cells), LIVELY, torch.Generator().manual_seed(seed), as_stock)
+        steps = denoise(model, cache, canvas_of(cells), LIVELY, torch.Generator().manual_seed(seed), as_stock, how)
         runs.append([step.tokens.tolist() for step in steps])
     assert runs[0] == runs[1]
 
@@ -183,58 +216,68 @@ def spied(monkeypatch):
     return seen
 
 
-def test_an_all_pinned_canvas_takes_no_steps(model):
+def test_an_all_pinned_canvas_takes_no_steps(way):
+    model, how = way
     cache = encoded(model, torch.tensor([[2, 5]]))
-    assert list(denoise(model, cache, canvas_of([3, 4, 5]), LIVELY, torch.Generator(), as_stock)) == []
+    assert list(denoise(model, cache, canvas_of([3, 4, 5]), LIVELY, torch.Generator(), as_stock, how)) == []
 
 
-def test_pins_spend_no_entropy_and_take_no_part_in_the_stop_test(model):
+def test_pins_spend_no_entropy_and_take_no_part_in_the_stop_test(way):
     """A single free position among 11 pins stops on its own entropy, not on a mean diluted by the pins."""
+    model, how = way
     cache = encoded(model, torch.tensor([[2, 5, 9]]))
     strict = Sampling(max_steps=6, t_min=0.9, t_max=1.0, entropy_bound=0.1, stability=0, confidence=0.5)
     for seed in range(5):
         steps = list(
-            denoise(model, cache, canvas_of([None] + [7] * 11), strict, torch.Generator().manual_seed(seed), as_stock)
+            denoise(
+                model, cache, canvas_of([None] + [7] * 11), strict, torch.Generator().manual_seed(seed), as_stock, how
+            )
         )
         for step in steps:
             assert step.entropy[0, 1:].abs().max() == 0
             assert bool(step.accepted[0, 1:].all())
-            assert bool(step.finished[0]) == bool(step.entropy[0, 0] < strict.confidence)
+            if how.revises:
+                assert bool(step.finished[0]) == bool(step.entropy[0, 0] < strict.confidence)
 
 
 @settings(max_examples=10, deadline=None)
 @given(only=st.sets(st.integers(0, VOCABULARY - 1), min_size=1, max_size=5), seed=st.integers(0, 1000))
-def test_an_allowed_set_holds_at_its_position(model, only, seed):
+def test_an_allowed_set_holds_at_its_position(way, only, seed):
+    model, how = way
     cache = encoded(model, torch.tensor([[2, 5, 9]]))
     canvas = canvas_of([None] * 4, allowed={0: torch.tensor(sorted(only))})
-    for step in denoise(model, cache, canvas, LIVELY, torch.Generator().manual_seed(seed), as_stock):
+    for step in denoise(model, cache, canvas, LIVELY, torch.Generator().manual_seed(seed), as_stock, how):
         assert int(step.tokens[0, 0]) in only
 
 
-def test_the_first_pass_reads_the_given_start(model, monkeypatch):
+def test_the_first_pass_reads_the_given_start(way, monkeypatch):
+    model, how = way
     decoded = spied(monkeypatch)
     cache = encoded(model, torch.tensor([[2, 5, 9]]))
     start = torch.tensor([[11, 12, 13, 14]])
     known = torch.tensor([[True, False, True, False]])
     everything = torch.ones(1, 4, dtype=torch.bool)
     canvas = Canvas(torch.zeros(1, 4, dtype=torch.long), everything, start=start, start_known=known)
-    next(denoise(model, cache, canvas, LIVELY, torch.Generator().manual_seed(3), as_stock))
+    next(denoise(model, cache, canvas, LIVELY, torch.Generator().manual_seed(3), as_stock, how))
     ((shown, _),) = decoded
     assert shown[0, 0] == 11
     assert shown[0, 2] == 13
 
 
-def test_kept_rows_end_as_in_the_full_run(model):
+def test_kept_rows_end_as_in_the_full_run(way):
     """At almost no temperature, with everything accepted, nothing is left to chance."""
+    model, how = way
     certain = Sampling(max_steps=5, t_min=1e-4, t_max=2e-4, entropy_bound=1e9, stability=1, confidence=1e-9)
+    if not how.revises:
+        certain = Sampling(max_steps=5, t_min=0.0, t_max=0.0, entropy_bound=0.0)  # a slot a step
     ids = torch.tensor([[0, 0, 7, 0], [0, 0, 0, 0], [5, 0, 0, 0]])
     is_hole = torch.tensor([[1, 1, 0, 1], [1, 1, 1, 1], [0, 1, 1, 1]], dtype=torch.bool)
     start = torch.randint(0, VOCABULARY, ids.shape, generator=torch.Generator().manual_seed(1))
-    canvas = Canvas(ids, is_hole, start=start, start_known=is_hole)
+    canvas = Canvas(ids, is_hole, start=start, start_known=is_hole & how.revises)
 
     def run(keep_at):
         cache = encoded(model, torch.tensor([[2, 5, 9]])).branch(3)
-        work = denoise(model, cache, canvas, certain, torch.Generator().manual_seed(0), as_stock)
+        work = denoise(model, cache, canvas, certain, torch.Generator().manual_seed(0), as_stock, how)
         steps = [next(work)]
         for _ in range(4):
             try:
@@ -245,7 +288,81 @@ def test_kept_rows_end_as_in_the_full_run(model):
 
     whole, narrowed = run(keep_at=99), run(keep_at=2)
     assert [step.tokens.shape[0] for step in narrowed] == [3, 3, *[2] * (len(narrowed) - 2)]
-    assert len(narrowed) > 3
+    assert len(narrowed) >= 3
     for full, some in zip(whole[2:], narrowed[2:], strict=False):
         assert torch.equal(full.tokens[[0, 2]], some.tokens)
         torch.testing.assert_close(full.entropy[[0, 2]], some.entropy, atol=1e-4, rtol=1e-3)
+
+
+KEPT = [name for name, how in WAYS.items() if not how.revises]
+
+
+@settings(max_examples=25, deadline=None)
+@given(cells=canvases, seed=st.integers(0, 2**31), bound=st.sampled_from([None, 0.0, 3.0]), steps=st.integers(1, 9))
+@pytest.mark.parametrize("name", KEPT)
+def test_what_was_accepted_stays_and_no_mask_is_left(causal, name, cells, seed, bound, steps):
+    sampling = Sampling(steps, 0.0, 0.0, entropy_bound=bound, linear_to=0.0, by="probability")
+    cache = encoded(causal, torch.tensor([[2, 5, 9]]))
+    banned = torch.zeros(VOCABULARY, dtype=torch.bool).index_fill(0, torch.tensor([MASK]), True)
+    work = denoise(causal, cache, canvas_of(cells, banned), sampling, torch.Generator(), as_stock, WAYS[name])
+    kept, last = {}, None
+    for last in work:
+        tokens = last.tokens[0].tolist()
+        assert all(tokens[at] == token for at, token in kept.items())
+        kept = {at: tokens[at] for at in range(len(cells)) if last.accepted[0, at]}
+    if None in cells:
+        assert len(kept) == len(cells)
+        assert bool(last.finished.all())
+        assert all(token != MASK for token, cell in zip(last.tokens[0].tolist(), cells, strict=True) if cell is None)
+
+
+@pytest.mark.parametrize(
+    ("steps", "to", "counts"),
+    # Rounded down, and all that is left in the last step; falling to a thousandth, the first step of many accepts none.
+    [(4, 0.0, [2, 2, 2, 2]), (3, 0.0, [2, 3, 3]), (8, 0.0, [1] * 8), (4, 1e-3, [1, 2, 2, 3]), (1, 0.0, [8])],
+)
+def test_an_even_schedule_accepts_so_many(causal, steps, to, counts):
+    sampling = Sampling(steps, 0.0, 0.0, entropy_bound=None, linear_to=to, by="margin")
+    how = WAYS["masks, shifted, kept"]
+    cache = encoded(causal, torch.tensor([[2, 5, 9]]))
+    found = [
+        int(step.accepted.sum())
+        for step in denoise(causal, cache, canvas_of([None] * 8), sampling, torch.Generator(), as_stock, how)
+    ]
+    assert found == [sum(counts[: number + 1]) for number in range(len(counts))]
+
+
+def test_a_slot_is_read_from_the_position_before_it(causal, monkeypatch):
+    """The first slot of a canvas that repeats the last token of the context is what comes next, left to right."""
+    tokens, how = [2, 5, 9], WAYS["masks, shifted, kept"]
+    cache = encoded(causal, torch.tensor([tokens]))
+    canvas = Canvas(torch.tensor([[9, 0]]), torch.tensor([[False, True]]), overlap=1)
+    (step, *_) = denoise(causal, cache, canvas, Sampling(1, 0.0, 0.0), torch.Generator(), as_stock, how)
+    positions = torch.tensor([[2, 3]], dtype=torch.int32)
+    with torch.inference_mode():
+        hidden = decode(causal, cache, torch.tensor([[9, MASK]]), None, None, positions)
+        assert int(step.tokens[0, 1]) == int(causal.model.decoder.lm_head(hidden[0, 0]).argmax())
+
+
+def test_slots_become_more_and_fewer(causal, monkeypatch):
+    """A slot that says so becomes two masks, one that says that is gone; pins and other slots stay in order."""
+    grow, shrink = 90, 91
+    how = Denoising("mask", MASK, conditioned=False, revises=False, grow_id=grow, shrink_id=shrink)
+    said = iter([[11, grow, shrink, 14], [21, 22]])
+
+    def scripted(hidden):
+        logits = torch.zeros(len(hidden), VOCABULARY)
+        for row, token in enumerate(next(said)):
+            logits[row, token] = 50.0
+        return logits
+
+    monkeypatch.setattr("palimpsest_engine.decoding.denoise.canvas_head", lambda model: scripted)
+    cells = [7, None, None, None, None, 8]
+    sampling = Sampling(4, 0.0, 0.0, entropy_bound=1e9)
+    cache = encoded(causal, torch.tensor([[2, 5, 9]]))
+    first, second = denoise(causal, cache, canvas_of(cells), sampling, torch.Generator(), as_stock, how)
+    assert first.tokens.tolist() == [[7, 11, grow, grow, 14, 8]]
+    assert first.holes == second.holes == (range(1, 5),)
+    assert first.accepted.tolist() == [[True, True, False, False, True, True]]
+    assert second.tokens.tolist() == [[7, 11, 21, 22, 14, 8]]
+    assert bool(second.finished.all())
