@@ -269,7 +269,7 @@ def test_kept_rows_end_as_in_the_full_run(way):
     model, how = way
     certain = Sampling(max_steps=5, t_min=1e-4, t_max=2e-4, entropy_bound=1e9, stability=1, confidence=1e-9)
     if not how.revises:
-        certain = Sampling(max_steps=5, t_min=0.0, t_max=0.0, entropy_bound=0.0)  # a slot a step
+        certain = Sampling(max_steps=5, t_min=0.0, t_max=0.0, entropy_bound=None, linear_to=0.0)
     ids = torch.tensor([[0, 0, 7, 0], [0, 0, 0, 0], [5, 0, 0, 0]])
     is_hole = torch.tensor([[1, 1, 0, 1], [1, 1, 1, 1], [0, 1, 1, 1]], dtype=torch.bool)
     start = torch.randint(0, VOCABULARY, ids.shape, generator=torch.Generator().manual_seed(1))
