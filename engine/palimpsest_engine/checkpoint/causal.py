@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from palimpsest_engine.checkpoint import bpe_tokenizer
 from palimpsest_engine.checkpoint.gguf_file import GgufFile
 from palimpsest_engine.checkpoint.gguf_tokenizer import read_tokenizer, tokenizer_in
 from palimpsest_engine.checkpoint.kept import NOTE, identity, kept, place_of
@@ -80,7 +81,7 @@ def open_files(source: Path, *, int8: bool) -> Opened:
             file.field("tokenizer.ggml.bos_token_id") if file.field("tokenizer.ggml.add_bos_token", False) else None
         )
         return Opened(source, file.config(), file, tokenizer_in(file), begins)
-    config, tokenizer = read_json(source / "config.json"), read_tokenizer(source / "tokenizer.json")
+    config, tokenizer = read_json(source / "config.json"), bpe_tokenizer.tokenizer_in(source)
     if "auto_map" in config:
         raise UnsupportedCheckpoint(f"{source} wants to run code of its own (auto_map); that is never done.")
     if config.get("quantization_config"):

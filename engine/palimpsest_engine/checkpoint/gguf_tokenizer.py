@@ -6,7 +6,7 @@ models' own `tokenizer.json` files. A file of another rule needs that file besid
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ _PLAIN = ("gpt-2", "default")
 
 def qwen_tokenizer(tokens: Sequence[str], merges: Iterable[str], special: Iterable[str]) -> Tokenizer:
     """Make a byte-level BPE tokenizer that cuts text as Qwen2's does. merges: "left right", the first merged first."""
-    return _tokenizer("qwen2", tokens, merges, special)
+    return byte_level_bpe("qwen2", _numbered(tokens), _pairs(merges), _controls(special))
 
 
 def tokenizer_in(file: GgufFile) -> Tokenizer:
@@ -48,7 +48,7 @@ def tokenizer_in(file: GgufFile) -> Tokenizer:
         tokens, kinds = tokens[:-1], kinds[:-1]
     special = [token for token, kind in zip(tokens, kinds, strict=False) if kind in (_CONTROL, _USER_DEFINED)]
     try:
-        return _tokenizer(rule, tokens, file.field("tokenizer.ggml.merges"), special)
+        return byte_level_bpe(rule, _numbered(tokens), _pairs(file.field("tokenizer.ggml.merges")), _controls(special))
     except CheckpointBroken:
         raise
     except Exception as error:  # tokenizers raises nothing more exact
@@ -64,9 +64,14 @@ def read_tokenizer(path: Path) -> Tokenizer:
         raise CheckpointBroken(f"The checkpoint in {path.parent} cannot be loaded: {error}") from error
 
 
-def _tokenizer(rule: str, tokens: Sequence[str], merges: Iterable[str], special: Iterable[str]) -> Tokenizer:
-    pairs: list[tuple[str, str]] = [(left, right) for left, _, right in (merge.partition(" ") for merge in merges)]
-    tokenizer = Tokenizer(BPE(vocab={token: i for i, token in enumerate(tokens)}, merges=pairs))
+def byte_level_bpe(
+    rule: str, vocabulary: Mapping[str, int], merges: Sequence[tuple[str, str]], added: Sequence[AddedToken]
+) -> Tokenizer:
+    """Make a byte-level BPE tokenizer. rule: the name of the way in which it cuts text into words, as in GGUF files.
+
+    added: tokens that are found in a text before it is cut. Those that are not in the vocabulary get the next ids.
+    """
+    tokenizer = Tokenizer(BPE(vocab=dict(vocabulary), merges=list(merges)))
     if rule == "qwen2":
         tokenizer.normalizer = normalizers.NFC()
     if rule in _WORDS:
@@ -79,5 +84,17 @@ def _tokenizer(rule: str, tokens: Sequence[str], merges: Iterable[str], special:
         words = [*digits, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)]
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(words)
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
+    tokenizer.add_tokens(list(added))
     return tokenizer
+
+
+def _numbered(tokens: Sequence[str]) -> dict[str, int]:
+    return {token: i for i, token in enumerate(tokens)}
+
+
+def _pairs(merges: Iterable[str]) -> list[tuple[str, str]]:
+    return [(left, right) for left, _, right in (merge.partition(" ") for merge in merges)]
+
+
+def _controls(tokens: Iterable[str]) -> list[AddedToken]:
+    return [AddedToken(token, special=True, normalized=False) for token in tokens]

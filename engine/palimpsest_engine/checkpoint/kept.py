@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from palimpsest_engine.checkpoint import store
-from palimpsest_engine.checkpoint.locate import weight_files
+from palimpsest_engine.checkpoint.locate import tokenizer_files, weight_files
 
 NOTE = "palimpsest-int8.json"
 FORMAT = "palimpsest-int8-1"
@@ -39,7 +39,9 @@ def kept(source: Path, exact: bool) -> Path | None:
 
 def identity(source: Path, exact: bool) -> dict[str, Any]:
     """Say which files these are, by sizes and times, and how they were rounded. exact: to eight bits, not to seven."""
-    files = [source] if source.is_file() else [*weight_files(source), source / "config.json", source / "tokenizer.json"]
+    files = [source]
+    if source.is_dir():
+        files = [*weight_files(source), source / "config.json", *tokenizer_files(source)]
     facts = {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in files if path.exists()}
     return {"format": FORMAT, "exact": exact, "files": facts}
 

@@ -12,6 +12,8 @@ from palimpsest_engine.errors import CheckpointBroken, CheckpointMissing, Unsupp
 
 EMBEDDED = Path(__file__).parents[1] / "embedded"
 PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
+TOKENIZER = "tokenizer.json"
+_TOKENIZER_PARTS = ("vocab.json", "merges.txt", "added_tokens.json", "tokenizer_config.json", "special_tokens_map.json")
 
 
 def locate(name: str | None) -> Path:
@@ -122,6 +124,12 @@ def weight_files(folder: Path) -> list[Path]:
             f"{folder} holds its weights as a pickle ({pickles[0]}); only safetensors are loaded, as a pickle can run code."
         )
     raise CheckpointMissing(f"There are no weights in {folder} (no model.safetensors).")
+
+
+def tokenizer_files(folder: Path) -> list[Path]:
+    """Return the files of a folder that make its tokenizer: `tokenizer.json`, or without it those to build it from."""
+    whole = folder / TOKENIZER
+    return [whole] if whole.exists() else [path for name in _TOKENIZER_PARTS if (path := folder / name).exists()]
 
 
 def pickles_in(folder: Path) -> list[str]:
