@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from palimpsest_engine.checkpoint.load import Checkpoint
 from palimpsest_engine.checkpoint.spec import Sampling, Spec
@@ -14,7 +14,7 @@ from palimpsest_engine.fill.filler import Filler
 from palimpsest_eval.systems import Filled, System
 
 SAMPLING = tuple(field.name for field in fields(Sampling))
-NUMBERS = ("pins", "suffix", "tries", "length_power", "causal_candidates")
+NUMBERS = ("pins", "suffix", "tries", "length_power", "causal_candidates", "fresh")
 SIZES = ("hole_sizes", "line_sizes")
 PAIRS = ("steps_by_size", "prune")
 KEYS = (*SAMPLING, *NUMBERS, *SIZES, *PAIRS, "candidates")
@@ -39,8 +39,8 @@ def varied(checkpoint: Checkpoint, point: dict[str, str]) -> System:
             if key == "candidates":
                 candidates = _positive(value)
             elif key in SAMPLING:
-                number = _positive(value) if key == "max_steps" else type(getattr(spec.sampling, key))(value)
-                spec = replace(spec, sampling=replace(spec.sampling, **{key: number}))
+                setting: dict[str, Any] = {key: _sampling(key, value)}
+                spec = replace(spec, sampling=replace(spec.sampling, **setting))
                 if key == "max_steps" and "steps_by_size" not in point:
                     spec = replace(spec, steps_by_size=())  # as many for every size
             else:
@@ -57,14 +57,27 @@ def _parsed(spec: Spec, key: str, value: str) -> Any:
     """Parse a value of the grid.
 
     Pairs are `prune=none` or `prune=3:2+5:1` (two rows after step 3, one after step 5) and `steps_by_size=8:4`; sizes are
-    `hole_sizes=4+8`; all others are numbers.
+    `hole_sizes=4+8`; `fresh` is `denoised` or `written`; all others are numbers.
     """
     if key in PAIRS:
         pairs = [] if value == "none" else [pair.split(":") for pair in value.split("+")]
         return tuple((_positive(one), _positive(other)) for one, other in pairs)
     if key in SIZES:
         return tuple(sorted(_positive(size) for size in value.split("+")))
+    if key == "fresh" and value not in ("denoised", "written"):
+        raise ValueError(value)
     return type(getattr(spec, key))(value)
+
+
+def _sampling(key: str, value: str) -> Any:
+    """Parse a setting of the sampling: `none` where a rule can be left out."""
+    if key == "by":
+        if value not in get_args(get_type_hints(Sampling)["by"]):
+            raise ValueError(value)
+        return value
+    if key in ("max_steps", "stability"):
+        return _positive(value) if key == "max_steps" else int(value)
+    return None if value == "none" and key in ("entropy_bound", "threshold", "linear_to") else float(value)
 
 
 def _positive(value: str) -> int:

@@ -82,6 +82,7 @@ def trained(run: Path, corpus: Path, recipe: Recipe) -> DiffusionGemmaForBlockDi
         model.load_state_dict(state["average"]["weights"], strict=False)
     model.to(torch.bfloat16)  # type: ignore[arg-type]  # the library wraps it without its types
     sampling = recipe.checkpoint.sampling
+    assert sampling.entropy_bound is not None, "the class knows no other rule"
     model.generation_config = DiffusionGemmaGenerationConfig(
         max_new_tokens=recipe.row.canvas,
         max_denoising_steps=sampling.max_steps,

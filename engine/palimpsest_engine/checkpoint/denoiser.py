@@ -149,7 +149,7 @@ def read_note(folder: Path) -> dict[str, Any]:
         with safe_open(path, framework="numpy") as file:
             notes.append((file.metadata() or {}).get("palimpsest", ""))
     try:
-        note = json.loads(notes[0])
+        note: dict[str, Any] = json.loads(notes[0])
         same = isinstance(note, dict) and all(each == notes[0] for each in notes)
     except ValueError:
         same = False

@@ -77,7 +77,7 @@ PUBLISHED = (
         replace(
             _SIDES,
             denoising=replace(_READS_ALL, revises=True),
-            sampling=Sampling(64, 0.6, 0.6, None, confidence=0.0, linear=True, by="probability", top_p=0.95),
+            sampling=Sampling(64, 0.6, 0.6, None, confidence=0.0, linear_to=1e-3, by="probability", top_p=0.95),
         ),
         named=True,
     ),
@@ -108,7 +108,7 @@ PUBLISHED = (
             _SIDES,
             steps_by_size=_ONE_A_STEP,
             denoising=_READS_ALL,
-            sampling=Sampling(64, 0.1, 0.1, None, linear=True, by="entropy", top_p=0.95),
+            sampling=Sampling(64, 0.1, 0.1, None, linear_to=1e-3, by="entropy", top_p=0.95),
         ),
         text_begins="<|beginoftext|>",
     ),
@@ -124,7 +124,7 @@ PUBLISHED = (
             dialect="taught",
             bos_id=None,
             denoising=replace(_READS_ALL, shift=False, context="causal"),
-            sampling=Sampling(4, 1.0, 1.0, None, threshold=0.85, linear=True, by="probability"),
+            sampling=Sampling(4, 1.0, 1.0, None, threshold=0.85, linear_to=1e-3, by="probability"),
         ),
     ),
 )

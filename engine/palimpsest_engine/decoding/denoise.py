@@ -123,7 +123,8 @@ def denoise(
         at.chances = chances if how.conditioned else None
         if not how.revises:
             accepted = at.settle(accepted)
-        step = Step(number, *on_host(at.draft, accepted | at.finished[:, None], at.entropy, at.finished), at.holes)
+        shown = on_host(at.draft, accepted | at.finished[:, None], at.entropy, at.finished)
+        step = Step(number, shown[0], shown[1], shown[2], shown[3], at.holes)
         keep = yield step
         finished = step.finished
         if keep is not None:
