@@ -14,6 +14,7 @@ from palimpsest_engine.cuda.experts import give_kernels
 from palimpsest_engine.cuda.fused_layers import make_fused
 from palimpsest_engine.cuda.graphs import Prefixes
 from palimpsest_engine.cuda.kernels import usable
+from palimpsest_engine.cuda.linears import give_kernel
 from palimpsest_engine.cuda.shared_prefix import Rows, SharedPrefix, make_shared
 from palimpsest_engine.model.kv_cache import RollbackCache
 
@@ -50,6 +51,12 @@ def prepare(model: Any) -> Backend:
     make_shared(model)
     make_fused(model)
     return Backend(Prefixes())
+
+
+def prepare_left_to_right(model: Any) -> Backend:
+    """Let a left-to-right model on a GPU multiply by the kernels that can be used there; leave any other as it is."""
+    give_kernel(model)
+    return Backend()
 
 
 def fused_sampler(device: torch.device) -> Callable[..., Any] | None:

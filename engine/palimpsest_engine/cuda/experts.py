@@ -42,28 +42,16 @@ def by_kernels(device: torch.device, format: Stored) -> Grouped | None:
     """
     if device.type != "cuda" or not kernels.usable(device):
         return None
-    try:
+
+    def off() -> float:
         from palimpsest_engine.cuda.kernels.moe import grouped_experts
 
-        off = trial(device, format, grouped_experts)
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as error:  # there is a plain form, whatever went wrong
-        log.warning(
-            "Kernels for experts in the format %s cannot be used on %s: %s",
-            format,
-            device,
-            str(error).strip().split("\n")[0],
-        )
+        return trial(device, format, grouped_experts)
+
+    if not kernels.right(f"experts in the format {format}", device, off, _TRIAL):
         return None
-    if not off < _TRIAL:  # NaN, too
-        log.warning(
-            "Kernels for experts in the format %s on %s are off by %.3f and not used; fills take longer.",
-            format,
-            device,
-            off,
-        )
-        return None
+    from palimpsest_engine.cuda.kernels.moe import grouped_experts
+
     return grouped_experts
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from palimpsest_engine.checkpoint.load import Checkpoint
 from palimpsest_engine.checkpoint.spec import Spec
-from palimpsest_engine.cuda.backend import Backend, prepare
+from palimpsest_engine.cuda.backend import Backend, prepare, prepare_left_to_right
 from palimpsest_engine.errors import UnsupportedCheckpoint
 from palimpsest_engine.prompt.tokens import Tokens
 from palimpsest_engine.request import FillRequest
@@ -95,7 +95,7 @@ class Resources:
             all_banned=tensors[1],
             ends=ends,
             banned_but_ends=tensors[2],
-            backend=prepare(model) if spec.denoises and spec.denoising.conditioned else Backend(),
+            backend=(prepare if spec.denoises and spec.denoising.conditioned else prepare_left_to_right)(model),
             left_to_right=left_to_right,
             redraw=redraw and (not left_to_right or spec.dialect == "taught"),
         )

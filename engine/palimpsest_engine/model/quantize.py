@@ -45,8 +45,8 @@ class Quantised:
     scales: Tensor
     width: int
 
-    def part(self, index: int) -> Quantised:
-        """Return one part along the first dimension."""
+    def part(self, index: int | slice) -> Quantised:
+        """Return one part along the first dimension, or several."""
         return Quantised(self.format, self.codes[index], self.scales[index], self.width)
 
     @property

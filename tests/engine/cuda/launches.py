@@ -1,7 +1,7 @@
 """Compiles the kernels that a call would launch, for GPUs that are not there; run as a program, without the interpreter.
 
-`python launches.py sampler|layer|experts` prints a JSON object: kernel and architecture to the bytes that a thread keeps
-outside its registers, and to those that a program shares.
+`python launches.py sampler|layer|experts|linears` prints a JSON object: kernel and architecture to the bytes that a thread
+keeps outside its registers, and to those that a program shares.
 """
 
 from __future__ import annotations
@@ -135,9 +135,25 @@ def experts():
         grouped_experts(hidden, index, torch.empty(rows, 8, device="meta"), gate_up, down)
 
 
+def linears():
+    """One row and several through maps of the 7B, with a bias and without, in every format."""
+    from palimpsest_engine.cuda.kernels.linear import linear
+    from palimpsest_engine.model.quantize import FORMATS, empty
+
+    for format in FORMATS:
+        for outputs, width, biased in ((512, 3584, True), (3584, 18_944, False), (152_064, 3584, False)):
+            weight = empty((outputs, width), format, "meta")
+            bias = torch.empty(outputs, dtype=torch.bfloat16, device="meta") if biased else None
+            for rows in (1, 32, 700):
+                linear(torch.empty(1, rows, width, dtype=torch.bfloat16, device="meta"), weight, bias)
+
+
+WORK = {"sampler": sampler, "layer": layer, "experts": experts, "linears": linears}
+
+
 def main():
     found = {}
-    for kernel, arguments in launches({"sampler": sampler, "layer": layer, "experts": experts}[sys.argv[1]]):
+    for kernel, arguments in launches(WORK[sys.argv[1]]):
         if "DOT" in arguments:
             arguments["DOT"] = tl.bfloat16  # what a GPU gets
         for architecture in ARCHITECTURES:

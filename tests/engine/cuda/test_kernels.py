@@ -16,8 +16,8 @@ SHARED = 99 * 1024  # bytes that a program may share on the architectures with t
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
 
 
-@pytest.mark.parametrize("which", ["sampler", "layer", "experts"])
-def test_kernels_compile_and_do_not_spill(which, tmp_path):
+@pytest.mark.parametrize(("which", "least"), [("sampler", 6), ("layer", 6), ("experts", 6), ("linears", 4)])
+def test_kernels_compile_and_do_not_spill(which, least, tmp_path):
     surroundings = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     surroundings["TRITON_CACHE_DIR"] = str(tmp_path)
     done = subprocess.run(
@@ -29,6 +29,6 @@ def test_kernels_compile_and_do_not_spill(which, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert len(found) >= 6
+    assert len(found) >= least
     assert {name: each["local"] for name, each in found.items() if each["local"]} == {}
     assert max(each["shared"] for each in found.values()) <= SHARED

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -47,3 +48,22 @@ def usable(device: Any) -> bool:
     if not works:
         log.warning("Triton's results on %s are wrong, so that it is not used, and fills take longer.", device)
     return works
+
+
+def right(what: str, device: Any, off: Callable[[], float], most: float) -> bool:
+    """Return whether the kernels for something can be compiled for a `torch.device` and are right on a trial; a warning says
+    why not. off: runs the trial and returns the error, which may not be above `most`.
+    """
+    import torch
+
+    try:
+        found = off()
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # there is a plain form, whatever went wrong
+        log.warning("Kernels for %s cannot be used on %s: %s", what, device, str(error).strip().split("\n")[0])
+        return False
+    if not found < most:  # NaN, too
+        log.warning("Kernels for %s on %s are off by %.3f and not used; fills take longer.", what, device, found)
+        return False
+    return True

@@ -1,5 +1,5 @@
 # mypy: disable-error-code="no-untyped-def, untyped-decorator, import-untyped, import-not-found"
-# ruff: noqa: ANN001, ANN202, N803, SIM300
+# ruff: noqa: ANN001, ANN201, ANN202, N803, SIM300
 """Compute a mixture of experts in four kernels, on weights that are quantised or not: routing, gate and up, down, and the
 sum.
 
@@ -99,7 +99,7 @@ def _route(index, rows, table, total, blocks, BLOCK_M: tl.constexpr, CHUNK: tl.c
 
 
 @triton.jit
-def _product(
+def product(
     inputs, at, real, codes, scales, outputs, valid,
     WIDTH: tl.constexpr, FORMAT: tl.constexpr, GROUP: tl.constexpr, DOT: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
@@ -182,7 +182,7 @@ def _gate_up(
     at = (tl.load(rows + lines, mask=real, other=0) // TOP_K).to(tl.int64) * WIDTH
     pair = tl.arange(0, BLOCK_N)
     column = tl.program_id(0) * (BLOCK_N // 2) + pair // 2  # a gate beside its up
-    sums = _product(
+    sums = product(
         hidden, at, real, codes + expert * expert_codes, scales + expert * expert_scales,
         column + (pair % 2) * MIDDLE, column < MIDDLE, WIDTH, FORMAT, GROUP, DOT, BLOCK_M, BLOCK_N, BLOCK_K,
     )  # fmt: skip
@@ -212,7 +212,7 @@ def _down(
     lines = first + tl.arange(0, BLOCK_M)
     real = lines < end
     column = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
-    sums = _product(
+    sums = product(
         middle, lines.to(tl.int64) * WIDTH, real, codes + expert * expert_codes, scales + expert * expert_scales,
         column, column < HIDDEN, WIDTH, FORMAT, GROUP, DOT, BLOCK_M, BLOCK_N, BLOCK_K,
     )  # fmt: skip
