@@ -45,7 +45,8 @@ class EngineSettings:
     "embedded", or None for the model that the user has chosen (without a choice the embedded one).
     adapter: a folder that `palimpsest tune` wrote for that checkpoint, or None.
     device: "auto", "cpu", "cuda", "cuda:N". dtype: "auto", "float32", "bfloat16". threads: CPU threads, None for auto.
-    quantization: the format of the weights of a mixture's experts; "none" keeps the checkpoint's.
+    quantization: the format of the weights of a mixture's experts, or on a GPU of a left-to-right model's linear maps; "none"
+    keeps the checkpoint's.
     fallback: when the checkpoint runs out of memory or loses its device, go on with the embedded one on the CPU.
     Nothing is downloaded. endpoint: fill over HTTP instead, and load no checkpoint. edit: the name of the model that answers
     edits (`FillRequest.edit`), on this machine; None for the one that answers everything else.

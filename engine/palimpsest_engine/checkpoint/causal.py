@@ -1,4 +1,5 @@
-"""Load a left-to-right model, from safetensors or from GGUF, every tensor from its files; on a CPU in eight bits.
+"""Load a left-to-right model, from safetensors or from GGUF, every tensor from its files; on a CPU in eight bits, on a GPU in
+the format that is asked for.
 
 Rounding a model takes a while, so its result is kept (`kept.py` says where). Knows nothing of fills.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import re
 import shutil
 import tempfile
@@ -25,11 +27,13 @@ from palimpsest_engine.checkpoint.gguf_file import GgufFile
 from palimpsest_engine.checkpoint.gguf_tokenizer import read_tokenizer, tokenizer_in
 from palimpsest_engine.checkpoint.kept import NOTE, identity, kept, place_of
 from palimpsest_engine.checkpoint.locate import read_json, weight_files
-from palimpsest_engine.checkpoint.weights import Files
+from palimpsest_engine.checkpoint.weights import HALF_A_STEP, Files
 from palimpsest_engine.errors import CheckpointBroken, UnsupportedCheckpoint
 from palimpsest_engine.model import causal
 from palimpsest_engine.model.cpu_layers import exact_in_eight_bits
 from palimpsest_engine.model.int8 import Rounded
+from palimpsest_engine.model.quantised_linear import bytes_of, make_room
+from palimpsest_engine.model.quantize import Format
 
 SCALES, _BEGINS = ".scales", "palimpsest_bos_id"
 
@@ -95,17 +99,26 @@ def parameters(opened: Opened) -> int:
     return sum(math.prod(opened.tensors.shape(name)) for name in opened.tensors.names if not name.endswith(SCALES))
 
 
-def needed(opened: Opened, dtype: str, *, int8: bool) -> float:
-    """Return the bytes that the weights take, with what packing and a context need."""
+def needed(opened: Opened, dtype: str, *, int8: bool, format: Format | None = None) -> float:
+    """Return the bytes that the weights take, with what packing and a context need. int8, format: as for `read`."""
     width = 1 if int8 else {"float32": 4, "bfloat16": 2}[dtype]
-    return 1.15 * width * parameters(opened) + 2**28
+    total = width * parameters(opened)
+    if format is not None:
+        total = sum(bytes_of(name, opened.tensors.shape(name), format, width) for name in opened.tensors.names)
+    return 1.15 * total + 2**28
 
 
-def read(opened: Opened, device: str, dtype: str, *, int8: bool) -> Any:
-    """Return the model with all its weights. int8: in eight bits, on a CPU. Raises CheckpointBroken if they do not fit."""
+def read(opened: Opened, device: str, dtype: str, *, int8: bool, format: Format | None = None) -> Any:
+    """Return the model with all its weights. Raises CheckpointBroken if they do not fit.
+
+    int8: in eight bits, on a CPU. format: of the linear maps, on any device; None for the dtype.
+    """
     wanted = torch.float32 if int8 else getattr(torch, dtype)
     model = hollow(opened, wanted)
     check(model, opened)
+    if format is not None:
+        fill(model, opened, device, wanted, format)
+        return model
     if int8 and opened.kept is None and keep(opened, causal.linears(model).keys()) is not None:
         opened = open_files(opened.source, int8=True)
     if int8:
@@ -119,6 +132,31 @@ def read(opened: Opened, device: str, dtype: str, *, int8: bool) -> Any:
         model.tie_weights()
         model.model.rotary_emb.to(device)
     return model
+
+
+def fill(model: Any, opened: Opened, device: str, dtype: torch.dtype, format: Format) -> None:
+    """Fill a hollow model whose files were checked, a tensor at a time, its linear maps in a format; read one of them again.
+
+    Raises CheckpointBroken for numbers that are not finite, or if a map is not what is in the file.
+    """
+    tensors, source = opened.tensors, opened.source
+    maps = make_room(model, format, device)
+    for name in tensors.names:
+        tensor = tensors.whole(name)
+        try:
+            if name in maps:
+                maps[name].put(tensor)
+                continue
+        except ValueError as error:
+            raise CheckpointBroken(f"{name} in {source} cannot be quantised: {error}") from None
+        if not bool(torch.isfinite(tensor).all()):
+            raise CheckpointBroken(f"{name} in {source} holds numbers that are not finite.")
+        causal.put(model, name, tensor, device, dtype)
+    model.tie_weights()
+    model.model.rotary_emb.to(device)
+    one = random.choice(list(maps))
+    if maps[one].off(tensors.whole(one)) > HALF_A_STEP:
+        raise CheckpointBroken(f"{one} in {source} is not what was read from there; load again.")
 
 
 def prepare(opened: Opened) -> bool:

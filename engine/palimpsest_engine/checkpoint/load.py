@@ -29,8 +29,8 @@ LARGE = 10_000_000  # parameters from which a second thread pays
 class Checkpoint:
     """A loaded checkpoint: the model in evaluation mode, its tokenizer, and what it says of itself. folder: or its one file.
 
-    adapter: the name of the one that was added to its weights, or "". quantization: how the experts are kept. int8: its
-    layers multiply in eight bits.
+    adapter: the name of the one that was added to its weights, or "". quantization: how the experts are kept, or the linear
+    maps of a left-to-right model. int8: its layers multiply in eight bits.
     """
 
     folder: Path
@@ -54,7 +54,10 @@ class Checkpoint:
         """Name the format of the weights for people."""
         if self.int8:
             return f"{self.dtype}, multiplied in int8"
-        return self.dtype if self.quantization == "none" else f"{self.dtype}, experts in {self.quantization}"
+        if self.quantization == "none":
+            return self.dtype
+        kept = "experts" if hasattr(self.model.model, "encoder") else "weights"
+        return f"{self.dtype}, {kept} in {self.quantization}"
 
     @property
     def name(self) -> str:
@@ -283,14 +286,14 @@ def spec_of(opened: Opened, device: str) -> Spec:
 
 
 def load_causal(settings: EngineSettings, source: Path) -> Checkpoint:
-    """Load a left-to-right model: in eight bits on a CPU, unless the settings ask for a number format; with a denoiser, if
-    the settings name one or one for this very file comes with the package."""
-    if settings.quantization in ("fp8", "int4"):
-        raise UnsupportedCheckpoint(
-            f"{source} is a left-to-right model without experts; it is kept in int8 on a CPU and in bfloat16 on a GPU, so "
-            "set quantization to none."
-        )
+    """Load a left-to-right model: on a CPU in eight bits, unless the settings ask for a number format; on a GPU in the
+    format that they ask for. With a denoiser, if the settings name one or one for this very file comes with the package."""
     device, dtype = choose(settings)
+    if device == "cpu" and settings.quantization in ("fp8", "int4"):
+        raise UnsupportedCheckpoint(
+            f"{source} is a left-to-right model, which a CPU multiplies in int8; {settings.quantization} would be slower "
+            "there, so set quantization to none."
+        )
 
     import torch
     from transformers.utils import logging
@@ -298,6 +301,7 @@ def load_causal(settings: EngineSettings, source: Path) -> Checkpoint:
     from palimpsest_engine.checkpoint import causal
     from palimpsest_engine.model.canvas import give_canvas
     from palimpsest_engine.model.int8 import available
+    from palimpsest_engine.model.quantize import FORMATS
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -307,9 +311,11 @@ def load_causal(settings: EngineSettings, source: Path) -> Checkpoint:
     if settings.adapter == NO_ADAPTER:
         folder = None
     denoiser = None if folder is None else read_denoiser(folder, source, opened.config)
-    check_room(source.name, causal.needed(opened, dtype, int8=int8), device)
+    format = None if device == "cpu" or settings.quantization == "none" else settings.quantization
+    others = {each: causal.needed(opened, dtype, int8=int8, format=each) for each in FORMATS if device != "cpu"}
+    check_room(source.name, causal.needed(opened, dtype, int8=int8, format=format), device, others)
     try:
-        model = causal.read(opened, device, dtype, int8=int8)
+        model = causal.read(opened, device, dtype, int8=int8, format=format)
         if denoiser is not None:
             give_canvas(model, read_matrices(denoiser, device, canvas_dtype(device, dtype)))
     except torch.OutOfMemoryError as error:
@@ -321,7 +327,16 @@ def load_causal(settings: EngineSettings, source: Path) -> Checkpoint:
         spec = denoising_too(spec, denoiser.denoising, denoiser.filler_id, denoiser.sizes, denoiser.pins)
     named = denoiser.name if denoiser is not None and settings.adapter is not None else ""
     return Checkpoint(
-        source, spec, model, opened.tokenizer, device, "float32" if int8 else dtype, named, int8=int8, parameters=count
+        source,
+        spec,
+        model,
+        opened.tokenizer,
+        device,
+        "float32" if int8 else dtype,
+        named,
+        format or "none",
+        int8,
+        count,
     )
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import get_args
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, get_args
 
 import psutil
 
 from palimpsest_engine.checkpoint.header import Shapes, for_pictures, is_expert
 from palimpsest_engine.engine import Quantization
 from palimpsest_engine.errors import OutOfMemory
+
+if TYPE_CHECKING:
+    from palimpsest_engine.model.quantize import Format
 
 _ROOM = 1.05  # how much more than its weights a model takes, at the least
 
@@ -63,11 +67,13 @@ def check_memory(shapes: Shapes, device: str, dtype: str, quantization: Quantiza
     )
 
 
-def check_room(name: str, wanted: float, device: str) -> None:
-    """Raise `OutOfMemory` if so many bytes do not fit on the device."""
+def check_room(name: str, wanted: float, device: str, formats: Mapping[Format, float] | None = None) -> None:
+    """Raise `OutOfMemory` if so many bytes do not fit on the device. formats: those that there are, and the bytes of each."""
     place, free = room_on(device)
     if wanted > free:
+        fitting = [f"{each} would need {gib(size)}" for each, size in (formats or {}).items() if size <= free]
+        advice = f"set quantization ({', '.join(fitting)}), " if fitting else ""
         raise OutOfMemory(
-            f"{name} needs {gib(wanted)} and {gib(free)} {place} is free; close something, choose a smaller model "
+            f"{name} needs {gib(wanted)} and {gib(free)} {place} is free; close something, {advice}choose a smaller model "
             "(`palimpsest models list`), or use the embedded checkpoint."
         )

@@ -15,7 +15,7 @@ from palimpsest_engine.errors import CheckpointBroken
 from palimpsest_engine.model.moe import MATRICES, Matrix, QuantisedExperts, make_room
 from palimpsest_engine.model.quantize import Format
 
-_HALF_A_STEP = 1.01  # and rounding: how far off an expert's weight may be from what is in the file
+HALF_A_STEP = 1.01  # and rounding: how far off a quantised weight may be from what is in the file
 
 
 def hollow(config: Any, dtype: torch.dtype) -> Any:
@@ -161,7 +161,7 @@ def read(model: Any, files: Files) -> None:
         raise files.unfit("missing", missing)
     for (module, matrix), name in ((slot, name) for slot, name in filled.items() if isinstance(slot, tuple)):
         one = random.randrange(module.num_experts)
-        if module.off(matrix, one, files.part(name, one)) > _HALF_A_STEP:
+        if module.off(matrix, one, files.part(name, one)) > HALF_A_STEP:
             raise CheckpointBroken(
                 f"Expert {one} of {name} in {files.folder} is not what was read from there; load again."
             )

@@ -44,7 +44,7 @@ def engine_options(command: _Command) -> _Command:
             type=click.Choice(get_args(Quantization)),
             default="none",
             show_default=True,
-            help="Number format of a mixture's experts.",
+            help="Number format of a mixture's experts, or of weights on a GPU.",
         )(command)
     )
 

@@ -33,7 +33,7 @@ from palimpsest_server.settings import KEYS, LOG_LEVELS, LogLevel
 @click.option(
     "--quantization",
     type=click.Choice(get_args(Quantization)),
-    help="Number format of a mixture's experts.",
+    help="Number format of a mixture's experts, or of weights on a GPU.",
 )
 @click.option(
     "--log-level", type=click.Choice(LOG_LEVELS), help="Least severe level to log. [default: the setting logLevel]"
