@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,20 @@ def test_the_table_says_what_is_gone_or_damaged(file: Path, models: Path) -> Non
     rows = {each["name"]: each for each in json.loads(run("list", "--json").output)["models"]}
     assert (rows["mine"]["state"], rows["other"]["state"]) == ("gone", "damaged")
     assert run("remove", "other").exit_code == 0
+
+
+def test_a_model_that_needs_a_format_on_this_gpu_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    larger = replace(ENTRIES[0], name="larger", ram=10**11, vram=10**10, vram_int8=6 * 10**9, vram_int4=3 * 10**9)
+    monkeypatch.setattr(catalogue, "entries", lambda: (*ENTRIES, larger))
+    monkeypatch.setattr(machine, "this_machine", lambda: Machine(16 * 10**9, 4 * 10**9, "card"))
+    told = run("list", COLUMNS="200").output
+    assert "larger would fit the GPU with the setting quantization int4." in told
+    assert f"Recommended here: {CODER}." in told
+    shown = run("show", "larger").output
+    assert "100 GB of memory, or 10 GB on a GPU (6.0 GB in int8, 3.0 GB in int4)" in shown
+    assert "no; on the GPU with the setting quantization int4" in shown
+    rows = {each["name"]: each["quantization"] for each in json.loads(run("list", "--json").output)["models"]}
+    assert rows == {"embedded": None, CODER: None, "loose": None, "larger": "int4"}
 
 
 def test_json_has_null_for_what_is_not_known() -> None:

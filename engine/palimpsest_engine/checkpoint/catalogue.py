@@ -29,8 +29,8 @@ class Entry:
     """One model of the catalogue.
 
     files: the files to fetch, or empty for a whole checkpoint folder. fills: whether this version of Palimpsest fills
-    holes with it. ram, vram: the bytes that it needs in main memory, or on a GPU. quality: measured by this project, and
-    quality_of says how.
+    holes with it. ram, vram: the bytes that it needs in main memory, or on a GPU; vram_int8, vram_int4: on a GPU with the
+    setting quantization. quality: measured by this project, and quality_of says how.
     """
 
     name: str
@@ -45,6 +45,8 @@ class Entry:
     fills: bool = False
     ram: int | None = None
     vram: int | None = None
+    vram_int8: int | None = None
+    vram_int4: int | None = None
     quality: str = NOT_MEASURED
     quality_of: str = ""
 
@@ -76,16 +78,11 @@ def parse(text: str) -> tuple[Entry, ...]:
     return tuple(_entry(**table) for table in tomllib.loads(text)["model"])
 
 
-def _entry(
-    *, file: list[dict[str, Any]] | None = None, ram: float | None = None, vram: float | None = None, **fields: Any
-) -> Entry:
+def _entry(*, file: list[dict[str, Any]] | None = None, **fields: Any) -> Entry:
     files = tuple(File(**{**each, "packages": tuple(each.get("packages", ()))}) for each in file or ())
     fields["abilities"] = tuple(fields.get("abilities", ()))
-    return Entry(**fields, files=files, ram=_bytes(ram), vram=_bytes(vram))
-
-
-def _bytes(billions: float | None) -> int | None:
-    return None if billions is None else round(billions * 1e9)
+    needs = {key: round(fields.pop(key) * 1e9) for key in ("ram", "vram", "vram_int8", "vram_int4") if key in fields}
+    return Entry(**fields, files=files, **needs)
 
 
 def size_text(size: int | None) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from palimpsest_engine.checkpoint.catalogue import Entry, size_text
+from palimpsest_engine.engine import Quantization
 
 Place = Literal["gpu", "memory"]
 _RECOMMENDED_FAMILY = "qwen2.5-coder"
@@ -73,11 +74,20 @@ def place_for(entry: Entry, machine: Machine) -> Place | None:
     return "memory" if entry.ram is not None and entry.ram <= machine.memory else None
 
 
+def format_for(entry: Entry, machine: Machine) -> Quantization:
+    """Return the most exact quantization with which the model fits the GPU; "none" if it needs none, or if none is known."""
+    if not machine.gpu or place_for(entry, machine) == "gpu":
+        return "none"
+    needs: dict[Quantization, int | None] = {"int8": entry.vram_int8, "int4": entry.vram_int4}
+    fitting = (each for each, size in needs.items() if size is not None and size <= machine.gpu_memory)
+    return next(fitting, "none")
+
+
 def recommend(machine: Machine, entries: Sequence[Entry]) -> Recommendation:
     """Recommend a model for a machine: on a GPU the largest that fits it, else the smallest that fits main memory.
 
     Only models of a measured family count, and only those that everybody may use at work. DiffusionGemma is left out until
-    its quality is measured.
+    its quality is measured, and a model that fits only in a quantization until that has run on a GPU.
     """
     family = [each for each in entries if each.family == _RECOMMENDED_FAMILY and each.fills and not each.restriction]
     on_gpu = [each for each in family if place_for(each, machine) == "gpu"]

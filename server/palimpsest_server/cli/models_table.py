@@ -11,6 +11,7 @@ from palimpsest_engine.checkpoint import catalogue, machine, store
 from palimpsest_engine.checkpoint.catalogue import Entry, size_text
 from palimpsest_engine.checkpoint.locate import EMBEDDED
 from palimpsest_engine.checkpoint.machine import Machine, Recommendation
+from palimpsest_engine.engine import Quantization
 from palimpsest_engine.errors import CheckpointBroken
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ _EMBEDDED = Entry(
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One model: what the catalogue knows of it, what is on this machine, and where it would fit."""
+    """One model: what the catalogue knows of it, what is on this machine, and where it would fit. format: the quantization
+    that it needs to fit the GPU."""
 
     name: str
     state: State
@@ -41,6 +43,7 @@ class Row:
     entry: Entry | None = None
     model: store.Installed | None = None
     place: machine.Place | None = None
+    format: Quantization = "none"
     problem: str = ""
 
     @property
@@ -78,7 +81,10 @@ class Row:
             "fills": entry.fills if entry else None,
             "ram": entry.ram if entry else None,
             "vram": entry.vram if entry else None,
+            "vram_int8": entry.vram_int8 if entry else None,
+            "vram_int4": entry.vram_int4 if entry else None,
             "fits": self.place,
+            "quantization": None if self.format == "none" else self.format,
             "quality": entry.quality if entry else catalogue.NOT_MEASURED,
             "quality_of": (entry.quality_of or None) if entry else None,
             "files": [{"name": each.name, "size": each.size, "sha256": each.sha256} for each in files],
@@ -95,6 +101,7 @@ def rows(here: Machine) -> list[Row]:
     for name in [*known, *(each for each in on_disk if each not in known)]:
         entry = known.get(name)
         fits = machine.place_for(entry, here) if entry else None
+        format = machine.format_for(entry, here) if entry else "none"
         state: State = "to pull"
         model, problem = None, ""
         if name in on_disk:
@@ -104,7 +111,7 @@ def rows(here: Machine) -> list[Row]:
                 state = "gone" if problem else "installed"
             except CheckpointBroken as error:
                 state, problem = "damaged", str(error)
-        found.append(Row(name, state, chosen == name, entry, model, fits, problem))
+        found.append(Row(name, state, chosen == name, entry, model, fits, format, problem))
     return found
 
 
@@ -156,6 +163,8 @@ def _notes(rows: list[Row]) -> Iterator[str]:
     for row in rows:
         if row.entry and row.entry.restriction:
             yield f"{row.name}: {row.entry.restriction}."
+        if row.format != "none":
+            yield f"{row.name} would fit the GPU with the setting quantization {row.format}."
         if row.problem:
             yield f"{row.name}: {row.problem}"
 
@@ -180,16 +189,23 @@ def details(row: Row) -> Iterator[str]:
         else "yes"
         if entry.fills
         else "no: this version of Palimpsest cannot fill with it",
-        "needs": f"{size_text(entry.ram)} of memory, or {size_text(entry.vram)} on a GPU" if entry else "",
+        "needs": _needs(entry) if entry else "",
         "fits": {"gpu": "yes, on the GPU", "memory": "yes, in memory", None: "no" if entry else catalogue.UNKNOWN}[
             row.place
-        ],
+        ]
+        + ("" if row.format == "none" else f"; on the GPU with the setting quantization {row.format}"),
         "quality": "" if entry is None else entry.quality + (f": {entry.quality_of}" if entry.quality_of else ""),
     }
     yield from (f"  {name:10}{text}" for name, text in lines.items() if text)
     files: tuple[Any, ...] = record.files if record else entry.files if entry else ()
     for file in files:
         yield f"  {'file':10}{file.name}, {size_text(file.size)}, SHA-256 {file.sha256 or catalogue.UNKNOWN}"
+
+
+def _needs(entry: Entry) -> str:
+    fewer = {"int8": entry.vram_int8, "int4": entry.vram_int4}
+    told = ", ".join(f"{size_text(size)} in {format}" for format, size in fewer.items() if size is not None)
+    return f"{size_text(entry.ram)} of memory, or {size_text(entry.vram)} on a GPU" + (f" ({told})" if told else "")
 
 
 def offer(entry: Entry) -> Iterator[str]:

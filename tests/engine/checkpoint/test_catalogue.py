@@ -50,6 +50,7 @@ def test_a_key_that_is_left_out_is_not_known() -> None:
     (entry,) = parse('[[model]]\nname = "x"\ntitle = "X"\nrepository = "a/x"\nram = 1.5\n[[model.file]]\nname = "f"\n')
     assert (entry.revision, entry.licence, entry.size, entry.pinned) == (None, None, None, False)
     assert (entry.ram, entry.vram, entry.quality) == (1_500_000_000, None, "not measured here")
+    assert (entry.vram_int8, entry.vram_int4) == (None, None)
 
 
 def test_a_key_that_is_misspelled_is_an_error() -> None:

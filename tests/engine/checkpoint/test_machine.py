@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from palimpsest_engine.checkpoint.catalogue import entries, entry
-from palimpsest_engine.checkpoint.machine import Machine, parse_gpus, place_for, recommend
+from palimpsest_engine.checkpoint.machine import Machine, format_for, parse_gpus, place_for, recommend
 
 GB = 10**9
 H100 = "NVIDIA H100 80GB HBM3"
@@ -55,6 +55,23 @@ def test_the_place_where_a_model_fits(name: str, machine: Machine, place: str | 
     each = entry(name)
     assert each is not None
     assert place_for(each, machine) == place
+
+
+@pytest.mark.parametrize(
+    ("name", "machine", "format"),
+    [
+        ("qwen2.5-coder-7b", Machine(64 * GB), "none"),
+        ("qwen2.5-coder-7b", Machine(64 * GB, 6 * GB, "card"), "none"),
+        ("qwen2.5-coder-7b", Machine(64 * GB, 7 * GB, "card"), "int4"),
+        ("qwen2.5-coder-7b", Machine(8 * GB, 11 * GB, "card"), "int8"),
+        ("qwen2.5-coder-7b", Machine(8 * GB, 24 * GB, "card"), "none"),
+        ("qwen2.5-coder-3b", Machine(8 * GB, 4 * GB, "card"), "none"),
+    ],
+)
+def test_the_format_with_which_a_model_fits_a_gpu(name: str, machine: Machine, format: str) -> None:
+    each = entry(name)
+    assert each is not None
+    assert format_for(each, machine) == format
 
 
 @pytest.mark.parametrize(
