@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,13 @@ from transformers import DiffusionGemmaConfig, DiffusionGemmaForBlockDiffusion
 from transformers.models.diffusion_gemma.generation_diffusion_gemma import DiffusionGemmaGenerationConfig
 
 from palimpsest_engine.checkpoint.load import Checkpoint, load
+from palimpsest_engine.checkpoint.spec import Denoising, denoising_too
 from palimpsest_engine.engine import EngineSettings
+from palimpsest_engine.model.canvas import CanvasAdapter, give_canvas
 from palimpsest_engine.model.layers import TOKEN_VISION
 from palimpsest_train.tokenizer import BOS, EOS, FILLER, PAD, PREFIX, SUFFIX, new_tokenizer
+
+from .causal import write_model
 
 torch.set_num_threads(1)  # tiny tensors: a second thread only waits
 WINDOW = 9
@@ -103,3 +108,17 @@ def checkpoint_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def checkpoint(checkpoint_folder: Path) -> Checkpoint:
     return load(EngineSettings(str(checkpoint_folder), device="cpu", dtype="float32"))
+
+
+@pytest.fixture(scope="session")
+def denoising_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """A left-to-right model with a canvas: its rows for the mask and the filler are drawn, as nobody has trained them."""
+    folder = write_model(tmp_path_factory.mktemp("denoiser") / "model")
+    loaded = load(EngineSettings(str(folder), device="cpu", dtype="float32"))
+    model, filler = loaded.model, loaded.tokenizer.token_to_id("<|fim_pad|>")
+    mask = loaded.tokenizer.get_vocab_size()  # an id of the model's that no token has
+    drawn = torch.randn(3, model.config.hidden_size, generator=torch.Generator().manual_seed(0))
+    give_canvas(model, CanvasAdapter(rows_in={mask: drawn[0], filler: drawn[1]}, rows_out={filler: drawn[2]}))
+    how = Denoising("mask", mask, shift=True, conditioned=False, revises=False)
+    spec = replace(loaded.spec, context=128, suffix=40, fresh="denoised", written=8, written_in_line=8)
+    return replace(loaded, spec=denoising_too(spec, how, filler, (2, 4, 16), (4, 8)))
