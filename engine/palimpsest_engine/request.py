@@ -100,11 +100,15 @@ class DraftPiece:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """The argmax canvas after one denoising step, per hole. settled_share in 0..1."""
+    """What each hole has so far: the argmax canvas after a denoising step, or what is written left to right.
+
+    settled_share in 0..1. written: it is left to right, and more may come.
+    """
 
     step: int
     holes: tuple[tuple[DraftPiece, ...], ...]
     settled_share: float
+    written: bool = False
 
     @property
     def texts(self) -> tuple[str, ...]:

@@ -62,7 +62,7 @@ def test_a_table_says_where_what_was_written_how_long_it_took_and_by_which_model
 
 
 def test_a_model_that_writes_left_to_right_is_called_so() -> None:
-    lines = drawn(holes_of(TEXT, "a"), EngineStatus("ready", model="coder", denoises=False))
+    lines = drawn(holes_of(TEXT, "a"), EngineStatus("ready", model="coder", writes=True))
     assert lines[-1] == "model    coder, left to right"
 
 

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 
 import pytest
 from rich.console import Console
 from rich.text import Text
 
-from palimpsest_engine import DraftPiece, EngineStatus, FillRequest, OutOfMemory, Span
+from palimpsest_engine import Draft, DraftPiece, FillRequest, OutOfMemory, Span
 from palimpsest_engine.runtime.scripted import ScriptedEngine
 from palimpsest_server.cli.watch import SETTLED, UNSETTLED, Scene, watched
 
@@ -90,7 +91,7 @@ def test_an_error_comes_through() -> None:
 
 
 def test_a_model_that_writes_left_to_right_is_not_said_to_denoise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ScriptedEngine, "status", lambda self: EngineStatus("ready", denoises=False))
+    monkeypatch.setattr("palimpsest_engine.runtime.scripted.Draft", partial(Draft, written=True))
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=80)
     watched(ScriptedEngine(["value"], steps=2), request("x = \n", (4, 4)), console, title="line 1: ")

@@ -58,7 +58,7 @@ class Detokenizer:
 
     def written(self, number: int, ids: list[int]) -> Draft:
         """Return what was written left to right so far as text; none of it will change, and more may come."""
-        return Draft(number, (self._pieces(ids, [True] * len(ids), self.healed),), 0.0)
+        return Draft(number, (self._pieces(ids, [True] * len(ids), self.healed),), 0.0, written=True)
 
     def _pieces(self, ids: list[int], accepted: list[bool], healed: str) -> tuple[DraftPiece, ...]:
         """Return runs of equally settled tokens as text, without filler and without the healed beginning."""

@@ -79,7 +79,8 @@ class RemoteFiller:
     def _ready(self, speaks: Speaks) -> EngineStatus:
         assert self._address is not None
         reason = " ".join(each for each in (self._address.warning, speaks.note) if each)
-        return EngineStatus("ready", reason, speaks.model, f"{self._address.place} ({speaks.name})")
+        place = f"{self._address.place} ({speaks.name})"
+        return EngineStatus("ready", reason, speaks.model, place, denoises=False, writes=True)
 
     def _failed(self, error: EndpointError) -> None:
         """Forget the server: by the next request it may be another one."""

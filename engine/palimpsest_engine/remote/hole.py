@@ -119,7 +119,7 @@ class HoleFill:
 
     def _draft(self, middle: str) -> Draft:
         """Show a middle as far as it is written: what stands does not change any more, but more may come."""
-        return Draft(self.pieces, ((DraftPiece(middle.replace("\n", self.newline), True),),), 0.5)
+        return Draft(self.pieces, ((DraftPiece(middle.replace("\n", self.newline), True),),), 0.5, written=True)
 
 
 def _tokens(request: FillRequest) -> int:

@@ -52,6 +52,7 @@ class Loaded:
             sources=spec.sources,
             elsewhere=spec.elsewhere,
             denoises=spec.denoises,
+            writes=not spec.denoises or spec.fresh == "written",
         )
         return cls(Filler(checkpoint), status, checkpoint.device)
 

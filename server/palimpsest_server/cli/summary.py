@@ -86,7 +86,7 @@ class Holes:
         rows = {
             "filled": f"{filled} of {len(self.fills)} holes in {seconds:.1f} s",
             "syntax": f"{verdict.status}{f' ({verdict.reason})' if verdict.reason else ''}" if filled else "",
-            "model": f"{told.model or 'none'}, {'which denoises' if told.denoises else 'left to right'}",
+            "model": f"{told.model or 'none'}, {'left to right' if told.writes else 'which denoises'}",
             "runs on": told.device,
         }
         console.line()

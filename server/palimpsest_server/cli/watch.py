@@ -47,7 +47,7 @@ def watched(
                     draft = drafts.get(timeout=_FRAME_SECONDS)
                 except Empty:
                     continue
-                live.update(scene.draw(draft, denoises=engine.status().denoises), refresh=True)
+                live.update(scene.draw(draft), refresh=True)
                 time.sleep(_FRAME_SECONDS)
             fill = job.future.result()
             live.update(scene.draw_end(fill), refresh=True)
@@ -66,10 +66,10 @@ class Scene:
     title: str = ""
     around: int = _AROUND
 
-    def draw(self, draft: Draft, *, denoises: bool = True) -> Group:
-        """Draw a draft and its progress. denoises: whether the model does, or writes left to right."""
+    def draw(self, draft: Draft) -> Group:
+        """Draw a draft and its progress."""
         settled = f"denoising step {draft.step}, {draft.settled_share:.0%} settled"
-        caption = settled if denoises else f"left to right, pass {draft.step}"
+        caption = f"left to right, pass {draft.step}" if draft.written else settled
         return Group(self.text(draft.holes), Text(self.title + caption, "dim"))
 
     def draw_end(self, fill: Fill) -> Group:
