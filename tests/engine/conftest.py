@@ -120,5 +120,5 @@ def denoising_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint
     drawn = torch.randn(3, model.config.hidden_size, generator=torch.Generator().manual_seed(0))
     give_canvas(model, CanvasAdapter(rows_in={mask: drawn[0], filler: drawn[1]}, rows_out={filler: drawn[2]}))
     how = Denoising("mask", mask, shift=True, conditioned=False, revises=False)
-    spec = replace(loaded.spec, context=128, suffix=40, fresh="denoised", written=8, written_in_line=8)
-    return replace(loaded, spec=denoising_too(spec, how, filler, (2, 4, 16), (4, 8)))
+    spec = replace(loaded.spec, context=128, suffix=40, written=8, written_in_line=8)
+    return replace(loaded, spec=replace(denoising_too(spec, how, filler, (2, 4, 16), (4, 8)), fresh="denoised"))

@@ -11,6 +11,7 @@ from palimpsest_engine.errors import CheckpointBroken
 
 SPEC_FILE = "palimpsest.json"
 FILE_MARKS = ("<|file_sep|>", "<file_sep>", "<filename>", "<|file_separator|>")  # control tokens before other files
+SECOND_OPINION = (8, 16)  # tokens of the holes in which a line is denoised that was not right left to right
 SOURCES = ("imports", "documents", "diagnostics", "edits")  # of context from elsewhere
 
 
@@ -151,16 +152,21 @@ def spec_of_causal(name: str, bos_id: int | None, device: str, *, files: bool) -
 
 
 def denoising_too(spec: Spec, denoising: Denoising, filler: int, sizes: tuple[int, ...], pins: tuple[int, int]) -> Spec:
-    """Return the description of a left-to-right model with a denoiser: the sizes, pins and filler of its training."""
+    """Return the description of a left-to-right model with a denoiser: the sizes, pins and filler of its training.
+
+    New text is written left to right, which is better (`docs/evaluation.md`); the denoiser has what keeps a part of a text,
+    and the second opinion where a line does not parse.
+    """
     return replace(
         spec,
         denoises=True,
+        fresh="written",
         denoising=denoising,
         filler=filler,
         canvas=max(sizes) + pins[1],
         pins=pins[1],
         hole_sizes=sizes,
-        line_sizes=(),
+        line_sizes=tuple(size for size in SECOND_OPINION if size <= max(sizes)),
         sampling=Sampling(max_steps=16, t_min=0.0, t_max=0.0, entropy_bound=0.1, linear_to=0.0, by="probability"),
     )
 

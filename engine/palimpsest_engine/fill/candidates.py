@@ -102,12 +102,18 @@ class Candidates:
         return Candidate(tokens, spans[0], settled=True)
 
     def redrawn(self, layout: Layout, plan: Plan) -> Generator[Draft, None, list[Candidate]]:
-        """Denoise all sizes once more, from other noise, or write a few more lines by chance, once; the best first."""
+        """Denoise all sizes once more, from other noise; the best first.
+
+        Where holes are written, write a few more lines by chance instead, once, and denoise some if the model can.
+        """
         if self.resources.writes(self.request):
             if self.redrew:
                 return []
             self.redrew = True
-            return self._rank(layout, (yield from self._written(layout, DRAWN)))
+            found = yield from self._written(layout, DRAWN)
+            if self.spec.denoises and not self.resources.left_to_right:
+                found += yield from self._denoised(layout, plan)
+            return self._rank(layout, found)
         return self._rank(layout, (yield from self._denoised(layout, plan)))
 
     def _denoised(self, layout: Layout, plan: Plan) -> Generator[Draft, None, list[Candidate]]:

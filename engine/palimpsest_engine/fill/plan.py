@@ -36,6 +36,8 @@ def plan_canvas(request: FillRequest, spec: Spec, tokens: Tokens, layout: Layout
     more = request.candidates - 1
     tries = spec.tries if request.strength == 1.0 else 1
     rows = sorted(sizes * max(tries, 2 + more // len(sizes) if more else 1))
+    if not spec.sampling.t_max and request.strength == 1.0:
+        rows = sizes  # each of a size would be the same
     alone = len(request.holes) == 1 and request.strength == 1.0 and not blocks and not request.sizes
     attempts = ATTEMPTS if request.strength > PINNING else 2 * ATTEMPTS
     if not spec.sampling.t_max:

@@ -272,7 +272,8 @@ def test_more_wanted_candidates_are_more_rows(filler, monkeypatch):
         run(filler, FillRequest("x = ", (Span(4, 4),), language=None, candidates=count))
     sizes = len(filler.spec.hole_sizes)
     assert rows[0] == sizes
-    assert [count >= wanted for count, wanted in zip(rows[-2:], (3, 8), strict=True)] == [True, True]
+    by_chance = bool(filler.spec.sampling.t_max)  # without it, more rows would be the same
+    assert [count >= wanted for count, wanted in zip(rows[-2:], (3, 8), strict=True)] == [True, by_chance]
 
 
 def test_a_touch_up_pins_most_of_what_stands_there(filler, monkeypatch):
