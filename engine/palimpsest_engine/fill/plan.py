@@ -40,7 +40,7 @@ def plan_canvas(request: FillRequest, spec: Spec, tokens: Tokens, layout: Layout
         rows = sizes  # each of a size would be the same
     alone = len(request.holes) == 1 and request.strength == 1.0 and not blocks and not request.sizes
     attempts = ATTEMPTS if request.strength > PINNING else 2 * ATTEMPTS
-    if not spec.sampling.t_max:
+    if not spec.denoises or (not spec.sampling.t_max and request.strength == 1.0):
         attempts = 1  # the likeliest text is the same each time
     return Plan(tuple(rows), blocks, _causal_candidates(request, spec) if alone else 0, attempts)
 
