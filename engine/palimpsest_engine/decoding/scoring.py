@@ -1,4 +1,4 @@
-"""Score candidates by the causal encoder's likelihood: one pass for all of them. Knows token ids, no policy."""
+"""Score candidates, and the tokens of a text, by the causal encoder's likelihood: one pass for all. Knows no policy."""
 
 from __future__ import annotations
 
@@ -20,6 +20,13 @@ def likelihoods(
     They follow a context of which the cache (with a row for each) lacks only the token `last`. Without the division the
     shortest would win.
     """
+    each = log_likelihoods(model, cache, last, sequences)
+    return [sum(one) / len(one) ** length_power for one in each]
+
+
+@torch.inference_mode()
+def log_likelihoods(model: Any, cache: Continued, last: int, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
+    """Return the log-likelihood of each token of each sequence, in nats; the cache as in `likelihoods`."""
     longest = max(map(len, sequences))
     ids = [[last, *sequence, *[last] * (longest - len(sequence))] for sequence in sequences]
     tokens = torch.tensor(ids, device=model.device)
@@ -29,5 +36,4 @@ def likelihoods(
     logprobs = torch.log_softmax(head(model, hidden[where]), dim=-1)
     each = torch.zeros(where.shape, device=model.device)
     each[where] = logprobs.gather(1, tokens[:, 1:][where].unsqueeze(1)).squeeze(1)
-    sums: list[float] = each.sum(-1).tolist()
-    return [total / len(sequence) ** length_power for total, sequence in zip(sums, sequences, strict=True)]
+    return [row[: len(sequence)] for row, sequence in zip(each.tolist(), sequences, strict=True)]

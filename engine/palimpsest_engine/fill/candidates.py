@@ -14,7 +14,7 @@ from torch import Tensor
 
 from palimpsest_engine.decoding.denoise import Canvas, denoise
 from palimpsest_engine.decoding.sampler import drawn
-from palimpsest_engine.decoding.scoring import likelihoods
+from palimpsest_engine.decoding.scoring import likelihoods, log_likelihoods
 from palimpsest_engine.errors import FillCancelled
 from palimpsest_engine.fill.detokenize import PINNING, Candidate, Detokenizer
 from palimpsest_engine.fill.plan import Plan
@@ -44,7 +44,7 @@ class Candidates:
         self.cancelled = cancelled
         self.generator = torch.Generator(self.model.device).manual_seed(request.seed)
         self.nfe = 0
-        self.redrew = False
+        self.redrew = self.seeded = False
 
     def check_cancelled(self) -> None:
         """Raise `FillCancelled` if the request was cancelled."""
@@ -121,9 +121,20 @@ class Candidates:
         canvas, spans = self._canvas(layout, plan.sizes)
         if self.request.strength < 1.0 and len(self.request.holes) == 1 and not self.read.opening:
             hole = self.request.holes[0]
-            present = layout.healed + self.request.text[hole.start : hole.end].replace("\r\n", "\n")
-            canvas = seeded(canvas, spans, self.tokens.encode(present), self.request.strength, self.generator)
+            text = layout.healed + self.request.text[hole.start : hole.end].replace("\r\n", "\n")
+            present = self.tokens.encode(text)
+            doubts = self._doubts(layout, present)
+            canvas = seeded(canvas, spans, present, doubts, self.request.strength, self.generator, self.seeded)
+            self.seeded = True
         return (yield from self._steps(canvas, spans))
+
+    def _doubts(self, layout: Layout, present: Sequence[int]) -> list[float]:
+        """Return how unlikely each token of a text in the hole is to the causal encoder, in nats."""
+        if not present:
+            return []
+        cache = self.resources.backend.rows(self.cache.cache, 1, len(layout.context) - 1)
+        (found,) = log_likelihoods(self.model, cache, layout.context[-1], [present])
+        return [-each for each in found]
 
     def _canvas(self, layout: Layout, sizes: Sequence[int]) -> tuple[Canvas, list[tuple[range, ...]]]:
         """Return one row a size, and the places of its holes. All rows are equally long: hole, between, hole, ..., pins."""
@@ -224,20 +235,30 @@ def seeded(
     canvas: Canvas,
     spans: Sequence[tuple[range, ...]],
     present: Sequence[int],
+    doubts: Sequence[float],
     strength: float,
     generator: torch.Generator,
+    by_chance: bool,
 ) -> Canvas:
     """Return the canvas of one hole, beginning with about 1 - `strength` of the present tokens; the rest is noise.
 
+    The tokens with the largest doubts become noise: in the first row exactly these, in the others, and in all if
+    `by_chance`, as drawn in proportion to e^doubt (Gumbel top-k, arXiv 1903.06059).
     At most at `PINNING` the kept tokens are pinned: a sampler left free would rewrite everything.
     """
     start, known = canvas.tokens.clone(), torch.zeros_like(canvas.is_hole)
+    ids = torch.tensor(list(present), dtype=torch.long, device=start.device)
+    uniform = torch.rand((len(spans), len(ids)), generator=generator, device=start.device)
+    noise = -torch.log(-torch.log(uniform.clamp(1e-12, 1 - 1e-7)))
+    if not by_chance:
+        noise[0] = 0.0
+    order = (torch.tensor(list(doubts), device=start.device) + noise).argsort(dim=-1, descending=True, stable=True)
+    anew = torch.zeros_like(uniform, dtype=torch.bool)
+    anew.scatter_(1, order[:, : max(1, round(strength * len(ids)))], True)
     for row, (span,) in enumerate(spans):
-        ids = present[: len(span)]
-        start[row, span.start : span.start + len(ids)] = torch.tensor(ids, device=start.device)
-        known[row, span.start : span.start + len(ids)] = True
-    draw = torch.rand(known.shape, generator=generator, device=known.device)
-    known &= draw >= strength
+        width = min(len(span), len(ids))
+        start[row, span.start : span.start + width] = ids[:width]
+        known[row, span.start : span.start + width] = ~anew[row, :width]
     if strength > PINNING:
         return replace(canvas, start=start, start_known=known)
     return replace(canvas, tokens=torch.where(known, start, canvas.tokens), is_hole=canvas.is_hole & ~known)
