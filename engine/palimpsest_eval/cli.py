@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from palimpsest_eval.problems import Problem
     from palimpsest_eval.systems import System
 
-_SYSTEMS = ("chosen", "oracle", "fixed", "left-to-right", "left-to-right-ungated")
+_SYSTEMS = ("chosen", "denoised", "both", "oracle", "fixed", "left-to-right", "left-to-right-ungated")
 _KINDS = ("span", "rest of line", "line", "block")
 _SHORT = 8  # tokens
 _PATH = click.Path(path_type=Path)
@@ -161,6 +161,41 @@ def problems(
     if "oracle" in choices and any(problem.truth is None for problem in found):
         raise DataError(f"{file} lacks the true text of some problems, so the oracle cannot know their length")
     _measure(options, found, _named(file), _chosen(choices), execute=False)
+
+
+@command.command("touch-up", short_help="Touch up lines with one wrong word.")
+@click.argument("file", type=_PATH)
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only N problems, spread over the file.")
+@click.option("--words-seed", type=int, default=1, show_default=True, help="Seed that chooses the wrong words.")
+@click.option(
+    "--strength",
+    "strengths",
+    multiple=True,
+    type=click.FloatRange(0.0, 0.99, min_open=True),
+    metavar="S",
+    help="Share of the line's tokens to write anew; may be repeated. [default: 0.3, as the editor's action]",
+)
+@_options
+def touch_up(options: Options, file: Path, limit: int | None, words_seed: int, strengths: tuple[float, ...]) -> None:
+    """Put a wrong word into the lines of FILE, touch them up, and see which are as they were.
+
+    FILE is as for humaneval. Of each middle that is one line, a name, a number or a sign is replaced by another one of its
+    kind from the text around it. Tests, where FILE has them, are run.
+    """
+    from palimpsest_engine.fill.filler import Filler
+    from palimpsest_eval.corrupted import wrong_words
+    from palimpsest_eval.problems import read
+    from palimpsest_eval.systems import AS_IT_STANDS, CEILING, TouchedUp
+
+    found = list(wrong_words(spread(list(read(file)), limit), words_seed))
+    data = _named(file) | {"name": f"One wrong word in lines of {file.name}", "seed": words_seed}
+
+    def tested(checkpoint: Checkpoint) -> list[System]:
+        filler = Filler(checkpoint)
+        return [TouchedUp(f"strength {strength:g}", filler, strength) for strength in strengths or (0.3,)]
+
+    execute = all(problem.test is not None for problem in found)
+    _measure(options, found, data, tested, execute=execute, floors=[AS_IT_STANDS, CEILING])
 
 
 @command.command("held-out", short_help="Fill holes cut from held-out packages.")
@@ -324,6 +359,7 @@ def _measure(
     execute: bool,
     experiment: str = "systems",
     seeds: int = 1,
+    floors: Sequence[System] | None = None,
 ) -> None:
     """Load the checkpoint, fill the problems, measure, write the results, and print the tables."""
     from palimpsest_eval import report, results
@@ -336,7 +372,7 @@ def _measure(
     if options.endpoint is not None:
         served = open_engine(EngineSettings(endpoint=options.endpoint))
         systems.append(Asked("over HTTP", served))
-    systems += bounds(known=all(problem.truth is not None for problem in problems))
+    systems += floors or bounds(known=all(problem.truth is not None for problem in problems))
     chosen_seeds = [options.seed + number for number in range(seeds)]
     settings = {
         "experiment": experiment,

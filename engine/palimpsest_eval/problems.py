@@ -21,8 +21,9 @@ from palimpsest_server.cli import files
 class Problem:
     """A hole between `prompt` and `suffix`.
 
-    truth: the text that stood there, None if unknown. test: Python code that defines `check(candidate)`; entry_point: the
-    name it is called with. kind: `line`, `lines`, `span` and the like; tables are split by it. language: an LSP id.
+    truth: the text that stood there, None if unknown. present: what stands there now, between prompt and suffix.
+    test: Python code that defines `check(candidate)`; entry_point: the name it is called with. kind: `line`, `lines`, `span`
+    and the like; tables are split by it. language: an LSP id.
     """
 
     task_id: str
@@ -33,6 +34,7 @@ class Problem:
     entry_point: str | None = None
     kind: str = "insertion"
     language: str | None = "python"
+    present: str = ""
 
     @property
     def one_line(self) -> bool:
@@ -49,16 +51,19 @@ class Problem:
         assert self.entry_point is not None
         return f"{self.filled(fill)}\n{self.test}\ncheck({self.entry_point})\n"
 
-    def request(self, seed: int, *, as_users: bool = True, sizes: tuple[int, ...] | None = None) -> FillRequest:
+    def request(
+        self, seed: int, *, as_users: bool = True, sizes: tuple[int, ...] | None = None, strength: float = 1.0
+    ) -> FillRequest:
         """Return the engine's request. as_users: tidy the fill, and keep it to one line if the middle is one line."""
         at = len(self.prompt)
         return FillRequest(
-            self.prompt + self.suffix,
-            (Span(at, at),),
+            self.prompt + self.present + self.suffix,
+            (Span(at, at + len(self.present)),),
             document=self.task_id,
             language=self.language,
             seed=seed,
             sizes=sizes,
+            strength=strength,
             max_lines=1 if as_users and self.one_line else None,
             tidy=as_users,
         )

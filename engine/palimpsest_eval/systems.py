@@ -101,6 +101,26 @@ class Filled:
 
 
 @dataclass(frozen=True, slots=True)
+class TouchedUp:
+    """The engine, which keeps about 1 - `strength` of the tokens in the hole. Where it offers nothing, the text stays."""
+
+    name: str
+    filler: Filler
+    strength: float
+
+    def fill(self, problem: Problem, seed: int) -> Answer:
+        """Touch the text up with one request, as the editor's action does."""
+        request = problem.request(seed, as_users=False, strength=self.strength)
+        begun = time.perf_counter()
+        *_, fill = self.filler.fill(replace(request, document=f"{problem.task_id} {seed}"))
+        ms = 1000 * (time.perf_counter() - begun)
+        assert isinstance(fill, Fill)
+        texts = tuple(each[0] for each in (fill.texts, *fill.alternatives))
+        text = problem.present if fill.empty else texts[0]
+        return Answer(text, ms, fill.nfe, (text,) if fill.empty else texts, fill.treatment)
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """Any engine, through its seam: another program's model, for example, with everything of ours around it."""
 
@@ -128,7 +148,7 @@ class OracleLength:
     def fill(self, problem: Problem, seed: int) -> Answer:
         """Fill as many tokens as the middle has, plus those that token healing writes again."""
         assert problem.truth is not None
-        filler = Filler(self.checkpoint)
+        filler = Filler(denoising(self.checkpoint))
         filler.resources = replace(filler.resources, banned=filler.resources.all_banned)
         healed = CanvasFill(filler.resources, problem.request(seed), filler.prefix_cache("")).layout.healed
         size = max(1, len(filler.tokens.encode(healed + problem.truth)))
@@ -173,7 +193,17 @@ FLOORS = (
     Rule("line above", line_above),
 )
 CEILING = Rule("truth", truth)
-CHOICES = ("chosen", "oracle", "fixed", "left-to-right", "left-to-right-ungated")
+AS_IT_STANDS = Rule("as it stands", lambda problem: problem.present)
+CHOICES = ("chosen", "denoised", "both", "oracle", "fixed", "left-to-right", "left-to-right-ungated")
+
+
+def denoising(checkpoint: Checkpoint, *, lines: int = 0) -> Checkpoint:
+    """Return a checkpoint that denoises every hole, in all of its sizes, and writes so many candidates left to right."""
+    spec = checkpoint.spec
+    if not spec.denoises:
+        return checkpoint
+    own = spec if spec.fresh == "denoised" else replace(spec, fresh="denoised", line_sizes=())
+    return replace(checkpoint, spec=replace(own, causal_candidates=lines, blank_line_candidates=None))
 
 
 def systems(choices: Sequence[str], checkpoint: Checkpoint, *, as_users: bool = True) -> list[System]:
@@ -183,6 +213,11 @@ def systems(choices: Sequence[str], checkpoint: Checkpoint, *, as_users: bool = 
         match choice:
             case "chosen":
                 made.append(Filled("chosen length", Filler(checkpoint), as_users=as_users))
+            case "denoised":
+                made.append(Filled("denoised, chosen length", Filler(denoising(checkpoint)), as_users=as_users))
+            case "both":
+                both = denoising(checkpoint, lines=1)
+                made.append(Filled("denoised and left to right, ranked", Filler(both), as_users=as_users))
             case "oracle":
                 rows = len(checkpoint.spec.hole_sizes)  # as many as without the length
                 made += [
@@ -191,7 +226,7 @@ def systems(choices: Sequence[str], checkpoint: Checkpoint, *, as_users: bool = 
                 ]
             case "fixed":
                 made += [
-                    Filled(f"fixed length {size}", Filler(checkpoint), (size,), as_users=as_users)
+                    Filled(f"fixed length {size}", Filler(denoising(checkpoint)), (size,), as_users=as_users)
                     for size in checkpoint.spec.hole_sizes
                 ]
             case "left-to-right" | "left-to-right-ungated":

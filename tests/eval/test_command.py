@@ -80,6 +80,16 @@ def test_an_interrupt_keeps_what_is_done(
     assert len(read(tmp_path / "out.json").rows) == 4 * 5
 
 
+def test_lines_with_a_wrong_word_are_touched_up(data: Path, options: list[object], tmp_path: Path) -> None:
+    result = palimpsest("touch-up", data, "--strength", "0.3", "--strength", "0.6", *options)
+    assert result.exit_code == 0, result.stderr
+    done = read(tmp_path / "out.json")
+    assert done.systems == ["strength 0.3", "strength 0.6", "as it stands", "truth"]
+    assert {row.exact for row in done.of("as it stands")} == {False}
+    assert {row.exact for row in done.of("truth")} == {True}
+    assert {row.kind for row in done.of("strength 0.3")} == {"wrong word"}
+
+
 def test_any_data_file(data: Path, options: list[object], tmp_path: Path) -> None:
     data.write_text(json.dumps({"task_id": 1, "prompt": "x = ", "suffix": "\n"}) + "\n")
     result = palimpsest("problems", data, *options)

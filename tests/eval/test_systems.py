@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +13,13 @@ from palimpsest_engine.checkpoint.load import Checkpoint, load
 from palimpsest_engine.errors import DataError
 from palimpsest_engine.fill.filler import Filler
 from palimpsest_engine.request import Fill
+from palimpsest_eval.corrupted import wrong_words
 from palimpsest_eval.measures import measured, parses, similarity
 from palimpsest_eval.problems import Problem
 from palimpsest_eval.sweep import grid, varied
-from palimpsest_eval.systems import CEILING, FLOORS, Filled, bounds, systems
+from palimpsest_eval.systems import CEILING, FLOORS, Filled, TouchedUp, bounds, systems
 
-ALL = ("chosen", "oracle", "fixed", "left-to-right", "left-to-right-ungated")
+ALL = ("chosen", "denoised", "both", "oracle", "fixed", "left-to-right", "left-to-right-ungated")
 
 
 def test_the_chosen_length_is_the_engine_itself(checkpoint: Checkpoint, problems: list[Problem]) -> None:
@@ -36,6 +38,8 @@ def test_every_system_repeats_itself_whatever_was_filled_before(
     tested = systems(ALL, checkpoint)
     assert [system.name for system in tested] == [
         "chosen length",
+        "denoised, chosen length",
+        "denoised and left to right, ranked",
         "oracle length",
         "oracle length, best of 2",
         "fixed length 4",
@@ -149,3 +153,28 @@ def test_settings_of_a_sweep_reach_the_engine(checkpoint: Checkpoint, problems: 
         varied(checkpoint, {"max_steps": "x"})
     with pytest.raises(DataError, match="prune cannot be 3"):
         varied(checkpoint, {"prune": "3"})
+
+
+def test_a_wrong_word_is_of_the_kind_of_the_right_one(problems: list[Problem]) -> None:
+    made = list(wrong_words(problems, 1))
+    assert made == list(wrong_words(problems, 1))
+    assert made
+    for problem in made:
+        assert problem.truth is not None
+        assert problem.kind == "wrong word"
+        right, wrong = (re.findall(r"[^\W\d]\w*|\d+|[^\w\s]+", each) for each in (problem.truth, problem.present))
+        ((one, other),) = ((a, b) for a, b in zip(right, wrong, strict=True) if a != b)
+        assert (one[0].isdigit(), one.isidentifier()) == (other[0].isdigit(), other.isidentifier())
+        assert other in problem.prompt + problem.suffix
+    assert list(wrong_words([replace(problems[0], truth=None)], 1)) == []
+    assert list(wrong_words([replace(problems[0], truth="a\nb")], 1)) == []
+
+
+def test_touching_up_starts_from_what_stands_there(checkpoint: Checkpoint, problems: list[Problem]) -> None:
+    problem = replace(problems[0], present="total = 1 + 2")
+    request = problem.request(0, strength=0.3)
+    assert request.text[request.holes[0].start : request.holes[0].end] == "total = 1 + 2"
+    system = TouchedUp("strength 0.3", Filler(checkpoint), 0.3)
+    answer = system.fill(problem, 0)
+    assert answer.text
+    assert replace(answer, ms=0) == replace(system.fill(problem, 0), ms=0)
