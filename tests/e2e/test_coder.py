@@ -30,6 +30,18 @@ LINES = [
     ("try:\n    value = int(text)\n¦\n    value = 0\n", ("except ValueError:",)),
 ]  # fmt: skip
 
+# The marked text has a wrong word in it; touching it up puts the right one there and leaves the rest.
+WRONG = [
+    ("def mean(values):\n    ¦return sum(values) * len(values)¦\n\n\nprint(mean([1, 2]))\n",
+     "return sum(values) / len(values)"),
+    ("def largest(values):\n    best = values[0]\n    for value in values:\n        if value > best:\n"
+     "            ¦best = values¦\n    return best\n", "best = value"),
+    ("import json\n\n\ndef load(path):\n    with open(path) as file:\n        ¦return json.dump(file)¦\n",
+     "return json.load(file)"),
+    ("class Point:\n    def __init__(self, x, y):\n        self.x = x\n        ¦self.y = x¦\n\n    def __str__(self):\n"
+     "        return f'{self.x}, {self.y}'\n", "self.y = y"),
+]  # fmt: skip
+
 
 @pytest.fixture(scope="module")
 def homes(tmp_path_factory):
@@ -71,3 +83,32 @@ def test_the_server_offers_what_it_writes(homes):
         told = client.status()
         assert told["model"].startswith("qwen2.5-coder-0.5b")
         assert client.end() == 0
+
+
+def test_it_touches_up_lines_with_a_wrong_word(homes, tmp_path):
+    right = []
+    for number, (text, answer) in enumerate(WRONG):
+        path, (before, wrong, after) = tmp_path / f"{number}.py", text.split("¦")
+        path.write_text(before + wrong + after, "utf-8")
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        span = f"{line}:{column}-{line}:{column + len(wrong)}"
+        done = palimpsest(homes, "fill", str(path), "--range", span, "--strength", "0.3", "--write")
+        assert done.returncode == 0, done.stderr
+        found = path.read_text("utf-8")
+        assert found.startswith(before)
+        assert found.endswith(after)
+        right.append(found == before + answer + after)
+        print(f"{found[len(before) : len(found) - len(after)]!r}, should be {answer!r}")
+    assert sum(right) >= 3, right
+
+
+def test_without_its_denoiser_it_says_that_it_cannot(homes, tmp_path):
+    path = tmp_path / "a.py"
+    path.write_text("x = 1 + 2\n", "utf-8")
+    asked = ("fill", str(path), "--range", "1:5-1:10", "--strength", "0.3", "--adapter")
+    done = palimpsest(homes, *asked, "none")
+    assert "cannot keep a part of a text" in done.stderr
+    assert path.read_text("utf-8") == "x = 1 + 2\n"
+    done = palimpsest(homes, *asked, str(tmp_path))
+    assert done.returncode == 20, done.stderr
+    assert "holds no denoiser" in done.stderr
