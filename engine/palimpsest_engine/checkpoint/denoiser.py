@@ -90,11 +90,12 @@ def read_denoiser(folder: Path, source: Path, config: dict[str, Any]) -> Denoise
     """
     note, files = read_note(folder), parts_of(folder)
     base = str(note["base_sha256"])
-    here = sha256_of(source) if source.is_file() else "a folder, which is none"
+    here = sha256_of(source) if source.is_file() else None
     if here != base:
+        said = "a folder" if here is None else f"SHA-256 {here[:12]}…"
         raise CheckpointBroken(
             f"The denoiser {folder.name} was trained for the file with the SHA-256 {base[:12]}…, and {source} is another "
-            f"one ({here[:12]}…): the same model in another quantisation is another one, too."
+            f"one ({said}): the same model in another quantisation is another one, too."
         )
     try:
         shape, rank = dict(note["shape"]), note["rank"]
