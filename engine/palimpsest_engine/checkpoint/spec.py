@@ -22,11 +22,13 @@ class Sampling:
     A step accepts slots in the order of their certainty, `by` the entropy, the probability of the token, or the margin to the
     next likely one: as long as their joint entropy is at most `entropy_bound` nats (arXiv 2505.24857; None for no such rule),
     and all whose token is more probable than `threshold`. linear_to: and at least so many, rounded down, that the share of
-    noise falls evenly from 1 to this and all are accepted when the steps end; None for no such rule. top_p: tokens are drawn
-    from the likeliest ones that have so much of the probability together.
+    noise falls evenly from 1 to this and all are accepted when the steps end; None for no such rule. each: so many slots,
+    whatever the steps; None for no such rule. top_p: tokens are drawn from the likeliest ones that have so much of the
+    probability together. Certainty is that of the probabilities that tokens are drawn from.
 
     A model that revises stops when the argmax has stood still for `stability` steps and the mean hole entropy is below
-    `confidence` nats; one that does not, when all slots are accepted. The defaults are the 26B's own generation config.
+    `confidence` nats; one that does not, or that keeps its tokens, when all slots are accepted. The defaults are the 26B's
+    own generation config.
     """
 
     max_steps: int = 48
@@ -39,6 +41,7 @@ class Sampling:
     linear_to: float | None = None
     by: Literal["entropy", "probability", "margin"] = "entropy"
     top_p: float = 1.0
+    each: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,10 @@ class Denoising:
     before it, as left-to-right models predict. context: `causal`, read once from left to right and kept, or `both`, read in
     each pass together with the canvas, where all see all. conditioned: the decoder is told the last step's probabilities.
     revises: each step decides on all slots anew, and those it does not accept are noise again; otherwise what was accepted
-    stays. grow_id, shrink_id: ids by which a slot says that it is to be two slots, or none; None for no such ids.
+    stays. keeps: one that revises leaves a slot that it accepts again the token it had.
+    grow_id, shrink_id: ids by which a slot says that it is to be two slots, or none; None for no such ids. shrinks_rest: a
+    slot that goes takes the noise behind it in its hole along. longest: no slot grows where there are so many, or once so
+    many have grown; None for no limit.
     """
 
     noise: Literal["uniform", "mask"] = "uniform"
@@ -58,18 +64,29 @@ class Denoising:
     context: Literal["causal", "both"] = "causal"
     conditioned: bool = True
     revises: bool = True
+    keeps: bool = False
     grow_id: int | None = None
     shrink_id: int | None = None
+    shrinks_rest: bool = False
+    longest: int | None = None
+
+    @property
+    def lasts(self) -> bool:
+        """Return whether a token that was accepted is never exchanged for another one without being noise again."""
+        return self.keeps or not self.revises
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """dialect: `fim` (suffix, then prefix, then the canvas), `chat` (the same inside a user and a model turn), or `taught`:
-    as the control tokens in the tokenizer say that a left-to-right model was taught to fill in the middle.
+    """dialect: `fim` (suffix, then prefix, then the canvas), `chat` (the same inside a user and a model turn), `taught`:
+    as the control tokens in the tokenizer say that a left-to-right model was taught to fill in the middle, or `sides`: the
+    canvas between the two sides, as they stand in the text, and nothing else but a first and a last token.
     order: of the two sides in a `taught` prompt, suffix first (`spm`) or prefix first (`psm`). denoises: whether it can
     denoise a canvas; one that cannot writes left to right. denoising: how it does.
     filler: id the checkpoint puts after a middle too short for its hole; None if it was not trained to.
-    suffix_id, prefix_id, bos_id: the `fim` dialect's control tokens. context, suffix: token budgets of the encoder.
+    suffix_id, prefix_id, bos_id: the `fim` dialect's control tokens. bos_id, eos_id: the first and the last token of the
+    `sides` dialect, None for none. context, suffix: token budgets of the encoder; in the `sides` dialect of all tokens,
+    those of the canvas included, and of those after it.
     canvas: most canvas positions. pins: right pins wanted in a canvas. hole_sizes: tried as one batch.
     line_sizes: those for a fill within a line (empty: the same). written, written_in_line: most tokens that are written left
     to right, in all and in a line; 0 for what the sizes and pins allow. fresh: whether a hole at full strength is denoised,
@@ -87,12 +104,13 @@ class Spec:
     """
 
     name: str
-    dialect: Literal["fim", "chat", "taught"] = "chat"
+    dialect: Literal["fim", "chat", "taught", "sides"] = "chat"
     order: Literal["spm", "psm"] = "spm"
     denoises: bool = True
     languages: tuple[str, ...] = ()
     filler: int | None = None
     bos_id: int | None = 2
+    eos_id: int | None = None
     suffix_id: int | None = None
     prefix_id: int | None = None
     context: int = 8192
