@@ -6,10 +6,14 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from tokenizers import AddedToken
+
 from palimpsest_engine.errors import UnsupportedCheckpoint
 from palimpsest_engine.prompt.dialects import dialect_of
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+# Tokens beside a vocabulary that no file marks as control tokens, though no text should become them.
+_MARK, _TAG = re.compile(r"<[|｜].*[|｜]>"), re.compile(r"</?[^\s<>]+>")
 
 
 class Tokens:
@@ -19,6 +23,7 @@ class Tokens:
         self.tokenizer = tokenizer
         # A document may well contain the text `<turn|>`; only this engine writes control tokens.
         tokenizer.encode_special_tokens = True
+        mark_controls(tokenizer)
         self.vocabulary = vocabulary
         self._texts: list[str] | None = None
         self._starting: dict[str, list[int]] = {}
@@ -91,3 +96,19 @@ class Tokens:
         """Return the ids with a text that begins with `text` and has no line end after it, and those of `ends`."""
         plain = [i for i in self.starting_with(text) if "\n" not in self.texts[i][len(text) :]]
         return sorted({*plain, *ends} - (self.special - ends))
+
+
+def mark_controls(tokenizer: Any) -> None:
+    """Mark the added tokens that look like control tokens as special, so that text is never encoded as one of them.
+
+    Qwen's files mark `<|fim_prefix|>` and others as ordinary. What the vocabulary has, too, and does not look like `<|…|>`,
+    stays as it is: Gemma's `<table>`, or runs of blanks.
+    """
+    own = tokenizer.get_vocab_size(with_added_tokens=False)
+    found = [
+        AddedToken(token.content, special=True, normalized=False)
+        for i, token in tokenizer.get_added_tokens_decoder().items()
+        if not token.special and (_MARK.fullmatch(token.content) or (i >= own and _TAG.fullmatch(token.content)))
+    ]
+    if found:
+        tokenizer.add_special_tokens(found)
