@@ -27,6 +27,7 @@ from palimpsest_engine.checkpoint.gguf_file import GgufFile
 from palimpsest_engine.checkpoint.gguf_tokenizer import read_tokenizer, tokenizer_in
 from palimpsest_engine.checkpoint.kept import NOTE, identity, kept, place_of
 from palimpsest_engine.checkpoint.locate import read_json, weight_files
+from palimpsest_engine.checkpoint.published import Found, found_in
 from palimpsest_engine.checkpoint.weights import HALF_A_STEP, Files
 from palimpsest_engine.errors import CheckpointBroken, UnsupportedCheckpoint
 from palimpsest_engine.model import causal
@@ -58,7 +59,8 @@ class Tensors(Protocol):
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A left-to-right model before its weights are read. source: the folder or the GGUF file. kept: the folder with its
-    weights in eight bits, if they are to be read from there; `tensors` are those of that folder then."""
+    weights in eight bits, if they are to be read from there; `tensors` are those of that folder then. published: what its
+    files say if it is a published diffusion model; `config` is that of the stock class then."""
 
     source: Path
     config: dict[str, Any]
@@ -66,6 +68,7 @@ class Opened:
     tokenizer: Any
     bos_id: int | None = None
     kept: Path | None = None
+    published: Found | None = None
 
     @property
     def name(self) -> str:
@@ -74,17 +77,24 @@ class Opened:
 
 
 def open_files(source: Path, *, int8: bool) -> Opened:
-    """Open a folder or a GGUF file. int8: what was kept will do. Raises CheckpointBroken or UnsupportedCheckpoint."""
+    """Open a folder or a GGUF file. int8: what was kept will do. Raises CheckpointBroken or UnsupportedCheckpoint.
+
+    Of a published diffusion model the stock class is used; the code that its config names is never run.
+    """
+    found = found_in(source) if source.is_dir() else None
     if int8 and (folder := kept(source, exact_in_eight_bits())) is not None:
         config, tokenizer = read_json(folder / "config.json"), read_tokenizer(folder / "tokenizer.json")
         tensors = Files(folder, sorted(folder.glob("*.safetensors")))
-        return Opened(source, config, tensors, tokenizer, config.pop(_BEGINS), folder)
+        return Opened(source, config, tensors, tokenizer, config.pop(_BEGINS), folder, found)
     if source.is_file():
         file = GgufFile(source)
         begins = (
             file.field("tokenizer.ggml.bos_token_id") if file.field("tokenizer.ggml.add_bos_token", False) else None
         )
         return Opened(source, file.config(), file, tokenizer_in(file), begins)
+    if found is not None:
+        config, tokenizer = found.stock(), bpe_tokenizer.tokenizer_in(source)
+        return Opened(source, config, Files(source, weight_files(source)), tokenizer, published=found)
     config, tokenizer = read_json(source / "config.json"), bpe_tokenizer.tokenizer_in(source)
     if "auto_map" in config:
         raise UnsupportedCheckpoint(f"{source} wants to run code of its own (auto_map); that is never done.")

@@ -13,6 +13,7 @@ from palimpsest_engine.checkpoint.gguf_tokenizer import read_tokenizer
 from palimpsest_engine.checkpoint.header import VISION, Shapes, digest, for_pictures, shapes_in
 from palimpsest_engine.checkpoint.locate import locate, read_json, weight_files
 from palimpsest_engine.checkpoint.memory import check_memory, check_room
+from palimpsest_engine.checkpoint.published import found_in
 from palimpsest_engine.checkpoint.spec import FILE_MARKS, SPEC_FILE, Spec, denoising_too, read_spec, spec_of_causal
 from palimpsest_engine.engine import EngineSettings, Quantization
 from palimpsest_engine.errors import CheckpointBroken, DeviceUnsupported, OutOfMemory, UnsupportedCheckpoint
@@ -255,12 +256,15 @@ def load(settings: EngineSettings, *, trainable: bool = False) -> Checkpoint:
 
 
 def is_causal(source: Path) -> bool:
-    """Return whether a folder or file holds a left-to-right model of a class that this engine runs."""
+    """Return whether a folder or file holds a model of a left-to-right class that this engine runs, or of a published one
+    that has its tensors."""
     if source.is_file():
         return True  # of single files only GGUF is loaded; another one is refused there
     from palimpsest_engine.model.families import CAUSAL
 
-    return (source / "config.json").exists() and read_json(source / "config.json").get("model_type") in [*CAUSAL]
+    if not (source / "config.json").exists():
+        return False
+    return read_json(source / "config.json").get("model_type") in [*CAUSAL] or found_in(source) is not None
 
 
 def prepare(source: Path) -> bool:
@@ -281,6 +285,8 @@ def spec_of(opened: Opened, device: str) -> Spec:
     """Return the description of a left-to-right model: its own, or the usual one on that device."""
     if (opened.source / SPEC_FILE).exists():
         return read_spec(opened.source)
+    if opened.published is not None:
+        return opened.published.spec(opened.tokenizer, device)
     files = any(opened.tokenizer.token_to_id(mark) is not None for mark in FILE_MARKS)
     return spec_of_causal(opened.name, opened.bos_id, device, files=files)
 
@@ -311,18 +317,21 @@ def load_causal(settings: EngineSettings, source: Path) -> Checkpoint:
     if settings.adapter == NO_ADAPTER:
         folder = None
     denoiser = None if folder is None else read_denoiser(folder, source, opened.config)
+    spec = spec_of(opened, device)
     format = None if device == "cpu" or settings.quantization == "none" else settings.quantization
     others = {each: causal.needed(opened, dtype, int8=int8, format=each) for each in FORMATS if device != "cpu"}
     check_room(source.name, causal.needed(opened, dtype, int8=int8, format=format), device, others)
     try:
         model = causal.read(opened, device, dtype, int8=int8, format=format)
-        if denoiser is not None:
+        if opened.published is not None:
+            give_canvas(model)
+        elif denoiser is not None:
             give_canvas(model, read_matrices(denoiser, device, canvas_dtype(device, dtype)))
     except torch.OutOfMemoryError as error:
         raise OutOfMemory(f"{device} ran out of memory while the model was loaded: {error}") from error
     if device == "cpu":
         torch.set_num_threads(cpu_threads(settings.threads, LARGE))
-    spec, count = spec_of(opened, device), causal.parameters(opened)
+    count = causal.parameters(opened)
     if denoiser is not None:
         spec = denoising_too(spec, denoiser.denoising, denoiser.filler_id, denoiser.sizes, denoiser.pins)
     named = denoiser.name if denoiser is not None and settings.adapter is not None else ""

@@ -3,21 +3,22 @@
 Their weights are those of stock classes, tensor for tensor. So the code that they name is never run: their config is
 translated to the stock class's, and what their authors' samplers do is written down here as data. Torch-free.
 
-The table says what the published rules are, as far as `Denoising` and `Sampling` have words for them. They have none for
-these: Open-dCoder keeps the token of a slot that is accepted again; Dream-Coder's schedule truncates, and so runs one slot
-behind an even one; DreamOn settles exactly one slot a step, bounds the length, and lets all masks right of a deleted slot go
-with it; SDAR reads and denoises in blocks of four. The three that read both sides have the canvas between them, in reading
-order, and no control tokens but the first and the last token of a text; the nearest dialect is `fim`.
+The table says what the published rules are. `Denoising` and `Sampling` have no words for one of them: SDAR reads and
+denoises in blocks of four, which this engine does not do, so that it does not load SDAR. The three others read both sides
+with the canvas between them, and no control tokens but the first and the last token of a text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+from palimpsest_engine.checkpoint.locate import read_json
 from palimpsest_engine.checkpoint.spec import Denoising, Sampling, Spec
 from palimpsest_engine.errors import CheckpointBroken, UnsupportedCheckpoint
+from palimpsest_engine.model.families import CAUSAL
 
 # Keys that a stock class knows, and that decide what it computes. All others of a published config are dropped: they are for
 # training, or name code; if they stood for further layers, the tensors would not fit.
@@ -47,7 +48,8 @@ _REFUSED = ("rope_scaling", "use_sliding_window", "use_mrope", "quantization_con
 class Published:
     """A published model. architecture, model_type: as its config names them. stock: the `model_type` of the class that has
     the same tensors. named: its tokenizer has a mask token by name, unlike that of the stock model. grows: its generation
-    config has ids by which a slot grows and goes. text_begins: the token that its authors put before every text.
+    config has ids by which a slot grows and goes. text_begins, text_ends: the tokens that its authors put before and after
+    every text. runs: whether this engine runs it.
     """
 
     name: str
@@ -58,17 +60,26 @@ class Published:
     named: bool = False
     grows: bool = False
     text_begins: str | None = None
+    text_ends: str | None = None
+    runs: bool = True
 
 
 _SIDES = Spec(
-    "", dialect="fim", bos_id=None, context=2048, suffix=512, excerpts=0, canvas=64, hole_sizes=(4, 8, 16, 32, 64)
+    "",
+    dialect="sides",
+    bos_id=None,
+    context=2048,
+    suffix=512,
+    excerpts=0,
+    canvas=256,
+    pins=0,
+    hole_sizes=(4, 8, 16, 32, 64),
 )
 _READS_ALL = Denoising("mask", shift=True, context="both", conditioned=False, revises=False)
-_ONE_A_STEP = ((4, 4), (8, 8), (16, 16), (32, 32))
+_ONE_A_STEP = tuple((slots, slots) for slots in range(1, _SIDES.canvas))
 
 PUBLISHED = (
-    # github.com/pengzhangzhi/Open-dLLM: `p2`, as eval/eval_infill/run_eval.sh runs it. Entropy never falls below 0, so that
-    # it goes through all steps.
+    # github.com/pengzhangzhi/Open-dLLM: `p2`, as eval/eval_infill/run_eval.sh runs it.
     Published(
         "Open-dCoder",
         "Qwen2ForCausalLM",
@@ -76,13 +87,12 @@ PUBLISHED = (
         "qwen2",
         replace(
             _SIDES,
-            denoising=replace(_READS_ALL, revises=True),
-            sampling=Sampling(64, 0.6, 0.6, None, confidence=0.0, linear_to=1e-3, by="probability", top_p=0.95),
+            denoising=replace(_READS_ALL, revises=True, keeps=True),
+            sampling=Sampling(64, 0.6, 0.6, None, linear_to=0.0, by="probability", top_p=0.95),
         ),
         named=True,
     ),
     # github.com/DreamLM/DreamOn: `entropy`, one slot a step, as eval/eval_humaneval_infilling.sh runs it, from four slots on.
-    # A bound of no entropy accepts the most certain slot, and those of no entropy at all.
     Published(
         "DreamOn",
         "DreamModel",
@@ -90,15 +100,17 @@ PUBLISHED = (
         "qwen2",
         replace(
             _SIDES,
+            canvas=64,
             hole_sizes=(4,),
-            denoising=_READS_ALL,
-            sampling=Sampling(256, 0.2, 0.2, 0.0, by="entropy", top_p=0.9),
+            denoising=replace(_READS_ALL, shrinks_rest=True, longest=64),
+            sampling=Sampling(256, 0.2, 0.2, None, by="entropy", top_p=0.9, each=1),
         ),
         grows=True,
         text_begins="<|beginoftext|>",
+        text_ends="<|endoftext|>",
     ),
-    # github.com/DreamLM/Dream-Coder: `entropy` with as many steps as slots, as its README runs it. The lengths are those at
-    # which DreamOn's authors compare it.
+    # github.com/DreamLM/Dream-Coder: `entropy` with as many steps as slots, as its README runs it. The lengths, and the first
+    # and the last token, are those with which DreamOn's authors compare it.
     Published(
         "Dream",
         "DreamModel",
@@ -108,9 +120,10 @@ PUBLISHED = (
             _SIDES,
             steps_by_size=_ONE_A_STEP,
             denoising=_READS_ALL,
-            sampling=Sampling(64, 0.1, 0.1, None, linear_to=1e-3, by="entropy", top_p=0.95),
+            sampling=Sampling(_SIDES.canvas, 0.1, 0.1, None, linear_to=1e-3, by="entropy", top_p=0.95),
         ),
         text_begins="<|beginoftext|>",
+        text_ends="<|endoftext|>",
     ),
     # github.com/JetAstra/SDAR: `low_confidence_dynamic` of generate.py; the steps are those of a block of four. It was taught
     # to write on, and sees no more of the text after a hole than a prompt for filling in the middle shows it.
@@ -126,8 +139,71 @@ PUBLISHED = (
             denoising=replace(_READS_ALL, shift=False, context="causal"),
             sampling=Sampling(4, 1.0, 1.0, None, threshold=0.85, linear_to=1e-3, by="probability"),
         ),
+        runs=False,
     ),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A published model in a folder, and what its files say. named: roles of tokens in its tokenizer's files."""
+
+    model: Published
+    folder: Path
+    config: Mapping[str, Any]
+    named: Mapping[str, Any] = field(default_factory=dict)
+    generation: Mapping[str, Any] = field(default_factory=dict)
+
+    def stock(self) -> dict[str, Any]:
+        """Return the config of the stock class that runs it. Raises UnsupportedCheckpoint."""
+        if not self.model.runs:
+            raise UnsupportedCheckpoint(
+                f"{self.folder} is a {self.model.name} model, which reads and denoises in blocks; this version cannot run it."
+            )
+        return stock_config(self.model, self.config, CAUSAL)
+
+    def spec(self, tokenizer: Any, device: str) -> Spec:
+        """Return its description. tokenizer: of its files. device: on a CPU it reads less, as each pass reads all of it.
+
+        Raises CheckpointBroken if the files give no id for its masks, or contradict each other.
+        """
+        spec = spec_of_published(
+            self.model, self.folder.name, self.config, self.named, tokenizer.token_to_id, self.generation
+        )
+        mask, controls = spec.denoising.mask_id, tokenizer.get_added_tokens_decoder()
+        named = self.named.get("mask_token")
+        if mask not in controls or (isinstance(named, str) and tokenizer.token_to_id(named) not in (None, mask)):
+            raise CheckpointBroken(
+                f"The files in {self.folder} contradict each other: the id {mask} for masks is that of the token "
+                f"{tokenizer.id_to_token(mask)!r}, and the mask token is {named!r}."
+            )
+        for number in (spec.denoising.grow_id, spec.denoising.shrink_id):
+            if number is not None and number not in controls and tokenizer.id_to_token(number) is not None:
+                raise CheckpointBroken(
+                    f"The files in {self.folder} contradict each other: {number} is to make a slot grow or go, and is the "
+                    f"text {tokenizer.id_to_token(number)!r}."
+                )
+        if device == "cpu":
+            return replace(spec, context=min(spec.context, 1024), suffix=min(spec.suffix, 256))
+        return spec
+
+
+def found_in(folder: Path) -> Found | None:
+    """Return the published model in a checkpoint folder, or None. Raises CheckpointBroken for a file that is no JSON."""
+    config = read_json(folder / "config.json")
+    if config.get("model_type") not in [each.model_type for each in PUBLISHED]:
+        return None
+    named, generation = dict[str, Any](), dict[str, Any]()
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        if (folder / name).exists():
+            for key, value in read_json(folder / name).items():
+                text = value.get("content") if isinstance(value, dict) else value
+                if isinstance(text, str):
+                    named.setdefault(key, text)
+    if (folder / "generation_config.json").exists():
+        generation = read_json(folder / "generation_config.json")
+    model = published(config, named, generation)
+    return None if model is None else Found(model, folder, config, named, generation)
 
 
 def published(
@@ -139,7 +215,8 @@ def published(
         if config.get("model_type") != each.model_type or each.architecture not in (config.get("architectures") or ()):
             continue
         grows = any(table.get("expand_token_id") is not None for table in (generation or {}, config))
-        if (not each.named or names.get("mask_token")) and (grows or not each.grows):
+        named = bool(names.get("mask_token")) and "auto_map" in config
+        if (named or not each.named) and (grows or not each.grows):
             return each
     return None
 
@@ -149,8 +226,9 @@ def stock_config(model: Published, config: Mapping[str, Any], architectures: Map
 
     Raises UnsupportedCheckpoint for a config by which the published code computes what the stock class does not.
     """
-    for key in _REFUSED:
-        if config.get(key):
+    for key, value in config.items():
+        kernels = key.endswith("_implementation") and "/" in str(value)  # of a repository
+        if (key in _REFUSED and value) or kernels:
             raise UnsupportedCheckpoint(
                 f"The config of this {model.name} checkpoint sets {key}, which this engine cannot run."
             )
@@ -168,7 +246,7 @@ def spec_of_published(
 ) -> Spec:
     """Return the description of a published model, with the ids of its files. token_id: of a token's text, or None.
 
-    Raises CheckpointBroken if the files give no id for its masks.
+    Raises CheckpointBroken if the files give no id for its masks, or one that the model does not have.
     """
     tables = (generation or {}, config)
 
@@ -188,5 +266,10 @@ def spec_of_published(
         shrink = stated("delete_token_id")
         shrink = stated("eos_token_id") if shrink is None else shrink  # as it was trained
         denoising = replace(denoising, grow_id=stated("expand_token_id"), shrink_id=shrink)
-    begins = token_id(model.text_begins) if model.text_begins is not None else None
-    return replace(model.spec, name=name, bos_id=begins, denoising=denoising)
+        for number in (denoising.grow_id, shrink):
+            if number is None or not 0 <= number < size or number == mask_id:
+                raise CheckpointBroken(
+                    f"The files of {name} give {number} for a slot that grows or goes; that is no id of it."
+                )
+    begins, ends = (token_id(each) if each is not None else None for each in (model.text_begins, model.text_ends))
+    return replace(model.spec, name=name, bos_id=begins, eos_id=ends, denoising=denoising)

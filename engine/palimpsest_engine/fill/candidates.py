@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
+from itertools import groupby
 from operator import itemgetter
 
 import torch
@@ -53,16 +54,19 @@ class Candidates:
 
     def block(self, layout: Layout) -> Generator[Draft, None, Layout]:
         """Write one whole canvas of a long hole, commit it to the cache, and return the layout that continues after it."""
-        size = self.spec.canvas
-        before = self._overlap(layout)
-        ids = torch.tensor([[*before, *[layout.end] * size]], device=self.model.device)
+        size, sides = self.spec.canvas, self.resources.sides
+        before, behind = self._before(layout), layout.right if sides else ()
+        ids = torch.tensor([[*before, *[layout.end] * size, *behind]], device=self.model.device)
         hole = range(len(before), len(before) + size)
         is_hole = torch.zeros_like(ids, dtype=torch.bool)
-        is_hole[:, hole.start :] = True
-        canvas = Canvas(ids, is_hole, self.resources.all_banned, self._healing(layout, hole.start), overlap=len(before))
+        is_hole[:, hole.start : hole.stop] = True
+        healing, overlap = self._healing(layout, hole.start), 0 if sides else len(before)
+        canvas = Canvas(ids, is_hole, self.resources.all_banned, healing, overlap=overlap)
         (written,) = yield from self._steps(canvas, [(hole,)])
-        block = written.tokens[hole.start :].tolist()
+        block = written.tokens[hole.start : hole.stop].tolist()
         self.read.opening += block
+        if sides:
+            return replace(layout, left=(*layout.left, *block)[-self.spec.context :], healed="")
         committed = (*layout.context, *block)
         self.cache.encode(committed)
         return replace(layout, context=committed, healed="")
@@ -72,7 +76,7 @@ class Candidates:
         if self.resources.writes(self.request):
             return self._rank(layout, (yield from self._written(layout, self.request.candidates)))
         found = yield from self._denoised(layout, plan)
-        if plan.lines:
+        if plan.lines and not self.resources.sides:
             lines = None if self.resources.taught else 1
             found += yield from self._written(layout, plan.lines, lines, others=found)
         return self._rank(layout, found)
@@ -117,8 +121,24 @@ class Candidates:
         return self._rank(layout, (yield from self._denoised(layout, plan)))
 
     def _denoised(self, layout: Layout, plan: Plan) -> Generator[Draft, None, list[Candidate]]:
-        """Denoise all sizes as one batch over the shared prefix; below full strength, from the text in the hole."""
-        canvas, spans = self._canvas(layout, plan.sizes)
+        """Denoise all sizes; below full strength, from the text in the hole."""
+        found = list[Candidate]()
+        for sizes in self._batches(plan.sizes):
+            found += yield from self._denoised_together(layout, sizes)
+        return found
+
+    def _batches(self, sizes: Sequence[int]) -> list[list[int]]:
+        """Return the sizes that are denoised together: all; of a published model those of as many steps, as its rules count
+        the steps of each; and one alone whose length changes."""
+        if self.resources.changes_length:
+            return [[size] for size in sizes]
+        if not self.resources.sides:
+            return [list(sizes)]
+        count = len(self.request.holes)
+        return [list(together) for _, together in groupby(sizes, lambda size: self.spec.steps(count * size))]
+
+    def _denoised_together(self, layout: Layout, sizes: Sequence[int]) -> Generator[Draft, None, list[Candidate]]:
+        canvas, spans = self._canvas(layout, sizes)
         if self.request.strength < 1.0 and len(self.request.holes) == 1 and not self.read.opening:
             hole = self.request.holes[0]
             text = layout.healed + self.request.text[hole.start : hole.end].replace("\r\n", "\n")
@@ -138,7 +158,7 @@ class Candidates:
 
     def _canvas(self, layout: Layout, sizes: Sequence[int]) -> tuple[Canvas, list[tuple[range, ...]]]:
         """Return one row a size, and the places of its holes. All rows are equally long: hole, between, hole, ..., pins."""
-        rows, spans, before = list[list[int]](), list[tuple[range, ...]](), self._overlap(layout)
+        rows, spans, before = list[list[int]](), list[tuple[range, ...]](), self._before(layout)
         for size in sizes:
             row, where = list(before), list[range]()
             for kept in (*layout.between, ()):
@@ -148,8 +168,8 @@ class Candidates:
             spans.append(tuple(where))
         length = min(max(self.spec.canvas, max(map(len, rows))), max(map(len, rows)) + self.spec.pins)
         used = None
-        if self.resources.taught:  # as it was trained: so many pins and no more, and nothing behind the document
-            pins = min(self.spec.pins, len(layout.right))
+        if self.resources.taught or self.resources.sides:  # so many pins and no more, and nothing behind the document
+            pins = len(layout.right) if self.resources.sides else min(self.spec.pins, len(layout.right))
             length = max(map(len, rows)) + pins
             used = torch.tensor([[at < len(row) + pins for at in range(length)] for row in rows])
         right = [*layout.right, *[layout.end] * length]
@@ -159,12 +179,16 @@ class Candidates:
             for span in where_in_row:
                 is_hole[i, span.start : span.stop] = True
         used = None if used is None or bool(used.all()) else used.to(ids.device)
-        healing = self._healing(layout, len(before))
-        return Canvas(ids, is_hole, self.resources.banned, healing, overlap=len(before), used=used), spans
+        healing, overlap = self._healing(layout, len(before)), 0 if self.resources.sides else len(before)
+        holes = spans[0] if self.resources.changes_length else None
+        canvas = Canvas(ids, is_hole, self.resources.banned, healing, overlap=overlap, used=used, holes=holes)
+        return canvas, spans
 
-    def _overlap(self, layout: Layout) -> tuple[int, ...]:
-        """Return the tokens with which a canvas repeats the end of the context: the last one, where a slot is read from the
-        position before it."""
+    def _before(self, layout: Layout) -> tuple[int, ...]:
+        """Return the tokens of a canvas before its first hole: everything, or the last one of the context, which the canvas
+        repeats where a slot is read from the position before it."""
+        if self.resources.sides:
+            return layout.left
         return layout.context[-1:] if self.spec.denoising.shift else ()
 
     def _healing(self, layout: Layout, first: int) -> dict[int, Tensor]:
@@ -187,7 +211,8 @@ class Candidates:
         step = next(work)
         while True:
             self.nfe += 1
-            uncertainty = (step.entropy.sum(-1) / holes[alive]).tolist()
+            slots = holes[alive] if step.holes is None else torch.tensor([max(1, sum(map(len, step.holes)))])
+            uncertainty = (step.entropy.sum(-1) / slots).tolist()
             order = sorted(range(len(alive)), key=uncertainty.__getitem__)
             places = step.holes or spans[alive[order[0]]]
             now = uncertainty[order[0]], self.read.draft(self.nfe, step, order[0], places)
@@ -198,7 +223,7 @@ class Candidates:
             most = dict(self.spec.prune).get(step.number, len(alive))
             most = max(most, 2 * self.request.candidates) if self.request.candidates > 1 else most
             for i, row in enumerate(alive):
-                rows[row] = Candidate(step.tokens[i], step.holes or spans[row], finished[i])
+                rows[row] = Candidate(step.tokens[i], step.holes or spans[row], finished[i], uncertainty[i])
             for i in order[most:]:
                 del rows[alive[i]]
             keep = sorted(i for i in order[:most] if not finished[i])
@@ -211,11 +236,14 @@ class Candidates:
             alive = [alive[i] for i in keep]
 
     def _rank(self, layout: Layout, found: list[Candidate]) -> list[Candidate]:
-        """Sort by the causal encoder's likelihood of hole and following text, best first; each text once."""
+        """Sort by the causal encoder's likelihood of hole and following text, best first, or by the certainty of the slots
+        when they were accepted, where nothing is read causally; each text once."""
         by_text = {texts: each for each in reversed(found) if any(texts := self.read.texts(each))}
         found = list(reversed(by_text.values())) or found[:1]
         if len(found) == 1:
             return found
+        if self.resources.sides:
+            return sorted(found, key=lambda each: each.entropy)
         sequences = [self._scored(layout, each) for each in found]
         cache = self.resources.backend.rows(self.cache.cache, len(found), len(layout.context) - 1)
         scores = likelihoods(self.model, cache, layout.context[-1], sequences, self.spec.length_power)

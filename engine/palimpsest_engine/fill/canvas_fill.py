@@ -37,7 +37,7 @@ class CanvasFill:
         cache: PrefixCache,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
-        if resources.taught and not any(hole.end > hole.start for hole in request.holes):
+        if (resources.taught or resources.sides) and not any(hole.end > hole.start for hole in request.holes):
             request = replace(request, tidy=True)  # the model does not know where to stop; this does
         self.resources, self.request, self.cache = resources, request, cache
         language, tokens = language_of(request.path, request.language), resources.tokens
@@ -62,7 +62,7 @@ class CanvasFill:
             if not fill.empty:
                 break
         self.cache.rollback(len(self.layout.context))
-        context = len(self.layout.context)
+        context = len(self.layout.context) + len(self.layout.left)
         yield replace(fill, encoded=encoded, context=context, nfe=self.candidates.nfe)
 
     def judged(self, ranked: list[Candidate], redraw: Redraw) -> Generator[Draft, None, Fill]:

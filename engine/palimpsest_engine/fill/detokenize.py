@@ -20,11 +20,15 @@ PINNING = 0.5  # up to this strength, the tokens that are kept of a hole are pin
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A finished canvas: token ids `[T]` with holes at `spans` (canvas positions). settled: not ended by a step limit."""
+    """A finished canvas: token ids `[T]` with holes at `spans` (canvas positions). settled: not ended by a step limit.
+
+    entropy: the mean of its slots in nats, of each when it was decided on last.
+    """
 
     tokens: Tensor
     spans: tuple[range, ...]
     settled: bool
+    entropy: float = 0.0
 
 
 @dataclass(slots=True)
@@ -54,7 +58,7 @@ class Detokenizer:
             if index == 0:
                 ids, accepted = self.opening + ids, [True] * len(self.opening) + accepted
             shown.append(self._pieces(ids, accepted, self.healed if index == 0 else ""))
-        return Draft(number, tuple(shown), sum(settled) / len(settled))
+        return Draft(number, tuple(shown), sum(settled) / max(1, len(settled)))
 
     def written(self, number: int, ids: list[int]) -> Draft:
         """Return what was written left to right so far as text; none of it will change, and more may come."""

@@ -20,8 +20,9 @@ from palimpsest_engine.request import FillRequest
 class Resources:
     """Model, tokenizer and description of one checkpoint, and the way it fills.
 
-    banned `[V]`: ids that no hole may emit. all_banned `[V]`: the same with the filler. ends: ids that end what is written
-    left to right; banned_but_ends `[V]`: those that may not be written then. backend: the way this device reads a cache.
+    banned `[V]`: ids that no hole may emit. all_banned `[V]`: the same, with the filler and what changes the length. ends:
+    ids that end what is written left to right; banned_but_ends `[V]`: those that may not be written then. backend: the way
+    this device reads a cache.
     left_to_right: write holes with the causal encoder, one at a time, and denoise nothing. redraw: draw anew when nothing
     came of a fill, or when every candidate breaks the syntax. openings: what `opening` has returned.
     """
@@ -37,6 +38,16 @@ class Resources:
     left_to_right: bool
     redraw: bool
     openings: dict[tuple[str, bool], Tensor] = field(default_factory=dict)
+
+    @property
+    def sides(self) -> bool:
+        """Return whether each pass reads both sides, with the canvas between them; nothing is read causally then."""
+        return self.spec.denoising.context == "both"
+
+    @property
+    def changes_length(self) -> bool:
+        """Return whether holes become longer and shorter while they are denoised, which only one row at a time can do."""
+        return self.spec.denoising.grow_id is not None or self.spec.denoising.shrink_id is not None
 
     @property
     def taught(self) -> bool:
@@ -66,9 +77,14 @@ class Resources:
     def of(cls, checkpoint: Checkpoint, *, left_to_right: bool, redraw: bool) -> Resources:
         """Prepare a checkpoint's model for this device.
 
-        Raises `UnsupportedCheckpoint` for a left-to-right control that is to denoise.
+        Raises `UnsupportedCheckpoint` for a left-to-right control that is to denoise, and for a model that is to write left
+        to right and cannot.
         """
         spec, model = checkpoint.spec, checkpoint.model
+        if left_to_right and spec.denoising.context == "both":
+            raise UnsupportedCheckpoint(
+                f"{spec.name} reads both sides of a hole at once; it cannot write left to right."
+            )
         if spec.left_to_right and not left_to_right:
             raise UnsupportedCheckpoint(
                 f"{spec.name} is a left-to-right control for `palimpsest eval`; it cannot fill holes by diffusion."
@@ -79,8 +95,9 @@ class Resources:
         all_banned[list(tokens.special)] = True
         all_banned[checkpoint.tokenizer.get_vocab_size() :] = True
         banned = all_banned.clone()
-        if spec.filler is not None:
-            banned[spec.filler] = False
+        for allowed in (spec.filler, spec.denoising.grow_id, spec.denoising.shrink_id):
+            if allowed is not None:
+                banned[allowed] = False
         ends = frozenset({spec.filler} if spec.left_to_right and spec.filler is not None else ())
         if spec.dialect == "taught":
             ends = tokens.ends

@@ -32,9 +32,10 @@ LINE_COMMENTS = {
 class Layout:
     """One canvas worth of holes.
 
-    context: encoder tokens. healed: text at the end of the document's prefix that the first hole writes again (token
-    healing). between: pinned tokens after each hole but the last. right: pinned tokens after the last hole (the canvas
-    takes as many as fit). end: the token that fills a canvas up after the suffix.
+    context: encoder tokens. left: pinned tokens before the first hole, where the canvas is the whole prompt. healed: text
+    at the end of the document's prefix that the first hole writes again (token healing). between: pinned tokens after each
+    hole but the last. right: pinned tokens after the last hole (the canvas takes as many as fit, or all if it is the whole
+    prompt). end: the token that fills a canvas up after the suffix.
     """
 
     context: tuple[int, ...]
@@ -42,6 +43,7 @@ class Layout:
     between: tuple[tuple[int, ...], ...]
     right: tuple[int, ...]
     end: int
+    left: tuple[int, ...] = ()
 
 
 def window_for(tokens: int) -> int:
@@ -98,20 +100,26 @@ def lay_out(
     keeps = [piece.text.replace("\r\n", "\n") for piece in pieces if isinstance(piece, Keep)]
     prefix = prefix_window(keeps[0], window_for(spec.context))
     after = tokens.encode(keeps[-1][: window_for(max(spec.suffix, spec.canvas))])
-    before, healed = heal_words(tokens, prefix) if spec.dialect == "taught" else heal(tokens, tokens.encode(prefix))
+    words = spec.dialect in ("taught", "sides")  # vocabularies of models that began as left-to-right ones
+    before, healed = heal_words(tokens, prefix) if words else heal(tokens, tokens.encode(prefix))
     suffix = after[: spec.suffix]
     elsewhere = fitting(excerpts, spec.elsewhere, tokens, language, taught=spec.dialect == "taught")
-    room = spec.context - len(suffix) - len(elsewhere) - 8
+    room = spec.context - len(suffix) - len(elsewhere) - (spec.canvas if spec.dialect == "sides" else 8)
     if len(before) > room:
         cut = -(-(len(before) - room) // TOKEN_STRIDE) * TOKEN_STRIDE
         before = before[cut:]
-    closing = list[int]()
+    closing, left, right = list[int](), list[int](), after
     if spec.dialect == "fim":
         assert spec.suffix_id is not None
         assert spec.prefix_id is not None
         assert spec.bos_id is not None
         context = [spec.bos_id, spec.suffix_id, *suffix, spec.prefix_id, *elsewhere, *before]
         end = EOS
+    elif spec.dialect == "sides":
+        context, right = [], suffix
+        left = [*([] if spec.bos_id is None else [spec.bos_id]), *elsewhere, *before]
+        closing = [] if spec.eos_id is None else [spec.eos_id]
+        end = closing[0] if closing else min(tokens.ends, default=EOS)
     elif spec.dialect == "taught":
         context = taught_context(tokens, spec, suffix, before, elsewhere, path or f"file.{language or 'txt'}")
         end = min(tokens.ends, default=EOS)
@@ -123,8 +131,9 @@ def lay_out(
         context=tuple(context),
         healed=healed,
         between=tuple(tuple(tokens.encode(text)) for text in keeps[1:-1]),
-        right=tuple((after + closing)[: spec.canvas]),
+        right=tuple([*right, *closing] if spec.dialect == "sides" else (right + closing)[: spec.canvas]),
         end=end,
+        left=tuple(left),
     )
 
 

@@ -34,6 +34,7 @@ def seen(settings: EngineSettings, request: FillRequest) -> Seen:
     spec, tokens = described.spec, Tokens(described.tokenizer, described.vocabulary)
     language = language_of(request.path, request.language)
     layout = lay_out(pieces(request), spec, tokens, language, request.context, request.path)
-    spelled = tokens.tokenizer.decode(list(layout.context), skip_special_tokens=False)
-    pins = tokens.tokenizer.decode(list(layout.right[: spec.pins]), skip_special_tokens=False)
-    return Seen(spelled, layout.healed, pins, len(layout.context), spec)
+    read, right = [*layout.context, *layout.left], layout.right[: None if spec.dialect == "sides" else spec.pins]
+    spelled = tokens.tokenizer.decode(read, skip_special_tokens=False)
+    pins = tokens.tokenizer.decode(list(right), skip_special_tokens=False)
+    return Seen(spelled, layout.healed, pins, len(read), spec)

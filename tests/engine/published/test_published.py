@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -137,8 +138,8 @@ def test_dreamon_is_dream_that_grows(more, shrink, where):
     facts = files("dream-7b")
     name, it = spec(facts, **{where: {**facts[where], **DREAMON, **more}})
     assert (name, it.hole_sizes, it.bos_id) == ("DreamOn", (4,), 151665)
-    assert it.denoising == Denoising(
-        "mask", 151666, True, "both", conditioned=False, revises=False, grow_id=151667, shrink_id=shrink
+    assert it.denoising == replace(
+        BOTH, mask_id=151666, grow_id=151667, shrink_id=shrink, shrinks_rest=True, longest=64
     )
 
 
