@@ -11,6 +11,7 @@ from typing import Any
 UNKNOWN = "not known here"
 NOT_PINNED = "not pinned: not known here"
 NOT_MEASURED = "not measured here"
+NEVER_RUN = "never run with its real weights here"  # among the abilities
 _DATA = Path(__file__).with_name("catalogue.toml")
 
 

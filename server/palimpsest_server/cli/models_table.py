@@ -160,6 +160,8 @@ def _notes(rows: list[Row]) -> Iterator[str]:
     yield "?: not known here. –: not measured here. `palimpsest models show NAME` has the rest, and how quality was measured."
     if unused := [row.name for row in rows if row.entry and not row.entry.fills]:
         yield f"This version of Palimpsest cannot fill with {_listed(unused)}."
+    if untried := [row.name for row in rows if row.entry and catalogue.NEVER_RUN in row.entry.abilities]:
+        yield f"Nobody has run {_listed(untried)} here with their real weights."
     for row in rows:
         if row.entry and row.entry.restriction:
             yield f"{row.name}: {row.entry.restriction}."
@@ -223,6 +225,8 @@ def offer(entry: Entry) -> Iterator[str]:
         yield "  hashes      not known here: the files are compared with the hashes that the hub itself states"
     if not entry.fills:
         yield "  note        this version of Palimpsest cannot fill with it"
+    if catalogue.NEVER_RUN in entry.abilities:
+        yield f"  note        {catalogue.NEVER_RUN}"
 
 
 @contextmanager
