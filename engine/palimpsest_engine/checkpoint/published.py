@@ -3,9 +3,8 @@
 Their weights are those of stock classes, tensor for tensor. So the code that they name is never run: their config is
 translated to the stock class's, and what their authors' samplers do is written down here as data. Torch-free.
 
-The table says what the published rules are. `Denoising` and `Sampling` have no words for one of them: SDAR reads and
-denoises in blocks of four, which this engine does not do, so that it does not load SDAR. The three others read both sides
-with the canvas between them, and no control tokens but the first and the last token of a text.
+The table says what the published rules are. SDAR writes left to right, in blocks; the three others read both sides with the
+canvas between them, and no control tokens but the first and the last token of a text.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ class Published:
     """A published model. architecture, model_type: as its config names them. stock: the `model_type` of the class that has
     the same tensors. named: its tokenizer has a mask token by name, unlike that of the stock model. grows: its generation
     config has ids by which a slot grows and goes. text_begins, text_ends: the tokens that its authors put before and after
-    every text. runs: whether this engine runs it.
+    every text.
     """
 
     name: str
@@ -61,7 +60,6 @@ class Published:
     grows: bool = False
     text_begins: str | None = None
     text_ends: str | None = None
-    runs: bool = True
 
 
 _SIDES = Spec(
@@ -135,11 +133,16 @@ PUBLISHED = (
         Spec(
             "",
             dialect="taught",
+            denoises=False,
             bos_id=None,
-            denoising=replace(_READS_ALL, shift=False, context="causal"),
-            sampling=Sampling(4, 1.0, 1.0, None, threshold=0.85, linear_to=1e-3, by="probability"),
+            excerpts=0,
+            hole_sizes=(128,),
+            line_sizes=(48,),
+            written=128,
+            written_in_line=48,
+            denoising=replace(_READS_ALL, shift=False, context="causal", block=4),
+            sampling=Sampling(4, 1.0, 1.0, None, threshold=0.85, by="probability", each=1),
         ),
-        runs=False,
     ),
 )
 
@@ -156,10 +159,6 @@ class Found:
 
     def stock(self) -> dict[str, Any]:
         """Return the config of the stock class that runs it. Raises UnsupportedCheckpoint."""
-        if not self.model.runs:
-            raise UnsupportedCheckpoint(
-                f"{self.folder} is a {self.model.name} model, which reads and denoises in blocks; this version cannot run it."
-            )
         return stock_config(self.model, self.config, CAUSAL)
 
     def spec(self, tokenizer: Any, device: str) -> Spec:

@@ -56,6 +56,8 @@ class Denoising:
     grow_id, shrink_id: ids by which a slot says that it is to be two slots, or none; None for no such ids. shrinks_rest: a
     slot that goes takes the noise behind it in its hole along. longest: no slot grows where there are so many, or once so
     many have grown; None for no limit.
+    block: text is written left to right, in blocks at multiples of so many positions, which see themselves and all before
+    them; each is denoised by steps of its own. None: there are no blocks.
     """
 
     noise: Literal["uniform", "mask"] = "uniform"
@@ -69,6 +71,7 @@ class Denoising:
     shrink_id: int | None = None
     shrinks_rest: bool = False
     longest: int | None = None
+    block: int | None = None
 
     @property
     def lasts(self) -> bool:
@@ -82,7 +85,7 @@ class Spec:
     as the control tokens in the tokenizer say that a left-to-right model was taught to fill in the middle, or `sides`: the
     canvas between the two sides, as they stand in the text, and nothing else but a first and a last token.
     order: of the two sides in a `taught` prompt, suffix first (`spm`) or prefix first (`psm`). denoises: whether it can
-    denoise a canvas; one that cannot writes left to right. denoising: how it does.
+    denoise a canvas; one that cannot writes left to right, a token or a block at a time. denoising: how it does.
     filler: id the checkpoint puts after a middle too short for its hole; None if it was not trained to.
     suffix_id, prefix_id, bos_id: the `fim` dialect's control tokens. bos_id, eos_id: the first and the last token of the
     `sides` dialect, None for none. context, suffix: token budgets of the encoder; in the `sides` dialect of all tokens,

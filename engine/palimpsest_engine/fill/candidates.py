@@ -88,7 +88,8 @@ class Candidates:
         writer = Writer(
             self.resources, self.request, layout, self.generator, [self.read.ids(each)[0] for each in others]
         )
-        branch = self.cache.cache.branch(count, len(layout.context) - 1)
+        whole = self.spec.denoising.block is not None
+        branch = self.cache.cache.branch(count, None if whole else len(layout.context) - 1)
         texts = [list[int]() for _ in range(count)]
         self.check_cancelled()
         for texts in writer.steps(branch, count, lines):
@@ -242,7 +243,7 @@ class Candidates:
         found = list(reversed(by_text.values())) or found[:1]
         if len(found) == 1:
             return found
-        if self.resources.sides:
+        if self.resources.sides or self.spec.denoising.block is not None:
             return sorted(found, key=lambda each: each.entropy)
         sequences = [self._scored(layout, each) for each in found]
         cache = self.resources.backend.rows(self.cache.cache, len(found), len(layout.context) - 1)

@@ -34,7 +34,7 @@ class Filler:
 
     def prefix_cache(self, document: str) -> PrefixCache:
         """Return the cache of a document; keep those of the few used last."""
-        cache = self._caches.pop(document, None) or PrefixCache(self.model)
+        cache = self._caches.pop(document, None) or PrefixCache(self.model, self.spec.denoising.block)
         self._caches[document] = cache
         while len(self._caches) > CACHED_DOCUMENTS:
             self._caches.pop(next(iter(self._caches)))

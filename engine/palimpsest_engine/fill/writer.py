@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 
 from palimpsest_engine.decoding.autoregressive import writing
+from palimpsest_engine.decoding.blockwise import writing_in_blocks
 from palimpsest_engine.decoding.middle import before_repetition, middle_of
 from palimpsest_engine.decoding.prompt_lookup import Lookup
+from palimpsest_engine.decoding.sampler import drawn
 from palimpsest_engine.fill.fit import loses_a_line
 from palimpsest_engine.fill.resources import Resources
 from palimpsest_engine.model.kv_cache import RollbackCache
@@ -48,9 +51,11 @@ class Writer:
         self.guess = Lookup(layout.context, others)
 
     def steps(self, cache: RollbackCache, count: int, lines: int | None = None) -> Iterator[list[list[int]]]:
-        """Yield the tokens of all `count` rows after each pass; each row but the first is drawn by chance.
+        """Yield the tokens of all `count` rows after each pass; each row but the first is drawn by chance, or all as the
+        model's sampling says where it writes in blocks.
 
-        cache: of that many rows, with all of the context but its last token. lines: limit, None for the request's.
+        cache: of that many rows, with all of the context but its last token, or with its whole blocks. lines: limit, None
+        for the request's.
         """
         spec, sizes = self.resources.spec, self.request.sizes
         limit = lines or self.request.max_lines
@@ -59,6 +64,22 @@ class Writer:
         banned = self.resources.all_banned if not self.ends else self.resources.banned_but_ends
         opening = self.resources.opening(self.layout.healed, a_line=self.blank and (limit == 1 or self.indented))
         ended = (lambda ids: False) if self.fixed else (lambda ids: self.over(ids, limit))
+        if spec.denoising.block is not None:
+            sampling = replace(spec.sampling, max_steps=self.request.max_steps or spec.sampling.max_steps)
+            return writing_in_blocks(
+                self.resources.model,
+                cache,
+                self.layout.context,
+                most,
+                banned,
+                opening,
+                ended,
+                count,
+                self.generator,
+                sampling,
+                drawn,
+                spec.denoising,
+            )
         return writing(
             self.resources.model,
             cache,

@@ -29,15 +29,18 @@ class Shared(Protocol):
 
 
 @torch.inference_mode()
-def encode(model: Any, cache: RollbackCache | Shared, tokens: Tensor) -> Tensor:
-    """Append `tokens [B, T]` to the cache through the causal encoder; return the last hidden states `[B, T, hidden]`."""
+def encode(model: Any, cache: RollbackCache | Shared, tokens: Tensor, block: int | None = None) -> Tensor:
+    """Append `tokens [B, T]` to the cache through the causal encoder; return the last hidden states `[B, T, hidden]`.
+
+    block: of so many positions each also sees those after it in its own block; these have to be whole blocks then.
+    """
     past = cache.get_seq_length()
     positions = torch.arange(past, past + tokens.shape[1], device=tokens.device)
     encoder = causal_stack(model)
     embedded = encoder.embed_tokens(tokens)
     if not isinstance(cache, RollbackCache):
         return cache.through(encoder, embedded, positions.unsqueeze(0))
-    masks = causal_masks(model.config.get_text_config(), cache, positions)
+    masks = causal_masks(model.config.get_text_config(), cache, positions, block)
     return through(encoder, embedded, positions.unsqueeze(0), masks, cache)
 
 
@@ -135,10 +138,16 @@ def canvas_masks(decoder: Any, cache: RollbackCache, used: Tensor | None) -> dic
     return masks
 
 
-def causal_masks(text_config: Any, cache: RollbackCache, positions: Tensor) -> dict[str, Tensor | None]:
-    """Return the mask of new tokens at `positions [T]` behind the cache for each kind of layer."""
+def causal_masks(
+    text_config: Any, cache: RollbackCache, positions: Tensor, block: int | None = None
+) -> dict[str, Tensor | None]:
+    """Return the mask of new tokens at `positions [T]` behind the cache for each kind of layer. block: as for `encode`."""
     layers = dict(zip(kinds_of(text_config), cache.layers, strict=True))
-    return {kind: causal_mask(positions, layer) for kind, layer in layers.items()}
+    if block is None:
+        return {kind: causal_mask(positions, layer) for kind, layer in layers.items()}
+    of = torch.arange(int(positions[-1]) + 1, device=positions.device) // block
+    assert all(layer.window is None for layer in layers.values())
+    return dict.fromkeys(layers, (positions[:, None] // block >= of)[None, None])
 
 
 def causal_mask(positions: Tensor, layer: RollbackLayer) -> Tensor | None:

@@ -16,26 +16,32 @@ _BLOCK = 1024
 
 
 class PrefixCache:
-    """The encoded context of one document: after an edit only the tokens from the first changed one on are encoded."""
+    """The encoded context of one document: after an edit only the tokens from the first changed one on are encoded.
 
-    def __init__(self, model: Any) -> None:
-        self.model = model
+    block: where each position sees its own block of so many, only whole blocks are kept.
+    """
+
+    def __init__(self, model: Any, block: int | None = None) -> None:
+        self.model, self.block = model, block
         self._forget()
 
     def encode(self, tokens: Sequence[int], between: Callable[[], None] = lambda: None) -> int:
-        """Make the cache hold exactly `tokens`; the number of tokens that had to be encoded is returned.
+        """Make the cache hold exactly `tokens`, or their whole blocks; the number of tokens that had to be encoded is
+        returned.
 
         between: called before each piece; what it raises ends the encoding, and what was encoded stays.
         """
         tokens = list(tokens)
-        self.rollback(common(self.tokens, tokens))
+        whole, blocks = self.block or 1, {} if self.block is None else {"block": self.block}
+        tokens = tokens[: len(tokens) // whole * whole]
+        self.rollback(common(self.tokens, tokens) // whole * whole)
         begun = len(self.tokens)
         size = PIECE if self.model.device.type == "cuda" else min(PIECE, PIECE_ON_CPU)
         for start in range(begun, len(tokens), size):
             between()
             piece = tokens[start : start + size]
             try:
-                encode(self.model, self.cache, torch.tensor([piece], device=self.model.device))
+                encode(self.model, self.cache, torch.tensor([piece], device=self.model.device), **blocks)
             except BaseException:
                 # Some layers may already hold the new tokens: nothing in here can be trusted any more.
                 self._forget()

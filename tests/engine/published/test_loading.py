@@ -32,7 +32,7 @@ PLAIN = {"device": "cpu", "dtype": "float32"}
 REQUEST = FillRequest("a = b\nc\n", (Span(6, 6),), language=None, sizes=(3,))
 
 
-@pytest.fixture(params=["Open-dCoder", "Dream", "DreamOn"])
+@pytest.fixture(params=folders.KINDS)
 def name(request: Any) -> str:
     return str(request.param)
 
@@ -74,6 +74,9 @@ def test_its_name_in_the_store_is_enough(folder, name, models):
     described = describe(EngineSettings("mine", **PLAIN))
     assert described.spec == load(EngineSettings("mine", **PLAIN)).spec
     shown = seen(EngineSettings("mine", **PLAIN), REQUEST)
+    if name == "SDAR":
+        assert shown.context == "<|fim_prefix|><|fim_suffix|>c\n<|fim_middle|>a = b\n"
+        return
     begins, ends = ("", "") if name == "Open-dCoder" else ("<|beginoftext|>", "<|endoftext|>")
     assert (shown.context, shown.pins) == (f"{begins}a = b\n", f"c\n{ends}")
 
@@ -97,7 +100,7 @@ def test_its_maps_may_have_fewer_bits(folder, format):
     give_canvas(model)
     assert opened.published is not None
     spec = opened.published.spec(opened.tokenizer, "cuda")
-    assert spec.context == 2048
+    assert spec.context == (8192 if opened.config["model_type"] == "qwen3" else 2048)
     checkpoint = Checkpoint(folder, spec, model, opened.tokenizer, "cpu", "float32")
     assert filled(checkpoint).texts
 
@@ -127,13 +130,6 @@ def test_kernels_of_a_repository_are_refused(folder):
     change(folder / "config.json", attn_implementation="somebody/attention")
     with pytest.raises(UnsupportedCheckpoint, match="attn_implementation"):
         load(EngineSettings(str(folder), **PLAIN))
-
-
-def test_sdar_is_refused_for_what_it_is(tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps(files("sdar-4b")["config"]), "utf-8")
-    for refused in (lambda: load(EngineSettings(str(tmp_path), **PLAIN)), lambda: add(tmp_path)):
-        with pytest.raises(UnsupportedCheckpoint, match="denoises in blocks"):
-            refused()
 
 
 @pytest.mark.parametrize(
