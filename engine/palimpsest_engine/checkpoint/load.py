@@ -282,11 +282,12 @@ def prepare(source: Path) -> bool:
 
 
 def spec_of(opened: Opened, device: str) -> Spec:
-    """Return the description of a left-to-right model: its own, or the usual one on that device."""
-    if (opened.source / SPEC_FILE).exists():
-        return read_spec(opened.source)
+    """Return the description of a left-to-right model: its own, or the usual one on that device. That of a published model is
+    the one of its published rules."""
     if opened.published is not None:
         return opened.published.spec(opened.tokenizer, device)
+    if (opened.source / SPEC_FILE).exists():
+        return read_spec(opened.source)
     files = any(opened.tokenizer.token_to_id(mark) is not None for mark in FILE_MARKS)
     return spec_of_causal(opened.name, opened.bos_id, device, files=files)
 

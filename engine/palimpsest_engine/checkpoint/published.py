@@ -190,7 +190,8 @@ class Found:
 def found_in(folder: Path) -> Found | None:
     """Return the published model in a checkpoint folder, or None. Raises CheckpointBroken for a file that is no JSON."""
     config = read_json(folder / "config.json")
-    if config.get("model_type") not in [each.model_type for each in PUBLISHED]:
+    kinds = [each.model_type for each in PUBLISHED if "auto_map" in config or not each.named]
+    if config.get("model_type") not in kinds:
         return None
     named, generation = dict[str, Any](), dict[str, Any]()
     for name in ("tokenizer_config.json", "special_tokens_map.json"):

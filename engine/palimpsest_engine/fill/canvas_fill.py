@@ -63,6 +63,8 @@ class CanvasFill:
                 break
         self.cache.rollback(len(self.layout.context))
         context = len(self.layout.context) + len(self.layout.left)
+        if self.resources.sides:
+            context += len(self.layout.right)
         yield replace(fill, encoded=encoded, context=context, nfe=self.candidates.nfe)
 
     def judged(self, ranked: list[Candidate], redraw: Redraw) -> Generator[Draft, None, Fill]:

@@ -57,12 +57,13 @@ def filled(checkpoint: Checkpoint) -> Fill:
 def test_it_is_loaded_by_the_stock_class(folder, name):
     checkpoint = load(EngineSettings(str(folder), **PLAIN))
     spec = checkpoint.spec
-    assert type(checkpoint.model).__module__.startswith("transformers.models.qwen2.")
-    assert (spec.name, spec.dialect, spec.denoises, spec.denoising.context) == (name, "sides", True, "both")
-    assert checkpoint.tokenizer.id_to_token(spec.denoising.mask_id) == (
-        folders.M if name == "Open-dCoder" else "<|mask|>"
-    )
-    around = (None, None) if name == "Open-dCoder" else (len(folders.TEXT) + 8, len(folders.TEXT))
+    kind = "qwen3" if name == "SDAR" else "qwen2"
+    assert type(checkpoint.model).__module__.startswith(f"transformers.models.{kind}.")
+    said = ("taught", False, "causal") if name == "SDAR" else ("sides", True, "both")
+    assert (spec.name, spec.dialect, spec.denoises, spec.denoising.context) == (name, *said)
+    masks = {"Open-dCoder": folders.M, "SDAR": folders.BLOCK_MASK}
+    assert checkpoint.tokenizer.id_to_token(spec.denoising.mask_id) == masks.get(name, folders.MASK)
+    around = (None, None) if name in masks else (len(folders.TEXT) + 8, len(folders.TEXT))
     assert (spec.bos_id, spec.eos_id) == around
     assert (spec.denoising.grow_id is None) == (name != "DreamOn")
     assert filled(checkpoint).texts
@@ -124,6 +125,12 @@ def test_a_stock_model_with_a_mask_token_stays_one(tmp_path):
     change(folder / "config.json", auto_map=...)
     assert found_in(folder) is None
     assert not load(EngineSettings(str(folder), **PLAIN)).spec.denoises
+
+
+def test_a_description_beside_it_does_not_change_its_rules(folder):
+    (folder / "palimpsest.json").write_text('{"name": "other", "denoising": {"noise": "uniform"}}', "utf-8")
+    spec = load(EngineSettings(str(folder), **PLAIN)).spec
+    assert (spec.name, spec.denoising.noise) == (folder.name, "mask")
 
 
 def test_kernels_of_a_repository_are_refused(folder):
