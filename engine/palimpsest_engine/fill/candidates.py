@@ -23,6 +23,7 @@ from palimpsest_engine.fill.resources import Resources
 from palimpsest_engine.fill.writer import Writer
 from palimpsest_engine.model.prefix_cache import PrefixCache
 from palimpsest_engine.prompt.layout import Layout
+from palimpsest_engine.prompt.pieces import plain
 from palimpsest_engine.request import Draft, FillRequest
 
 SCORED_SUFFIX = 8
@@ -142,17 +143,18 @@ class Candidates:
         canvas, spans = self._canvas(layout, sizes)
         if self.request.strength < 1.0 and len(self.request.holes) == 1 and not self.read.opening:
             hole = self.request.holes[0]
-            text = layout.healed + self.request.text[hole.start : hole.end].replace("\r\n", "\n")
+            text = layout.healed + plain(self.request.text[hole.start : hole.end])
             present = self.tokens.encode(text)
             doubts = self._doubts(layout, present)
-            canvas = seeded(canvas, spans, present, doubts, self.request.strength, self.generator, self.seeded)
+            by_chance = self.seeded or self.resources.sides
+            canvas = seeded(canvas, spans, present, doubts, self.request.strength, self.generator, by_chance)
             self.seeded = True
         return (yield from self._steps(canvas, spans))
 
     def _doubts(self, layout: Layout, present: Sequence[int]) -> list[float]:
         """Return how unlikely each token of a text in the hole is to the causal encoder, in nats."""
-        if not present:
-            return []
+        if not present or self.resources.sides:
+            return [0.0] * len(present)  # nothing reads causally here: chance decides
         cache = self.resources.backend.rows(self.cache.cache, 1, len(layout.context) - 1)
         (found,) = log_likelihoods(self.model, cache, layout.context[-1], [present])
         return [-each for each in found]

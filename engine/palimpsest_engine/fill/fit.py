@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from palimpsest_engine.fill.place import not_blank
 from palimpsest_engine.fill.tidy import tidy
-from palimpsest_engine.prompt.pieces import newline_of
+from palimpsest_engine.prompt.pieces import newline_of, plain
 from palimpsest_engine.request import FillRequest
 
 
@@ -17,9 +17,9 @@ def fit(request: FillRequest, index: int, text: str) -> str:
         text = "".join(text.splitlines(keepends=True)[: request.max_lines]).rstrip("\r\n")
     if request.tidy:
         multiline = request.max_lines != 1
-        tidied = tidy(request.text, hole.start, hole.end, text.replace("\r\n", "\n"), multiline=multiline)
+        tidied = tidy(request.text, hole.start, hole.end, plain(text), multiline=multiline)
         text = tidied.replace("\n", newline)
-    blank_after = request.text.startswith(("\n", "\r\n"), hole.end)
+    blank_after = request.text.startswith(("\n", "\r"), hole.end)
     return text.rstrip(" \t") if blank_after else text
 
 

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from palimpsest_engine.fill import brackets
+from palimpsest_engine.prompt.pieces import plain
+from palimpsest_engine.syntax.behind import is_word
+
+__all__ = ["Place", "is_word", "plain"]
 
 _LINES = 40  # lines to compare on either side
 
@@ -50,11 +54,6 @@ class Place:
         return not_blank(self.after.split("\n", _LINES + 1)[1 : _LINES + 1])
 
 
-def plain(text: str) -> str:
-    """Return the text with `\\n` for every line end."""
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
 def not_blank(lines: list[str]) -> list[str]:
     """Return the lines that are not blank."""
     return [line for line in lines if line.strip()]
@@ -92,11 +91,6 @@ def line_key(line: str) -> tuple[int, str]:
 def letters(text: str) -> int:
     """Count the characters of words."""
     return sum(map(is_word, text))
-
-
-def is_word(character: str) -> bool:
-    """Return whether a character belongs to a word."""
-    return character.isalnum() or character == "_"
 
 
 def squeezed(text: str) -> tuple[str, list[int]]:

@@ -16,6 +16,7 @@ from palimpsest_engine.fill.fit import loses_a_line
 from palimpsest_engine.fill.resources import Resources
 from palimpsest_engine.model.kv_cache import RollbackCache
 from palimpsest_engine.prompt.layout import Layout
+from palimpsest_engine.prompt.pieces import plain
 from palimpsest_engine.request import FillRequest
 
 FAR = 64  # code points of the suffix that are looked for in what is written
@@ -42,7 +43,7 @@ class Writer:
         self.tokens = resources.tokens
         self.fixed = len(set(request.sizes or ())) == 1
         self.ends = frozenset[int]() if self.fixed else resources.ends
-        self.below = request.text[request.holes[-1].end :][:BELOW].replace("\r\n", "\n")
+        self.below = plain(request.text[request.holes[-1].end :][:BELOW])
         self.after = self.below[:FAR]
         hole, text = request.holes[0], request.text
         beside = text[: hole.start].rpartition("\n")[2] + text[hole.end :].partition("\n")[0]

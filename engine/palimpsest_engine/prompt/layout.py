@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from palimpsest_engine.checkpoint.spec import Spec
 from palimpsest_engine.prompt.dialects import PATH, PREFIX, SUFFIX
-from palimpsest_engine.prompt.pieces import Hole, Keep
+from palimpsest_engine.prompt.pieces import Hole, Keep, plain
 from palimpsest_engine.prompt.tokens import Tokens
 from palimpsest_engine.request import Excerpt
 
@@ -97,7 +97,7 @@ def lay_out(
 
     Excerpts come before everything that typing changes, so that they stay encoded.
     """
-    keeps = [piece.text.replace("\r\n", "\n") for piece in pieces if isinstance(piece, Keep)]
+    keeps = [plain(piece.text) for piece in pieces if isinstance(piece, Keep)]
     prefix = prefix_window(keeps[0], window_for(spec.context))
     after = tokens.encode(keeps[-1][: window_for(max(spec.suffix, spec.canvas))])
     words = spec.dialect in ("taught", "sides")  # vocabularies of models that began as left-to-right ones
@@ -148,7 +148,7 @@ def fitting(
     mark, announced = LINE_COMMENTS.get(language or "", "//"), tokens.dialect.file if taught else ""
     for excerpt in reversed(excerpts):
         title = "" if announced else f"{mark} {excerpt.title}\n"
-        ids = tokens.encode(f"{title}{excerpt.text.strip(chr(10))}\n\n".replace("\r\n", "\n"))
+        ids = tokens.encode(plain(f"{title}{excerpt.text.strip(chr(10))}\n\n"))
         if announced:
             ids = [*tokens.marked(announced.replace(PATH, excerpt.title)), *ids]
         if len(out) + len(ids) <= budget:

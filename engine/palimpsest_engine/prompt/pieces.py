@@ -34,6 +34,12 @@ def pieces(request: FillRequest) -> tuple[Keep | Hole, ...]:
 
 
 def newline_of(text: str) -> str:
-    """Return the newline that a document uses most: `\\r\\n` or `\\n`. A model reads and writes only `\\n`."""
+    """Return the newline that a document uses most: `\\r\\n`, `\\n`, or `\\r` as old files have it."""
     crlf = text.count("\r\n")
-    return "\r\n" if crlf > text.count("\n") - crlf else "\n"
+    counts = {"\n": text.count("\n") - crlf, "\r\n": crlf, "\r": text.count("\r") - crlf}
+    return max(counts, key=counts.__getitem__)  # the first of equals
+
+
+def plain(text: str) -> str:
+    """Return the text with `\\n` for every line end: a model reads and writes no other."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -6,8 +6,6 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from tokenizers import AddedToken
-
 from palimpsest_engine.errors import UnsupportedCheckpoint
 from palimpsest_engine.prompt.dialects import dialect_of
 
@@ -104,6 +102,8 @@ def mark_controls(tokenizer: Any) -> None:
     Qwen's files mark `<|fim_prefix|>` and others as ordinary. What the vocabulary has, too, and does not look like `<|…|>`,
     stays as it is: Gemma's `<table>`, or runs of blanks.
     """
+    from tokenizers import AddedToken  # with an endpoint, nothing here needs that library
+
     own = tokenizer.get_vocab_size(with_added_tokens=False)
     found = [
         AddedToken(token.content, special=True, normalized=False)

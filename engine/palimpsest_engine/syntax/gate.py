@@ -17,6 +17,9 @@ inside fills never count. Rule 2 exists because error recovery is not monotone: 
 still bring one of its own. Rule 3 catches a fill that spoils its surroundings without adding a node. The exception keeps a
 bracket left open far above from blocking every statement below it.
 
+A fill is worse in any case if the token behind it becomes the end of a longer one, or part of a comment or string
+(`behind.py`): such a document may well be valid, but it is not the user's any more.
+
 tree-sitter's Python takes more than Python does: headers without a body, lines indented for no reason. So a Python document
 without a defect is also shown to Python's own parser, if the snapshot passes that too or fails it at a hole (else it is no
 Python of this version, and the parser's answer means nothing). If it fails with the fill, the document is *worse*; but *no
@@ -38,6 +41,7 @@ from typing import TYPE_CHECKING
 
 from palimpsest_engine.errors import GrammarMissing
 from palimpsest_engine.request import FillRequest, Span, Verdict
+from palimpsest_engine.syntax.behind import joined_words, swallowed
 from palimpsest_engine.syntax.defects import Damage, defects_of, measure, places
 from palimpsest_engine.syntax.grammars import language_of, load
 from palimpsest_engine.syntax.python_parser import PythonError, error_of, with_body
@@ -108,13 +112,20 @@ class SyntaxGate:
 
     def _judge(self, texts: tuple[str, ...]) -> Verdict:
         document = self._text.splice(texts)
+        for fill, said in joined_words(self._own, document):
+            return self._refused(document, fill, said)
         if not self._grammar:
             return Verdict("not checked", f"there is no grammar for {self._language}")
         try:
-            if not self._reparse(document).root_node.has_error:
+            tree, (_, before) = self._reparse(document), self._snapshot
+            if not tree.root_node.has_error:
+                for fill, said in swallowed(self._own, before.root_node, document, tree.root_node):
+                    return self._refused(document, fill, said)
                 return self._judge_clean(document)
             near = document.without(*self._far)
             root = self._parse(near.data).root_node
+            for fill, said in swallowed(self._snapshot_near, (self._near_tree or before).root_node, near, root):
+                return self._refused(near, fill, said)
             if not root.has_error:
                 return Verdict("no worse") if self._broken_far else self._judge_clean(document)
             damage = measure(root, near, self._check)
@@ -131,6 +142,9 @@ class SyntaxGate:
         bad = tuple(document.code_points(*place) for place in where)
         return Verdict("worse", f"syntax error near line {line}", bad)
 
+    def _refused(self, document: Document, fill: int, said: str) -> Verdict:
+        return Verdict("worse", said, (document.code_points(*document.tail(fill)),))
+
     # Errors that only Python's own parser sees
 
     def _judge_clean(self, document: Document) -> Verdict:
@@ -139,16 +153,17 @@ class SyntaxGate:
             return Verdict("valid")
         document = document.without(*self._far)
         source = document.data.decode("utf-8")
-        if (error := error_of(source)) is None:
+        lines = document.lines()
+        if (error := error_of(source, lines)) is None:
             return Verdict("valid")
         before = self._python_before
-        lines = document.lines()
         if before is not None and not self._at_hole(before):
             return Verdict("valid")
         said = f"line {document.above + error.line}: {error.message}"
         tails = [document.tail(i) for i, (start, end) in enumerate(document.ranges) if start < end]
         bad = tuple(document.code_points(*place) for place in tails)
-        if error.body_missing and any(error_of(with_body(source, last)) is None for _, last in lines):
+        headers = [last for _, last in lines if source.split("\n")[last - 1].split("#")[0].rstrip().endswith(":")]
+        if error.body_missing and any(error_of(with_body(source, last)) is None for last in headers):
             return Verdict("no worse", said, bad)
         moved = document.data.count(b"\n") - self._snapshot_near.data.count(b"\n")
         if before is not None and (before.message, before.line + moved) == (error.message, error.line):
@@ -159,8 +174,9 @@ class SyntaxGate:
 
     @cached_property
     def _python_before(self) -> PythonError | None:
-        """Return the error that Python's parser finds in the snapshot."""
-        return error_of(self._snapshot_near.data.decode("utf-8"))
+        """Return the error that Python finds in the snapshot."""
+        near = self._snapshot_near
+        return error_of(near.data.decode("utf-8"), near.lines())
 
     def _at_hole(self, error: PythonError) -> bool:
         """Return whether the snapshot's error is at a hole; the rest may well parse in the Python that runs here."""
@@ -176,9 +192,12 @@ class SyntaxGate:
         return Parser(load(self._grammar))
 
     @cached_property
+    def _own(self) -> Document:
+        return self._text.splice(self._text.own)
+
+    @cached_property
     def _snapshot(self) -> tuple[Document, Tree]:
-        document = self._text.splice(self._text.own)
-        return document, self._parse(document.data)
+        return self._own, self._parse(self._own.data)
 
     @cached_property
     def _baseline(self) -> Damage:

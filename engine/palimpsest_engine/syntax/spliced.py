@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from palimpsest_engine.request import Span
 from palimpsest_engine.syntax.tree import Range
+
+_LONE_CR = re.compile(
+    rb"\r(?!\n)"
+)  # ends lines in old files; to grammars and to Python only `\n` does, and it is as long
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +84,7 @@ class Snapshot:
             spans.append(Span(hole.start + moved, hole.start + moved + len(text)))
             at += len(fill) + len(kept)
             moved += len(text) - len(own)
-        return Document(b"".join(out), tuple(ranges), tuple(spans))
+        return Document(_LONE_CR.sub(b"\n", b"".join(out)), tuple(ranges), tuple(spans))
 
 
 def _encode(text: str) -> bytes:
