@@ -45,15 +45,16 @@ def swallowed(before: Document, old: Node, after: Document, new: Node) -> Iterat
             continue
         was = old.descendant_for_byte_range(at - end + own_end, at - end + own_end + 1)
         now = new.descendant_for_byte_range(at, at + 1)
-        if was is None or now is None or was.start_byte < own_end or now.start_byte >= end:
-            continue  # it began before the hole's end already, or still begins behind the fill
+        if was is None or now is None or was.start_byte < own_end:
+            continue  # it began before the hole's end already
         for kinds, said in ((("comment",), "a comment"), (_QUOTED, "a string")):
             if _is(now, kinds) and not _is(was, kinds):
                 yield index, f"what stands behind it would become part of {said}"
                 break
         else:
             text = after.data[now.start_byte : now.end_byte]
-            if at == end and after.data[end - 1] not in _BLANKS and not any(blank in text for blank in _BLANKS):
+            beside = at == end and after.data[end - 1] not in _BLANKS and not any(blank in text for blank in _BLANKS)
+            if beside and now.start_byte < end:
                 yield index, f"{_word_at(after.data, end)} would become one token"
 
 
