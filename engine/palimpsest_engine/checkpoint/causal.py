@@ -94,7 +94,7 @@ def open_files(source: Path, *, int8: bool) -> Opened:
         return Opened(source, file.config(), file, tokenizer_in(file), begins)
     if found is not None:
         config, tokenizer = found.stock(), bpe_tokenizer.tokenizer_in(source)
-        return Opened(source, config, Files(source, weight_files(source)), tokenizer, published=found)
+        return Opened(source, config, without_copies(source, config), tokenizer, published=found)
     config, tokenizer = read_json(source / "config.json"), bpe_tokenizer.tokenizer_in(source)
     if "auto_map" in config:
         raise UnsupportedCheckpoint(f"{source} wants to run code of its own (auto_map); that is never done.")
@@ -102,6 +102,22 @@ def open_files(source: Path, *, int8: bool) -> Opened:
         raise UnsupportedCheckpoint(f"{source} is quantised; of quantised weights this engine reads GGUF only.")
     first = tokenizer.encode("", add_special_tokens=True).ids  # what its own post-processor puts before every text
     return Opened(source, config, Files(source, weight_files(source)), tokenizer, first[0] if first else None)
+
+
+def without_copies(source: Path, config: dict[str, Any]) -> Files:
+    """Return the tensors of a folder, without a head that is a copy of the embedding where the config says that it is one.
+
+    Raises CheckpointBroken if it is another one.
+    """
+    files = Files(source, weight_files(source))
+    head, embedding = "lm_head.weight", "model.embed_tokens.weight"
+    if not config.get("tie_word_embeddings") or head not in files.names or embedding not in files.names:
+        return files
+    if not torch.equal(files.whole(head), files.whole(embedding)):
+        raise CheckpointBroken(
+            f"The weights in {source} have a head of their own, and its config says that there is none."
+        )
+    return Files(source, weight_files(source), without=lambda name: name == head)
 
 
 def parameters(opened: Opened) -> int:

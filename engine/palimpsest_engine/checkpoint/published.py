@@ -73,6 +73,7 @@ _SIDES = Spec(
     pins=0,
     hole_sizes=(4, 8, 16, 32, 64),
 )
+BLOCKS = (2, 4, 8, 16, 32, 64)  # those that pieces of a context can be cut into
 _READS_ALL = Denoising("mask", shift=True, context="both", conditioned=False, revises=False)
 _ONE_A_STEP = tuple((slots, slots) for slots in range(1, _SIDES.canvas))
 
@@ -211,8 +212,11 @@ def published(
 ) -> Published | None:
     """Return which published model a checkpoint is, by its `config.json`, by what its tokenizer's files name (`mask_token`),
     and by its `generation_config.json`; None if it is none of them."""
+    architectures = config.get("architectures")
+    if not isinstance(architectures, list):
+        return None
     for each in PUBLISHED:
-        if config.get("model_type") != each.model_type or each.architecture not in (config.get("architectures") or ()):
+        if config.get("model_type") != each.model_type or each.architecture not in architectures:
             continue
         grows = any(table.get("expand_token_id") is not None for table in (generation or {}, config))
         named = bool(names.get("mask_token")) and "auto_map" in config
@@ -271,5 +275,11 @@ def spec_of_published(
                 raise CheckpointBroken(
                     f"The files of {name} give {number} for a slot that grows or goes; that is no id of it."
                 )
+    sampling = model.spec.sampling
+    if denoising.block is not None:
+        block = stated("block_size") or denoising.block
+        if block not in BLOCKS:
+            raise UnsupportedCheckpoint(f"{name} denoises in blocks of {block}, which this engine cannot do.")
+        denoising, sampling = replace(denoising, block=block), replace(sampling, max_steps=block)
     begins, ends = (token_id(each) if each is not None else None for each in (model.text_begins, model.text_ends))
-    return replace(model.spec, name=name, bos_id=begins, eos_id=ends, denoising=denoising)
+    return replace(model.spec, name=name, bos_id=begins, eos_id=ends, sampling=sampling, denoising=denoising)

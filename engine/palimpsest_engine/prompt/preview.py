@@ -18,7 +18,7 @@ from palimpsest_engine.syntax.grammars import language_of
 class Seen:
     """context: the encoder's text, control tokens spelled out. begins: text that the hole has to begin with, because the
     cursor stands in a token (healing). pins: text behind the hole in the canvas, as much as can fit. tokens: length of the
-    context, at most `spec.context`.
+    context, at most `spec.context`; with the text behind the hole where each pass reads both sides.
     """
 
     context: str
@@ -34,7 +34,8 @@ def seen(settings: EngineSettings, request: FillRequest) -> Seen:
     spec, tokens = described.spec, Tokens(described.tokenizer, described.vocabulary)
     language = language_of(request.path, request.language)
     layout = lay_out(pieces(request), spec, tokens, language, request.context, request.path)
-    read, right = [*layout.context, *layout.left], layout.right[: None if spec.dialect == "sides" else spec.pins]
+    read, sides = [*layout.context, *layout.left], spec.dialect == "sides"
+    right = layout.right if sides else layout.right[: spec.pins]
     spelled = tokens.tokenizer.decode(read, skip_special_tokens=False)
     pins = tokens.tokenizer.decode(list(right), skip_special_tokens=False)
-    return Seen(spelled, layout.healed, pins, len(read), spec)
+    return Seen(spelled, layout.healed, pins, len(read) + sides * len(right), spec)

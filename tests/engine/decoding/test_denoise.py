@@ -31,6 +31,7 @@ WAYS = {
     "masks, shifted, kept": Denoising("mask", MASK, shift=True, conditioned=False, revises=False),
     "masks, kept": Denoising("mask", MASK, conditioned=False, revises=False),
     "masks, remasked": Denoising("mask", MASK, shift=True, conditioned=False, revises=True),
+    "masks, remasked, accepted ones kept": Denoising("mask", MASK, shift=True, conditioned=False, keeps=True),
 }
 
 
@@ -236,7 +237,7 @@ def test_pins_spend_no_entropy_and_take_no_part_in_the_stop_test(way):
         for step in steps:
             assert step.entropy[0, 1:].abs().max() == 0
             assert bool(step.accepted[0, 1:].all())
-            if how.revises:
+            if not how.lasts:
                 assert bool(step.finished[0]) == bool(step.entropy[0, 0] < strict.confidence)
 
 
@@ -268,12 +269,12 @@ def test_kept_rows_end_as_in_the_full_run(way):
     """At almost no temperature, with everything accepted, nothing is left to chance."""
     model, how = way
     certain = Sampling(max_steps=5, t_min=1e-4, t_max=2e-4, entropy_bound=1e9, stability=1, confidence=1e-9)
-    if not how.revises:
+    if how.lasts:
         certain = Sampling(max_steps=5, t_min=0.0, t_max=0.0, entropy_bound=None, linear_to=0.0)
     ids = torch.tensor([[0, 0, 7, 0], [0, 0, 0, 0], [5, 0, 0, 0]])
     is_hole = torch.tensor([[1, 1, 0, 1], [1, 1, 1, 1], [0, 1, 1, 1]], dtype=torch.bool)
     start = torch.randint(0, VOCABULARY, ids.shape, generator=torch.Generator().manual_seed(1))
-    canvas = Canvas(ids, is_hole, start=start, start_known=is_hole & how.revises)
+    canvas = Canvas(ids, is_hole, start=start, start_known=is_hole & (not how.lasts))
 
     def run(keep_at):
         cache = encoded(model, torch.tensor([[2, 5, 9]])).branch(3)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tests.engine.causal import write_model
 
 from palimpsest_engine import EngineSettings, Fill, FillRequest, Span
@@ -165,6 +166,34 @@ def test_files_that_contradict_the_model_are_refused(tmp_path, name, file, chang
     change(folder / file, **changed)
     with pytest.raises(CheckpointBroken, match=said):
         load(EngineSettings(str(folder), **PLAIN))
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_head_beside_a_tied_embedding_has_to_be_a_copy(tmp_path, same):
+    folder = folders.write(tmp_path / "x", "Open-dCoder")
+    tensors = load_file(folder / "model.safetensors")
+    change(folder / "config.json", tie_word_embeddings=True)
+    tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].clone() + (not same)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    if same:
+        model = load(EngineSettings(str(folder), **PLAIN)).model
+        assert model.lm_head.weight is model.model.embed_tokens.weight
+        return
+    with pytest.raises(CheckpointBroken, match="a head of their own"):
+        load(EngineSettings(str(folder), **PLAIN))
+
+
+@pytest.mark.parametrize(("size", "block"), [(4, 4), (8, 8), (None, 4), (3, None), (-4, None)])
+def test_blocks_have_the_size_of_the_config(tmp_path, size, block):
+    folder = folders.write(tmp_path / "x", "SDAR", block_size=size)
+    settings = EngineSettings(str(folder), **PLAIN)
+    if block is None:
+        with pytest.raises(UnsupportedCheckpoint, match="in blocks of"):
+            load(settings)
+        return
+    checkpoint = load(settings)
+    assert (checkpoint.spec.denoising.block, checkpoint.spec.sampling.max_steps) == (block, block)
+    assert filled(checkpoint).nfe >= 2
 
 
 class Listed:
