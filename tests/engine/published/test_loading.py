@@ -148,7 +148,7 @@ def test_kernels_of_a_repository_are_refused(folder):
         ("Dream", "config.json", {"mask_token_id": 10**6}, "no id for the masks"),
         ("Dream", "config.json", {"num_hidden_layers": 2}, "unexpected tensors"),
         ("Dream", "config.json", {"intermediate_size": 64}, "mismatched tensors"),
-        ("Dream", "config.json", {"tie_word_embeddings": True}, "unexpected tensors"),
+        ("Dream", "config.json", {"tie_word_embeddings": True}, "a head of their own"),
         ("Open-dCoder", "tokenizer_config.json", {"mask_token": "<nothing>"}, "which has no id"),
         ("DreamOn", "generation_config.json", {"expand_token_id": 4}, "the text"),
         ("DreamOn", "generation_config.json", {"expand_token_id": 10**6}, "that is no id of it"),
