@@ -72,7 +72,8 @@ def _compile_near(module: ast.Module, source: str, near: Sequence[tuple[int, int
 
 def _begins(statement: ast.stmt) -> int:
     """Return the first line of a statement, decorators included."""
-    return min([statement.lineno, *(each.lineno for each in getattr(statement, "decorator_list", ()))])
+    decorators: list[ast.expr] = getattr(statement, "decorator_list", [])
+    return min(statement.lineno, *(each.lineno for each in decorators)) if decorators else statement.lineno
 
 
 def with_body(source: str, line: int) -> str:
