@@ -53,9 +53,9 @@ def choose(
     others.
     """
     nothing = ("",) * len(request.holes)
-    if not any(ranked[0].texts):
+    if not any(map(str.strip, ranked[0].texts)):
         return Fill(nothing, Verdict("no worse", "nothing was written"), "The model has nothing to add here.")
-    candidates = [(each, each.texts, gate.judge(each.texts)) for each in ranked if any(each.texts)]
+    candidates = [(each, each.texts, gate.judge(each.texts)) for each in ranked if any(map(str.strip, each.texts))]
     passed = [candidate for candidate in candidates if candidate[2].status != "worse"]
     # "No worse" lets some broken fills through in broken documents; a valid one, if there is any, is sure.
     passed.sort(key=lambda candidate: (candidate[2].status == "no worse", bool(candidate[2].bad)))

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from palimpsest_engine.fill import brackets
+from palimpsest_engine.fill.manners import inside_the_field, not_over_and_over, without_licences
 from palimpsest_engine.fill.place import (
     Place,
     is_word,
@@ -290,6 +291,9 @@ RULES: tuple[Rule, ...] = (
     without_doubled_brackets,
     without_doubled_quotes,
     other_than_the_lines_above,
+    inside_the_field,
+    without_licences,
+    not_over_and_over,
     without_trailing_blanks,
 )
 
