@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="1 rewrites from noise; below 1, about 1 - STRENGTH of the present tokens are kept.",
 )
+@click.option("--raw", is_flag=True, help="Show what the model wrote, and do not tidy it as in an editor.")
 @click.option("--language", metavar="ID", help="Language of the syntax check. [default: by the file name]")
 @engines.engine_options
 @engines.adapter_option
@@ -59,6 +60,7 @@ def command(
     steps: int | None,
     sizes: tuple[int, ...] | None,
     strength: float,
+    raw: bool,
     language: str | None,
     checkpoint: str | None,
     device: str,
@@ -94,6 +96,7 @@ def command(
             strength=strength,
             sizes=sizes,
             max_steps=steps,
+            tidy=not raw and strength == 1.0,
         )
         settings = EngineSettings(
             checkpoint, device, adapter=adapter, quantization=quantization, fallback=fallback, endpoint=endpoint
