@@ -100,7 +100,7 @@ class DraftPiece:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What each hole has so far: the argmax canvas after a denoising step, or what is written left to right.
+    """The text of each hole so far: the argmax canvas after a denoising step, or what is written left to right.
 
     settled_share in 0..1. written: it is left to right, and more may come.
     """

@@ -66,7 +66,7 @@ def tokenizer_in(folder: Path) -> Tokenizer:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What the files say of tokens beside the vocabulary. numbers: ids by token. controls: tokens that are no text.
+    """The tokens beside the vocabulary, as the files declare them. numbers: ids by token. controls: tokens that are no text.
 
     first, last: the token that is put before and after each text that is encoded with them.
     """

@@ -26,7 +26,7 @@ LEAN = {"qkv": "qkv", "out": "output", "gate_up": "gate_up", "down": "down"}
 
 @dataclass(frozen=True, slots=True)
 class CanvasAdapter:
-    """What was trained for the canvas alone.
+    """The weights that were trained for the canvas alone.
 
     pairs: of each layer, by place: `qkv` and `gate_up`, whose maps read the same input and share `down`, `out` and `down`.
     rows_in, rows_out: by id, the embedding `[d]` and the row `[d]` of the head that stand in for the model's own.

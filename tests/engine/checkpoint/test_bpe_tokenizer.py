@@ -130,7 +130,7 @@ def test_any_text_becomes_the_same_tokens(both, parts):
     assert ours.encode(text).ids == theirs(text)["input_ids"]
 
 
-def test_what_goes_around_each_text_is_put_there(words, tmp_path):
+def test_tokens_that_go_around_each_text_are_put_there(words, tmp_path):
     folder = write(tmp_path, words)
     path = folder / "tokenizer_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), "add_bos_token": True, "add_eos_token": True}))
@@ -253,7 +253,7 @@ def more_merges(text):
         (table_with(lambda n: {str(n + 7): entry("\ud800", True)}), CheckpointBroken, "is damaged"),
     ],
 )
-def test_what_is_wrong_costs_a_sentence(damage, error, sentence, words, tmp_path):
+def test_anything_wrong_costs_a_sentence(damage, error, sentence, words, tmp_path):
     folder = write(tmp_path, words)
     damage(folder)
     with pytest.raises(CheckpointError) as caught:

@@ -23,7 +23,7 @@ def no_models(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
-def test_what_is_shipped_is_whole_and_says_where_it_is_from(folder):
+def test_the_shipped_denoiser_is_whole_and_says_where_it_is_from(folder):
     note = denoiser.read_note(folder)
     known = {file.sha256 for entry in catalogue.entries() for file in entry.files}
     assert note["base_sha256"] in known

@@ -301,7 +301,7 @@ KEPT = [name for name, how in WAYS.items() if not how.revises]
 @settings(max_examples=25, deadline=None)
 @given(cells=canvases, seed=st.integers(0, 2**31), bound=st.sampled_from([None, 0.0, 3.0]), steps=st.integers(1, 9))
 @pytest.mark.parametrize("name", KEPT)
-def test_what_was_accepted_stays_and_no_mask_is_left(causal, name, cells, seed, bound, steps):
+def test_accepted_tokens_stay_and_no_mask_is_left(causal, name, cells, seed, bound, steps):
     sampling = Sampling(steps, 0.0, 0.0, entropy_bound=bound, linear_to=0.0, by="probability")
     cache = encoded(causal, torch.tensor([[2, 5, 9]]))
     banned = torch.zeros(VOCABULARY, dtype=torch.bool).index_fill(0, torch.tensor([MASK]), True)

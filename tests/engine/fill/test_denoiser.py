@@ -72,14 +72,14 @@ def test_no_slot_is_a_mask_in_the_end(filler, monkeypatch):
 @pytest.mark.parametrize(
     ("fresh", "strength", "denoises"), [("written", 1.0, False), ("written", 0.4, True), ("denoised", 1.0, True)]
 )
-def test_what_is_written_anew_and_what_keeps_a_part_of_the_text(filler, monkeypatch, fresh, strength, denoises):
+def test_new_text_is_written_and_kept_text_is_denoised_around(filler, monkeypatch, fresh, strength, denoises):
     filler.resources = replace(filler.resources, spec=replace(filler.spec, fresh=fresh), redraw=False)
     text = "total = alpha + beta\n"
     request = FillRequest(text, (Span(8, 20),), strength=strength, language=None, document="d")
     assert bool(canvases(monkeypatch, filler, request)[0]) == denoises
 
 
-def test_what_was_written_stands_beside_what_was_denoised(filler, monkeypatch):
+def test_a_written_candidate_stands_beside_the_denoised_ones(filler, monkeypatch):
     filler.resources = replace(filler.resources, spec=replace(filler.spec, causal_candidates=1), redraw=False)
     ranked = []
     rank = candidates.Candidates._rank

@@ -113,7 +113,7 @@ def test_its_shapes_are_those_of_the_config(name, shapes):
     assert set(model.config.layer_types) == {"full_attention"}
 
 
-def test_what_it_says_of_itself():
+def test_its_description_is_the_published_one():
     made = {name: spec(files(name)) for name in MADE}
     assert {name: (model, each.denoising.mask_id, each.bos_id) for name, (model, each) in made.items()} == {
         "dream-7b": ("Dream", 151666, 151665),
@@ -144,7 +144,7 @@ def test_dreamon_is_dream_that_grows(more, shrink, where):
 
 
 @pytest.mark.parametrize("key", ["rope_scaling", "use_sliding_window", "use_mrope", "quantization_config"])
-def test_what_the_stock_class_does_not_compute_is_refused(key):
+def test_configs_beyond_the_stock_class_are_refused(key):
     config = {**files("dream-7b")["config"], key: {"rope_type": "yarn"}}
     model = published(config, {})
     assert model is not None

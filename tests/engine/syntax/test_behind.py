@@ -1,4 +1,4 @@
-"""What stands behind a fill stays what it was: reports of the field, and random places of real code in many languages."""
+"""The text behind a fill stays as it was: reports of the field, and random places of real code in many languages."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ TEXTS = [(KINDS[path.suffix], path.read_text("utf-8")) for path in PLACES if pat
     fill=st.sampled_from(["name", "x", "9", "#", "//", "é", "名"]),
 )
 def test_no_word_before_a_word_at_any_place_of_real_code(which, at, fill):
-    """Whatever else a fill is, it never joins the word behind it; and whoever inserts nothing changes nothing."""
+    """Join no word to the one behind it, whatever else a fill does; and insert nothing without a change."""
     language, text = TEXTS[which % len(TEXTS)]
     draw = random.Random(at)
     place = draw.randrange(len(text))
@@ -141,5 +141,5 @@ def test_no_word_before_a_word_at_any_place_of_real_code(which, at, fill):
         ("if a:\r    ¦\r", "return", "worse"),
     ],
 )
-def test_what_python_sees_only_when_it_compiles(text, fill, status):
+def test_the_compiler_sees_more_than_the_parser(text, fill, status):
     assert judged("python", text, fill).status == status

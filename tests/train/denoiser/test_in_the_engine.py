@@ -176,7 +176,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_what_does_not_fit_is_refused_with_a_sentence(stock, source, trained, tmp_path, name):
+def test_anything_that_does_not_fit_is_refused_with_a_sentence(stock, source, trained, tmp_path, name):
     change, kind, says = FAULTS[name]
     broken(change)(trained[2], tmp_path / "bad")
     with pytest.raises(kind, match=says) as caught:
