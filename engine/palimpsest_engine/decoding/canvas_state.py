@@ -142,8 +142,8 @@ class State:
         return ~self.open
 
     def _resize(self, new: Sequence[bool]) -> None:
-        """Make two open slots of each that became `grow_id`, and none of each that became `shrink_id`. new: the slots that were
-        accepted in this step."""
+        """Make two open slots of each that became `grow_id`, and none of each that became `shrink_id`. new: the slots that
+        were accepted in this step."""
         grow, shrink = self.how.grow_id, self.how.shrink_id
         assert self.holes is not None
         assert self.how.mask_id is not None
