@@ -3,6 +3,7 @@
 VENV ?= .venv
 MODEL ?= --recommended
 SESSIONS ?= 10000
+PARSE_SECONDS ?= 30
 WORKERS ?= 2
 CONSTRAINTS ?= constraints/newest.txt
 PYTHONS ?= python3 python3.13 python3.12 python3.11
@@ -18,7 +19,7 @@ help:
 	@echo "make test-coder     fill with the 0.5B model for real; fetches it the first time (0.5 GB)"
 	@echo "make test-editors   drive VS Code, Neovim and Emacs for real; fetches them the first time (1 GB, some minutes)"
 	@echo "make bench-editors  from the keystroke to the ghost text on the screen"
-	@echo "make fuzz   ten thousand sessions at random against the server; takes a quarter of an hour or more"
+	@echo "make fuzz   hostile texts for every grammar, then ten thousand sessions at random; takes half an hour or more"
 	@echo "make soak   an hour of typing, replayed, and what it leaves in memory; takes some minutes"
 	@echo "make lint   ruff, mypy and import-linter"
 	@echo "make bench  measure what a keystroke costs on this machine"
@@ -55,6 +56,7 @@ bench-editors: $(VENV)/installed-editors
 	$(BIN)/python tests/editors/bench.py
 
 fuzz: $(VENV)/installed-dev
+	PALIMPSEST_PARSE_SECONDS=$(PARSE_SECONDS) $(BIN)/python -m pytest tests/engine/syntax/test_fuzz.py
 	PALIMPSEST_SESSIONS=$(SESSIONS) $(BIN)/python -m pytest tests/server/test_stateful.py
 
 soak: $(VENV)/installed-dev

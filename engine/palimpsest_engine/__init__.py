@@ -32,8 +32,7 @@ from palimpsest_engine.request import Draft, DraftPiece, Excerpt, Fill, FillRequ
 from palimpsest_engine.runtime.open import open_engine
 
 if TYPE_CHECKING:
-    from palimpsest_engine.syntax.gate import judge
-    from palimpsest_engine.syntax.outline import Definition, Outline
+    from palimpsest_engine.syntax.watched import Definition, Outline, judge
 
 __all__ = [
     "CheckpointBroken",
@@ -66,7 +65,7 @@ __all__ = [
 ]
 __version__ = "0.1.0"
 
-_LATER = {"Definition": "syntax.outline", "Outline": "syntax.outline", "judge": "syntax.gate"}
+_LATER = dict.fromkeys(("Definition", "Outline", "judge"), "syntax.watched")
 
 
 def __getattr__(name: str) -> Any:

@@ -7,7 +7,7 @@ from difflib import SequenceMatcher
 from typing import Any
 
 from palimpsest_engine.request import Span
-from palimpsest_engine.syntax.gate import SyntaxGate
+from palimpsest_engine.syntax.watched import SyntaxGate
 from palimpsest_eval.execute import Sandbox
 from palimpsest_eval.problems import Problem
 from palimpsest_eval.systems import Answer

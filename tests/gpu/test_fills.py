@@ -14,7 +14,7 @@ from palimpsest_engine import EngineSettings, Fill, FillCancelled, FillRequest, 
 from palimpsest_engine.checkpoint.load import load
 from palimpsest_engine.cuda.backend import Backend
 from palimpsest_engine.fill.filler import Filler
-from palimpsest_engine.syntax.gate import SyntaxGate
+from palimpsest_engine.syntax.watched import SyntaxGate
 from palimpsest_eval.held_out import short_holes
 
 pytestmark = pytest.mark.gpu

@@ -18,8 +18,8 @@ from palimpsest_engine.model.prefix_cache import PrefixCache
 from palimpsest_engine.prompt.layout import Layout, lay_out
 from palimpsest_engine.prompt.pieces import pieces
 from palimpsest_engine.request import Draft, Fill, FillRequest, Verdict
-from palimpsest_engine.syntax.gate import SyntaxGate
 from palimpsest_engine.syntax.grammars import language_of
+from palimpsest_engine.syntax.watched import SyntaxGate
 
 NO_TOUCH_UP = (
     "The model writes from left to right, so it cannot keep a part of a text, only write it anew; a diffusion model can: "

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from palimpsest_engine.fill.detokenize import Candidate, Detokenizer
 from palimpsest_engine.request import Draft, Fill, FillRequest, Verdict
-from palimpsest_engine.syntax.gate import SyntaxGate
+from palimpsest_engine.syntax.watched import SyntaxGate
 
 REDRAWS = 3
 

@@ -16,8 +16,8 @@ from palimpsest_engine.remote.asking import Ask, Cancelled, Speaks
 from palimpsest_engine.remote.ending import Ending, clean
 from palimpsest_engine.remote.refusal import Refused
 from palimpsest_engine.request import Draft, DraftPiece, Excerpt, Fill, FillRequest
-from palimpsest_engine.syntax.gate import SyntaxGate
 from palimpsest_engine.syntax.grammars import language_of
+from palimpsest_engine.syntax.watched import SyntaxGate
 
 CONTEXT = 4096  # tokens of a server that does not say how many it takes
 CHARACTERS = 2.5  # in a token of code, at least, on average

@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from palimpsest_engine import Engine, EngineStatus, Fill, FillRequest, Span, Verdict
-from palimpsest_engine.syntax.gate import SyntaxGate
 from palimpsest_engine.syntax.grammars import language_of
+from palimpsest_engine.syntax.watched import SyntaxGate
 from palimpsest_server.cli.engines import ask
 from palimpsest_server.cli.watch import plain, watched
 

@@ -17,7 +17,7 @@ from palimpsest_engine.decoding.denoise import Canvas, denoise
 from palimpsest_engine.decoding.sampler import as_stock
 from palimpsest_engine.model.forward import encode
 from palimpsest_engine.model.kv_cache import RollbackCache
-from palimpsest_engine.syntax.gate import SyntaxGate, judge
+from palimpsest_engine.syntax.watched import SyntaxGate, judge
 from palimpsest_eval.held_out import SHORT_KINDS, short_holes
 from palimpsest_eval.measures import measured
 from palimpsest_eval.systems import FLOORS, systems

@@ -13,8 +13,7 @@ from typing import Any
 
 from lsprotocol import types
 
-from palimpsest_engine import Draft, FillRequest, Span
-from palimpsest_engine.syntax.outline import Outline
+from palimpsest_engine import Draft, FillRequest, Outline, Span
 from palimpsest_server.documents import edits
 from palimpsest_server.documents.store import Snapshot
 from palimpsest_server.features import drafts

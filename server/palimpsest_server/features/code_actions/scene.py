@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from palimpsest_engine import Span
-from palimpsest_engine.syntax.outline import Outline
+from palimpsest_engine import Outline, Span
 from palimpsest_server.documents import window
 from palimpsest_server.documents.store import Snapshot
 from palimpsest_server.protocol import positions

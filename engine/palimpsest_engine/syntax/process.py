@@ -1,0 +1,145 @@
+"""Run the process that parses: start it, ask it, and end it when it crashes or takes too long. Knows no gate, no outline.
+
+tree-sitter's grammars are C: some texts crash them, others keep them busy for minutes, and nothing can stop them from
+inside. One process (`worker.py`) does the work for all threads of this one.
+
+After a loss, texts of its language and of at least half its size are not looked at for a while: each keystroke would
+otherwise wait for the deadline again.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import logging
+import marshal
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections import deque
+from pathlib import Path
+from time import monotonic
+from typing import Any, TypeAlias
+
+from palimpsest_engine.syntax.worker import Question, receive, send
+
+__all__ = ["MARGIN", "WORKER", "Asked", "Lost", "Process"]
+
+log = logging.getLogger("palimpsest.engine")
+
+MARGIN = 1.0  # seconds that an answer may take beyond the budget: a grammar's wheel and queries are read in them
+_START = 20.0  # seconds until it is there: a machine that has just been started reads everything from its disk
+_REST = 10.0  # seconds
+_LONGEST = 1 << 26  # bytes of an answer
+_ENGINE = str(Path(__file__).parents[2])
+_CODE = "import sys; sys.path[:] = {path!r}; from runpy import run_module; run_module({module!r}, run_name='__main__')"
+
+# kind, key, what to make it of (None: it is there), method, arguments
+Asked: TypeAlias = tuple[str, int, tuple[Any, ...] | None, str, tuple[Any, ...]]
+
+
+class Lost(Exception):
+    """The process ended, or was ended, over a text. Says why nothing is known of that text."""
+
+
+class Process:
+    """The process that parses, started when it is first asked, and again after each end. For all threads."""
+
+    def __init__(self) -> None:
+        self.started = 0
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._channel: socket.socket | None = None
+        self._forgotten = deque[int]()
+        self._resting: dict[str, tuple[float, int, str]] = {}
+
+    def ask(self, grammar: str, size: int, patience: float, asked: Asked) -> dict[str, Any]:
+        """Ask about a text of so many characters, and return the answer after `patience` seconds at the latest.
+
+        Raises Lost. Every other thread waits meanwhile.
+        """
+        with self._lock:
+            until, smallest, why = self._resting.get(grammar, (0.0, 0, ""))
+            if size >= smallest and monotonic() < until:
+                raise Lost(f"a moment ago {why}")
+            if self._process is not None and self._process.poll() is not None:
+                self.end()  # it was ended between two questions, by no text
+            channel = self._channel or self._start()
+            forgotten = [self._forgotten.popleft() for _ in range(len(self._forgotten))]
+            # The process has an alarm of its own, in case that this one ends meanwhile.
+            question: Question = (patience + MARGIN, forgotten, *asked)
+            message = marshal.dumps(question)
+            try:
+                channel.settimeout(patience)
+                send(channel, message)
+                answer: dict[str, Any] = json.loads(receive(channel, _LONGEST))
+                return answer
+            except TimeoutError:
+                reason = f"parsing the {grammar} took over {patience:g} s"
+            except (OSError, EOFError, ValueError):
+                reason = f"the parser for {grammar} crashed"
+            except BaseException:
+                self.end()  # its answer would be taken for the next question's
+                raise
+            self.end()
+            self._resting[grammar] = monotonic() + _REST, size // 2, reason
+            log.warning("%s, on a text of %d characters; the process that parses was ended", reason, size)
+            raise Lost(reason)
+
+    def _start(self) -> socket.socket:
+        """Start the process and wait for it: in no folder of the user's, and with our own path for modules."""
+        path = [_ENGINE, *(each for each in sys.path if os.path.isabs(each))]
+        code = _CODE.format(path=path, module="palimpsest_engine.syntax.worker")
+        try:
+            self._channel, other = socket.socketpair()
+            with other:
+                self._process = subprocess.Popen(
+                    # -S: the path has what `site` would add. -P: no module comes from the folder that it starts in.
+                    [sys.executable, "-P", "-S", "-c", code],
+                    stdin=other.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    cwd=os.sep,
+                )
+            self._channel.settimeout(_START)
+            send(self._channel, marshal.dumps((_START, [], "", 0, None, "", ())))
+            receive(self._channel, _LONGEST)
+        except (OSError, EOFError, ValueError) as error:
+            self.end()
+            raise Lost(f"the process that parses cannot be started: {error or 'it ended'}") from error
+        except BaseException:
+            self.end()
+            raise
+        self.started += 1
+        return self._channel
+
+    def forget(self, key: int) -> None:
+        """Have the process drop a gate or an outline when it is asked next. Waits for nothing."""
+        self._forgotten.append(key)
+
+    def end(self) -> None:
+        """End the process, if it runs."""
+        if self._channel is not None:
+            self._channel.close()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        self._channel = self._process = None
+
+    def disown(self) -> None:
+        """Close a fork's copy of the channel; the process belongs to the parent of this one."""
+        if self._channel is not None:
+            self._channel.close()
+        if self._process is not None:
+            self._process.returncode = 0
+        self._channel = self._process = None
+        self._lock = threading.Lock()
+
+
+WORKER = Process()
+atexit.register(WORKER.end)
+with contextlib.suppress(AttributeError):  # where nothing forks
+    os.register_at_fork(after_in_child=WORKER.disown)
