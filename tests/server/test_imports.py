@@ -38,7 +38,6 @@ def test_initialize_is_answered_before_anything_heavy_is_imported():
     heavy = (
         *HEAVY,
         "click",
-        "pathspec",
         "psutil",
         "statistics",
         "palimpsest_server.session.session",

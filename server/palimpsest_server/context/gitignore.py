@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
+import codecs
+import logging
 import os
 import re
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pathspec import GitIgnoreSpec
-
+from palimpsest_server.context.wildmatch import LONGEST, MOST_STARS, matcher
 from palimpsest_server.documents.latest import Latest
+
+logger = logging.getLogger(__name__)
 
 _LARGEST = 256 * 1024  # of a .gitignore, the rest is not read
 _MOST_LINES = 5_000
 _MOST_FILES = 1_024
-_POSIX = re.compile(r"\[:(\w{1,8}):\]")
-_CLASSES = {
-    "alpha": "a-zA-Z",
-    "digit": "0-9",
-    "alnum": "a-zA-Z0-9",
-    "lower": "a-z",
-    "upper": "A-Z",
-    "xdigit": "0-9a-fA-F",
-    "space": " ",
-    "blank": " ",
-    "punct": "!-,./:-@_`{-}^",
-}
-_ODD_SET = re.compile(r"\[[^\]]*(?:\[|--|&&|\|\||~~)[^\]]*\]")
 
 
 class GitIgnore:
@@ -81,7 +72,7 @@ class GitIgnore:
             kept = self._files.get(str(file))
             if kept is None or kept[0] != key:
                 with open(file, "rb") as stream:
-                    kept = key, _parsed(stream.read(_LARGEST))
+                    kept = key, _parsed(stream.read(_LARGEST), str(file))
                 self._files[str(file)] = kept
             return kept[1]
         except (OSError, ValueError):
@@ -90,57 +81,55 @@ class GitIgnore:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """A line of a .gitignore. anywhere: it matches the last name only. folders: it matches folders only."""
+    """A line of a .gitignore. matches: the whole of a path, or its last name if `anywhere`. folders: it is about those."""
 
-    regex: re.Pattern[str]
+    matches: bytes | re.Pattern[bytes]
     ignores: bool
     anywhere: bool
     folders: bool
 
 
-def _parsed(content: bytes) -> tuple[_Rule, ...]:
-    rules = []
-    for line in content.decode("utf-8-sig", "surrogateescape").split("\n")[:_MOST_LINES]:
-        line = line.removesuffix("\r")
-        try:
-            (pattern,) = GitIgnoreSpec.from_lines([_plain(line)]).patterns
-        except (ValueError, re.error):
-            continue  # git takes no notice of such lines, either
-        regex: re.Pattern[str] | None = getattr(pattern, "regex", None)
-        if pattern.include is not None and regex is not None:
-            plain = line.rstrip().removeprefix("!")
-            rules.append(_Rule(regex, pattern.include, "/" not in plain.rstrip("/"), plain.endswith("/")))
+def _parsed(content: bytes, file: str = "a .gitignore") -> tuple[_Rule, ...]:
+    rules, left_out = [], []
+    for number, line in enumerate(content.removeprefix(codecs.BOM_UTF8).split(b"\n")[:_MOST_LINES], 1):
+        pattern = _trimmed(line.removesuffix(b"\r"))
+        if not pattern or pattern.startswith(b"#"):
+            continue
+        ignores = not pattern.startswith(b"!")
+        pattern = pattern[not ignores :]
+        folders = pattern.endswith(b"/")
+        pattern = pattern[: len(pattern) - folders]
+        anywhere = b"/" not in pattern
+        if len(pattern) > LONGEST or pattern.count(b"*") > MOST_STARS:
+            left_out.append(number)
+            continue
+        with suppress(ValueError):  # nothing matches it
+            found = matcher(pattern if anywhere else pattern.removeprefix(b"/"), name_only=anywhere)
+            rules.append(_Rule(found, ignores, anywhere, folders))
+    if left_out:
+        logger.warning(
+            "%s: line %d and %d others are left out, because they have more than %d bytes or %d stars",
+            *(file, left_out[0], len(left_out) - 1, LONGEST, MOST_STARS),
+        )
     return tuple(rules)
 
 
-def _plain(line: str) -> str:
-    """Take out of a pattern what the library, or a regular expression, cannot read.
-
-    With many stars in one name, matching would take for ever. A pattern that is not kept exactly ignores more, not less.
-    """
-    line = _POSIX.sub(lambda found: _CLASSES.get(found[1], ""), line)
-    negated = line.startswith("!")
-    line = _ODD_SET.sub("" if negated else "?", line)
-    names = line.split("/")
-    for i, name in enumerate(names):
-        if name.count("*") > 4 and name.strip("*"):
-            names[i] = "" if negated else name[: name.index("*")] + name[name.rindex("*") :]
-    return "/".join(names)
+def _trimmed(line: bytes) -> bytes:
+    """Return the line without the blanks at its end, unless a backslash is before them."""
+    bare = line.rstrip(b" ")
+    slashes = len(bare) - len(bare.rstrip(b"\\"))
+    return line[: len(bare) + 1] if slashes % 2 else bare
 
 
 def _verdict(rules: tuple[_Rule, ...], path: str, folder: bool) -> bool | None:
     """Return what the last rule about this very path says; None if no rule is about it."""
+    whole = os.fsencode(path)
+    name = whole.rpartition(b"/")[2]
     for rule in reversed(rules):
         if rule.folders and not folder:
             continue
-        subject = path.rpartition("/")[2] if rule.anywhere else path
-        subject += "/" if rule.folders else ""
-        match = rule.regex.search(subject)
-        if match is None:
-            continue
-        # The library matches the contents of a folder like the folder itself; its mark is the slash after the folder's name.
-        mark = match.start("ps_d") if "ps_d" in rule.regex.groupindex else -1
-        if mark in (-1, len(subject) - 1):
+        subject = name if rule.anywhere else whole
+        if rule.matches == subject if isinstance(rule.matches, bytes) else rule.matches.fullmatch(subject):
             return rule.ignores
     return None
 

@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -287,6 +288,100 @@ def test_stars_without_end_take_no_time(tmp_path):
     ignore = Ignore([tmp_path])
     assert ignore.reason(tmp_path / ("a" * 200)) == ""
     assert ignore.reason(tmp_path / ("a" * 200 + "b")) == "it is ignored by .gitignore"
+
+
+DEEP = "/".join(["a"] * 80)
+HOSTILE = {
+    "open sets": ("[-" * 8_000, "a.py"),
+    "open sets within the limit": ("[-" * 512, "a.py"),
+    "all folders": ("**/a/" * 8 + "**/b", DEEP),
+    "all folders, many lines": (("**/a/" * 8 + "**/b\n") * 5_000, DEEP),
+    "stars, many lines": ("*a*a*a*b\n" * 5_000, "a" * 200),
+    "stars and sets": (("[!b]*" * 30 + "b\n") * 1_000, "a" * 200),
+    "stars in folders": (("*a*a*a/" * 10 + "b\n") * 1_000, "/".join(["a" * 20] * 40)),
+    "long lines": (("[a-y]" * 204 + "\n") * 250, "a" * 200),
+    "stars after a beginning": (("/a**/" + "**/a/" * 7 + "b\n") * 1_000, DEEP),
+    "deep": (("**/" + "a/" * 400 + "b\n") * 20, "/".join(["a"] * 500)),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_line_of_a_gitignore_takes_long(tmp_path, name):
+    """A cubic pattern for sets, and backtracking, held the interpreter for minutes."""
+    rules, path = HOSTILE[name]
+    (tmp_path / ".gitignore").write_text(rules)
+    start = time.process_time()
+    assert Ignore([tmp_path]).reason(tmp_path / path) == ""
+    assert time.process_time() - start < 10  # none takes longer than 2 here
+
+
+def test_lines_beyond_the_limits_are_left_out_and_logged(tmp_path, caplog):
+    write(tmp_path / ".gitignore", "a.py\n" + "*x" * 33 + "\n" + "y" * 1_025 + "\n")
+    ignore = Ignore([tmp_path])
+    assert ignore.reason(tmp_path / "a.py")
+    assert not ignore.reason(tmp_path / ("x" * 40))
+    (said,) = {record.getMessage() for record in caplog.records}
+    assert said == (
+        f"{tmp_path / '.gitignore'}: line 2 and 1 others are left out, because they have more than 1024 bytes or 32 stars"
+    )
+
+
+PIECES = [
+    *(
+        "*",
+        "*",
+        "**",
+        "**/",
+        "/**",
+        "/**/",
+        "***",
+        "/",
+        "/",
+        "?",
+        "a",
+        "b",
+        "a",
+        "ab",
+        ".",
+        "\\a",
+        "\\*",
+        "\\",
+        "[",
+        "]",
+        "-",
+    ),
+    *(
+        "[ab]",
+        "[!a]",
+        "[^b]",
+        "[a-c]",
+        "[]a]",
+        "[a-]",
+        "[\\]a]",
+        "[[:alpha:]]",
+        "[[:punct:]b]",
+        "[[:no:]]",
+        "[[:a]",
+        "[a/b]",
+    ),
+    *("é", "[é]", " ", "\\ "),
+]
+
+
+@needs_git
+def test_git_says_the_same_about_patterns_by_chance(tmp_path):
+    draw = random.Random(int(os.environ.get("PALIMPSEST_SEED", "3")))
+    subprocess.run([GIT, "init", "-q", "."], cwd=tmp_path, check=True, env=ALONE)
+    names = ["a", "b", "ab", "ba", "aab", "a.b", "-", "é", "c", "[a", "a ", "*", "]"]
+    paths = ["/".join(draw.choices(names, k=draw.choice((1, 1, 2, 3, 4)))) for _ in range(150)]
+    for _ in range(int(os.environ.get("PALIMPSEST_PATTERNS", "80"))):
+        pattern = "".join(draw.choices(PIECES, k=draw.randint(1, 6)))
+        write(tmp_path / ".gitignore", pattern)
+        asked = [GIT, "check-ignore", "--no-index", "-z", "--stdin"]
+        told = subprocess.run(asked, cwd=tmp_path, input="\0".join(paths).encode(), capture_output=True, env=ALONE)
+        ignored = {path for path in told.stdout.decode().split("\0") if path}
+        ignore = Ignore([tmp_path])
+        assert {path for path in paths if ignore.reason(tmp_path / path)} == ignored, repr(pattern)
 
 
 # Secrets in text
