@@ -56,11 +56,18 @@ def tokenizer_in(file: GgufFile) -> Tokenizer:
 
 
 def read_tokenizer(path: Path) -> Tokenizer:
-    """Read a `tokenizer.json` as a `tokenizers.Tokenizer`. Raises CheckpointBroken."""
+    """Read a `tokenizer.json` as a `tokenizers.Tokenizer` that encodes each text whole. Raises CheckpointBroken.
+
+    A file can ask for truncation and padding, which are for training: they would drop what stands before a hole.
+    """
     try:
         found: Tokenizer = Tokenizer.from_file(str(path))
+        found.no_truncation()
+        found.no_padding()
         return found
-    except Exception as error:  # tokenizers raises nothing more exact
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # tokenizers raises nothing more exact, and a panic in it is no Exception
         raise CheckpointBroken(f"The checkpoint in {path.parent} cannot be loaded: {error}") from error
 
 

@@ -116,9 +116,10 @@ class FallbackFiller:
             pass  # a request came, or the status has the error
         except Exception:
             log.warning("a fill to warm up failed; the next one may, too", exc_info=True)
-        for each in (self._own, self._embedded):
-            if each is not None:
-                each.filler.forget(_REHEARSED)
+        finally:
+            for each in (self._own, self._embedded):
+                if each is not None:
+                    each.filler.forget(_REHEARSED)
 
     def close(self) -> None:
         """Release the checkpoints: the next engine of this process may need the memory of the GPU."""

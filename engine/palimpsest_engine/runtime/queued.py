@@ -46,6 +46,27 @@ class Answering(Protocol):
         ...
 
 
+class _Failed:
+    """Answers every request with one error."""
+
+    def __init__(self, error: PalimpsestError) -> None:
+        self._error = error
+        self.status = EngineStatus("error", str(error), exit_code=error.exit_code)
+
+    def open(self) -> None:
+        """Do nothing."""
+
+    def rehearse(self, cancelled: Callable[[], bool]) -> None:
+        """Do nothing."""
+
+    def fill(self, request: FillRequest, cancelled: Callable[[], bool]) -> Iterator[Draft | Fill]:
+        """Raise the error."""
+        raise type(self._error)(str(self._error))  # an exception that is raised again and again grows
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
 class QueuedEngine:
     """Makes and opens an `Answering` on `warm` or the first `submit`, and fills one request after the other.
 
@@ -105,11 +126,13 @@ class QueuedEngine:
 
     def _serve(self) -> None:
         """Load, warm up if nobody waits, then serve the queue. A failure to load answers every request."""
-        filler = self._make()
-        filler.open()
+        filler = self._opened()
         self._become(filler.status)
         if self._queue.empty() and filler.status.state == "ready":
-            filler.rehearse(lambda: not self._queue.empty())
+            try:
+                filler.rehearse(lambda: not self._queue.empty())
+            except BaseException:
+                log.warning("a fill to warm up failed; the next one may, too", exc_info=True)
             self._become(filler.status)
         while True:
             with self._lock:
@@ -127,6 +150,16 @@ class QueuedEngine:
             if (now := filler.status).state == "ready":
                 self._become(replace(now, state="busy", reason=now.reason or self._working))
             self._answer(filler, job, on_draft)
+
+    def _opened(self) -> Answering:
+        """Make and open what answers; what raises all the same answers every request with an error."""
+        try:
+            filler = self._make()
+            filler.open()
+        except BaseException as error:
+            log.exception("loading failed")
+            return _Failed(PalimpsestError(f"The engine could not start: {error}"))
+        return filler
 
     def _become(self, status: EngineStatus) -> None:
         with self._lock:
@@ -150,7 +183,7 @@ class QueuedEngine:
         except PalimpsestError as error:
             self._become(filler.status)
             job.future.set_exception(error)
-        except Exception as error:
+        except BaseException as error:  # a panic in Rust is no Exception; the thread is for the next fill, too
             log.exception("a fill failed")
             self._become(filler.status)
             job.future.set_exception(PalimpsestError(f"The fill failed: {error}"))

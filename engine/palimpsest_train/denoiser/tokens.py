@@ -58,7 +58,10 @@ def plain(tokenizer: Tokenizer) -> Tokenizer:
 def read_tokenizer(path: Path) -> Tokenizer:
     """Read a `tokenizer.json`. Raises TrainingError if there is none."""
     try:
-        return plain(Tokenizer.from_file(str(path)))
+        tokenizer = Tokenizer.from_file(str(path))
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        return plain(tokenizer)
     except Exception as error:  # tokenizers raises nothing more exact
         raise TrainingError(f"{path} is not a tokenizer: {error}.") from error
 

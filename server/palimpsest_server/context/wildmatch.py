@@ -173,9 +173,7 @@ def _path(names: Sequence[_Name]) -> str:
 
 
 def _name(tokens: _Name) -> str:
-    """Return an expression for one name, from its start to its end."""
-    if not tokens:
-        return _NEVER
+    """Return an expression for one name, from its start to its end. No name of a path is empty."""
     pieces = [""]
     for each in tokens:
         if each == _STAR:
