@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from palimpsest_engine.request import Span
@@ -27,8 +28,7 @@ _HEAD = re.compile(r"(?<=\n)\n(?=[^\s)\]}])")  # a blank line, and code that is 
 class Complaints:
     """Tells what is broken in one text. For one thread at a time.
 
-    grammar: the canonical name, or "". allowed: spans that the host of the document takes care of; plain: the text without
-    them. never_wrong: no text in this language is wrong.
+    grammar: the canonical name, or "". never_wrong: no text in this language is wrong.
     """
 
     def __init__(
@@ -44,12 +44,31 @@ class Complaints:
 
         cell: the text is a cell of a notebook.
         """
+        self.text = text
         self.grammar = language_of(path, language) or ""
         self.never_wrong = self.grammar in _NEVER_WRONG
-        self.allowed = () if self.never_wrong else beyond_the_grammar(text, language, path, cell=cell)
-        self.plain = blanked(text, self.allowed)
-        self._language, self._path = language, path
-        self._outline = outline if outline is not None and not self.allowed else None
+        self._language, self._path, self._cell = language, path, cell
+        self._given = outline
+
+    @cached_property
+    def allowed(self) -> tuple[Span, ...]:
+        """Return the spans that the host of the document takes care of."""
+        return () if self.never_wrong else beyond_the_grammar(self.text, self._language, self._path, cell=self._cell)
+
+    @cached_property
+    def plain(self) -> str:
+        """Return the text with these spans blanked."""
+        return blanked(self.text, self.allowed)
+
+    @cached_property
+    def _outline(self) -> Outline:
+        if self._given is not None and not self.allowed:
+            return self._given
+        return Outline(self.plain, self._language, self._path)
+
+    def after(self, text: str) -> Complaints:
+        """Return the complaints about the same document with another text."""
+        return Complaints(text, self._language, self._path, cell=self._cell)
 
     def defects(self, within: Span) -> tuple[Span, ...]:
         """Return the broken parts of the span, as `Outline.defects` does, without those that may be no mistakes.
@@ -59,7 +78,6 @@ class Complaints:
         """
         if not self.grammar or self.never_wrong:
             return ()
-        self._outline = self._outline or Outline(self.plain, self._language, self._path)
         found = self._outline.defects(within)
         if not found or self.grammar != "python":
             return found

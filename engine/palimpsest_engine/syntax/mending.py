@@ -8,6 +8,7 @@ with a mend, too.
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -20,10 +21,9 @@ from palimpsest_engine.request import FillRequest, Span
 from palimpsest_engine.syntax.complaints import Complaints, block_around
 from palimpsest_engine.syntax.defects import Defect, defects_of
 from palimpsest_engine.syntax.grammars import load
-from palimpsest_engine.syntax.outline import Outline
 from palimpsest_engine.syntax.pair_slips import Slip
 from palimpsest_engine.syntax.python_parser import LONGEST, error_of
-from palimpsest_engine.syntax.scan import Scan, keywords_of
+from palimpsest_engine.syntax.scan import SEPARATORS, Scan, keywords_of
 from palimpsest_engine.syntax.slips import Slips, distance
 from palimpsest_engine.syntax.spliced import Snapshot
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _STATEMENT = re.compile(r"(statement|declaration|definition|declarator|assignment|_item|method|call|call_expression)\Z")
 _WORD = re.compile(r"[^\W\d]\w*")
-_PARSES, _BYTES = 160, 500_000  # in all searches for one mend
+_PARSES, _BYTES = 120, 250_000  # in one window
 _WHOLE = 16_384  # characters of a text to search as one
 _PLACES = 12
 
@@ -49,19 +49,17 @@ class Mender:
     """Finds what is broken in one text and mends it. For one thread at a time."""
 
     def __init__(
-        self,
-        text: str,
-        language: str | None,
-        path: str | None = None,
-        outline: Outline | None = None,
-        *,
-        cell: bool = False,
+        self, text: str, language: str | None, path: str | None = None, complaints: Complaints | None = None
     ) -> None:
-        """Take a text, as `Complaints` does."""
-        self._text, self._language, self._path, self._cell = text, language, path, cell
-        self.complaints = Complaints(text, language, path, outline, cell=cell)
-        self._grammar, self._plain = self.complaints.grammar, self.complaints.plain
+        """Take a text. language, path: as `Outline` has them. complaints: those about the text, if they are known."""
+        self._text = text
+        self.complaints = complaints or Complaints(text, language, path)
+        self._grammar = self.complaints.grammar
         self._left = (_PARSES, _BYTES)
+
+    @property
+    def _plain(self) -> str:
+        return self.complaints.plain
 
     def defects(self, within: Span) -> tuple[Span, ...]:
         """Return the broken parts of the span."""
@@ -72,9 +70,9 @@ class Mender:
         broken = self.defects(within)
         if not broken:
             return None
-        self._left = (_PARSES, _BYTES)
         try:
             for start, end in _windows(self._plain, broken[0]):
+                self._left = (_PARSES, _BYTES)
                 for slip in self._search(start, end, broken[0]):
                     mend = Mend(Span(start + slip.start, start + slip.end), slip.text)
                     if not any(_overlap(mend.span, span) for span in self.complaints.allowed) and self._mends_whole(
@@ -101,9 +99,7 @@ class Mender:
             ):
                 return False
         before = _spanned(self._text, everything)
-        now = _spanned(
-            after, Complaints(after, self._language, self._path, cell=self._cell).defects(Span(0, len(after)))
-        )
+        now = _spanned(after, self.complaints.after(after).defects(Span(0, len(after))))
         own = _spanned(self._text, request.holes)
         new = _spanned(after, document.spans)
         kept = before - own
@@ -199,10 +195,28 @@ class Mender:
                 return False
             if "".join(_WORD.findall(text)) != "".join(_WORD.findall(new)):
                 return False
+            if self._demotes_keyword(new, after, slip):
+                return False
             line = {text.count("\n", 0, slip.start)}
             if not after.has_error and _statements(after, line) < _statements(before, line):
                 return False
         return self._grammar != "python" or after.has_error or len(new) > LONGEST or error_of(new) is None
+
+    def _demotes_keyword(self, new: str, after: Node, slip: Slip) -> bool:
+        """Return whether a keyword beside a new separator is now a name: `let, x` is valid JavaScript, but no repair."""
+        if slip.text not in tuple(SEPARATORS):
+            return False
+        keywords = keyword.kwlist if self._grammar == "python" else keywords_of(self._grammar)
+        start, end = slip.start, slip.start + len(slip.text)
+        before, behind = re.search(r"\w+\W?\Z", new[:start]), re.match(r"\W?\w+", new[end:])
+        low, high = before.start() if before else start, end + behind.end() if behind else end
+        for word in _WORD.finditer(new, low, high):
+            if word[0] in keywords:
+                at = len(new[: word.start()].encode("utf-8", "replace"))
+                node = after.descendant_for_byte_range(at, at + len(word[0]))
+                if node is not None and node.type == "identifier":
+                    return True
+        return False
 
     def _mends_whole(self, mend: Mend, broken: Span) -> bool:
         """Return whether the whole text has fewer broken lines with a mend, none where it was broken, and no new ones."""

@@ -72,10 +72,11 @@ class Slips:
             index = bisect_left([token.start for token in row], place)
             for other, token in enumerate(row):
                 far = extra + 0.06 * min(abs(other - index), abs(other + 1 - index)) + 0.15 * abs(token.line - number)
-                if token.text in SEPARATORS:
+                doubled = self._scan.text[token.end : token.end + 1] == token.text
+                if token.text in SEPARATORS and doubled:
+                    yield Slip(0.2 + far, token.start, token.end, "")
+                elif token.text in SEPARATORS and not (token.text == ";" and self._scan.ends_line(token)):
                     yield without(self._scan, token, 1.5 + far)
-                    if self._scan.text[token.end : token.end + 1] == token.text:
-                        yield Slip(0.2 + far, token.start, token.end, "")
                 if token.line >= number - _LINES:
                     yield from self._separated(row, other, signs, far)
 
@@ -154,10 +155,19 @@ class Slips:
                     continue  # the quotes would not pair afterwards either
                 if one == two or one.isspace() or two.isspace() or (_wordlike(one) and _wordlike(two)):
                     continue
-                if CLOSER_OF.get(one) == two or one + two in ("${", "#{"):
+                if CLOSER_OF.get(one) == two or one + two in ("${", "#{") or _into_string(one, two):
                     continue
                 cost = 1.0 if _wordlike(one) or _wordlike(two) or one in QUOTES or two in QUOTES else 0.6
+                if one in QUOTES and _wordlike(self._scan.text[at - 1 : at] or " "):
+                    cost = 0.55  # f"(a") for f("a")
                 yield Slip(cost + 0.1 * (number not in lines), at, at + 2, two + one)
+
+
+def _into_string(one: str, two: str) -> bool:
+    """Return whether swapping these moves a sign into a string, or a letter in or out."""
+    if one in QUOTES:
+        return two not in CLOSER_OF
+    return two in QUOTES and one not in OPENER_OF and one not in SEPARATORS
 
 
 def _wordlike(character: str) -> bool:
