@@ -32,11 +32,13 @@ from palimpsest_engine.request import Draft, DraftPiece, Excerpt, Fill, FillRequ
 from palimpsest_engine.runtime.open import open_engine
 
 if TYPE_CHECKING:
-    from palimpsest_engine.syntax.watched import Definition, Outline, judge
+    from palimpsest_engine.syntax.mending import Mend
+    from palimpsest_engine.syntax.watched import Complaints, Definition, Mender, Outline, judge
 
 __all__ = [
     "CheckpointBroken",
     "CheckpointMissing",
+    "Complaints",
     "Definition",
     "DeviceLost",
     "DeviceUnsupported",
@@ -53,6 +55,8 @@ __all__ = [
     "FillCancelled",
     "FillRequest",
     "Job",
+    "Mend",
+    "Mender",
     "OutOfMemory",
     "Outline",
     "PalimpsestError",
@@ -65,7 +69,9 @@ __all__ = [
 ]
 __version__ = "0.1.0"
 
-_LATER = dict.fromkeys(("Definition", "Outline", "judge"), "syntax.watched")
+_LATER = dict.fromkeys(("Complaints", "Definition", "Mender", "Outline", "judge"), "syntax.watched") | {
+    "Mend": "syntax.mending"
+}
 
 
 def __getattr__(name: str) -> Any:

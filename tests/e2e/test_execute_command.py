@@ -65,13 +65,21 @@ async def test_every_hole_of_a_file_is_filled_in_one_edit(connect, capabilities,
 
 async def test_a_repair_that_mends_nothing_is_not_applied(connect):
     editor = await connect({"script": ["c = ((1"]})
-    editor.open("c = (1\n")
+    editor.open("c = 1 +\n")
     result = await execute(editor, (0, 0), (0, 0), action="repair")
     reason = "the repair did not mend the syntax"
     assert (result["applied"], result["reason"]) == (False, reason)
     assert editor.edits == []
     assert [each.message for each in editor.client.messages] == [f"Palimpsest: nothing was changed: {reason}"]
     assert await editor.reason() == reason
+
+
+async def test_a_token_is_mended_without_the_model(connect):
+    editor = await connect({"script": ["c = 3"]})
+    editor.open("c = (1\n")
+    assert (await execute(editor, (0, 0), (0, 0), action="repair"))["applied"]
+    (edit,) = editor.edits[0].edit.document_changes[0].edits
+    assert (edit.range.start, edit.range.end, edit.new_text) == (types.Position(0, 6), types.Position(0, 6), ")")
 
 
 async def test_drafts_of_a_command_name_their_hole(connect):

@@ -1,6 +1,7 @@
 """Ask a gate or an outline in the process that parses (`process.py`).
 
-The classes here have the methods of `gate.SyntaxGate` and `outline.Outline`, which do the work there. Trees stay there;
+The classes here have the methods of `gate.SyntaxGate`, `outline.Outline`, `complaints.Complaints` and `mending.Mender`,
+which do the work there. Trees stay there;
 what comes back is plain data. A document whose text ended the process is not checked, and has no structure.
 """
 
@@ -11,13 +12,16 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from palimpsest_engine.request import FillRequest, Span, Verdict
-from palimpsest_engine.syntax import process
+from palimpsest_engine.syntax import gate, process
 from palimpsest_engine.syntax.grammars import language_of
+from palimpsest_engine.syntax.mending import Mend
 from palimpsest_engine.syntax.outline import Definition, Kind
 from palimpsest_engine.syntax.process import MARGIN, Lost
 from palimpsest_engine.syntax.spliced import Snapshot
 
-__all__ = ["Definition", "Outline", "SyntaxGate", "judge"]
+__all__ = ["Complaints", "Definition", "Mender", "Outline", "SyntaxGate", "judge"]
+
+_MENDING = 2.0  # seconds for a search among edits, which bounds itself by parses and bytes
 
 _keys = itertools.count(1)
 
@@ -55,6 +59,7 @@ class SyntaxGate:
     def __init__(self, text: str, holes: tuple[Span, ...], language: str | None, budget_ms: float = 50.0) -> None:
         """Take the snapshot; what the other takes."""
         self._own = Snapshot(text, holes).own
+        self._without_grammar = gate.SyntaxGate(text, holes, None)
         self._made_of = text, tuple((hole.start, hole.end) for hole in holes), language, budget_ms
         self._language = language or "this kind of document"
         # `cut` may take four budgets.
@@ -64,6 +69,10 @@ class SyntaxGate:
     def judge(self, texts: tuple[str, ...]) -> Verdict:
         """Judge the document with `texts`, one a hole, in its holes; "not checked" if that ended the process."""
         self._check(texts)
+        # Whether words are joined is seen without parsing, so also where a text ended the process.
+        plain = self._without_grammar.judge(texts)
+        if plain.status == "worse":
+            return plain
         if not self._there.grammar:
             return Verdict("not checked", f"there is no grammar for {self._language}")
         try:
@@ -163,6 +172,63 @@ class Outline:
             return nothing
         self._previous = None
         return answer
+
+
+class Complaints:
+    """Tells what is broken in one text, as `complaints.Complaints` does. For one thread at a time."""
+
+    def __init__(
+        self,
+        text: str,
+        language: str | None,
+        path: str | None = None,
+        outline: Outline | None = None,
+        *,
+        cell: bool = False,
+    ) -> None:
+        """Take a text; what the other takes. outline: not used, as trees stay in the process."""
+        self._made_of = text, language, path, cell
+        grammar = language_of(path, language) or ""
+        self._there = _There("mender", grammar, len(text), MARGIN + _MENDING)
+        self._lost = not grammar
+
+    def defects(self, within: Span) -> tuple[Span, ...]:
+        """Return the broken parts of the span; none if the text ended the process."""
+        return _spans(self.ask((), "defects", within.start, within.end))
+
+    def ask(self, nothing: object, method: str, *arguments: object) -> Any:
+        """Return the answer, or `nothing` if the process ended over this text."""
+        if self._lost:
+            return nothing
+        try:
+            return self._there.ask(self._made_of, method, *arguments)
+        except Lost:
+            self._lost = True
+            return nothing
+
+
+class Mender:
+    """Finds what is broken in one text and mends it, as `mending.Mender` does. For one thread at a time."""
+
+    def __init__(
+        self, text: str, language: str | None, path: str | None = None, complaints: Complaints | None = None
+    ) -> None:
+        """Take a text; what the other takes."""
+        self._complaints = complaints or Complaints(text, language, path)
+
+    def defects(self, within: Span) -> tuple[Span, ...]:
+        """Return the broken parts of the span."""
+        return self._complaints.defects(within)
+
+    def mend(self, within: Span) -> Mend | None:
+        """Return the edit that mends the first broken part of the span; None if there is none."""
+        found = self._complaints.ask(None, "mend", within.start, within.end)
+        return None if found is None else Mend(Span(found[0], found[1]), found[2])
+
+    def is_mended_by(self, request: FillRequest, texts: tuple[str, ...]) -> bool:
+        """Return whether somebody else's texts for the holes mend the text."""
+        holes = tuple((hole.start, hole.end) for hole in request.holes)
+        return bool(self._complaints.ask(False, "is_mended_by", request.text, holes, tuple(texts)))
 
 
 def _spans(pairs: Sequence[Sequence[int]]) -> tuple[Span, ...]:

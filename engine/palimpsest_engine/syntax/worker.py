@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
-from palimpsest_engine.request import Span, Verdict
+from palimpsest_engine.request import FillRequest, Span, Verdict
 
 __all__ = ["Question", "answer_all", "receive", "send"]
 
@@ -111,7 +111,14 @@ def _outline(
     return Outline(text, language, path, kept.get(previous) if previous is not None else None, ms)
 
 
-_MAKERS: dict[str, Callable[..., Any]] = {"gate": _gate, "outline": _outline}
+def _mender(_: dict[int, Any], text: str, language: str | None, path: str | None, cell: bool) -> Any:
+    from palimpsest_engine.syntax.complaints import Complaints
+    from palimpsest_engine.syntax.mending import Mender
+
+    return Mender(text, language, path, Complaints(text, language, path, cell=cell))
+
+
+_MAKERS: dict[str, Callable[..., Any]] = {"gate": _gate, "outline": _outline, "mender": _mender}
 
 
 def _judge(gate: Any, texts: tuple[str, ...]) -> list[Any]:
@@ -130,6 +137,16 @@ def _body(outline: Any, offset: int) -> list[int] | None:
     return None if body is None else [body.start, body.end]
 
 
+def _mend(mender: Any, start: int, end: int) -> list[Any] | None:
+    mend = mender.mend(Span(start, end))
+    return None if mend is None else [mend.span.start, mend.span.end, mend.text]
+
+
+def _is_mended_by(mender: Any, text: str, holes: tuple[tuple[int, int], ...], texts: tuple[str, ...]) -> bool:
+    request = FillRequest(text, tuple(Span(*hole) for hole in holes))
+    return bool(mender.is_mended_by(request, tuple(texts)))
+
+
 def _spans(spans: Iterable[Span]) -> list[list[int]]:
     return [[span.start, span.end] for span in spans]
 
@@ -146,6 +163,9 @@ _METHODS: dict[tuple[str, str], Callable[..., Any]] = {
     ("outline", "definitions"): lambda outline: [
         [each.name, each.span.start, each.span.end, each.signature] for each in outline.definitions()
     ],
+    ("mender", "defects"): lambda mender, start, end: _spans(mender.defects(Span(start, end))),
+    ("mender", "mend"): _mend,
+    ("mender", "is_mended_by"): _is_mended_by,
 }
 
 

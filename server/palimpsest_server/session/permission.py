@@ -15,6 +15,15 @@ if TYPE_CHECKING:
 
 def refusal(session: Session, document: Snapshot | None) -> str:
     """Return why nothing can be done in this document, or "" if something can."""
+    if reason := ban(session, document):
+        return reason
+    if session.engine.opened is None:
+        return session.engine.fault or "the server is starting"
+    return HUNG if session.jobs.hung else ""
+
+
+def ban(session: Session, document: Snapshot | None) -> str:
+    """Return why nothing may be done in this document, with or without an engine, or ""."""
     if document is None:
         return "the document is not open"
     if session.documents.lost(document.uri):
@@ -26,11 +35,7 @@ def refusal(session: Session, document: Snapshot | None) -> str:
         return f"palimpsest.disabledLanguages has {document.language}"
     if glob := folders.covering(settings.disabled_folders, document.path):
         return f"palimpsest.disabledFolders has {glob}"
-    if reason := session.pauses.reason(document.uri, document.language):
-        return reason
-    if session.engine.opened is None:
-        return session.engine.fault or "the server is starting"
-    return HUNG if session.jobs.hung else ""
+    return session.pauses.reason(document.uri, document.language)
 
 
 def untrained(session: Session, document: Snapshot) -> str:

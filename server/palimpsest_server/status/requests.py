@@ -19,7 +19,7 @@ _KEPT = 20
 @dataclass(frozen=True, slots=True)
 class Answered:
     """A request that was answered. reason: why the answer is empty, or ""; ms: the time it took; source: "cache", "model",
-    "draft", or "" for an empty one."""
+    "draft", "parser", or "" for an empty one."""
 
     id: str
     method: str

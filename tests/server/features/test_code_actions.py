@@ -13,7 +13,15 @@ from palimpsest_engine import Draft, DraftPiece, Fill, Span, Verdict
 from palimpsest_server.documents import window
 from palimpsest_server.documents.rope import Text
 from palimpsest_server.features import drafts, inline_completion
-from palimpsest_server.features.code_actions import catalog, handlers, offer, run, scene, workspace_edit
+from palimpsest_server.features.code_actions import (
+    catalog,
+    handlers,
+    offer,
+    repair,
+    run,
+    scene,
+    workspace_edit,
+)
 from palimpsest_server.features.code_actions.catalog import ACTIONS, ALTERNATIVE
 from palimpsest_server.features.code_actions.target import Target, target_of
 from palimpsest_server.protocol import methods, positions
@@ -371,7 +379,7 @@ async def test_touching_up_is_offered_where_the_model_for_edits_can_keep_a_part_
         ("complete", "def f(a):\n    b = 1\n    ‸\n", [""], 1.0),
         ("complete", "def f(a):\n    ‸\n    return a\n", ["return a"], 1.0),
         ("fillHoles", "‸" + TWO_STUBS, ["pass", "pass"], 1.0),
-        ("repair", "a = 1\nb‸ = (1\nc = 2\n", ["b = (1"], 1.0),
+        ("repair", "a = 1\nb‸ = 1 +\n", ["b = 1 +"], 1.0),
     ],
 )
 async def test_every_action_makes_one_request(editor, engine, action, text, holes, strength):
@@ -465,18 +473,20 @@ async def test_a_hole_for_which_there_is_nothing_stays_and_is_not_counted(editor
 @pytest.mark.parametrize(
     ("choices", "after"),
     [
-        (["b = (1)"], "a = 1\nb = (1)\n"),
-        (["b = ((1"], None),
-        (["b = ((1", "b = 1"], "a = 1\nb = 1\n"),  # the first that mends it
+        (["b = 1 + a"], "a = 1\nb = 1 + a\n"),
+        (["b = (1 +"], None),
+        (["c = 1 + a"], None),  # another name
+        (["b = 1 + a; '''"], None),
+        (["b = (1 +", "b = 1"], "a = 1\nb = 1\n"),  # the first that mends it
     ],
 )
 async def test_a_repair_has_to_mend_the_syntax(editor, engine, choices, after):
-    running = editor.run("repair", editor.open("a = 1\nb‸ = (1\n"))
+    running = editor.run("repair", editor.open("a = 1\nb‸ = 1 +\n"))
     await answer(engine, *choices)
     result = await running
     assert result["applied"] is (after is not None)
     assert result["reason"] == (None if after else "the repair did not mend the syntax")
-    assert editor.document.text == (after or "a = 1\nb = (1\n")
+    assert editor.document.text == (after or "a = 1\nb = 1 +\n")
 
 
 async def test_a_repair_may_take_something_away(editor, engine):
@@ -493,6 +503,116 @@ async def test_a_repair_of_valid_syntax_is_not_held_to_the_syntax(editor, engine
     running = editor.run("repair", where, problems=[positions.as_json(where)])
     await answer(engine, "2")
     assert (await running)["applied"]
+
+
+# Repair by the parsers
+
+
+@pytest.mark.parametrize("encoding", [UTF8, UTF16, UTF32])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+async def test_one_token_is_mended_without_the_model(editor, engine, encoding, newline):
+    editor.client_capabilities = able(annotations=True)
+    text = "a = '🎻'\nb‸ = f('🎻', 1\nc = 2\n".replace("\n", newline)
+    result = await editor.run("repair", editor.open(text, encoding))
+    assert result == {"applied": True, "reason": None, "holes": 1, "filled": 1}
+    assert editor.document.text == text.replace("‸", "").replace("1", "1)")
+    (sent,) = editor.applied
+    (edit,) = sent.edit.document_changes[0].edits
+    assert (edit.new_text, edit.range.start) == (")", edit.range.end)
+    (note,) = sent.edit.change_annotations.values()
+    assert note.description == "found by the parser of the language, without a language model"
+    assert engine.jobs == []
+    assert editor.session.requests.recent[-1].source == "parser"
+
+
+@pytest.mark.parametrize("fault", ["", "there is no checkpoint"])
+async def test_one_token_is_mended_without_an_engine(editor, fault):
+    editor.session.engine.opened, editor.session.engine.fault = None, fault
+    where = editor.open("def f(a):\n    b‸ = (1\n")
+    assert ids(await editor.offered(where)) == ["repair"]
+    assert (await editor.run("repair", where))["applied"]
+    assert editor.document.text == "def f(a):\n    b = (1)\n"
+    assert await editor.offered(where) == []
+
+
+async def test_without_an_engine_the_complaints_of_others_are_no_offer(editor):
+    editor.session.engine.opened, editor.session.engine.fault = None, "there is no checkpoint"
+    where = editor.open("a = «b»\n")
+    assert await editor.offered(where, QUICKFIX, diagnostics=[diagnostic(where)]) == []
+    await nothing(editor, editor.run("repair", where), "there is no checkpoint")
+
+
+async def test_no_job_ends_for_a_mend_that_is_not_found(editor, engine):
+    editor.session.engine.opened, opened = None, editor.session.engine.opened
+    await nothing(editor, editor.run("repair", editor.open("b‸ = 1 +\n")), "the server is starting")
+    editor.session.engine.opened = opened
+
+
+async def test_a_document_that_moves_on_while_a_mend_is_sought(editor, engine, monkeypatch):
+    real = editor.session.surroundings.off_loop
+
+    async def late(call, *args):
+        found = await real(call, *args)
+        if getattr(call, "__name__", "") == "mend":
+            editor.change(types.TextDocumentContentChangeWholeDocument("other"))
+        return found
+
+    monkeypatch.setattr(editor.session.surroundings, "off_loop", late)
+    await nothing(editor, editor.run("repair", editor.open("b‸ = (1\n")), jobs.CHANGED)
+    assert editor.applied == []
+
+
+async def test_a_mend_is_subject_to_the_objections_to_a_file(editor, engine, monkeypatch):
+    async def objection(*args, **kwargs):
+        return "git ignores it"
+
+    monkeypatch.setattr(editor.session.surroundings, "objection", objection)
+    await nothing(editor, editor.run("repair", editor.open("b‸ = (1\n")), "git ignores it")
+
+
+async def test_a_client_that_refuses_the_mend(editor, engine):
+    editor.obeys = False
+    await nothing(editor, editor.run("repair", editor.open("b‸ = (1\n")), "the client did not apply the edit")
+    assert engine.jobs == []
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("markdown", "# ti‸tle"),
+        ("jsonc", '{"a": [1,‸], // one\n}\n'),
+        ("python", "class A[T‸ = int]:\n    pass\n"),
+    ],
+)
+async def test_nothing_is_repaired_where_the_grammar_alone_complains(editor, engine, language, text):
+    where = editor.open(text, language=language)
+    assert await editor.offered(where, QUICKFIX) == []
+    await nothing(editor, editor.run("repair", where), ACTIONS["repair"].missing)
+    assert engine.jobs == []
+
+
+@pytest.mark.parametrize(("language", "text"), [("markdown", "# «title»"), ("jsonc", '{"a": [1«,»]}\n')])
+async def test_the_complaints_of_others_are_no_offer_there_either(editor, engine, language, text):
+    where = editor.open(text, language=language)
+    assert await editor.offered(where, QUICKFIX, diagnostics=[diagnostic(where)]) == []
+    running = editor.run("repair", where, problems=[positions.as_json(where)])
+    await nothing(editor, running, ACTIONS["repair"].missing)
+
+
+@pytest.mark.parametrize(
+    "text", ["%matplotlib inline\n", "!pip install a", "%%bash\nls (\n", "os.path?", "files = !ls\n"]
+)
+async def test_lines_for_ipython_are_not_repaired_in_a_notebook(editor, engine, text):
+    editor.open("")
+    item = types.TextDocumentItem(URI, "python", 1, text)
+    cell = types.NotebookCell(types.NotebookCellKind.Code, URI)
+    notebook = types.NotebookDocument("untitled:n", "jupyter-notebook", 1, [cell])
+    editor.session.documents.open_notebook(types.DidOpenNotebookDocumentParams(notebook, [item]))
+    where = types.Range(types.Position(0, 0), types.Position(0, 4))
+    assert await editor.offered(where, QUICKFIX) == []
+    assert await editor.offered(where, QUICKFIX, diagnostics=[diagnostic(where)]) == []
+    await nothing(editor, editor.run("repair", where), ACTIONS["repair"].missing)
+    assert engine.jobs == []
 
 
 # Nothing comes of it
@@ -537,12 +657,12 @@ async def test_a_document_that_moves_on_while_the_repair_is_checked(editor, engi
     real = editor.session.surroundings.off_loop
 
     async def late(call, *args):
-        if call is run.mending:
+        if call is repair.mending:
             editor.change(types.TextDocumentContentChangeWholeDocument("other"))
         return await real(call, *args)
 
     monkeypatch.setattr(editor.session.surroundings, "off_loop", late)
-    running = editor.run("repair", editor.open("b‸ = (1\n"))
+    running = editor.run("repair", editor.open("b‸ = 1 +\n"))
     await answer(engine, "b = 1")
     await nothing(editor, running, jobs.CHANGED)
     assert editor.applied == []

@@ -22,11 +22,11 @@ def register(server: Server) -> None:
     @server.feature(types.TEXT_DOCUMENT_CODE_ACTION, options)
     async def code_action(params: types.CodeActionParams) -> list[types.CodeAction | types.Command]:
         from palimpsest_server.features.code_actions import offer
-        from palimpsest_server.session.permission import refusal
+        from palimpsest_server.session.permission import ban
 
         session = server.session
         document = session.documents.snapshot(params.text_document.uri)
-        if document is None or refusal(session, document):
+        if document is None or ban(session, document):
             return []
         session.surroundings.diagnostics[document.uri] = tuple(params.context.diagnostics)
         return await offer.offered(session, document, params, server.client_capabilities)

@@ -16,6 +16,7 @@ from palimpsest_server.features.code_actions.scene import Scene, scene_of
 from palimpsest_server.features.code_actions.workspace_edit import versioned
 from palimpsest_server.protocol import methods, positions
 from palimpsest_server.protocol.methods import RUN
+from palimpsest_server.session.permission import refusal
 from palimpsest_server.session.recent_fills import Standing
 from palimpsest_server.session.session import Session
 
@@ -41,9 +42,12 @@ async def offered(
     selection = document.span_of(params.range, encoding)
     found: Offers = []
     rows = [action for action in ACTIONS.values() if wanted(action.kind, only)]
+    modelless = bool(refusal(session, document))
+    if modelless:  # the parsers may mend something yet
+        rows = [action for action in rows if action.id == "repair"]
     if capabilities.can_apply(can):
         bad = [each.range for each in params.context.diagnostics if each.severity in _BAD][:_MOST_PROBLEMS]
-        problems = [document.span_of(each, encoding) for each in bad]
+        problems = [] if modelless else [document.span_of(each, encoding) for each in bad]
         scene = await scene_of(session, document, selection, problems, parses=any(action.parses for action in rows))
         holes = await holes_of(session, rows, scene)
         explicit = only is not None and "" not in only
@@ -61,7 +65,7 @@ async def offered(
             command = types.Command(action.titled(len(holes[action.id])), RUN, arguments=[argument])
             literals = capabilities.knows_literals(can)
             found.append(literal(action.kind, command, can, missing) if literals else command)
-    if wanted(methods.ALTERNATIVE, only) and (standing := last_fill(session, document, selection)):
+    if not modelless and wanted(methods.ALTERNATIVE, only) and (standing := last_fill(session, document, selection)):
         found += alternatives(document, standing, can, encoding)
     return found if session.documents.current(document) else []
 

@@ -5,7 +5,7 @@ Nothing is ever applied to a document that has moved on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf
 from time import monotonic
@@ -13,13 +13,13 @@ from typing import Any
 
 from lsprotocol import types
 
-from palimpsest_engine import Draft, FillRequest, Outline, Span
+from palimpsest_engine import Draft, FillRequest, Mender, Span
 from palimpsest_server.documents import edits
 from palimpsest_server.documents.store import Snapshot
 from palimpsest_server.features import drafts
-from palimpsest_server.features.code_actions import alternatives
+from palimpsest_server.features.code_actions import alternatives, repair
 from palimpsest_server.features.code_actions.catalog import ACTIONS, ALTERNATIVE, Action, holes_of, why_not
-from palimpsest_server.features.code_actions.scene import broken_within, scene_of
+from palimpsest_server.features.code_actions.scene import broken_within, language_and_path, scene_of
 from palimpsest_server.features.code_actions.target import Target, document_of
 from palimpsest_server.features.code_actions.workspace_edit import UNSAID, apply, versioned
 from palimpsest_server.features.progress import WorkDoneProgress
@@ -30,7 +30,6 @@ from palimpsest_server.session import jobs
 from palimpsest_server.session.session import Session
 
 _SAME = "the fill is what is there already"
-_UNMENDED = "the repair did not mend the syntax"
 
 
 async def run(server: Server, method: str, target: Target, token: types.ProgressToken | None) -> dict[str, Any]:
@@ -39,7 +38,7 @@ async def run(server: Server, method: str, target: Target, token: types.Progress
     done = Done(reason=jobs.CANCELLED)
     with session.requests.under_way(method):
         try:
-            done = await (switch if target.action == ALTERNATIVE else fill)(server, target, token)
+            done = await _RUN.get(target.action, fill)(server, target, token)
         except jobs.Refused as refused:
             done = Done(reason=str(refused))
         finally:
@@ -88,6 +87,14 @@ async def fill(server: Server, target: Target, token: types.ProgressToken | None
     return Done("", len(work.holes), len(written.changes))
 
 
+async def mend(server: Server, target: Target, token: types.ProgressToken | None) -> Done:
+    """Apply the edit that the parsers find; if there is none, ask the engine. Raises Refused."""
+    reason = await repair.at_once(server, target)
+    if reason is None:
+        return await fill(server, target, token)
+    return Done(reason, 1, int(not reason), "parser")
+
+
 async def switch(server: Server, target: Target, token: types.ProgressToken | None) -> Done:
     """Replace the last fill with an alternative. Raises Refused."""
     document, changes = alternatives.chosen(server.session, target)
@@ -97,12 +104,17 @@ async def switch(server: Server, target: Target, token: types.ProgressToken | No
     return Done(reason, 1, int(not reason), "cache")
 
 
+_RUN = {ALTERNATIVE: switch, "repair": mend}
+
 # One job
 
 
 @dataclass(slots=True)
 class Work:
-    """A command under way. base, holes, within, outline: known once the request is made; holes are those of the request."""
+    """A command under way. base, holes, within, mender: known once the request is made; holes are those of the request.
+
+    mender: of the text, where the syntax is known.
+    """
 
     action: Action
     document: Snapshot
@@ -112,7 +124,7 @@ class Work:
     base: int = 0
     holes: tuple[Span, ...] = ()
     within: Span = field(default=Span(0, 0))
-    outline: Outline | None = None
+    mender: Mender | None = None
 
     def drafted(self, draft: Draft) -> None:
         """Pass a draft on to all watchers."""
@@ -160,7 +172,9 @@ async def request_for(session: Session, work: Work) -> FillRequest:
     work.holes = (await holes_of(session, [action], scene))[action.id]
     if scene is None or not work.holes:
         raise jobs.Refused(why_not(action, scene))
-    work.base, work.outline, work.within = scene.base, scene.outline, broken_within(scene)
+    work.base, work.within = scene.base, broken_within(scene)
+    if scene.complaints is not None:
+        work.mender = Mender(scene.text, *language_and_path(document), scene.complaints)
     first = work.holes[0].start
     settings, surroundings = session.settings_for(document), session.surroundings
     if reason := await surroundings.objection(document, scene.text, first, settings, automatic=False):
@@ -191,12 +205,8 @@ async def finish(session: Session, work: Work) -> Written:
     request = work.running.request
     assert request is not None, "a job with a fill has had a request"
     choices = [written(work, request, texts) for texts in (outcome.fill.texts, *outcome.fill.alternatives)]
-    if work.action.id == "repair" and work.outline is not None:
-        choices = await session.surroundings.off_loop(mending, work.outline, work.within, request, choices)
-        if not choices:
-            raise jobs.Refused(_UNMENDED)
-        if not session.documents.current(work.document):
-            raise jobs.Refused(jobs.CHANGED)
+    if work.action.id == "repair" and work.mender is not None:
+        choices = await repair.proven(session, work.document, work.mender, work.within, request, choices)
     changes = tuple(
         edits.Edit(Span(work.base + change.span.start, work.base + change.span.end), change.text)
         for hole, text in zip(request.holes, choices[0], strict=True)
@@ -216,30 +226,6 @@ def written(work: Work, request: FillRequest, texts: tuple[str, ...]) -> tuple[s
         else request.text[hole.start : hole.end]
         for hole, text in zip(request.holes, texts, strict=True)
     )
-
-
-def mending(
-    outline: Outline, within: Span, request: FillRequest, choices: Sequence[tuple[str, ...]]
-) -> list[tuple[str, ...]]:
-    """Return those of the texts that leave fewer lines broken; all of them, if the syntax was not broken."""
-    # A hole may reach beyond what was looked at, to the end of a word.
-    within = Span(min(within.start, request.holes[0].start), max(within.end, request.holes[-1].end))
-    before = broken_lines(outline, request.text, within)
-    if not before:
-        return list(choices)
-    mends = []
-    for texts in choices:
-        text = request.splice(texts)
-        now = Span(within.start, within.end + len(text) - len(request.text))
-        after = Outline(text, request.language, request.path, outline)
-        if broken_lines(after, text, now) < before:
-            mends.append(texts)
-    return mends
-
-
-def broken_lines(outline: Outline, text: str, within: Span) -> int:
-    """Count the lines on which the syntax is broken."""
-    return sum(text.count("\n", span.start, span.end) + 1 for span in outline.defects(within))
 
 
 class Drafts:

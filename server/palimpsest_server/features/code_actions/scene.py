@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from palimpsest_engine import Outline, Span
+from palimpsest_engine import Complaints, Outline, Span
 from palimpsest_server.documents import window
 from palimpsest_server.documents.store import Snapshot
 from palimpsest_server.protocol import positions
@@ -21,7 +21,8 @@ class Scene:
     """A selection and the text around it; offsets are those of `text`.
 
     text: the document, or a window of a large one, which begins at offset `base`. chosen: the selection, empty for a
-    cursor. problems: places that other tools complain about. outline: None where the document is too large for one.
+    cursor. problems: places that other tools complain about. outline, complaints: None where the document is too large for
+    them.
     """
 
     text: str
@@ -29,6 +30,7 @@ class Scene:
     chosen: Span
     problems: tuple[Span, ...]
     outline: Outline | None
+    complaints: Complaints | None = None
 
     @property
     def line(self) -> Span:
@@ -52,7 +54,16 @@ async def scene_of(
         Span(max(p.start, base) - base, min(p.end, end) - base) for p in problems if p.start <= end and base <= p.end
     )
     outline = session.surroundings.outline(document, text) if parses and small else None
-    return Scene(text, base, Span(chosen.start - base, chosen.end - base), tuple(seen), outline)
+    complaints = None
+    if outline is not None:
+        cell = bool(session.documents.notebook_of(document.uri))
+        complaints = Complaints(text, *language_and_path(document), outline, cell=cell)
+    return Scene(text, base, Span(chosen.start - base, chosen.end - base), tuple(seen), outline, complaints)
+
+
+def language_and_path(document: Snapshot) -> tuple[str | None, str | None]:
+    """Return the language and the path of a document, as the engine has them."""
+    return document.language or None, str(document.path or "") or None
 
 
 # The spans that each action writes over
@@ -94,13 +105,21 @@ def placeholders(scene: Scene) -> tuple[Span, ...]:
 
 
 def broken(scene: Scene) -> tuple[Span, ...]:
-    """Return the words in the selection, or on the cursor's line, that the syntax or other tools complain about."""
-    within = broken_within(scene)
-    defects = scene.outline.defects(within) if scene.outline else ()
+    """Return the words in the selection, or on the cursor's line, that the syntax or other tools complain about.
+
+    Nothing is broken where the host of a document knows better than the grammar (`Complaints`).
+    """
+    within, complaints = broken_within(scene), scene.complaints
+    if complaints is not None and complaints.never_wrong:
+        return ()
+    defects = complaints.defects(within) if complaints else ()
+    allowed = complaints.allowed if complaints else ()
     problems = (
         Span(max(problem.start, within.start), min(problem.end, within.end))
         for problem in scene.problems
-        if problem.start <= within.end and within.start <= problem.end
+        if problem.start <= within.end
+        and within.start <= problem.end
+        and not any(problem.start < span.end and span.start < problem.end for span in allowed)
     )
     return merged(whole_words(scene.text, span) for span in (*defects, *problems))
 

@@ -24,10 +24,12 @@ def versioned(
     can: types.ClientCapabilities,
     encoding: positions.Encoding,
     what: str,
+    *,
+    by: str = "written by a language model on this machine",
 ) -> types.WorkspaceEdit:
     """Return the changes as one edit: it is undone in one step, and refused if the document is at another version by then.
 
-    It has a note on who wrote them, where the client has a place for that.
+    It has a note on who wrote them (`by`), where the client has a place for that.
     """
     ranges = [(document.range_at(change.span.start, change.span.end, encoding), change.text) for change in changes]
     identifier = types.OptionalVersionedTextDocumentIdentifier(document.uri, document.version)
@@ -36,9 +38,7 @@ def versioned(
         return types.WorkspaceEdit(document_changes=[types.TextDocumentEdit(identifier, plain_edits)])
     name = "palimpsest"
     edits = [types.AnnotatedTextEdit(name, where, text) for where, text in ranges]
-    note = types.ChangeAnnotation(
-        f"Palimpsest: {what}", needs_confirmation=False, description="written by a language model on this machine"
-    )
+    note = types.ChangeAnnotation(f"Palimpsest: {what}", needs_confirmation=False, description=by)
     return types.WorkspaceEdit(
         document_changes=[types.TextDocumentEdit(identifier, edits)], change_annotations={name: note}
     )
