@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from palimpsest_engine.request import FillRequest, Span, Verdict
-from palimpsest_engine.syntax import gate, process
+from palimpsest_engine.syntax import complaints, gate, process
 from palimpsest_engine.syntax.grammars import language_of
 from palimpsest_engine.syntax.mending import Mend
 from palimpsest_engine.syntax.outline import Definition, Kind
@@ -175,7 +175,10 @@ class Outline:
 
 
 class Complaints:
-    """Tells what is broken in one text, as `complaints.Complaints` does. For one thread at a time."""
+    """Tells what is broken in one text, as `complaints.Complaints` does. For one thread at a time.
+
+    never_wrong, allowed: as there.
+    """
 
     def __init__(
         self,
@@ -188,7 +191,10 @@ class Complaints:
     ) -> None:
         """Take a text; what the other takes. outline: not used, as trees stay in the process."""
         self._made_of = text, language, path, cell
-        grammar = language_of(path, language) or ""
+        # These look at the text alone.
+        plain = complaints.Complaints(text, language, path, cell=cell)
+        self.never_wrong, self.allowed = plain.never_wrong, plain.allowed
+        grammar = plain.grammar
         self._there = _There("mender", grammar, len(text), MARGIN + _MENDING)
         self._lost = not grammar
 
