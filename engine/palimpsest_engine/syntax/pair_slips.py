@@ -72,7 +72,8 @@ class PairSlips:
                 yield Slip(0.1 if depth and block else 0.5, end, end, closer)
         if below is not None:
             start, _ = self._scan.line(below)
-            if self._scan.indent(below) > depth or self._scan.text[start + depth] in ")]},;":
+            shallow = self._scan.indent(below) < depth
+            if not shallow and (self._scan.indent(below) > depth or self._scan.text[start + depth] in ")]},;"):
                 yield Slip(0.1 if block else 0.6, start + depth, start + depth, closer)
         filled = next((n for n in range(stop, opener.line, -1) if not self._scan.blank(n)), None)
         if filled is not None:

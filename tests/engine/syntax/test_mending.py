@@ -10,6 +10,8 @@ from pathlib import Path
 from statistics import median
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tree_sitter import Parser
 
 from palimpsest_engine import FillRequest, Span
@@ -117,6 +119,7 @@ def test_the_cases_are_what_the_script_makes():
         ("css", "a {\n  color: red;\n", "a {\n  color: red;\n}\n"),
         ("lua", "local function f(a\n  return a\nend\n", "local function f(a)\n  return a\nend\n"),
         ("klingon", "f(", None),
+        ("javascript", "  f(() => {\n    a();\nb", None),  # the code below is indented less than the bracket
         ("javascript", "let b = 1 +\nlet c = 2\n", None),  # `let, c = 2` would be valid
         ("javascript", "let a = ;\nfoo()\n", None),  # `let a = foo()` loses a statement
         ("python", "<<<<<<< HEAD\na = 1\n=======\na = 2\n>>>>>>> b\n", None),
@@ -138,6 +141,21 @@ def test_a_block_of_a_long_text_is_searched_by_itself():
     text = f"{filler}def g(a:\n    return a\n\n\n{filler}"
     at = len(filler)
     assert mended(text, "python", within=Span(at, at + 8)) == f"{filler}def g(a):\n    return a\n\n\n{filler}"
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from([*"()[]{}\"'`,:;=\n\t\r\0é🎻", "    ", "\r\n", "if", "fro", "a", "b1", "'''"]), max_size=40
+    ),
+    st.sampled_from(["python", "javascript", "csharp", "ruby", "rust", "go"]),
+)
+def test_any_text_is_mended_or_left(pieces, language):
+    text = "".join(pieces)
+    after = mended(text, language)
+    if after is not None:
+        assert Complaints(text, language).defects(Span(0, len(text)))
+        assert after != text
 
 
 # No mistakes
