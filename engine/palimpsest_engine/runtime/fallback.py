@@ -17,6 +17,7 @@ from palimpsest_engine.engine import EngineSettings, EngineStatus
 from palimpsest_engine.errors import OutOfMemory, PalimpsestError
 from palimpsest_engine.model.device_errors import Outage, give_back_memory, outage
 from palimpsest_engine.request import Draft, Fill, FillRequest, Span
+from palimpsest_engine.runtime.caches import make_private_caches
 
 if TYPE_CHECKING:
     from palimpsest_engine.fill.filler import Filler
@@ -74,6 +75,7 @@ class FallbackFiller:
         failure: PalimpsestError
         why: Outage | None = None
         try:
+            make_private_caches()
             self._own_is_embedded = is_embedded(self.settings.checkpoint)
             self._own = Loaded.of(self.settings)
             self.status = self._own.status
