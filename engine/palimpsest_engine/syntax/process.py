@@ -24,6 +24,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, TypeAlias
 
+from palimpsest_engine.syntax import worker
 from palimpsest_engine.syntax.worker import Question, receive, send
 
 __all__ = ["MARGIN", "WORKER", "Asked", "Lost", "Process"]
@@ -33,6 +34,7 @@ log = logging.getLogger("palimpsest.engine")
 MARGIN = 1.0  # seconds that an answer may take beyond the budget: a grammar's wheel and queries are read in them
 _START = 20.0  # seconds until it is there: a machine that has just been started reads everything from its disk
 _REST = 10.0  # seconds
+_APART = os.name == "posix"  # elsewhere a socket cannot be handed to a process like this, and the parsing is done here
 _LONGEST = 1 << 26  # bytes of an answer
 _ENGINE = str(Path(__file__).parents[2])
 _CODE = "import sys; sys.path[:] = {path!r}; from runpy import run_module; run_module({module!r}, run_name='__main__')"
@@ -55,6 +57,7 @@ class Process:
         self._channel: socket.socket | None = None
         self._forgotten = deque[int]()
         self._resting: dict[str, tuple[float, int, str]] = {}
+        self._here: dict[int, Any] = {}  # what the process would keep, where there is none
 
     def ask(self, grammar: str, size: int, patience: float, asked: Asked) -> dict[str, Any]:
         """Ask about a text of so many characters, and return the answer after `patience` seconds at the latest.
@@ -62,6 +65,10 @@ class Process:
         Raises Lost. Every other thread waits meanwhile.
         """
         with self._lock:
+            if not _APART:
+                while self._forgotten:
+                    self._here.pop(self._forgotten.popleft(), None)
+                return worker.answer(self._here, (patience, [], *asked))
             until, smallest, why = self._resting.get(grammar, (0.0, 0, ""))
             if size >= smallest and monotonic() < until:
                 raise Lost(f"a moment ago {why}")

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 from palimpsest_engine.request import FillRequest, Span, Verdict
 
-__all__ = ["Question", "answer_all", "receive", "send"]
+__all__ = ["Question", "answer", "answer_all", "receive", "send"]
 
 # patience in seconds, keys to forget, kind, key, what to make it of (None: it is there already), method, arguments
 Question: TypeAlias = tuple[float, list[int], str, int, tuple[Any, ...] | None, str, tuple[Any, ...]]
@@ -63,12 +63,12 @@ def answer_all(channel: socket.socket) -> None:
         # Left to its default, the alarm ends the process even inside a grammar, and even when the parent is gone.
         signal.setitimer(signal.ITIMER_REAL, question[0])
         try:
-            answer = _answer(kept, question)
+            found = answer(kept, question)
         except Exception:
-            answer = {"error": traceback.format_exc()}
+            found = {"error": traceback.format_exc()}
         signal.setitimer(signal.ITIMER_REAL, 0)
         try:
-            send(channel, json.dumps(answer).encode())
+            send(channel, json.dumps(found).encode())
         except OSError:
             return
 
@@ -84,7 +84,8 @@ def _limit() -> None:
             resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
 
 
-def _answer(kept: dict[int, Any], question: Question) -> dict[str, Any]:
+def answer(kept: dict[int, Any], question: Question) -> dict[str, Any]:
+    """Answer one question. kept: the gates and outlines that there are, by key."""
     _, forgotten, kind, key, made_of, method, arguments = question
     for each in forgotten:
         kept.pop(each, None)

@@ -241,3 +241,17 @@ def test_the_rest_of_the_promises_is_that_of_the_gate():
     lone = "\ud83d\ude00 = '\udcff'\n"  # three code points here, and there
     assert watched.Outline(lone + "# a", "python").kind_at(len(lone) + 1) == "comment"
     assert watched.SyntaxGate("", (Span(0, 0),), "python").cut((f"x = '{lone[6]}'\n)",)) == (f"x = '{lone[6]}'",)
+
+
+def test_answers_are_the_same_where_no_process_can_be_handed_a_socket(monkeypatch):
+    here = process.Process()
+    monkeypatch.setattr(process, "_APART", False)
+    monkeypatch.setattr(process, "WORKER", here)
+    gate = watched.SyntaxGate("x = \n", (Span(4, 4),), "python")
+    assert [gate.judge((text,)).status for text in ("1", "(")] == ["valid", "worse"]
+    assert gate.cut(("1\n(",)) == ("1",)
+    outline = watched.Outline("# a\ndef f():\n    ...\n", "python")
+    assert outline.kind_at(2) == "comment"
+    assert outline.placeholders() == (Span(17, 20),)
+    assert watched.Mender("x = (1\n", "python").mend(Span(0, 7)) is not None
+    assert here.started == 0
