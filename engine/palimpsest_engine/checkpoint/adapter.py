@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 from palimpsest_engine.checkpoint.header import digest, read_header
 from palimpsest_engine.checkpoint.locate import pickles_in, read_json
+from palimpsest_engine.checkpoint.rules import Unfit, number, shown, whole
 from palimpsest_engine.checkpoint.spec import Spec
 from palimpsest_engine.errors import CheckpointBroken, CheckpointMissing, UnsupportedCheckpoint
 
@@ -24,6 +24,7 @@ CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
 FORMAT = 1
 PREFIX = "base_model.model."  # what peft puts before every name
+_MOST = 1 << 20  # of a rank, of a scale
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 # What peft can do beyond two plain matrices: settings with which the sum W + scale * B @ A is not what was trained.
 _PLAIN: dict[str, tuple[Any, ...]] = {
@@ -95,7 +96,7 @@ def read_adapter(name: str, folder: Path, spec: Spec, files: list[Path]) -> Adap
     here = fingerprint(folder, spec, files)
     if made_for != here:
         raise CheckpointBroken(
-            f"The adapter {name} was made for {base.get('name')} (weights {_short(made_for)}), and the checkpoint is "
+            f"The adapter {name} was made for {shown(base.get('name'))} (weights {_short(made_for)}), and the checkpoint is "
             f"{spec.name} (weights {_short(here)}): tune again, or set the checkpoint that it was made for."
         )
     weights = path / WEIGHTS_FILE
@@ -107,11 +108,12 @@ def read_adapter(name: str, folder: Path, spec: Spec, files: list[Path]) -> Adap
     for key, plain in _PLAIN.items():
         if config.get(key) not in plain:
             raise UnsupportedCheckpoint(
-                f"The adapter {name} is not a plain LoRA ({key} is {config.get(key)!r}); this version loads no other."
+                f"The adapter {name} is not a plain LoRA ({key} is {shown(config.get(key))}); this version loads no other."
             )
-    rank, alpha = config.get("r"), config.get("lora_alpha")
-    if not (type(rank) is int and rank > 0 and isinstance(alpha, int | float) and math.isfinite(alpha)):
-        raise CheckpointBroken(f"{path / CONFIG_FILE} has no rank or no scale.")
+    try:
+        rank, alpha = whole(1, _MOST)(config.get("r")), number(-_MOST, _MOST)(config.get("lora_alpha"))
+    except Unfit as error:
+        raise CheckpointBroken(f"{path / CONFIG_FILE} has no rank or no scale: {error}.") from None
     return Adapter(path, alpha / rank, note)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from palimpsest_engine.checkpoint import catalogue, store
 from palimpsest_engine.checkpoint.header import digest, read_header
 from palimpsest_engine.checkpoint.locate import pickles_in
+from palimpsest_engine.checkpoint.rules import Rule, Unfit, checked, each, flag, number, one_of, whole
 from palimpsest_engine.checkpoint.spec import Denoising
 from palimpsest_engine.errors import CheckpointBroken, CheckpointMissing, UnsupportedCheckpoint
 
@@ -35,6 +36,21 @@ _KEYS = {
     "heads": "num_attention_heads",
     "kv_heads": "num_key_value_heads",
     "mlp": "intermediate_size",
+}
+
+
+_SHAPE: dict[str, Rule] = {
+    **dict.fromkeys((*_KEYS, "head"), whole(1, 1 << 20)),
+    **dict.fromkeys(("theta", "eps"), number(0, 1 << 40)),
+}
+_NOTE: dict[str, Rule] = {
+    "shape": lambda value: checked(value, _SHAPE),
+    "rank": whole(1, 1 << 16),
+    **dict.fromkeys(("mask_id", "filler_id"), whole(0, (1 << 24) - 1)),
+    "noise": one_of("mask", "uniform"),
+    "shift": flag,
+    "sizes": each(whole(1, 4_096), 1, 64),
+    "pins": each(whole(0, 4_096), 2, 2),
 }
 
 
@@ -98,28 +114,27 @@ def read_denoiser(folder: Path, source: Path, config: dict[str, Any]) -> Denoise
             f"one ({said}): the same model in another quantisation is another one, too."
         )
     try:
-        shape, rank = dict(note["shape"]), note["rank"]
-        mask, filler, noise = note["mask_id"], note["filler_id"], note["noise"]
-        sizes, pins = tuple(map(int, note["sizes"])), tuple(map(int, note["pins"]))
-        plain = type(rank) is type(mask) is type(filler) is int and type(note["shift"]) is bool
-        if not (plain and rank > 0 and noise in ("mask", "uniform") and sizes and len(pins) == 2):
-            raise ValueError
-    except (KeyError, TypeError, ValueError):
-        raise CheckpointBroken(
-            f"The denoiser in {folder} does not say how it denoises, or says what cannot be."
-        ) from None
+        values = checked({key: note[key] for key in _NOTE}, _NOTE)
+    except KeyError as error:
+        raise CheckpointBroken(f"The denoiser in {folder} does not say how it denoises: {error} is missing.") from None
+    except Unfit as error:
+        raise CheckpointBroken(f"The denoiser in {folder} says what cannot be: {error}.") from None
+    shape, rank, sizes, pins = values["shape"], values["rank"], values["sizes"], values["pins"]
+    mask, filler, noise = values["mask_id"], values["filler_id"], values["noise"]
     vocabulary = config["vocab_size"]
-    for name, number in (("mask", mask), ("filler", filler)):
-        if not 0 <= number < vocabulary:
+    for name, token in (("mask", mask), ("filler", filler)):
+        if not 0 <= token < vocabulary:
             raise CheckpointBroken(
-                f"The denoiser in {folder} has {number} for its {name}, and the model has {vocabulary} ids."
+                f"The denoiser in {folder} has {token} for its {name}, and the model has {vocabulary} ids."
             )
+    if missing := [key for key in (*_KEYS, "head") if key not in shape]:
+        raise CheckpointBroken(f"The denoiser in {folder} does not say its {missing[0]}.")
     for ours, theirs in _KEYS.items():
         if shape.get(ours) != config.get(theirs):
             raise CheckpointBroken(
                 f"The denoiser in {folder} is for {shape.get(ours)} {ours}, and the model has {config.get(theirs)}."
             )
-    denoising = Denoising(noise, mask, shift=note["shift"], conditioned=False, revises=noise == "uniform")
+    denoising = Denoising(noise, mask, shift=values["shift"], conditioned=False, revises=noise == "uniform")
     return Denoiser(folder, files, note["format"], base, rank, denoising, filler, sizes, (pins[0], pins[1]), shape)
 
 
@@ -152,7 +167,7 @@ def read_note(folder: Path) -> dict[str, Any]:
     try:
         note: dict[str, Any] = json.loads(notes[0])
         same = isinstance(note, dict) and all(each == notes[0] for each in notes)
-    except ValueError:
+    except (ValueError, RecursionError):
         same = False
     if not same or not isinstance(note.get("base_sha256"), str):
         raise CheckpointBroken(f"The files in {folder} do not say what they were trained for, or not the same.")

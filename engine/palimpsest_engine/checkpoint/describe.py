@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from palimpsest_engine.checkpoint.description import read_spec
 from palimpsest_engine.checkpoint.gguf_tokenizer import read_tokenizer
-from palimpsest_engine.checkpoint.load import choose, is_causal, spec_of
+from palimpsest_engine.checkpoint.load import choose, is_causal, spec_of, vocabulary_of
 from palimpsest_engine.checkpoint.locate import locate, read_json
-from palimpsest_engine.checkpoint.spec import Spec, read_spec
+from palimpsest_engine.checkpoint.spec import Spec
 from palimpsest_engine.engine import EngineSettings
 
 
@@ -28,7 +29,6 @@ def describe(settings: EngineSettings) -> Described:
         from palimpsest_engine.checkpoint import causal
 
         opened = causal.open_files(source, int8=True)
-        return Described(spec_of(opened, choose(settings)[0]), opened.tokenizer, int(opened.config["vocab_size"]))
-    config = read_json(source / "config.json")
-    vocabulary = int(config.get("text_config", config)["vocab_size"])
+        return Described(spec_of(opened, choose(settings)[0]), opened.tokenizer, vocabulary_of(opened.config, source))
+    vocabulary = vocabulary_of(read_json(source / "config.json"), source)
     return Described(read_spec(source), read_tokenizer(source / "tokenizer.json"), vocabulary)

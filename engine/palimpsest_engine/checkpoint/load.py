@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from palimpsest_engine.checkpoint.adapter import merge, read_adapter
 from palimpsest_engine.checkpoint.denoiser import read_denoiser, read_matrices, shipped
+from palimpsest_engine.checkpoint.description import check_ids, read_spec
 from palimpsest_engine.checkpoint.gguf_tokenizer import read_tokenizer
 from palimpsest_engine.checkpoint.header import VISION, Shapes, digest, for_pictures, shapes_in
 from palimpsest_engine.checkpoint.locate import locate, read_json, weight_files
 from palimpsest_engine.checkpoint.memory import check_memory, check_room
 from palimpsest_engine.checkpoint.published import found_in
-from palimpsest_engine.checkpoint.spec import FILE_MARKS, SPEC_FILE, Spec, denoising_too, read_spec, spec_of_causal
+from palimpsest_engine.checkpoint.spec import FILE_MARKS, SPEC_FILE, Spec, denoising_too, spec_of_causal
 from palimpsest_engine.engine import EngineSettings, Quantization
 from palimpsest_engine.errors import CheckpointBroken, DeviceUnsupported, OutOfMemory, UnsupportedCheckpoint
 
@@ -215,6 +217,7 @@ def load(settings: EngineSettings, *, trainable: bool = False) -> Checkpoint:
         return load_causal(settings, folder)
     spec = read_spec(folder)
     shapes = verify(folder, spec)
+    check_ids(spec, rows_of(shapes), folder)
     adapter = None
     if settings.adapter is not None:
         adapter = read_adapter(settings.adapter, folder, spec, weight_files(folder))
@@ -253,6 +256,21 @@ def load(settings: EngineSettings, *, trainable: bool = False) -> Checkpoint:
     return Checkpoint(
         folder, spec, model, tokenizer, device, dtype, merged, settings.quantization, int8, model.num_parameters()
     )
+
+
+def vocabulary_of(config: dict[str, Any], where: Path) -> int:
+    """Return the number of ids that a config gives its model. Raises CheckpointBroken if it does not say."""
+    inner = config.get("text_config", config)
+    found = inner.get("vocab_size") if isinstance(inner, dict) else None
+    if type(found) is not int or found < 1:
+        raise CheckpointBroken(f"The config in {where} does not say how many ids the model has.")
+    return found
+
+
+def rows_of(shapes: Shapes) -> int:
+    """Return the number of ids that a model has embeddings for, as its files say; no limit if they name them otherwise."""
+    rows = (shape[0] for name, shape in shapes.items() if name.endswith("embed_tokens.weight") and shape)
+    return min(rows, default=sys.maxsize)
 
 
 def is_causal(source: Path) -> bool:
@@ -319,6 +337,8 @@ def load_causal(settings: EngineSettings, source: Path) -> Checkpoint:
         folder = None
     denoiser = None if folder is None else read_denoiser(folder, source, opened.config)
     spec = spec_of(opened, device)
+    if "vocab_size" in opened.config:
+        check_ids(spec, vocabulary_of(opened.config, source), source)
     format = None if device == "cpu" or settings.quantization == "none" else settings.quantization
     others = {each: causal.needed(opened, dtype, int8=int8, format=each) for each in FORMATS if device != "cpu"}
     check_room(source.name, causal.needed(opened, dtype, int8=int8, format=format), device, others)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from palimpsest_engine.errors import CheckpointBroken, CheckpointMissing, Unsupp
 EMBEDDED = Path(__file__).parents[1] / "embedded"
 PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
 TOKENIZER = "tokenizer.json"
+_LARGEST = 256 * 2**20  # bytes of a JSON file
 _TOKENIZER_PARTS = ("vocab.json", "merges.txt", "added_tokens.json", "tokenizer_config.json", "special_tokens_map.json")
 
 
@@ -95,10 +97,15 @@ def _remedy(model: store.Installed) -> str:
 def read_json(path: Path, of: str = "The checkpoint") -> dict[str, Any]:
     """Read a JSON object from a file of a checkpoint, or of something else that errors name. Raises CheckpointBroken."""
     try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST:  # reading a pipe would wait for ever
+            raise CheckpointBroken(f"{path} is no file, or has more than {_LARGEST:,} bytes.")
         value = json.loads(path.read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise CheckpointBroken(f"{of} lacks {path.name} (looked in {path.parent}).") from None
-    except ValueError as error:
+    except OSError as error:
+        raise CheckpointBroken(f"{path} cannot be read: {error.strerror}.") from None
+    except (ValueError, RecursionError) as error:
         raise CheckpointBroken(f"{path} is not valid JSON: {error}.") from None
     if not isinstance(value, dict):
         raise CheckpointBroken(f"{path} is not a JSON object.")

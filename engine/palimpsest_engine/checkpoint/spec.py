@@ -1,13 +1,9 @@
-"""Read what a checkpoint says of itself beyond its Hugging Face config: dialect, hole sizes, sampling. Torch-free."""
+"""Hold what a checkpoint says of itself beyond its Hugging Face config: dialect, hole sizes, sampling. Torch-free."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
-from typing import Any, Literal
-
-from palimpsest_engine.errors import CheckpointBroken
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 SPEC_FILE = "palimpsest.json"
 FILE_MARKS = ("<|file_sep|>", "<file_sep>", "<filename>", "<|file_separator|>")  # control tokens before other files
@@ -190,26 +186,3 @@ def denoising_too(spec: Spec, denoising: Denoising, filler: int, sizes: tuple[in
         line_sizes=tuple(size for size in SECOND_OPINION if size <= max(sizes)),
         sampling=Sampling(max_steps=16, t_min=0.0, t_max=0.0, entropy_bound=0.1, linear_to=0.0, by="probability"),
     )
-
-
-def read_spec(folder: Path) -> Spec:
-    """Read the checkpoint's `palimpsest.json`; return the defaults for an instruction-tuned one without it."""
-    path = folder / SPEC_FILE
-    if not path.exists():
-        return Spec(name=folder.name)
-    try:
-        raw: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        known = {f.name for f in fields(Spec)}
-        if unknown := set(raw) - known:
-            raise ValueError(f"unknown keys: {', '.join(sorted(unknown))}")
-        raw["sampling"] = Sampling(**raw.get("sampling", {}))
-        raw["denoising"] = Denoising(**raw.get("denoising", {}))
-        raw["languages"] = tuple(raw.get("languages", ()))
-        raw["sources"] = tuple(raw.get("sources", ()))
-        for key in ("steps_by_size", "prune"):
-            raw[key] = tuple((int(one), int(other)) for one, other in raw.get(key, ()))
-        for key in {"hole_sizes", "line_sizes"} & set(raw):
-            raw[key] = tuple(raw[key])
-        return Spec(**raw)
-    except (ValueError, TypeError) as error:
-        raise CheckpointBroken(f"{path} is not a checkpoint description this version understands: {error}.") from error

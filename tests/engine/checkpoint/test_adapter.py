@@ -192,6 +192,18 @@ def no_number_for_a_scale(adapter):
     edited(adapter / CONFIG_FILE, lora_alpha=float("nan"))
 
 
+def a_scale_without_end(adapter):
+    edited(adapter / CONFIG_FILE, lora_alpha=10**400)
+
+
+def a_rank_without_end(adapter):
+    edited(adapter / CONFIG_FILE, r=10**9)
+
+
+def a_truth_for_a_scale(adapter):
+    edited(adapter / CONFIG_FILE, lora_alpha=True)
+
+
 def half_a_pair(adapter):
     tensors_edited(adapter, lambda tensors: tensors.pop(Q.format("B")))
 
@@ -248,6 +260,9 @@ DAMAGE = [
     (another_scale_for_some, UnsupportedCheckpoint, "alpha_pattern"),
     (no_rank, CheckpointBroken, "no rank"),
     (no_number_for_a_scale, CheckpointBroken, "no scale"),
+    (a_scale_without_end, CheckpointBroken, "no scale"),
+    (a_rank_without_end, CheckpointBroken, "no rank"),
+    (a_truth_for_a_scale, CheckpointBroken, "no scale"),
     (half_a_pair, CheckpointBroken, "do not fit"),
     (the_other_half, CheckpointBroken, "lora_B"),
     (another_shape, CheckpointBroken, "do not fit"),
@@ -274,7 +289,9 @@ def test_other_weights_are_named_beside_those_it_was_made_for(tmp_path, adapter)
     tensors["model.decoder.norm.weight"].add_(1.0)
     save_file(tensors, other / "model.safetensors", metadata={"format": "pt"})
     edited(other / "palimpsest.json", name="other")
-    with pytest.raises(CheckpointBroken, match=r"made for tiny \(weights \w{12}\), and .* is other \(weights \w{12}\)"):
+    with pytest.raises(
+        CheckpointBroken, match=r"made for \"tiny\" \(weights \w{12}\), and .* is other \(weights \w{12}\)"
+    ):
         plain(other, adapter=str(adapter))
 
 

@@ -10,9 +10,10 @@ from transformers import DiffusionGemmaForBlockDiffusion
 from transformers.models.diffusion_gemma.generation_diffusion_gemma import EntropyBoundSamplerConfig
 
 from palimpsest_engine import EngineSettings
+from palimpsest_engine.checkpoint.description import read_spec
 from palimpsest_engine.checkpoint.load import load
 from palimpsest_engine.checkpoint.locate import EMBEDDED
-from palimpsest_engine.checkpoint.spec import Sampling, read_spec
+from palimpsest_engine.checkpoint.spec import Sampling
 from palimpsest_engine.decoding.denoise import Canvas, denoise
 from palimpsest_engine.decoding.sampler import as_stock
 from palimpsest_engine.model.forward import encode

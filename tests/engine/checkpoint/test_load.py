@@ -159,6 +159,18 @@ def description_from_the_future(folder):
     edit_json(folder / "palimpsest.json", wings=2)
 
 
+def steps_without_end(folder):
+    edit_json(folder / "palimpsest.json", sampling={"max_steps": 10**9, "stability": 10**9})
+
+
+def an_id_beyond_the_vocabulary(folder):
+    edit_json(folder / "palimpsest.json", filler=1_000_000)
+
+
+def a_list_of_digests(folder):
+    edit_json(folder / "palimpsest.json", sha256=["0" * 64])
+
+
 DAMAGE = [
     (truncated, CheckpointBroken, "truncated"),
     (appended, CheckpointBroken, "added to"),
@@ -185,6 +197,9 @@ DAMAGE = [
     (tokenizer_gone, CheckpointBroken, "lacks tokenizer.json"),
     (tokenizer_garbled, CheckpointBroken, "cannot be loaded"),
     (description_from_the_future, CheckpointBroken, "wings"),
+    (steps_without_end, CheckpointBroken, "max_steps: 1000000000 has to be a whole number from 1 to 8,192"),
+    (an_id_beyond_the_vocabulary, CheckpointBroken, "has 1000000 for filler, and the model has"),
+    (a_list_of_digests, CheckpointBroken, "sha256: .* has to be an object"),
 ]
 
 
