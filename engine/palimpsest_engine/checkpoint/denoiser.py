@@ -134,6 +134,9 @@ def read_denoiser(folder: Path, source: Path, config: dict[str, Any]) -> Denoise
             raise CheckpointBroken(
                 f"The denoiser in {folder} is for {shape.get(ours)} {ours}, and the model has {config.get(theirs)}."
             )
+    width = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+    if shape["head"] != width:
+        raise CheckpointBroken(f"The denoiser in {folder} is for heads of {shape['head']}, and the model has {width}.")
     denoising = Denoising(noise, mask, shift=values["shift"], conditioned=False, revises=noise == "uniform")
     return Denoiser(folder, files, note["format"], base, rank, denoising, filler, sizes, (pins[0], pins[1]), shape)
 

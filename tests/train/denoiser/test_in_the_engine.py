@@ -167,6 +167,7 @@ FAULTS = {
     "another noise": (lambda t, n: n.update(noise="pink"), CheckpointBroken, "noise: "),
     "no rank": (lambda t, n: n.update(rank=0), CheckpointBroken, "rank: 0 has to be"),
     "another shape": (lambda t, n: n["shape"].update(layers=4), CheckpointBroken, "for 4 layers"),
+    "heads of another width": (lambda t, n: n["shape"].update(head=8), CheckpointBroken, "heads of 8"),
     "a shape that is none": (lambda t, n: n.update(shape=[1]), CheckpointBroken, "shape: "),
     "no sizes": (lambda t, n: n.pop("sizes"), CheckpointBroken, "how it denoises: 'sizes' is missing"),
     "sizes without end": (lambda t, n: n.update(sizes=[10**9]), CheckpointBroken, "sizes: 1000000000 has to be"),
