@@ -94,11 +94,12 @@ async def complete(session: Session, ask: Ask, show: Show) -> Answer:
     if reason := refusal(session, ask.document) or untrained(session, ask.document):
         return Answer(reason=reason)
     kept = session.suggestions.find(uri, ask.text, ask.offset)
-    wide = not ask.automatic and session.settings_for(ask.document).candidates > 1
+    most = session.settings_for(ask.document).candidates
+    wide = not ask.automatic and most > 1
     if kept and (not wide or kept.wide or session.announced == (uri, ask.document.version)):
         session.announced = None
         prefetch(session, ask, kept.fills)
-        return Answer(kept.fills, kept.reason, "cache")
+        return Answer(kept.fills[:most], kept.reason, "cache")
     running = session.jobs.running(uri)
     if running and running.purpose == "command" and ask.automatic:
         return Answer(reason="an action is at work on this document")
@@ -123,7 +124,7 @@ async def complete(session: Session, ask: Ask, show: Show) -> Answer:
         return Answer(reason=outcome.reason)
     fills, reason = running.offer or offered(ask, outcome)
     prefetch(session, ask, fills)
-    return Answer(fills, reason, "model" if fills else "")
+    return Answer(fills[:most], reason, "model" if fills else "")  # all of them are kept, for what is typed next
 
 
 def same(running: jobs.Running, key: JobKey) -> bool:

@@ -56,6 +56,18 @@ async def test_an_invoked_request_gets_several_candidates(session, document, eng
     assert (await answer).texts == ("return 1", "return 2", "yield")
 
 
+@pytest.mark.parametrize("automatic", [True, False])
+@pytest.mark.parametrize("most", [1, 2, 8])
+async def test_no_more_suggestions_than_the_setting_says_are_sent(session, document, engine, automatic, most):
+    session.configure({"drafts": False, "candidates": most, "answerWithinMs": 5000})
+    answer = await begun(session, engine, ask(document, automatic=automatic))
+    others = tuple((f"return {number}",) for number in range(2, 7))
+    engine.jobs[0].future.set_result(Fill(("return 1",), Verdict("valid"), alternatives=others))
+    texts = tuple(f"return {number}" for number in range(1, 7))[:most]
+    assert (await answer).texts == texts
+    assert (await answered(session, ask(document, automatic=True)))[0] == texts  # what is kept is cut, too
+
+
 async def test_an_invoked_request_is_not_answered_with_a_single_kept_suggestion(session, document, engine):
     session.configure({"drafts": False})
     automatic = await begun(session, engine, ask(document, automatic=True))
