@@ -28,7 +28,15 @@ _GENERATED = (
     *("*_pb2.py", "*_pb2.pyi", "*_pb2_grpc.py", "*.pb.go", "*.pb.cc", "*.pb.h", "*.pb.swift"),
     *("*.g.dart", "*.freezed.dart", "*.g.cs", "*.designer.cs", "*.generated.*", "*_generated.*"),
 )
-_MARKER = re.compile(r"(?m)^[ \t]*(?://|#|/?\*|--|;|<!--|%)[^\n]*?(@generated\b|DO NOT EDIT)")
+# A whole comment line in the forms that programs write; prose that mentions one is not meant.
+_MARKER = re.compile(
+    r"""^[ \t]*(?://|\#|/?\*+|--|;|<!--|%)[-/!*\#;<> \t]*(?:
+        (?P<generated>@generated\b|auto-generated\b)
+      | (?:(?:this|the)\ (?:file|code)\b|code\b|file\b|auto|machine|generated\b)[^\n]*\b(?P<said>do\ not\ (?:edit|modify))\b
+      | (?P<alone>do\ not\ (?:edit|modify))\b(?:[^\n]*\bgenerated\b[^\n]*|[^\w\n]*)$
+    )""",
+    re.IGNORECASE | re.MULTILINE | re.VERBOSE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +91,10 @@ def generated_by_name(spot: Spot) -> str:
 
 def generated_by_its_word(spot: Spot) -> str:
     """Suppress files that say in a comment at their beginning that a program wrote them."""
-    said = _MARKER.search(spot.head[:HEAD])
-    return f'the file says that it is generated ("{said[1]}")' if said else ""
+    found = _MARKER.search(spot.head[:HEAD])
+    if not found:
+        return ""
+    return f'the file says that it is generated ("{found["generated"] or found["said"] or found["alone"]}")'
 
 
 def minified(spot: Spot) -> str:
