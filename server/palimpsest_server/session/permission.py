@@ -31,7 +31,7 @@ def ban(session: Session, document: Snapshot | None) -> str:
     settings = session.settings_for(document)
     if not settings.enable:
         return "the setting palimpsest.enable is false"
-    if document.language in settings.disabled_languages:
+    if document.language.lower() in (language.lower() for language in settings.disabled_languages):
         return f"palimpsest.disabledLanguages has {document.language}"
     if glob := folders.covering(settings.disabled_folders, document.path):
         return f"palimpsest.disabledFolders has {glob}"
@@ -41,8 +41,9 @@ def ban(session: Session, document: Snapshot | None) -> str:
 def untrained(session: Session, document: Snapshot) -> str:
     """Return why the checkpoint has nothing to say in this document's language, or "" if it may have."""
     told = session.engine.status()
-    if told.languages and document.language not in told.languages:
-        return f"the checkpoint {told.model} was trained on {', '.join(told.languages)} only"
+    if told.languages and document.language.lower() not in told.languages:
+        taken = f"{document.language}" if document.language else "of no language that the editor names"
+        return f"the checkpoint {told.model} was trained on {', '.join(told.languages)} only; this document is {taken}"
     return ""
 
 

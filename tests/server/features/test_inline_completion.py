@@ -184,6 +184,7 @@ async def test_an_automatic_request_leaves_an_action_alone_and_one_by_hand_does_
     [
         ({"enable": False}, "the setting palimpsest.enable is false"),
         ({"disabledLanguages": ["python"]}, "palimpsest.disabledLanguages has python"),
+        ({"disabledLanguages": ["Python"]}, "palimpsest.disabledLanguages has python"),
         ({"disabledFolders": ["/"]}, "palimpsest.disabledFolders has /"),
     ],
 )
@@ -195,7 +196,7 @@ async def test_a_setting_that_switches_off_is_the_reason(session, document, engi
 
 async def test_a_language_the_checkpoint_was_not_trained_on_is_left_alone(session, document, engine):
     engine.languages = ("rust", "go")
-    reason = "the checkpoint manual was trained on rust, go only"
+    reason = "the checkpoint manual was trained on rust, go only; this document is python"
     assert await answered(session, ask(document)) == ((), reason, "")
     assert engine.jobs == []
     engine.languages = ("rust", "python")
