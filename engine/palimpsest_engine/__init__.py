@@ -33,7 +33,7 @@ from palimpsest_engine.runtime.open import open_engine
 
 if TYPE_CHECKING:
     from palimpsest_engine.syntax.mending import Mend
-    from palimpsest_engine.syntax.watched import Complaints, Definition, Mender, Outline, judge
+    from palimpsest_engine.syntax.watched import Complaints, Definition, Mender, Outline, judge, warm_parser
 
 __all__ = [
     "CheckpointBroken",
@@ -66,10 +66,11 @@ __all__ = [
     "judge",
     "open_engine",
     "tidy",
+    "warm_parser",
 ]
 __version__ = "0.1.0"
 
-_LATER = dict.fromkeys(("Complaints", "Definition", "Mender", "Outline", "judge"), "syntax.watched") | {
+_LATER = dict.fromkeys(("Complaints", "Definition", "Mender", "Outline", "judge", "warm_parser"), "syntax.watched") | {
     "Mend": "syntax.mending"
 }
 

@@ -72,9 +72,7 @@ class Process:
             until, smallest, why = self._resting.get(grammar, (0.0, 0, ""))
             if size >= smallest and monotonic() < until:
                 raise Lost(f"a moment ago {why}")
-            if self._process is not None and self._process.poll() is not None:
-                self.end()  # it was ended between two questions, by no text
-            channel = self._channel or self._start()
+            channel = self._running()
             forgotten = [self._forgotten.popleft() for _ in range(len(self._forgotten))]
             # The process has an alarm of its own, in case that this one ends meanwhile.
             question: Question = (patience + MARGIN, forgotten, *asked)
@@ -95,6 +93,16 @@ class Process:
             self._resting[grammar] = monotonic() + _REST, size // 2, reason
             log.warning("%s, on a text of %d characters; the process that parses was ended", reason, size)
             raise Lost(reason)
+
+    def warm(self) -> None:
+        """Start the process, if it does not run. If it cannot be started, the next question says so."""
+        with self._lock, contextlib.suppress(Lost):
+            self._running()
+
+    def _running(self) -> socket.socket:
+        if self._process is not None and self._process.poll() is not None:
+            self.end()  # it was ended between two questions, by no text
+        return self._channel or self._start()
 
     def _start(self) -> socket.socket:
         """Start the process and wait for it: in no folder of the user's, and with our own path for modules."""

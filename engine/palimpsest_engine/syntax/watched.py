@@ -19,7 +19,7 @@ from palimpsest_engine.syntax.outline import Definition, Kind
 from palimpsest_engine.syntax.process import MARGIN, Lost
 from palimpsest_engine.syntax.spliced import Snapshot
 
-__all__ = ["Complaints", "Definition", "Mender", "Outline", "SyntaxGate", "judge"]
+__all__ = ["Complaints", "Definition", "Mender", "Outline", "SyntaxGate", "judge", "warm_parser"]
 
 _MENDING = 2.0  # seconds for a search among edits, which bounds itself by parses and bytes
 
@@ -51,6 +51,11 @@ class _There:
             if "error" in answer:
                 raise RuntimeError(f"the process that parses failed:\n{answer['error']}")
         raise RuntimeError("the process that parses has forgotten what it was just told")
+
+
+def warm_parser() -> None:
+    """Start the process that parses, if it does not run: for those who ask within a budget of their own."""
+    process.WORKER.warm()
 
 
 class SyntaxGate:

@@ -10,6 +10,7 @@ from time import monotonic
 
 from lsprotocol import types
 
+from palimpsest_engine import warm_parser
 from palimpsest_server.context.choose import Around, Chosen, Document, Question, choose
 from palimpsest_server.documents.latest import Latest
 from palimpsest_server.documents.store import Documents, Snapshot
@@ -54,10 +55,7 @@ class Chooser:
         before, last = self._kept.get(uri, (None, Chosen()))
         if before == key or (self._under_way is not None and not self._under_way.done()):
             return last
-        until = monotonic() + _SECONDS
-        working = asyncio.get_running_loop().run_in_executor(
-            self._worker, choose, question, lambda: monotonic() > until
-        )
+        working = asyncio.get_running_loop().run_in_executor(self._worker, _chosen, question)
         self._under_way = working
 
         def keep(done: asyncio.Future[Chosen]) -> None:
@@ -79,6 +77,13 @@ class Chooser:
     def close(self) -> None:
         """End the thread; does not wait."""
         self._worker.shutdown(wait=False, cancel_futures=True)
+
+
+def _chosen(question: Question) -> Chosen:
+    """Choose within the time for one choice; what has to be started first does not count."""
+    warm_parser()
+    until = monotonic() + _SECONDS
+    return choose(question, lambda: monotonic() > until)
 
 
 def _key(question: Question) -> tuple[object, ...]:

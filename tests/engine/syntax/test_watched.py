@@ -136,6 +136,13 @@ def test_an_outline_outlives_the_process(worker):
     assert worker.started == 3
 
 
+def test_it_can_be_started_ahead(worker):
+    palimpsest_engine.warm_parser()
+    palimpsest_engine.warm_parser()
+    assert watched.Outline("# a", "python").kind_at(3) == "comment"
+    assert worker.started == 1
+
+
 def test_it_is_told_what_is_not_needed_any_more(worker):
     previous = None
     for i in range(20):
