@@ -27,6 +27,7 @@ KILLERS = {
     "keys": ("yaml", "".join(" " * depth + "a:\n" for depth in range(300))),
     "questions": ("yaml", "? " * 400 + "a"),
     "colons": ("yaml", ": " * 400 + "a"),
+    "indents": ("python", "".join(" " * depth + '"...=\n' for depth in range(400))),
 }
 SLOW = {
     "joined lines": ("python", "\\\n" * 30_000),
