@@ -231,6 +231,7 @@ def test_any_section_gives_settings_and_nothing_is_dropped_in_silence(section):
     if isinstance(section, dict):
         for name, value in section.items():
             named = any(problem.startswith(f"palimpsest.{name}:") for problem in problems)
+            value = {"complete": value} if name == "model" and isinstance(value, str) else value  # one for all roles
             taken = name in KEYS and _plain(value) == _plain(getattr(settings, KEYS[name].field))
             assert named or value is None or taken
     else:

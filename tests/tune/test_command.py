@@ -53,7 +53,7 @@ def test_an_adapter_is_made_and_served(tune, folder, tmp_path):
     assert "tiny with the adapter adapter on cpu" in told.stdout
     refused = run("doctor", "--device", "cpu", "--adapter", out)  # with the embedded checkpoint
     assert refused.exit_code == 1
-    assert "was made for tiny" in refused.stdout
+    assert 'was made for "tiny"' in refused.stdout
 
 
 def test_an_adapter_that_did_not_help_is_written_only_on_request(tune, tmp_path):
