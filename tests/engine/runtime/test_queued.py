@@ -16,6 +16,9 @@ TOKENIZER = Path(palimpsest_engine.__file__).parent / "embedded" / "tokenizer.js
 PATIENCE = 60  # seconds
 
 
+TEXT = "a b c d e f g h i j k l m"
+
+
 class Panic(BaseException):
     """No Exception, as pyo3's PanicException."""
 
@@ -48,7 +51,7 @@ class Answers:
     def fill(self, request, cancelled):
         self.do(request.document)
         if self.tokenizer is not None and request.document == "panic":
-            self.tokenizer.encode("a b c d e f g h i j k l m")
+            self.tokenizer.encode(TEXT)
         yield Fill(("x",), Verdict("valid"))
 
     def close(self):
@@ -83,7 +86,14 @@ def test_an_error_of_any_kind_ends_one_fill_only(engine, error):
 
 
 def test_a_panic_in_rust_ends_one_fill_only(engine, tmp_path):
-    running = engine({}, panicking(tmp_path))
+    tokenizer = panicking(tmp_path)
+    try:
+        tokenizer.encode(TEXT)
+    except BaseException as error:
+        assert not isinstance(error, Exception)  # noqa: PT017
+    else:
+        pytest.skip("this version of the library does not panic here")
+    running = engine({}, tokenizer)
     for _ in range(2):
         with pytest.raises(PalimpsestError, match="The fill failed: "):
             ask(running, "panic")
