@@ -56,7 +56,7 @@ bench-editors: $(VENV)/installed-editors
 	$(BIN)/python tests/editors/bench.py
 
 fuzz: $(VENV)/installed-dev
-	PALIMPSEST_PARSE_SECONDS=$(PARSE_SECONDS) $(BIN)/python -m pytest tests/engine/syntax/test_fuzz.py
+	PALIMPSEST_PARSE_SECONDS=$(PARSE_SECONDS) $(BIN)/python -m pytest -n 2 tests/engine/syntax/test_fuzz.py
 	PALIMPSEST_SESSIONS=$(SESSIONS) $(BIN)/python -m pytest tests/server/test_stateful.py
 
 soak: $(VENV)/installed-dev
