@@ -39,7 +39,7 @@ from palimpsest_server.status import publisher
 from palimpsest_server.status.status_file import Live
 
 SESSIONS = int(os.environ.get("PALIMPSEST_SESSIONS", "60"))
-pytestmark = pytest.mark.timeout(60 + 6 * SESSIONS)  # a session has become slower, for a reason that is not known yet
+pytestmark = pytest.mark.timeout(60 + 2 * SESSIONS)
 LOST = "the document is out of step: a change could not be read; reopen it"
 FILES = [f"file:///code/{name}" for name in ("a.py", "b.py", "c.rs", "sub/d.py")] + ["untitled:Untitled-1"]
 CELLS = [f"notebook:cell{number}" for number in range(3)]
