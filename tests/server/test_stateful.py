@@ -21,6 +21,7 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
+from tree_sitter import Parser
 
 from palimpsest_engine import (
     Draft,
@@ -32,6 +33,7 @@ from palimpsest_engine import (
     OutOfMemory,
     Verdict,
 )
+from palimpsest_engine.syntax.grammars import load
 from palimpsest_server.app import create_server
 from palimpsest_server.features import inline_completion
 from palimpsest_server.session import jobs
@@ -385,8 +387,7 @@ class Sessions(RuleBasedStateMachine):
     def item(self, uri, text):
         self.documents[uri] = Model(text, 1)
         self.suggested = None
-        language = "rust" if uri.endswith(".rs") else "python"
-        return {"uri": uri, "languageId": language, "version": 1, "text": text}
+        return {"uri": uri, "languageId": language_of(uri), "version": 1, "text": text}
 
     @rule(uri=st.sampled_from(FILES), text=TEXTS)
     def open(self, uri, text):
@@ -649,14 +650,15 @@ class Sessions(RuleBasedStateMachine):
         elif question["method"] == "workspace/configuration":
             result = [section if how == "well" else None for _ in question["params"]["items"]]
         elif question["method"] == "workspace/applyEdit":
-            result = {"applied": how == "well" and self.apply(question["params"]["edit"])}
+            params = question["params"]
+            result = {"applied": how == "well" and self.apply(params["edit"], params.get("label"))}
         self.give(id=question["id"], result=result)
 
     @rule(eager=st.booleans())
     def answer_by_itself(self, eager):
         self.eager = eager
 
-    def apply(self, edit):
+    def apply(self, edit, label=None):
         """Apply an edit as an editor does, if it is for the document as it is; it has to stay within the holes."""
         (change,) = edit["documentChanges"]
         uri, version = change["textDocument"]["uri"], change["textDocument"]["version"]
@@ -667,7 +669,7 @@ class Sessions(RuleBasedStateMachine):
         edits = []
         for each in change["edits"]:
             start, end = (self._offset(document.text, each["range"][edge]) for edge in ("start", "end"))
-            self._keeps_to_holes(uri, document.text, start, end, each["newText"])
+            self._keeps_to_holes(uri, document.text, start, end, each["newText"], label)
             edits.append((start, end, each["range"], each["newText"]))
         edits.sort(key=lambda each: each[:2], reverse=True)
         for before, after in zip(edits[1:], edits, strict=False):
@@ -675,12 +677,17 @@ class Sessions(RuleBasedStateMachine):
         self.edit(uri, *(((start, span["start"]), (end, span["end"]), new) for start, end, span, new in edits))
         return True
 
-    def _keeps_to_holes(self, uri, text, start, end, new):
-        """Check that the edit is within a hole of a job for this very text, or swaps one of its texts for another."""
+    def _keeps_to_holes(self, uri, text, start, end, new, label):
+        """Check that the edit is within a hole of a job for this very text, swaps one of its texts for another, or mends."""
         for job in self.engine.jobs:
             here = job.request.document == uri and job.request.text == text
             if here and any(hole.start <= start and end <= hole.end for hole in job.request.holes):
                 return
+        if label == "Palimpsest: repair":
+            # The parsers found it, without the engine: one token, after which less is broken.
+            assert "\n" not in text[start:end] + new
+            assert defects(uri, text[:start] + new + text[end:]) < defects(uri, text)
+            return
         assert any(text[start:end] in written for written in self.writes), "an edit outside of any hole"
 
     # The engine
@@ -806,6 +813,24 @@ class Sessions(RuleBasedStateMachine):
         assert [future for future in self.server.protocol._request_futures.values() if not future.done()] == []
         self.nothing_is_logged_but_what_the_engine_did()
         self.every_answer_has_its_form()
+
+
+def language_of(uri):
+    return "rust" if uri.endswith(".rs") else "python"
+
+
+def defects(uri, text):
+    """Count the nodes that a grammar could not place, or missed."""
+    cursor, found = Parser(load(language_of(uri))).parse(text.encode("utf-8", "replace")).walk(), 0
+    while True:
+        found += cursor.node.is_error or cursor.node.is_missing
+        if cursor.goto_first_child() or cursor.goto_next_sibling():
+            continue
+        while cursor.goto_parent():
+            if cursor.goto_next_sibling():
+                break
+        else:
+            return found
 
 
 TestSessions = Sessions.TestCase
