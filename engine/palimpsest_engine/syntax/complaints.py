@@ -36,19 +36,14 @@ class Complaints:
         text: str,
         language: str | None,
         path: str | None = None,
-        outline: Outline | None = None,
         *,
         cell: bool = False,
     ) -> None:
-        """Take a text. language, path: as `Outline` has them. outline: that of the text, if there is one already.
-
-        cell: the text is a cell of a notebook.
-        """
+        """Take a text. language, path: as `Outline` has them. cell: the text is a cell of a notebook."""
         self.text = text
         self.grammar = language_of(path, language) or ""
         self.never_wrong = self.grammar in _NEVER_WRONG
         self._language, self._path, self._cell = language, path, cell
-        self._given = outline
 
     @cached_property
     def allowed(self) -> tuple[Span, ...]:
@@ -62,8 +57,6 @@ class Complaints:
 
     @cached_property
     def _outline(self) -> Outline:
-        if self._given is not None and not self.allowed:
-            return self._given
         return Outline(self.plain, self._language, self._path)
 
     def after(self, text: str) -> Complaints:

@@ -64,7 +64,7 @@ class SyntaxGate:
     def __init__(self, text: str, holes: tuple[Span, ...], language: str | None, budget_ms: float = 50.0) -> None:
         """Take the snapshot; what the other takes."""
         self._own = Snapshot(text, holes).own
-        self._without_grammar = gate.SyntaxGate(text, holes, None)
+        self._plain = gate.SyntaxGate(text, holes, None)  # parses nothing
         self._made_of = text, tuple((hole.start, hole.end) for hole in holes), language, budget_ms
         self._language = language or "this kind of document"
         # `cut` may take four budgets.
@@ -74,17 +74,18 @@ class SyntaxGate:
     def judge(self, texts: tuple[str, ...]) -> Verdict:
         """Judge the document with `texts`, one a hole, in its holes; "not checked" if that ended the process."""
         self._check(texts)
-        # Whether words are joined is seen without parsing, so also where a text ended the process.
-        plain = self._without_grammar.judge(texts)
-        if plain.status == "worse":
-            return plain
         if not self._there.grammar:
-            return Verdict("not checked", f"there is no grammar for {self._language}")
+            return self._unparsed(texts, f"there is no grammar for {self._language}")
         try:
             status, reason, bad = self._there.ask(self._made_of, "judge", texts)
         except Lost as lost:
-            return Verdict("not checked", str(lost))
+            return self._unparsed(texts, str(lost))
         return Verdict(status, reason, _spans(bad))
+
+    def _unparsed(self, texts: tuple[str, ...], why: str) -> Verdict:
+        """Judge without a tree: whether words are joined is seen in the text."""
+        plain = self._plain.judge(texts)
+        return plain if plain.status == "worse" else Verdict("not checked", why)
 
     def cut(self, texts: tuple[str, ...]) -> tuple[str, ...] | None:
         """Cut the fills to whole lines until the document is no worse; None if that ended the process, among others."""
@@ -190,11 +191,10 @@ class Complaints:
         text: str,
         language: str | None,
         path: str | None = None,
-        outline: Outline | None = None,
         *,
         cell: bool = False,
     ) -> None:
-        """Take a text; what the other takes. outline: not used, as trees stay in the process."""
+        """Take a text; what the other takes."""
         self._made_of = text, language, path, cell
         # These look at the text alone.
         plain = complaints.Complaints(text, language, path, cell=cell)

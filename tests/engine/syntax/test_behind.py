@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from palimpsest_engine.request import Span
 from palimpsest_engine.syntax.behind import is_word
 from palimpsest_engine.syntax.gate import SyntaxGate
+from palimpsest_engine.syntax.grammars import language_of
 
 ROOT = Path(__file__).parents[3]
 JOINED, COMMENT = "would become one", "part of a comment"
@@ -87,17 +88,12 @@ def test_each_hole_is_looked_behind():
     assert (verdict.status, verdict.reason) == ("worse", "`y` and `b` would become one word")
 
 
-PLACES = sorted((ROOT / "fixtures" / "demo").glob("*.*")) + sorted((ROOT / "engine" / "palimpsest_eval").glob("*.py"))
-KINDS = {
-    ".py": "python",
-    ".js": "javascript",
-    ".ts": "typescript",
-    ".go": "go",
-    ".rs": "rust",
-    ".java": "java",
-    ".c": "c",
-}
-TEXTS = [(KINDS[path.suffix], path.read_text("utf-8")) for path in PLACES if path.suffix in KINDS]
+ORIGINALS = sorted((ROOT / "fixtures" / "repair" / "originals").rglob("*.*"))
+TEXTS = [(language, path.read_text("utf-8")) for path in ORIGINALS if (language := language_of(str(path), None))]
+
+
+def test_there_are_eight_languages():
+    assert len({language for language, _ in TEXTS}) >= 8
 
 
 @settings(max_examples=150, deadline=None)

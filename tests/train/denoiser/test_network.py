@@ -5,51 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from palimpsest_train.denoiser.base import Base, Layer, Shape, random_base
+from palimpsest_train.denoiser.base import Shape, random_base
 from palimpsest_train.denoiser.network import Adapter, Network, seen_by
 
-VOCABULARY, MASK = 300, 299
+from .stock import MASK, as_base, stock_model
 
 
 @pytest.fixture
 def stock():
-    torch.manual_seed(0)
-    config = Qwen2Config(
-        vocab_size=VOCABULARY,
-        hidden_size=64,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        intermediate_size=128,
-        rope_parameters={"rope_theta": 1e6, "rope_type": "default"},
-        rms_norm_eps=1e-6,
-        tie_word_embeddings=False,
-    )
-    model = Qwen2ForCausalLM(config).eval().requires_grad_(False)
-    for parameter in model.parameters():
-        parameter.normal_(0, 0.2)
-    return model
-
-
-def as_base(model):
-    layers = [
-        Layer(
-            layer.input_layernorm.weight,
-            torch.cat([getattr(layer.self_attn, f"{n}_proj").weight for n in "qkv"]),
-            torch.cat([getattr(layer.self_attn, f"{n}_proj").bias for n in "qkv"]),
-            layer.self_attn.o_proj.weight,
-            layer.post_attention_layernorm.weight,
-            torch.cat([layer.mlp.gate_proj.weight, layer.mlp.up_proj.weight]),
-            layer.mlp.down_proj.weight,
-        )
-        for layer in model.model.layers
-    ]
-    inner = model.model
-    shape = Shape(3, 64, 4, 2, 16, 128)
-    ids = np.arange(VOCABULARY)
-    return Base(shape, layers, inner.norm.weight, inner.embed_tokens.weight, model.lm_head.weight, ids, MASK, "stock")
+    return stock_model()
 
 
 def canvas(network, ids, context, visible, adapter, causal):

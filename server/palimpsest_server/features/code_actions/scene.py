@@ -57,7 +57,7 @@ async def scene_of(
     complaints = None
     if outline is not None:
         cell = bool(session.documents.notebook_of(document.uri))
-        complaints = Complaints(text, *language_and_path(document), outline, cell=cell)
+        complaints = Complaints(text, *language_and_path(document), cell=cell)
     return Scene(text, base, Span(chosen.start - base, chosen.end - base), tuple(seen), outline, complaints)
 
 
