@@ -162,7 +162,13 @@ class SyntaxGate:
         said = f"line {document.above + error.line}: {error.message}"
         tails = [document.tail(i) for i, (start, end) in enumerate(document.ranges) if start < end]
         bad = tuple(document.code_points(*place) for place in tails)
-        headers = [last for _, last in lines if source.split("\n")[last - 1].split("#")[0].rstrip().endswith(":")]
+        # A header that the cursor stands behind waits for its body; one that is put before something does not.
+        headers = [
+            last
+            for (_, last), (_, end) in zip(lines, document.ranges, strict=True)
+            if source.split("\n")[last - 1].split("#")[0].rstrip().endswith(":")
+            and not document.data[end:].partition(b"\n")[0].strip()
+        ]
         if error.body_missing and any(error_of(with_body(source, last)) is None for last in headers):
             return Verdict("no worse", said, bad)
         moved = document.data.count(b"\n") - self._snapshot_near.data.count(b"\n")

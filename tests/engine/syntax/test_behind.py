@@ -128,6 +128,9 @@ def test_no_word_before_a_word_at_any_place_of_real_code(which, at, fill):
         ("def f():\n    x = 1\n    ¦\n", "global x", "worse"),
         ("x = 1\n¦\n", "await g()", "valid"),  # as a cell of a notebook may
         ("for x in y:\n    ¦\n", "break", "valid"),
+        ("if a:\n    b = 1\n¦\n", "else:", "no worse"),  # its body is to come
+        ("if a:\n    b = 1\n¦\n", "else:  # not a", "no worse"),
+        ("if a:\n    b = 1\n¦# c\nb = 2\n", "else:", "worse"),  # put before something
         ("return 1\n\n\n¦\n", "x = 2", "valid"),  # it was no program before, and not because of this line
         ("\ufeffx = 1\ny = ¦\n", "(1", "worse"),  # a byte order mark hides nothing
         ("\ufeffx = 1\n¦\n", "if x:\nx = 2", "worse"),
