@@ -53,7 +53,7 @@ def known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace the catalogue and this machine by small ones, and forget the developer's token and proxies."""
     monkeypatch.setattr(catalogue, "entries", lambda: ENTRIES)
     monkeypatch.setattr(machine, "this_machine", lambda: Machine(16 * 10**9, cores=2))
-    monkeypatch.setattr("palimpsest_engine.checkpoint.load.prepare", lambda path: False)  # no real weights here
+    monkeypatch.setattr("palimpsest_engine.checkpoint.load_causal.prepare", lambda path: False)  # no real weights here
     for name in ("HF_TOKEN", "http_proxy", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_PROXY", "*")
@@ -204,7 +204,7 @@ def test_a_model_that_cannot_be_loaded_stays_but_is_not_chosen(hub: FakeHub, mon
     def refused(path: Path) -> bool:
         raise UnsupportedCheckpoint("It is of another kind.")
 
-    monkeypatch.setattr("palimpsest_engine.checkpoint.load.prepare", refused)
+    monkeypatch.setattr("palimpsest_engine.checkpoint.load_causal.prepare", refused)
     told = run("pull", CODER, "--yes", "--use")
     assert told.exit_code == 22
     assert "Palimpsest itself cannot load it: It is of another kind." in told.output

@@ -7,7 +7,8 @@ from typing import Any
 
 from palimpsest_engine.checkpoint.description import read_spec
 from palimpsest_engine.checkpoint.gguf_tokenizer import read_tokenizer
-from palimpsest_engine.checkpoint.load import choose, is_causal, spec_of, vocabulary_of
+from palimpsest_engine.checkpoint.load_causal import is_causal, spec_of
+from palimpsest_engine.checkpoint.loaded import choose, vocabulary_of
 from palimpsest_engine.checkpoint.locate import locate, read_json
 from palimpsest_engine.checkpoint.spec import Spec
 from palimpsest_engine.engine import EngineSettings

@@ -158,7 +158,7 @@ def check_model(settings: EngineSettings) -> Iterator[Check]:
 def check_room(settings: EngineSettings) -> Iterator[Check]:
     """Check, for a checkpoint with a mixture of experts, the memory that each format takes, and which of them fit."""
     from palimpsest_engine.checkpoint.header import has_mixture, shapes_of
-    from palimpsest_engine.checkpoint.load import choose
+    from palimpsest_engine.checkpoint.loaded import choose
     from palimpsest_engine.checkpoint.memory import gib, needed, that_fit
 
     try:

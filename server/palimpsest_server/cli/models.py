@@ -155,7 +155,7 @@ def _prepare(path: Path) -> bool:
 
     Others can be fetched and added all the same: `models serve` runs any that llama.cpp knows.
     """
-    from palimpsest_engine.checkpoint.load import prepare
+    from palimpsest_engine.checkpoint.load_causal import prepare
 
     begun = time.perf_counter()
     try:

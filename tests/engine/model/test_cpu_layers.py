@@ -8,7 +8,8 @@ import pytest
 import torch
 from transformers import DynamicCache
 
-from palimpsest_engine.checkpoint.load import cpu_threads, load, multiplies_in_int8
+from palimpsest_engine.checkpoint.load import load, multiplies_in_int8
+from palimpsest_engine.checkpoint.loaded import cpu_threads
 from palimpsest_engine.engine import EngineSettings
 from palimpsest_engine.model import cpu_layers as shortcuts
 from palimpsest_engine.model.cpu_layers import GROUPED, InEightBits, make_lean

@@ -16,7 +16,8 @@ from palimpsest_engine.checkpoint import causal
 from palimpsest_engine.checkpoint.adopt import add
 from palimpsest_engine.checkpoint.bpe_tokenizer import tokenizer_in
 from palimpsest_engine.checkpoint.describe import describe
-from palimpsest_engine.checkpoint.load import Checkpoint, load, prepare
+from palimpsest_engine.checkpoint.load import Checkpoint, load
+from palimpsest_engine.checkpoint.load_causal import prepare
 from palimpsest_engine.checkpoint.published import found_in, stock_config
 from palimpsest_engine.errors import CheckpointBroken, UnsupportedCheckpoint
 from palimpsest_engine.fill.filler import Filler
