@@ -13,7 +13,12 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from palimpsest_engine.fill import brackets
-from palimpsest_engine.fill.manners import inside_the_field, not_over_and_over, without_licences
+from palimpsest_engine.fill.manners import (
+    inside_the_field,
+    not_over_and_over,
+    other_than_the_lines_beside,
+    without_licences,
+)
 from palimpsest_engine.fill.place import (
     Place,
     is_word,
@@ -291,6 +296,7 @@ RULES: tuple[Rule, ...] = (
     without_doubled_brackets,
     without_doubled_quotes,
     other_than_the_lines_above,
+    other_than_the_lines_beside,
     inside_the_field,
     without_licences,
     not_over_and_over,
