@@ -136,6 +136,18 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Confidence:
+    """How sure a fill is, measured on code that the model was not trained on.
+
+    probability: that it is right, or right up to the end of its first line. precision: the share of right ones among all
+    fills there that were at least as sure. Both in 0..1.
+    """
+
+    probability: float
+    precision: float
+
+
+@dataclass(frozen=True, slots=True)
 class Fill:
     """The answer to a request.
 
@@ -145,6 +157,7 @@ class Fill:
     alternatives: further candidates that passed the gate, best first.
     nfe: decoder passes. ms: wall clock inside the engine. settled: False if the step limit came first.
     encoded: context tokens that had to be encoded. context: context tokens seen by the model.
+    confidences: of `texts` and of each alternative; empty if nobody measured this model, or in a fill of several holes.
     """
 
     texts: tuple[str, ...]
@@ -157,6 +170,7 @@ class Fill:
     settled: bool = True
     encoded: int = 0
     context: int = 0
+    confidences: tuple[Confidence, ...] = ()
 
     @property
     def empty(self) -> bool:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from palimpsest_eval.systems import System
 
 _SYSTEMS = ("chosen", "denoised", "both", "oracle", "fixed", "left-to-right", "left-to-right-ungated")
-_KINDS = ("span", "rest of line", "line", "block")
+_KINDS = ("span", "rest of line", "line", "block", "nothing")
 _SHORT = 8  # tokens
 _PATH = click.Path(path_type=Path)
 
@@ -233,7 +233,7 @@ def held_out(
         texts = [document.text for document in documents]
         found = list(held_out.short_holes(texts, tokenizer, count, _SHORT, holes_seed))
     else:
-        found = list(held_out.problems(documents, count, holes_seed, kinds or _KINDS))
+        found = list(held_out.problems(documents, count, holes_seed, kinds or held_out.KINDS))
     data = {
         "name": f"Held-out packages, holes of at most {_SHORT} tokens" if short else "Held-out packages",
         "sha256": digest(corpus / "held_out.jsonl"),

@@ -19,6 +19,7 @@ from palimpsest_engine.syntax.grammars import language_of
 from palimpsest_eval.problems import Problem
 
 KINDS = ("span", "rest of line", "line", "block")
+NOTHING = "nothing"  # nothing is missing there: at the end of a line, or on a blank one
 SHORT_KINDS = ("span", "rest of line", "line")
 _LEXEMES = re.compile(r"\w+|[^\w\s]")
 _SPAN, _BLOCK, _LONGEST_LINE = (1, 6), (2, 5), 160
@@ -63,8 +64,8 @@ def problems(documents: Sequence[Document], count: int, seed: int, kinds: Sequen
     """Cut seeded holes; the kinds take turns, and every package is equally likely.
 
     The kinds are spans of 1 to 6 words or signs within a line, rests of lines, whole lines without their indentation,
-    and 2 to 5 whole lines. No hole comes twice, is blank, or is a comment. Raises DataError if the documents have too
-    few holes.
+    and 2 to 5 whole lines. No hole comes twice, is blank, or is a comment. `NOTHING`
+    cuts nothing out. Raises DataError if the documents have too few holes.
     """
     rng = random.Random(seed)
     packages: dict[str, list[Document]] = {}
@@ -111,6 +112,8 @@ def _hole(text: str, kind: str, rng: random.Random) -> tuple[int, int] | None:
     words = [match.span() for match in _LEXEMES.finditer(text, line, end)]
     if not words or _comment(text[line:end]) or end - line > _LONGEST_LINE:
         return None
+    if kind == NOTHING:
+        return end, end
     if kind == "span":
         first = rng.randrange(len(words))
         last = min(first + rng.randint(*_SPAN), len(words)) - 1

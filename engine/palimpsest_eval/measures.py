@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from difflib import SequenceMatcher
 from typing import Any
 
+from palimpsest_engine.fill.evidence import line_of
 from palimpsest_engine.request import Span
 from palimpsest_engine.syntax.watched import SyntaxGate
 from palimpsest_eval.execute import Sandbox
@@ -40,6 +41,9 @@ class ResultRow:
     nfe: int
     ms: float
     repair_ms: float
+    line: bool | None = None
+    language: str | None = None
+    evidence: dict[str, float] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the row as a results file has it."""
@@ -84,4 +88,7 @@ def measured(system: str, problem: Problem, seed: int, answer: Answer, sandbox: 
         nfe=answer.nfe,
         ms=round(answer.ms, 2),
         repair_ms=round(answer.repair_ms, 5),
+        line=None if truth is None else line_of(text) == line_of(truth),
+        language=problem.language,
+        evidence=answer.evidence and {name: round(value, 5) for name, value in answer.evidence.items()},
     )

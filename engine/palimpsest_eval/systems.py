@@ -14,6 +14,7 @@ from palimpsest_engine.checkpoint.load import Checkpoint
 from palimpsest_engine.engine import Engine
 from palimpsest_engine.fill.canvas_fill import CanvasFill
 from palimpsest_engine.fill.detokenize import Candidate
+from palimpsest_engine.fill.evidence import features
 from palimpsest_engine.fill.filler import Filler
 from palimpsest_engine.fill.judging import Redraw
 from palimpsest_engine.fill.plan import Plan
@@ -26,7 +27,8 @@ from palimpsest_eval.problems import Problem
 class Answer:
     """The answer of a system. ms: wall clock; repair_ms: the part of it spent on drawing anew. nfe: passes of the model.
 
-    candidates: the texts before the syntax gate, the preferred one first. treatment: what the gate did.
+    candidates: the texts before the syntax gate, the preferred one first. treatment: what the gate did. evidence: the numbers
+    that speak for the text, by name, where the system has some.
     """
 
     text: str
@@ -35,6 +37,7 @@ class Answer:
     candidates: tuple[str, ...] = ()
     treatment: str = "none"
     repair_ms: float = 0.0
+    evidence: dict[str, float] | None = None
 
 
 class System(Protocol):
@@ -97,7 +100,9 @@ class Filled:
         assert isinstance(fill, Fill)
         raw = canvas.raw or ("",)
         text, treatment = (fill.texts[0], fill.treatment) if self.gated else (raw[0], "none")
-        return Answer(text, ms, fill.nfe, raw, treatment, canvas.repair_ms)
+        known = bool(text and self.gated and canvas.candidates.ranking.evidence)
+        evidence = features(canvas.evidence(fill.texts), fill) if known else None
+        return Answer(text, ms, fill.nfe, raw, treatment, canvas.repair_ms, evidence)
 
 
 @dataclass(frozen=True, slots=True)

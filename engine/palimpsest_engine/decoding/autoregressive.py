@@ -6,6 +6,7 @@ A checkpoint may rank such candidates with those of diffusion; the evaluation's 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import repeat
 from typing import Any
 
 import torch
@@ -36,6 +37,7 @@ def writing(
     rows: int = 1,
     generator: torch.Generator | None = None,
     draft: Callable[[list[int]], Sequence[int]] = lambda written: (),
+    logs: Sequence[list[float]] = (),
 ) -> Iterator[list[list[int]]]:
     """Write at most `most` tokens in each of `rows` rows; yield all rows after each pass. At least one pass is made.
 
@@ -43,7 +45,8 @@ def writing(
     The first row takes the most likely token each time; the others sample, at `TEMPERATURE`. banned `[V]`: ids never
     written. opening: the only ids that may come first. ended: called with a row after each of its tokens; returns whether
     that was its last. draft: called with a row before a pass; guesses the tokens that follow. The pass checks the whole
-    guess and keeps the beginning that it would have written anyway, so guesses save passes and change nothing.
+    guess and keeps the beginning that it would have written anyway, so guesses save passes and change nothing. logs: a list
+    for each of the first rows, to which the log-likelihood of each of its tokens is added, in nats.
     """
     first = banned if opening is None else torch.ones_like(banned).index_fill(0, opening, False)
     luck = torch.rand((most, rows - 1), generator=generator, device=model.device)  # as many numbers without guesses
@@ -67,11 +70,14 @@ def writing(
         if rows > 1:
             chances = torch.softmax(logits[by_chance] / TEMPERATURE, dim=-1)
             likeliest[by_chance] = drawn_at(chances, luck[number[by_chance], row_of[by_chance] - 1])
+        found = iter(_logs(logits, likeliest)) if logs else repeat(0.0)
         answers, over = iter(likeliest.tolist()), set[int]()
         for row, guess in zip(going, guesses, strict=True):
-            answer = [next(answers) for _ in range(len(guess) + 1)]
-            for token, guessed in zip(answer, [*guess, None], strict=True):
+            answer = [(next(answers), next(found)) for _ in range(len(guess) + 1)]
+            for (token, log), guessed in zip(answer, [*guess, None], strict=True):
                 written[row].append(token)
+                if row < len(logs):
+                    logs[row].append(log)
                 if ended(written[row]) or len(written[row]) == most:
                     over.add(row)
                 if row in over or token != guessed:
@@ -85,3 +91,9 @@ def writing(
             layer.crop(least - layer.get_seq_length())
         going = left
         yield written
+
+
+def _logs(logits: Tensor, tokens: Tensor) -> list[float]:
+    """Return the log-likelihood of a token in each row of logits `[rows, V]`."""
+    found: list[float] = (logits.gather(1, tokens[:, None]).squeeze(1) - logits.logsumexp(-1)).tolist()
+    return found

@@ -11,22 +11,19 @@ from palimpsest_engine.cuda.backend import Continued
 from palimpsest_engine.model.forward import encode, head
 
 
-@torch.inference_mode()
-def likelihoods(
-    model: Any, cache: Continued, last: int, sequences: Sequence[Sequence[int]], length_power: float
-) -> list[float]:
-    """Return the log-likelihood of each sequence (none of them empty), divided by (tokens)^`length_power`.
-
-    They follow a context of which the cache (with a row for each) lacks only the token `last`. Without the division the
-    shortest would win.
-    """
-    each = log_likelihoods(model, cache, last, sequences)
-    return [sum(one) / len(one) ** length_power for one in each]
+def normalised(logs: Sequence[float], length_power: float) -> float:
+    """Return the log-likelihood of a sequence, divided by (tokens)^`length_power`. Without the division the shortest would
+    win. logs: of each token; not empty."""
+    score: float = sum(logs) / len(logs) ** length_power
+    return score
 
 
 @torch.inference_mode()
 def log_likelihoods(model: Any, cache: Continued, last: int, sequences: Sequence[Sequence[int]]) -> list[list[float]]:
-    """Return the log-likelihood of each token of each sequence, in nats; the cache as in `likelihoods`."""
+    """Return the log-likelihood of each token of each sequence (none of them empty), in nats.
+
+    They follow a context of which the cache (with a row for each) lacks only the token `last`.
+    """
     longest = max(map(len, sequences))
     ids = [[last, *sequence, *[last] * (longest - len(sequence))] for sequence in sequences]
     tokens = torch.tensor(ids, device=model.device)

@@ -15,10 +15,11 @@ from torch import Tensor
 
 from palimpsest_engine.decoding.denoise import Canvas, denoise
 from palimpsest_engine.decoding.sampler import drawn
-from palimpsest_engine.decoding.scoring import likelihoods, log_likelihoods
+from palimpsest_engine.decoding.scoring import log_likelihoods
 from palimpsest_engine.errors import FillCancelled
 from palimpsest_engine.fill.detokenize import PINNING, Candidate, Detokenizer
 from palimpsest_engine.fill.plan import Plan
+from palimpsest_engine.fill.ranking import Ranking
 from palimpsest_engine.fill.resources import Resources
 from palimpsest_engine.fill.writer import Writer
 from palimpsest_engine.model.prefix_cache import PrefixCache
@@ -26,7 +27,6 @@ from palimpsest_engine.prompt.layout import Layout
 from palimpsest_engine.prompt.pieces import plain
 from palimpsest_engine.request import Draft, FillRequest
 
-SCORED_SUFFIX = 8
 DRAWN = 4  # texts written by chance and by likelihood where the likeliest will not do
 
 
@@ -46,6 +46,7 @@ class Candidates:
         self.cancelled = cancelled
         self.generator = torch.Generator(self.model.device).manual_seed(request.seed)
         self.nfe = 0
+        self.ranking = Ranking(resources, request, cache, read)
         self.redrew = self.seeded = False
 
     def check_cancelled(self) -> None:
@@ -75,12 +76,12 @@ class Candidates:
     def ranked(self, layout: Layout, plan: Plan) -> Generator[Draft, None, list[Candidate]]:
         """Write all candidates of a plan; the best first."""
         if self.resources.writes(self.request):
-            return self._rank(layout, (yield from self._written(layout, self.request.candidates)))
+            return self.ranking.rank(layout, (yield from self._written(layout, self.request.candidates)))
         found = yield from self._denoised(layout, plan)
         if plan.lines and not self.resources.sides:
             lines = None if self.resources.taught else 1
             found += yield from self._written(layout, plan.lines, lines, others=found)
-        return self._rank(layout, found)
+        return self.ranking.rank(layout, found)
 
     def _written(
         self, layout: Layout, count: int, lines: int | None = None, others: Sequence[Candidate] = ()
@@ -91,14 +92,17 @@ class Candidates:
         )
         whole = self.spec.denoising.block is not None
         branch = self.cache.cache.branch(count, None if whole else len(layout.context) - 1)
-        texts = [list[int]() for _ in range(count)]
+        texts, logs = [list[int]() for _ in range(count)], [list[float]() for _ in range(count)]
         self.check_cancelled()
-        for texts in writer.steps(branch, count, lines):
+        for texts in writer.steps(branch, count, lines, logs):
             self.nfe += 1
             if not others:
                 yield self.read.written(self.nfe, writer.middle(texts[0]))
             self.check_cancelled()
-        return [self._candidate(layout, writer.middle(ids)) for ids in texts]
+        return [
+            replace(self._candidate(layout, writer.middle(ids)), logs=tuple(each))
+            for ids, each in zip(texts, logs, strict=True)
+        ]
 
     def _candidate(self, layout: Layout, ids: Sequence[int]) -> Candidate:
         """Return written tokens as a canvas."""
@@ -119,8 +123,8 @@ class Candidates:
             found = yield from self._written(layout, DRAWN)
             if self.spec.denoises and not self.resources.left_to_right:
                 found += yield from self._denoised(layout, plan)
-            return self._rank(layout, found)
-        return self._rank(layout, (yield from self._denoised(layout, plan)))
+            return self.ranking.rank(layout, found)
+        return self.ranking.rank(layout, (yield from self._denoised(layout, plan)))
 
     def _denoised(self, layout: Layout, plan: Plan) -> Generator[Draft, None, list[Candidate]]:
         """Denoise all sizes; below full strength, from the text in the hole."""
@@ -237,29 +241,6 @@ class Candidates:
             except StopIteration:
                 return [rows[row] for row in sorted(rows)]
             alive = [alive[i] for i in keep]
-
-    def _rank(self, layout: Layout, found: list[Candidate]) -> list[Candidate]:
-        """Sort by the causal encoder's likelihood of hole and following text, best first, or by the certainty of the slots
-        when they were accepted, where nothing is read causally; each text once."""
-        by_text = {texts: each for each in reversed(found) if any(texts := self.read.texts(each))}
-        found = list(reversed(by_text.values())) or found[:1]
-        if len(found) == 1:
-            return found
-        if self.resources.sides or self.spec.denoising.block is not None:
-            return sorted(found, key=lambda each: each.entropy)
-        sequences = [self._scored(layout, each) for each in found]
-        cache = self.resources.backend.rows(self.cache.cache, len(found), len(layout.context) - 1)
-        scores = likelihoods(self.model, cache, layout.context[-1], sequences, self.spec.length_power)
-        return [each for _, each in sorted(zip(scores, found, strict=True), key=lambda pair: -pair[0])]
-
-    def _scored(self, layout: Layout, candidate: Candidate) -> list[int]:
-        """Return the tokens that score a candidate: its holes without filler, the text between them, a little suffix; or the
-        token that ends a middle, where the suffix stands in the context."""
-        out = list[int]()
-        last = [layout.end] if self.resources.taught else layout.right[:SCORED_SUFFIX]
-        for ids, kept in zip(self.read.ids(candidate), (*layout.between, last), strict=True):
-            out += [*ids, *kept]
-        return out or [layout.end]
 
 
 def seeded(

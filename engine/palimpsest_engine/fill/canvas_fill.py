@@ -11,13 +11,14 @@ from dataclasses import replace
 
 from palimpsest_engine.fill.candidates import Candidates
 from palimpsest_engine.fill.detokenize import PINNING, Candidate, Detokenizer
+from palimpsest_engine.fill.evidence import Evidence, features
 from palimpsest_engine.fill.judging import Redraw, judged
 from palimpsest_engine.fill.plan import Plan, plan_canvas
 from palimpsest_engine.fill.resources import Resources
 from palimpsest_engine.model.prefix_cache import PrefixCache
 from palimpsest_engine.prompt.layout import Layout, lay_out
 from palimpsest_engine.prompt.pieces import pieces
-from palimpsest_engine.request import Draft, Fill, FillRequest, Verdict
+from palimpsest_engine.request import Confidence, Draft, Fill, FillRequest, Verdict
 from palimpsest_engine.syntax.grammars import language_of
 from palimpsest_engine.syntax.watched import SyntaxGate
 
@@ -65,7 +66,8 @@ class CanvasFill:
         context = len(self.layout.context) + len(self.layout.left)
         if self.resources.sides:
             context += len(self.layout.right)
-        yield replace(fill, encoded=encoded, context=context, nfe=self.candidates.nfe)
+        confidences = self.confidences(fill)
+        yield replace(fill, encoded=encoded, context=context, nfe=self.candidates.nfe, confidences=confidences)
 
     def judged(self, ranked: list[Candidate], redraw: Redraw) -> Generator[Draft, None, Fill]:
         """Choose among the candidates. Tokens that are pinned are never drawn anew, nor many lines a token at a time."""
@@ -76,3 +78,20 @@ class CanvasFill:
     def redrawn(self, layout: Layout, plan: Plan) -> Generator[Draft, None, list[Candidate]]:
         """Draw anew."""
         return (yield from self.candidates.redrawn(layout, plan))
+
+    def confidences(self, fill: Fill) -> tuple[Confidence, ...]:
+        """Return how sure the texts of a fill are; nothing if nobody measured this model, or there is nothing to go by."""
+        calibration, language = self.resources.spec.calibration, self.candidates.ranking.language
+        if calibration is None or fill.empty or not self.candidates.ranking.evidence:
+            return ()
+        found = [
+            calibration.confidence(features(self.evidence(texts), fill), language)
+            for texts in (fill.texts, *fill.alternatives)
+        ]
+        return tuple(each for each in found if each is not None)
+
+    def evidence(self, texts: tuple[str, ...]) -> Evidence:
+        """Return what speaks for the texts of a fill; a part of a candidate has what speaks for the whole."""
+        found = self.candidates.ranking.evidence
+        whole = (each for each in found if each[0].startswith(texts[0]))
+        return found.get(texts) or found[next(whole, next(iter(found)))]

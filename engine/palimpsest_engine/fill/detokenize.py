@@ -22,13 +22,15 @@ PINNING = 0.5  # up to this strength, the tokens that are kept of a hole are pin
 class Candidate:
     """A finished canvas: token ids `[T]` with holes at `spans` (canvas positions). settled: not ended by a step limit.
 
-    entropy: the mean of its slots in nats, of each when it was decided on last.
+    entropy: the mean of its slots in nats, of each when it was decided on last. logs: log-likelihood of the tokens of its one
+    hole, and of some that follow, if it was written left to right.
     """
 
     tokens: Tensor
     spans: tuple[range, ...]
     settled: bool
     entropy: float = 0.0
+    logs: tuple[float, ...] = ()
 
 
 @dataclass(slots=True)

@@ -51,12 +51,14 @@ class Writer:
         self.indented = bool(beside)  # blanks are there already, and would stay above whatever began with a line end
         self.guess = Lookup(layout.context, others)
 
-    def steps(self, cache: RollbackCache, count: int, lines: int | None = None) -> Iterator[list[list[int]]]:
+    def steps(
+        self, cache: RollbackCache, count: int, lines: int | None = None, logs: Sequence[list[float]] = ()
+    ) -> Iterator[list[list[int]]]:
         """Yield the tokens of all `count` rows after each pass; each row but the first is drawn by chance, or all as the
         model's sampling says where it writes in blocks.
 
         cache: of that many rows, with all of the context but its last token, or with its whole blocks. lines: limit, None
-        for the request's.
+        for the request's. logs: as in `writing`; nothing is added where the model writes in blocks.
         """
         spec, sizes = self.resources.spec, self.request.sizes
         limit = lines or self.request.max_lines
@@ -92,6 +94,7 @@ class Writer:
             count,
             self.generator,
             self.guess,
+            logs,
         )
 
     def over(self, ids: list[int], limit: int | None) -> bool:

@@ -14,6 +14,7 @@ from palimpsest_engine.decoding import autoregressive, denoise, scoring
 from palimpsest_engine.fill import candidates, writer
 from palimpsest_engine.fill.canvas_fill import CanvasFill
 from palimpsest_engine.fill.filler import Filler
+from palimpsest_engine.fill.ranking import Ranking
 from palimpsest_engine.model import prefix_cache
 
 # At these thresholds rows of a random model finish at different steps.
@@ -63,10 +64,10 @@ def test_the_first_pass_has_a_row_for_each_size_and_try(checkpoint, monkeypatch,
 
 def test_a_finished_row_costs_no_further_pass_and_is_still_ranked(checkpoint, monkeypatch):
     filler, ranked, fewer = filler_of(checkpoint, sampling=LIVELY, tries=2), [], 0
-    ranking = candidates.Candidates._rank
+    ranking = Ranking.rank
     monkeypatch.setattr(
-        candidates.Candidates,
-        "_rank",
+        Ranking,
+        "rank",
         lambda self, layout, rows: (ranked.append(rows), ranking(self, layout, rows))[1],
     )
     for seed in range(4):
@@ -115,10 +116,10 @@ def test_the_shortest_row_decides_the_number_of_steps(checkpoint, monkeypatch, r
 
 
 def test_lines_written_left_to_right_are_ranked_with_the_others(checkpoint, monkeypatch):
-    ranked, ranking = [], candidates.Candidates._rank
+    ranked, ranking = [], Ranking.rank
     monkeypatch.setattr(
-        candidates.Candidates,
-        "_rank",
+        Ranking,
+        "rank",
         lambda self, layout, rows: (ranked.append(rows), ranking(self, layout, rows))[1],
     )
     filler = filler_of(checkpoint, causal_candidates=2)

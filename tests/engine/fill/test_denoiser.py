@@ -11,6 +11,7 @@ from palimpsest_engine.decoding import denoise as loop
 from palimpsest_engine.fill import candidates
 from palimpsest_engine.fill.canvas_fill import CanvasFill
 from palimpsest_engine.fill.filler import Filler
+from palimpsest_engine.fill.ranking import Ranking
 
 
 @pytest.fixture
@@ -82,9 +83,9 @@ def test_new_text_is_written_and_kept_text_is_denoised_around(filler, monkeypatc
 def test_a_written_candidate_stands_beside_the_denoised_ones(filler, monkeypatch):
     filler.resources = replace(filler.resources, spec=replace(filler.spec, causal_candidates=1), redraw=False)
     ranked = []
-    rank = candidates.Candidates._rank
+    rank = Ranking.rank
     monkeypatch.setattr(
-        candidates.Candidates, "_rank", lambda self, layout, found: (ranked.append(found), rank(self, layout, found))[1]
+        Ranking, "rank", lambda self, layout, found: (ranked.append(found), rank(self, layout, found))[1]
     )
     list(filler.fill(at("a = ¦\n", language=None)))
     assert len(ranked[0]) == 4  # three sizes and a line

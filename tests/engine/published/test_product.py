@@ -18,6 +18,7 @@ from palimpsest_engine.decoding.sampler import as_stock
 from palimpsest_engine.errors import UnsupportedCheckpoint
 from palimpsest_engine.fill import candidates
 from palimpsest_engine.fill.filler import Filler
+from palimpsest_engine.fill.ranking import Ranking
 from palimpsest_engine.model import prefix_cache
 from palimpsest_engine.model.kv_cache import RollbackCache
 
@@ -366,10 +367,10 @@ def test_it_cannot_write_left_to_right(made, name):
 def test_the_surest_size_is_the_best(made, monkeypatch):
     """By the mean entropy of its slots when they were accepted."""
     filler, ranked = small(greedy(made["Dream"])), []
-    ranking = candidates.Candidates._rank
+    ranking = Ranking.rank
     monkeypatch.setattr(
-        candidates.Candidates,
-        "_rank",
+        Ranking,
+        "rank",
         lambda self, layout, rows: (ranked.append((rows, found := ranking(self, layout, rows))), found)[1],
     )
     runs, _ = steps_of(filler, REQUEST, monkeypatch)
