@@ -28,7 +28,7 @@ from palimpsest_engine.errors import (
     UnsupportedCheckpoint,
 )
 from palimpsest_engine.fill.tidy import tidy
-from palimpsest_engine.request import Draft, DraftPiece, Excerpt, Fill, FillRequest, Span, Verdict
+from palimpsest_engine.request import Confidence, Draft, DraftPiece, Excerpt, Fill, FillRequest, Span, Verdict
 from palimpsest_engine.runtime.open import open_engine
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ __all__ = [
     "CheckpointBroken",
     "CheckpointMissing",
     "Complaints",
+    "Confidence",
     "Definition",
     "DeviceLost",
     "DeviceUnsupported",

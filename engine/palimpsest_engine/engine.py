@@ -71,7 +71,7 @@ class EngineStatus:
     sources: the kinds of context from elsewhere that were measured to help this checkpoint (`FillRequest.context`).
     elsewhere: the number of tokens of that context that it has room for.
     denoises: whether edits can keep a part of the text (`FillRequest.strength` below 1); True while nobody knows.
-    writes: whether holes that keep nothing are written left to right.
+    writes: whether holes that keep nothing are written left to right. calibrated: whether fills say how sure they are.
     """
 
     state: EngineState
@@ -84,6 +84,7 @@ class EngineStatus:
     elsewhere: int = 1024
     denoises: bool = True
     writes: bool = False
+    calibrated: bool = False
 
 
 @dataclass(slots=True)

@@ -137,7 +137,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Confidence:
-    """How sure a fill is, measured on code that the model was not trained on.
+    """Certainty of a fill, measured on code that the model was not trained on.
 
     probability: that it is right, or right up to the end of its first line. precision: the share of right ones among all
     fills there that were at least as sure. Both in 0..1.

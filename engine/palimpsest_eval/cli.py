@@ -295,6 +295,28 @@ def sweep(
     _measure(options, found, data, tested, execute=execute, experiment="sweep", seeds=seeds)
 
 
+@command.command("calibrate", short_help="Fit how sure fills are to be right, on results.")
+@click.argument("files", nargs=-1, required=True, type=_PATH, metavar="RESULTS.json...")
+@click.option("--out", required=True, type=_PATH, metavar="FILE.json", help="File for the calibration.")
+@click.option("--plot", type=_PATH, metavar="FILE.svg", help="Draw how well the probabilities hold.")
+def calibrate(files: tuple[Path, ...], out: Path, plot: Path | None) -> None:
+    """Fit the probability that a fill is right, on RESULTS of one model, and show how far it holds.
+
+    Put the file beside the model's own as NAME.calibration.json, or into its folder as calibration.json: from then on
+    palimpsest.eagerness decides what is shown unasked. Measure at least some hundred places, for example with
+    `palimpsest eval held-out --kind "rest of line" --kind line --kind block --kind nothing`.
+    """
+    from palimpsest_eval import calibration, results
+    from palimpsest_eval import plots as drawing
+
+    found = [results.read(file) for file in files]
+    made, judged, measured = calibration.of_results(found)
+    calibration.write(out, made, found)
+    if plot is not None:
+        drawing.draw_reliability(calibration.reliability(judged), plot)
+    click.echo("\n".join((*calibration.shown_table(measured, judged), "", *calibration.reliability_table(judged))))
+
+
 @command.command("report", short_help="Make tables and plots from results.")
 @click.argument("files", nargs=-1, required=True, type=_PATH, metavar="RESULTS.json...")
 @click.option("--out", type=_PATH, default=Path("docs/evaluation"), show_default=True, help="Folder for the plots.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +16,48 @@ _FLOOR, _SYSTEM = "#999999", "#2b6cb0"
 
 def draw(table: Table, folder: Path) -> list[Path]:
     """Draw both plots of a table. Returns the paths of the files."""
+    _ready()
+    name = re.sub(r"\W+", "-", table.title.lower()).strip("-")
+    made = []
+    for kind, plot in (("rates", _rates), ("time", _time)):
+        made.append(folder / f"{name}-{kind}.svg")
+        _save(plot(table), made[-1])
+    return made
+
+
+def draw_reliability(bins: Sequence[tuple[float, float, int]], path: Path) -> None:
+    """Draw how many fills were right against how many were said to be. bins: (said, seen, number)."""
+    _ready()
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.4, 4.2))
+    axes = figure.subplots()
+    axes.plot([0, 100], [0, 100], color=_FLOOR, linewidth=0.8, linestyle="--")
+    for said, seen, count in bins:
+        low, high = wilson(round(seen * count), count)
+        error = [[100 * max(0.0, seen - low)], [100 * max(0.0, high - seen)]]
+        axes.errorbar(100 * said, 100 * seen, yerr=error, fmt="o", capsize=2, color=_SYSTEM)
+    axes.set_xlim(0, 100)
+    axes.set_ylim(0, 100)
+    axes.set_xlabel("said to be right, % (tenths of the fills, by probability)")
+    axes.set_ylabel("right, % (95 % Wilson interval)")
+    axes.grid(alpha=0.3)
+    _save(figure, path)
+
+
+def _ready() -> None:
+    """Set matplotlib up. Raises PalimpsestError without it."""
     try:
         import matplotlib
     except ImportError as error:
         raise PalimpsestError("drawing needs matplotlib: pip install 'palimpsest-ls[dev]'") from error
     matplotlib.use("svg")
     matplotlib.rcParams["svg.hashsalt"] = "palimpsest"  # the same results give the same file
-    name = re.sub(r"\W+", "-", table.title.lower()).strip("-")
-    made = []
-    for kind, plot in (("rates", _rates), ("time", _time)):
-        figure = plot(table)
-        path = folder / f"{name}-{kind}.svg"
-        figure.savefig(path, metadata={"Date": None}, bbox_inches="tight")
-        path.write_text("\n".join(line.rstrip() for line in path.read_text("utf-8").splitlines()) + "\n", "utf-8")
-        made.append(path)
-    return made
+
+
+def _save(figure: Any, path: Path) -> None:
+    figure.savefig(path, metadata={"Date": None}, bbox_inches="tight")
+    path.write_text("\n".join(line.rstrip() for line in path.read_text("utf-8").splitlines()) + "\n", "utf-8")
 
 
 def _what(table: Table) -> str:

@@ -159,7 +159,7 @@ def create_server(engine_factory: EngineFactory) -> Server:
                 server.notify(DRAFT, drafts.params(document, params.position, *fields, final=news.final))
 
             answer = await inline_completion.complete(session, asked, show)
-            session.publisher.answered(method, answer.reason, answer.source, "".join(answer.texts[:1]))
+            session.publisher.answered(method, answer.reason, answer.source, "".join(answer.texts[:1]), answer.doubt)
             return answer, asked, replaced
 
     @server.feature(types.TEXT_DOCUMENT_INLINE_COMPLETION, types.InlineCompletionOptions())

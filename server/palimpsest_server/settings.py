@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 from palimpsest_engine import Endpoint, EndpointProtocol, EngineSettings
 
 LogLevel = Literal["error", "warning", "info", "debug"]
+Eagerness = Literal["low", "medium", "high"]
 ContextSource = Literal["documents", "imports", "edits", "diagnostics"]
 
 
@@ -42,6 +43,7 @@ class Settings:
     deadline_ms: int = 30_000
     speculate: bool = True
     completion: Literal["auto", "on", "off"] = "auto"
+    eagerness: Eagerness = "medium"
     candidates: int = 3
     max_lines: int | None = None
     in_comments: bool = False
@@ -174,6 +176,7 @@ KEYS: Mapping[str, _Key] = {
     "deadlineMs": _Key("deadline_ms", "a whole number from 1000 to 600000", _whole(1000, 600_000)),
     "speculate": _Key("speculate", _SWITCH, _switch),
     "completion": _Key("completion", '"auto", "on" or "off"', _one_of("auto", "on", "off")),
+    "eagerness": _Key("eagerness", '"low", "medium" or "high"', _one_of("low", "medium", "high"), folder=True),
     "candidates": _Key("candidates", "a whole number from 1 to 8", _whole(1, 8), folder=True),
     "maxLines": _Key("max_lines", "a whole number from 1 to 1000, or null", _whole(1, 1000), folder=True),
     "inComments": _Key("in_comments", _SWITCH, _switch, folder=True),

@@ -1,6 +1,6 @@
 """`palimpsest/status`, as a notification and as a request."""
 
-FIELDS = ("state", "reason", "model", "device", "lastEmpty", "paused", "counters")
+FIELDS = ("state", "reason", "model", "device", "lastEmpty", "lastDoubt", "paused", "counters")
 
 
 async def test_the_status_is_told_at_the_start_and_can_be_asked_for(connect):

@@ -22,10 +22,18 @@ class ManualEngine:
         self.state: Any = "ready"
         self.languages: tuple[str, ...] = ()
         self.denoises = True
+        self.calibrated = False
         self.warmed = self.closed = 0
 
     def status(self) -> EngineStatus:
-        return EngineStatus(self.state, model="manual", device="none", languages=self.languages, denoises=self.denoises)
+        return EngineStatus(
+            self.state,
+            model="manual",
+            device="none",
+            languages=self.languages,
+            denoises=self.denoises,
+            calibrated=self.calibrated,
+        )
 
     def warm(self) -> None:
         self.warmed += 1

@@ -77,18 +77,18 @@ class Denoiser:
 
 
 def shipped(source: Path) -> Path | None:
-    """Return the folder of the denoiser that comes with the package for this very file, or None.
-
-    The file is hashed only if it has the size of one that a denoiser is for.
-    """
+    """Return the folder of the denoiser that comes with the package for this very file, or None."""
     if not source.is_file():
         return None
+    return next(
+        (each for each in sorted(SHIPPED.glob("*/")) if is_file_of(source, read_note(each)["base_sha256"])), None
+    )
+
+
+def is_file_of(source: Path, sha256: str) -> bool:
+    """Return whether a file is the one of the catalogue with this SHA-256; it is hashed only if it has that one's size."""
     sizes = {file.sha256: file.size for entry in catalogue.entries() for file in entry.files}
-    for folder in sorted(SHIPPED.glob("*/")):
-        base = read_note(folder)["base_sha256"]
-        if sizes.get(base) == source.stat().st_size and sha256_of(source) == base:
-            return folder
-    return None
+    return sizes.get(sha256) == source.stat().st_size and sha256_of(source) == sha256
 
 
 def sha256_of(source: Path) -> str:

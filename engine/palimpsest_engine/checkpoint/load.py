@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from palimpsest_engine.checkpoint.adapter import merge, read_adapter
+from palimpsest_engine.checkpoint.calibration_file import calibration_of
 from palimpsest_engine.checkpoint.description import check_ids, read_spec
 from palimpsest_engine.checkpoint.gguf_tokenizer import read_tokenizer
 from palimpsest_engine.checkpoint.header import VISION, Shapes, digest, for_pictures, shapes_in
@@ -148,7 +149,7 @@ def load(settings: EngineSettings, *, trainable: bool = False) -> Checkpoint:
     folder = locate(settings.checkpoint)
     if is_causal(folder):
         return load_causal(settings, folder)
-    spec = read_spec(folder)
+    spec, calibration = read_spec(folder), calibration_of(folder)
     shapes = verify(folder, spec)
     check_ids(spec, rows_of(shapes), folder)
     adapter = None
@@ -186,8 +187,9 @@ def load(settings: EngineSettings, *, trainable: bool = False) -> Checkpoint:
             f"The tokenizer in {folder} has {tokenizer.get_vocab_size()} entries, the model {vocabulary}."
         )
     merged = adapter.name if adapter is not None else ""
+    count = model.num_parameters()
     return Checkpoint(
-        folder, spec, model, tokenizer, device, dtype, merged, settings.quantization, int8, model.num_parameters()
+        folder, spec, model, tokenizer, device, dtype, merged, settings.quantization, int8, count, calibration
     )
 
 

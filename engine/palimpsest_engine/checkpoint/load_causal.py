@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from palimpsest_engine.checkpoint.calibration_file import calibration_of
 from palimpsest_engine.checkpoint.denoiser import read_denoiser, read_matrices, shipped
 from palimpsest_engine.checkpoint.description import check_ids, read_spec
 from palimpsest_engine.checkpoint.loaded import LARGE, Checkpoint, choose, cpu_threads, vocabulary_of
@@ -118,6 +119,7 @@ def load_causal(settings: EngineSettings, source: Path) -> Checkpoint:
         format or "none",
         int8,
         count,
+        calibration_of(source),
     )
 
 

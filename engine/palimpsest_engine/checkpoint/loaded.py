@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from palimpsest_engine.checkpoint.calibration import Calibration
 from palimpsest_engine.checkpoint.locate import weight_files
 from palimpsest_engine.checkpoint.spec import Spec
 from palimpsest_engine.engine import EngineSettings, Quantization
@@ -20,7 +21,8 @@ class Checkpoint:
     """A loaded checkpoint: the model in evaluation mode, its tokenizer, and what it says of itself. folder: or its one file.
 
     adapter: the name of the one that was added to its weights, or "". quantization: how the experts are kept, or the linear
-    maps of a left-to-right model. int8: its layers multiply in eight bits.
+    maps of a left-to-right model. int8: its layers multiply in eight bits. calibration: how sure its fills are; None if
+    nobody measured that.
     """
 
     folder: Path
@@ -33,6 +35,7 @@ class Checkpoint:
     quantization: Quantization = "none"
     int8: bool = False
     parameters: int = 0
+    calibration: Calibration | None = None
 
     @property
     def files(self) -> list[Path]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from palimpsest_engine.checkpoint.calibration import Calibration
-
 SPEC_FILE = "palimpsest.json"
 FILE_MARKS = ("<|file_sep|>", "<file_sep>", "<filename>", "<|file_separator|>")  # control tokens before other files
 SECOND_OPINION = (8, 16)  # tokens of the holes in which a line is denoised that was not right left to right
@@ -101,8 +99,7 @@ class Spec:
     ranking chooses. blank_line_candidates: as many where nothing else stands on the hole's line; None: no other number.
     left_to_right: a control for the evaluation, trained left to right and for nothing else; its filler
     ends a middle, and the engine does not serve it.
-    sha256: of each weights file, checked on loading where given. calibration: how sure its fills are; None if nobody
-    measured that.
+    sha256: of each weights file, checked on loading where given.
     """
 
     name: str
@@ -136,7 +133,6 @@ class Spec:
     sampling: Sampling = field(default_factory=Sampling)
     denoising: Denoising = field(default_factory=Denoising)
     sha256: dict[str, str] = field(default_factory=dict)
-    calibration: Calibration | None = None
 
     @property
     def elsewhere(self) -> int:

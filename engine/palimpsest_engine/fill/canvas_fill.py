@@ -81,7 +81,7 @@ class CanvasFill:
 
     def confidences(self, fill: Fill) -> tuple[Confidence, ...]:
         """Return how sure the texts of a fill are; nothing if nobody measured this model, or there is nothing to go by."""
-        calibration, language = self.resources.spec.calibration, self.candidates.ranking.language
+        calibration, language = self.resources.calibration, self.candidates.ranking.language
         if calibration is None or fill.empty or not self.candidates.ranking.evidence:
             return ()
         found = [

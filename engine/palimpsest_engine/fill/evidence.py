@@ -16,7 +16,7 @@ FOLLOWING = 8  # tokens behind the first line that count
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What speaks for a candidate before it is judged.
+    """Evidence for a candidate, before it is judged.
 
     line: log-likelihood of each token of its first line, in nats. behind: of the tokens that follow. lead: how much more
     likely its first line is than that of the next other candidate, in nats; 0 if there is none. agreement: share of the

@@ -58,7 +58,7 @@ def _read(lexer: Lexer, line: str, start: int, used: dict[str, None], bound: set
     """Add the names that a line uses and binds, of those that end behind `start`."""
     tokens = [(at, kind, text) for at, kind, text in lexer.get_tokens_unprocessed(line) if text.strip()]
     header = bool(_HEADERS.match(line))
-    target = _assignment(tokens)
+    assigned = _assignment(tokens)
     for index, (at, kind, text) in enumerate(tokens):
         if kind not in Name or any(kind in known for known in _KNOWN) or at + len(text) <= start:
             continue
@@ -67,11 +67,12 @@ def _read(lexer: Lexer, line: str, start: int, used: dict[str, None], bound: set
         if before in _PART_OF or kind in Name.Attribute:
             continue
         defined = any(kind in each for each in _DEFINED) or header or _BINDS.fullmatch(before)
-        named = behind in ("=", ":=", "=>") or (behind == ":" and not index) or (before == "|" and behind in ("|", ","))
-        if defined or named or (index < target and behind not in ("(", "[", *_PART_OF)):
+        named = behind == "=>" or (behind == ":" and not index) or (before == "|" and behind in ("|", ","))
+        target = index < assigned and behind not in ("(", "[", *_PART_OF)
+        if defined or named or (before != ":" and (target or behind in ("=", ":="))):
             bound.add(text.lstrip("$@"))
-        else:
-            used.setdefault(text.lstrip("$@"))
+        elif name := text.lstrip("$@"):
+            used.setdefault(name)
 
 
 def _assignment(tokens: Sequence[tuple[int, object, str]]) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from palimpsest_engine.checkpoint.calibration import Calibration
 from palimpsest_engine.checkpoint.load import Checkpoint
 from palimpsest_engine.checkpoint.spec import Spec
 from palimpsest_engine.cuda.backend import Backend, prepare, prepare_left_to_right
@@ -23,6 +24,7 @@ class Resources:
     banned `[V]`: ids that no hole may emit. all_banned `[V]`: the same, with the filler and what changes the length. ends:
     ids that end what is written left to right; banned_but_ends `[V]`: those that may not be written then. backend: the way
     this device reads a cache.
+    calibration: how sure its fills are, None if nobody measured that.
     left_to_right: write holes with the causal encoder, one at a time, and denoise nothing. redraw: draw anew when nothing
     came of a fill, or when every candidate breaks the syntax. openings: what `opening` has returned.
     """
@@ -35,6 +37,7 @@ class Resources:
     ends: frozenset[int]
     banned_but_ends: Tensor
     backend: Backend
+    calibration: Calibration | None
     left_to_right: bool
     redraw: bool
     openings: dict[tuple[str, bool], Tensor] = field(default_factory=dict)
@@ -113,6 +116,7 @@ class Resources:
             ends=ends,
             banned_but_ends=tensors[2],
             backend=(prepare if spec.denoises and spec.denoising.conditioned else prepare_left_to_right)(model),
+            calibration=checkpoint.calibration,
             left_to_right=left_to_right,
             redraw=redraw and (not left_to_right or spec.dialect == "taught"),
         )

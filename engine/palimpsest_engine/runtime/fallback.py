@@ -53,6 +53,7 @@ class Loaded:
             sources=spec.sources,
             elsewhere=spec.elsewhere,
             denoises=spec.denoises,
+            calibrated=checkpoint.calibration is not None,
             writes=not spec.denoises or spec.fresh == "written",
         )
         return cls(Filler(checkpoint), status, checkpoint.device)

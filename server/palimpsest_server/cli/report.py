@@ -58,6 +58,7 @@ _PROPERTIES: dict[str, Any] = {
     "treatment": {"enum": ["none", "repaired", "cut", "rejected"]},
     "reason": {"type": "string"},
     "settled": {"type": "boolean"},
+    "confidence": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
     "written": {"type": "boolean"},
 }
 SCHEMA: dict[str, Any] = {
@@ -94,6 +95,7 @@ def fill_json(
         "treatment": fill.treatment,
         "reason": fill.reason,
         "settled": fill.settled,
+        "confidence": round(fill.confidences[0].probability, 4) if fill.confidences else None,
         "written": written,
     }
     return json.dumps(answer) + "\n"

@@ -73,13 +73,16 @@ class Holes:
         table.add_column("line", justify="right", no_wrap=True)
         table.add_column("written", overflow="fold")
         table.add_column("ms", justify="right", no_wrap=True)
+        if known := any(fill.confidences for fill in self.fills):
+            table.add_column("sure", justify="right", no_wrap=True)
         table.add_column("syntax", no_wrap=True)
         moved = 0
         for line, hole, text, fill in zip(self.lines, self.request.holes, self.texts, self.fills, strict=True):
             written = Span(hole.start + moved, hole.start + moved + len(text))
             moved += len(text) - (hole.end - hole.start)
             before = self.request.text[: hole.start].rpartition("\n")[2]
-            table.add_row(str(line), _written(fill, before), f"{fill.ms:.0f}", _verdict(fill, verdict, written))
+            sure = [Text(_sure(fill))] if known else []
+            table.add_row(str(line), _written(fill, before), f"{fill.ms:.0f}", *sure, _verdict(fill, verdict, written))
         console.print(table)
         filled = sum(not fill.empty for fill in self.fills)
         seconds = sum(fill.ms for fill in self.fills) / 1000
@@ -108,6 +111,11 @@ def _written(fill: Fill, before: str) -> Text:
     if more := len(lines) - len(shown):
         shown.append(f"\u22ee {more} more line{'s' if more > 1 else ''}")
     return Text("\n".join(shown), "green")
+
+
+def _sure(fill: Fill) -> str:
+    """Say how likely a fill is to be right up to the end of its first line, or "" if nobody knows."""
+    return f"{100 * fill.confidences[0].probability:.0f} %" if fill.confidences and not fill.empty else ""
 
 
 def _verdict(fill: Fill, verdict: Verdict, written: Span) -> Text:

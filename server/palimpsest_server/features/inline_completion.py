@@ -10,16 +10,18 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from math import inf
 from time import monotonic
 from typing import Literal
 
-from palimpsest_engine import Draft, FillRequest, Span, judge, tidy
+from palimpsest_engine import Confidence, Draft, FillRequest, Span, judge, tidy
 from palimpsest_server.documents import edits, window
 from palimpsest_server.documents.store import Snapshot
 from palimpsest_server.features import drafts
 from palimpsest_server.protocol import positions
 from palimpsest_server.session import jobs
+from palimpsest_server.session.eagerness import Offer, waits_for_the_end
 from palimpsest_server.session.permission import refusal, untrained
 from palimpsest_server.session.session import Session
 from palimpsest_server.session.suggestions import Suggestion
@@ -62,11 +64,12 @@ class JobKey:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Texts to insert, best first, or none and the reason; and their source."""
+    """Texts to insert, best first, or none and the reason; and their source. doubt: what makes the first unsure, or ""."""
 
     texts: tuple[str, ...] = ()
     reason: str = ""
     source: Source = ""
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +97,12 @@ async def complete(session: Session, ask: Ask, show: Show) -> Answer:
     if reason := refusal(session, ask.document) or untrained(session, ask.document):
         return Answer(reason=reason)
     kept = session.suggestions.find(uri, ask.text, ask.offset)
-    most = session.settings_for(ask.document).candidates
-    wide = not ask.automatic and most > 1
+    wide = not ask.automatic and session.settings_for(ask.document).candidates > 1
     if kept and (not wide or kept.wide or session.announced == (uri, ask.document.version)):
-        session.announced = None
-        prefetch(session, ask, kept.fills)
-        return Answer(kept.fills[:most], kept.reason, "cache")
+        answer = answered(session, ask, kept.offer, "cache")
+        if answer.texts or not (kept.typed and kept.offer.texts):  # with more of it typed, the model may be sure
+            session.announced = None
+            return answer
     running = session.jobs.running(uri)
     if running and running.purpose == "command" and ask.automatic:
         return Answer(reason="an action is at work on this document")
@@ -122,9 +125,19 @@ async def complete(session: Session, ask: Ask, show: Show) -> Answer:
         return Answer(reason=jobs.CHANGED)
     if outcome.fill is None:
         return Answer(reason=outcome.reason)
-    fills, reason = running.offer or offered(ask, outcome)
-    prefetch(session, ask, fills)
-    return Answer(fills[:most], reason, "model" if fills else "")  # all of them are kept, for what is typed next
+    return answered(session, ask, running.offer or offered(ask, outcome), "model")
+
+
+def answered(session: Session, ask: Ask, offer: Offer, source: Source) -> Answer:
+    """Return the answer that an offer makes for this ask, and prepare the one that comes after it."""
+    settings = session.settings_for(ask.document)
+    shown = offer.unasked(settings.eagerness) if ask.automatic else offer
+    prefetch(session, ask, shown.texts)
+    if not shown.texts:
+        return Answer((), shown.reason, "cache" if source == "cache" else "")
+    sure = offer.unasked(settings.eagerness).texts[:1] == shown.texts[:1]
+    # All of them are kept, for what is typed next.
+    return Answer(shown.texts[: settings.candidates], shown.reason, source, "" if sure else shown.likely)
 
 
 def same(running: jobs.Running, key: JobKey) -> bool:
@@ -142,22 +155,23 @@ def start(session: Session, ask: Ask, key: JobKey, show: Show, purpose: jobs.Pur
     assert session.engine.opened is not None, "refusal() answers when there is no engine"
     news = DraftNews(ask)
     shown = -inf
+    visible = session.settings.drafts and purpose == "inline" and not hides_drafts(session, ask)
 
     def drafted(draft: Draft) -> None:
         nonlocal news, shown
         news = replace(news, text=draft.texts[0], settled_share=draft.settled_share, step=draft.step)
-        if session.settings.drafts and purpose == "inline" and monotonic() - shown >= drafts.SECONDS:
+        if visible and monotonic() - shown >= drafts.SECONDS:
             shown = monotonic()
             show(news)
 
     def ended(outcome: jobs.Outcome) -> None:
-        fills, reason = running.offer = offered(ask, outcome)
-        if fills or outcome.lasting or outcome.fill:
-            session.suggestions.keep(Suggestion(ask.document.uri, ask.text, ask.offset, fills, reason, key.wide))
+        offer = running.offer = offered(ask, outcome)
+        if offer.texts or outcome.lasting or outcome.fill:
+            session.suggestions.keep(Suggestion(ask.document.uri, ask.text, ask.offset, offer, key.wide))
         if purpose == "inline":
-            session.recent_fills.keep(ask.document.uri, ask.document.content, Span(ask.place, ask.place), fills)
+            session.recent_fills.keep(ask.document.uri, ask.document.content, Span(ask.place, ask.place), offer.texts)
             # Whoever waits gets the answer itself.
-            announce(session, news, running.offer, show, drafted=shown > 0, awaited=running.waiting > 0)
+            announce(session, news, offer, show, drafted=shown > 0, awaited=running.waiting > 0)
         session.publisher.publish()
 
     running = session.jobs.start(
@@ -177,7 +191,7 @@ def start(session: Session, ask: Ask, key: JobKey, show: Show, purpose: jobs.Pur
 def announce(
     session: Session,
     news: DraftNews,
-    offer: tuple[tuple[str, ...], str],
+    offer: Offer,
     show: Show,
     *,
     drafted: bool = False,
@@ -187,8 +201,10 @@ def announce(
 
     drafted: the client was shown drafts, so it hears of the end in any case. awaited: a request gets the result itself.
     """
-    texts, reason = offer
     document = news.ask.document
+    if news.ask.automatic:
+        offer = offer.unasked(session.settings_for(document).eagerness)
+    texts, reason = offer.texts, offer.reason
     if not session.documents.current(document):
         return
     if session.settings.drafts and (drafted or not awaited):
@@ -239,13 +255,24 @@ def pause_before(session: Session, document: Snapshot) -> float:
     return min(delay, max(0.0, session.settings.answer_within_ms / 1000 - session.jobs.usual_seconds))
 
 
-def offered(ask: Ask, outcome: jobs.Outcome) -> tuple[tuple[str, ...], str]:
+def offered(ask: Ask, outcome: jobs.Outcome) -> Offer:
     """Return the texts of an outcome as they go out, or none and the reason."""
-    if outcome.fill is None:
-        return (), outcome.reason
-    all_texts = (outcome.fill.texts[0], *(texts[0] for texts in outcome.fill.alternatives))
-    fills = tuple(dict.fromkeys(text for each in all_texts if (text := trimmed(ask, each))))
-    return fills, "" if fills else "what the model wrote is there already, or has no place here"
+    fill = outcome.fill
+    if fill is None:
+        return Offer(reason=outcome.reason)
+    found = dict[str, Confidence | None]()
+    for texts, confidence in zip_longest((fill.texts, *fill.alternatives), fill.confidences):
+        if text := trimmed(ask, texts[0]):
+            found.setdefault(text, confidence)
+    if not found:
+        return Offer(reason="what the model wrote is there already, or has no place here")
+    return Offer(tuple(found), confidences=tuple(each for each in found.values() if each is not None))
+
+
+def hides_drafts(session: Session, ask: Ask) -> bool:
+    """Return whether nobody who only types may see what is not finished."""
+    eagerness = session.settings_for(ask.document).eagerness
+    return ask.automatic and waits_for_the_end(eagerness, measured=session.engine.status().calibrated)
 
 
 def trimmed(ask: Ask, text: str) -> str:
@@ -257,7 +284,7 @@ def trimmed(ask: Ask, text: str) -> str:
 async def stable(session: Session, ask: Ask, running: jobs.Running) -> str:
     """Return the draft of a job that is not done, if it has come to rest and breaks no syntax; else ""."""
     draft, request = running.draft, running.request
-    if draft is None or request is None or not running.stable:
+    if draft is None or request is None or not running.stable or hides_drafts(session, ask):
         return ""
     text = trimmed(ask, draft.texts[0])
     verdict = await session.surroundings.off_loop(judge, request, (text,)) if text else None

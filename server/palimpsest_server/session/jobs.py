@@ -17,6 +17,7 @@ from time import monotonic
 from typing import Literal
 
 from palimpsest_engine import Draft, Engine, Fill, FillCancelled, FillRequest, Job, PalimpsestError
+from palimpsest_server.session.eagerness import Offer
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class Running:
     """A job under way. `outcome` ends exactly once, never with an exception.
 
     waiting: the number of waiters. asked: set by the first waiter. key: equal for the same question. draft: the latest one.
-    stable: the draft before it read the same, and all of it is settled. offer: the texts that its maker made of the outcome.
+    stable: the draft before it read the same, and all of it is settled. offer: what its maker made of the outcome.
     """
 
     def __init__(self, key: Hashable, purpose: Purpose) -> None:
@@ -64,7 +65,7 @@ class Running:
         self.request: FillRequest | None = None
         self.job: Job | None = None
         self.draft: Draft | None = None
-        self.offer: tuple[tuple[str, ...], str] | None = None
+        self.offer: Offer | None = None
         self.stable = False
         self.waiting = 0
         self.asked = asyncio.Event()

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from palimpsest_server.session.eagerness import Offer
 
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """The model's texts for `offset` of `text`, best first; without `fills` there is a `reason`.
-
-    wide: several were asked for.
-    """
+    """The model's offer for `offset` of `text`. wide: several texts were asked for. typed: a part of it was typed since."""
 
     uri: str
     text: str
     offset: int
-    fills: tuple[str, ...]
-    reason: str = ""
+    offer: Offer
     wide: bool = False
+    typed: bool = False
 
 
 class Suggestions:
@@ -36,8 +35,8 @@ class Suggestions:
     def find(self, uri: str, text: str, offset: int) -> Suggestion | None:
         """Return the rest of a suggestion for this place, or None if the model was not asked here."""
         for kept in self._kept:
-            if kept.uri == uri and (rests := _rests(kept, text, offset)) is not None:
-                return replace(kept, text=text, offset=offset, fills=rests)
+            if kept.uri == uri and (rest := _rest(kept, text, offset)) is not None:
+                return Suggestion(uri, text, offset, rest, kept.wide, kept.typed or offset > kept.offset)
         return None
 
     def forget(self, uri: str | None = None) -> None:
@@ -48,13 +47,13 @@ class Suggestions:
             self._kept = deque((each for each in self._kept if each.uri != uri), maxlen=self._kept.maxlen)
 
 
-def _rests(kept: Suggestion, text: str, offset: int) -> tuple[str, ...] | None:
-    """Return the rests of the suggestions behind what was typed of them; None if anything else, or all of one, was typed."""
+def _rest(kept: Suggestion, text: str, offset: int) -> Offer | None:
+    """Return the rest of a suggestion behind what was typed of it; None if anything else, or all of one, was typed."""
     typed = text[kept.offset : offset]
     if offset < kept.offset or len(text) != len(kept.text) + len(typed):
         return None
-    rests = tuple(fill[len(typed) :] for fill in kept.fills if fill.startswith(typed) and fill != typed)
-    if not rests and (typed or kept.fills):
+    rest = kept.offer.after(typed)
+    if not rest.texts and (typed or kept.offer.texts):
         return None
     same = text.startswith(kept.text[: kept.offset]) and text.endswith(kept.text[kept.offset :])
-    return rests if same else None
+    return rest if same else None

@@ -119,10 +119,12 @@ class Board:
         self._requests = requests or Requests()
         self._jobs = jobs
         self._last_empty: dict[str, str] | None = None
+        self._last_doubt = ""
         self._published: dict[str, Any] | None = None
 
-    def answered(self, request: str, reason: str) -> None:
-        """Note an answer: an empty one, if there is a reason."""
+    def answered(self, request: str, reason: str, doubt: str = "") -> None:
+        """Note an answer: an empty one, if there is a reason; one that is shown only because somebody asked, if a doubt."""
+        self._last_doubt = doubt
         self._last_empty = {"request": request, "reason": reason} if reason else None
 
     def waiting_for(self) -> str:
@@ -149,6 +151,7 @@ class Board:
             "model": engine.model,
             "device": engine.device,
             "lastEmpty": self._last_empty,
+            "lastDoubt": self._last_doubt,
             "paused": self._pauses.reasons(),
             "counters": self._requests.counters() | self._jobs(),
         }

@@ -45,10 +45,11 @@ class Publisher:
         self._later: asyncio.TimerHandle | None = None
         self._told = -inf
 
-    def answered(self, request: str, reason: str = "", source: str = "", text: str = "") -> None:
-        """Note that a request was answered; with nothing, if there is a reason. source: where the text was from."""
+    def answered(self, request: str, reason: str = "", source: str = "", text: str = "", doubt: str = "") -> None:
+        """Note that a request was answered; with nothing, if there is a reason. source: where the text was from. doubt: how
+        likely it is to be right, where that is less than the user's eagerness asks for."""
         self._requests.answered(request, reason, source, text)
-        self._board.answered(request, reason)
+        self._board.answered(request, reason, doubt)
         self.publish()
         self._live.changed()
 

@@ -15,6 +15,7 @@ from palimpsest_engine.checkpoint.load import load
 from palimpsest_engine.decoding.autoregressive import write, writing
 from palimpsest_engine.decoding.middle import common, middle_of
 from palimpsest_engine.decoding.prompt_lookup import AHEAD, Lookup
+from palimpsest_engine.decoding.scoring import log_likelihoods
 from palimpsest_engine.fill.filler import Filler
 from palimpsest_engine.model.forward import encode, head
 from palimpsest_engine.model.kv_cache import RollbackCache
@@ -26,6 +27,19 @@ def cache_of(model, ids):
     if ids:
         encode(model, cache, torch.tensor([ids]))
     return cache
+
+
+@pytest.mark.parametrize("guesses", [False, True])
+def test_the_likelihoods_of_writing_are_those_of_one_pass_over_the_whole(model, guesses):
+    context, banned = [5, 17, 40, 8, 23], torch.zeros(97, dtype=torch.bool)
+    logs = [[], []]
+    draft = (lambda written: [11, 12]) if guesses else (lambda written: ())
+    cache = cache_of(model, context[:-1]).branch(3, len(context) - 1)
+    generator = torch.Generator().manual_seed(3)
+    *_, rows = writing(model, cache, context[-1], 9, banned, rows=3, generator=generator, draft=draft, logs=logs)
+    whole = log_likelihoods(model, cache_of(model, context[:-1]).branch(3, len(context) - 1), context[-1], rows)
+    for row in range(2):
+        assert logs[row] == pytest.approx(whole[row], abs=1e-4)
 
 
 def test_each_token_is_the_most_likely_after_all_before_it(model):

@@ -1,13 +1,14 @@
 """Inline completion on a session, without a wire: waiting, joining, keeping, prefetching, and every reason."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lsprotocol import types
 
-from palimpsest_engine import Fill, Verdict
+from palimpsest_engine import Confidence, Fill, Verdict
 from palimpsest_server.documents import window
 from palimpsest_server.documents.store import Documents
 from palimpsest_server.features import inline_completion
@@ -419,3 +420,80 @@ def test_typing_does_not_move_the_window_of_a_large_document(length, data):
     after, then = window.around(typed, offset + 1, offset + 1)
     if then == base and len(document.content) > 2 * window.REACH:
         assert after == text[: offset - base] + "y" + text[offset - base :]
+
+
+# What is sure enough
+
+
+WEAK, SURE = Confidence(0.12, 0.3), Confidence(0.8, 0.7)
+
+
+def finish(engine, *pairs):
+    texts, confidences = [(text,) for text, _ in pairs], tuple(each for _, each in pairs)
+    fill = Fill(texts[0], Verdict("valid"), alternatives=tuple(texts[1:]), confidences=confidences)
+    engine.jobs[-1].future.set_result(fill)
+
+
+async def test_what_is_not_sure_enough_is_not_shown_unasked_but_when_asked(session, document, engine):
+    engine.calibrated = True
+    first = await begun(session, engine, ask(document, automatic=True))
+    assert (await first).reason == "still denoising"
+    finish(engine, ("return 1", WEAK))
+    await until(lambda: session.jobs.running(URI) is None)
+    texts, reason, source = await answered(session, ask(document, automatic=True))
+    assert (texts, source) == ((), "cache")
+    assert reason == "not sure enough (about 12 % likely to be right; eagerness is medium)"
+    session.settings = replace(session.settings, candidates=1)
+    shown = await inline_completion.complete(session, ask(document), lambda news: None)
+    assert shown == inline_completion.Answer(("return 1",), "", "cache", "about 12 % likely to be right")
+
+
+async def test_of_several_those_that_are_sure_enough_are_shown(session, document, engine):
+    first = await begun(session, engine, ask(document, automatic=True))
+    await first
+    finish(engine, ("return 1", WEAK), ("return 2", SURE))
+    await until(lambda: len(engine.jobs) > 1 or session.jobs.running(URI) is None)
+    assert (await answered(session, ask(document, automatic=True)))[0] == ("return 2",)
+
+
+async def test_nothing_is_prepared_after_what_is_held_back(session, document, engine):
+    await (await begun(session, engine, ask(document, automatic=True)))
+    finish(engine, ("return 1", WEAK))
+    await until(lambda: session.jobs.running(URI) is None)
+    await answered(session, ask(document, automatic=True))
+    assert len(engine.jobs) == 1
+
+
+async def test_a_client_that_watches_sees_no_draft_of_what_may_be_held_back(session, document, engine):
+    engine.calibrated, shown = True, []
+    await (await begun(session, engine, ask(document, automatic=True), shown))
+    engine.draft("return 1", step=1, share=1.0)
+    engine.draft("return 1", step=2, share=1.0)
+    await asyncio.sleep(0)
+    again = await inline_completion.complete(session, ask(document, automatic=True), shown.append)
+    assert again.reason == "still denoising"
+    finish(engine, ("return 1", WEAK))
+    await until(lambda: session.jobs.running(URI) is None)
+    assert [(news.text, news.final) for news in shown] == [("", True)]
+    assert session.board.status()["lastEmpty"] is None
+
+
+async def test_the_model_is_asked_again_once_a_part_of_what_was_held_back_is_typed(session, document, engine):
+    await (await begun(session, engine, ask(document, automatic=True)))
+    finish(engine, ("return 1", WEAK))
+    await until(lambda: session.jobs.running(URI) is None)
+    change = types.TextDocumentContentChangePartial(
+        types.Range(types.Position(1, 4), types.Position(1, 4)), "ret", range_length=0
+    )
+    session.documents.change(URI, 2, [change])
+    now = session.documents.snapshot(URI)
+    await begun(session, engine, ask(now, END + 3, automatic=True))
+    assert engine.jobs[-1].request.text == "def f():\n    ret\n"
+
+
+async def test_with_high_eagerness_everything_is_shown(session, document, engine):
+    session.settings = replace(session.settings, eagerness="high")
+    await (await begun(session, engine, ask(document, automatic=True)))
+    finish(engine, ("return 1", WEAK))
+    await until(lambda: len(engine.jobs) > 1 or session.jobs.running(URI) is None)
+    assert (await answered(session, ask(document, automatic=True)))[0] == ("return 1",)
