@@ -15,7 +15,7 @@ from palimpsest_engine.prompt.layout import Layout
 from palimpsest_engine.request import FillRequest
 from palimpsest_engine.syntax.grammars import language_of
 
-STRANGE = 0.0  # what a name that stands nowhere in sight takes from a candidate's score
+STRANGE = 0.5  # what a name that stands nowhere in sight takes from the score of a candidate
 
 
 class Ranking:

@@ -6,6 +6,7 @@ without it. Trees and bytes in, a sentence out.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator
 from itertools import takewhile
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _BLANKS = b" \t\r\n\x0b\x0c"
 # Parts of the names that grammars give to the text of strings and the like.
 _QUOTED = ("string", "quoted", "regex", "heredoc", "char_literal", "raw_text", "template")
+_SIGIL = re.compile(rb"[@$:&#']+")  # before a name, and a part of it
 _SHOWN = 24  # characters of a word in a sentence
 
 
@@ -39,14 +41,18 @@ def swallowed(before: Document, old: Node, after: Document, new: Node) -> Iterat
     old, new: roots of the trees of the two documents.
     """
     stops = [*(start for start, _ in after.ranges[1:]), len(after.data)]
-    for index, ((start, end), (_, own_end), stop) in enumerate(zip(after.ranges, before.ranges, stops, strict=True)):
+    for index, ((start, end), (own_start, own_end), stop) in enumerate(zip(after.ranges, before.ranges, stops, strict=True)):
         at = _not_blank(after.data, end, stop)
         if start == end or at == stop:
             continue
         was = old.descendant_for_byte_range(at - end + own_end, at - end + own_end + 1)
         now = new.descendant_for_byte_range(at, at + 1)
-        if was is None or now is None or was.start_byte < own_end:
-            continue  # it began before the hole's end already
+        if was is None or now is None:
+            continue
+        if was.start_byte < own_end:  # it began before the hole's end already
+            if own_start == own_end and _SIGIL.fullmatch(before.data[was.start_byte : own_end]) and not was.children:
+                yield index, f"{_word_at(before.data, own_end)} would be torn apart"
+            continue
         for kinds, said in ((("comment",), "a comment"), (_QUOTED, "a string")):
             if _is(now, kinds) and not _is(was, kinds):
                 yield index, f"what stands behind it would become part of {said}"

@@ -15,7 +15,7 @@ from palimpsest_engine.syntax.gate import SyntaxGate
 from palimpsest_engine.syntax.grammars import language_of
 
 ROOT = Path(__file__).parents[3]
-JOINED, COMMENT = "would become one", "part of a comment"
+JOINED, COMMENT, TORN = "would become one", "part of a comment", "torn apart"
 # (language, text with the cursor, fill, what the reason says; "" for a fill that may stand)
 CASES = [
     ("python", "import ¦os\n", "sys", JOINED),
@@ -49,6 +49,11 @@ CASES = [
     ("java", "class A { int x = ¦y; }\n", "this", JOINED),
     ("c", "int x = ¦y;\n", "// ", COMMENT),
     ("ruby", "x = ¦y\n", "# ", COMMENT),
+    ("ruby", "push(job) if @¦failed[job] < 3\n", "failed:", TORN),
+    ("ruby", "x = :¦name\n", "a + :", TORN),
+    ("ruby", "puts $¦stdout\n", "a, $", TORN),
+    ("php", "<?php\n$¦total = 1;\n", "a = $", ""),  # there the sign is a token of its own
+    ("bash", "echo $¦HOME\n", "A $", ""),
     ("sql", "SELECT ¦a FROM b;\n", "-- ", COMMENT),
     ("sql", "SELECT ¦a FROM b;\n", "x", JOINED),
     ("markdown", "¦world of text\n", "hello", JOINED),
