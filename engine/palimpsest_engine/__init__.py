@@ -29,7 +29,7 @@ from palimpsest_engine.errors import (
 )
 from palimpsest_engine.fill.tidy import tidy
 from palimpsest_engine.request import Confidence, Draft, DraftPiece, Excerpt, Fill, FillRequest, Span, Verdict
-from palimpsest_engine.runtime.open import open_engine
+from palimpsest_engine.runtime.open import open_engine, refuse_relative
 
 if TYPE_CHECKING:
     from palimpsest_engine.syntax.mending import Mend
@@ -66,6 +66,7 @@ __all__ = [
     "Verdict",
     "judge",
     "open_engine",
+    "refuse_relative",
     "tidy",
     "warm_parser",
 ]

@@ -32,9 +32,9 @@ def test_the_servers_own_option_ranks_above_the_settings() -> None:
         opened.append(settings)
         return ScriptedEngine([])
 
-    for adapter in (None, "mine"):
-        choosing(factory, None, adapter, None)(EngineSettings(adapter="theirs"))
-    assert [settings.adapter for settings in opened] == ["theirs", "mine"]
+    for adapter in (None, "/mine"):
+        choosing(factory, None, adapter, None)(EngineSettings(adapter="/theirs"))
+    assert [settings.adapter for settings in opened] == ["/theirs", "/mine"]
 
 
 def test_live_opens_no_adapter(palimpsest: Palimpsest) -> None:

@@ -120,6 +120,16 @@ def test_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: st
     assert fill(tmp_path, "--model", name).exit_code == 20
 
 
+@pytest.mark.parametrize("name", ["google/diffusiongemma-26B-A4B-it", "embedded-too", "a/b/c"])
+def test_a_repository_chooses_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(EMBEDDED, tmp_path / name)
+    result = fill(tmp_path, "--model", name)
+    assert result.exit_code == 20
+    assert "The path of a folder or file is absolute, or begins with ./, ../ or ~." in result.stderr
+
+
 def test_too_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Memory:
         available, total = 2**20, 2**30

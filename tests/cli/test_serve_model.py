@@ -129,9 +129,9 @@ def test_the_file_is_found_by_path_or_folder(tmp_path: Path) -> None:
     named(tmp_path, "two.gguf")
     with pytest.raises(UnsupportedCheckpoint, match="several GGUF files"):
         serve_model.gguf_of(str(tmp_path))
-    with pytest.raises(CheckpointMissing, match="There is no file"):
+    with pytest.raises(CheckpointMissing, match="no GGUF file"):
         serve_model.gguf_of(str(tmp_path / "none.gguf"))
-    with pytest.raises(UnsupportedCheckpoint, match="no GGUF file"):
+    with pytest.raises(CheckpointMissing, match="or a GGUF file"):
         serve_model.gguf_of(__file__)
     parts = tmp_path / "parts"
     parts.mkdir()

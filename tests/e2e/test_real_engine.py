@@ -1,10 +1,14 @@
 """The command that users start, with the checkpoint that comes with it; fails, not skips, without one."""
 
 import asyncio
+import shutil
 import sys
 
 import pytest
 from lsprotocol import types
+
+from e2e.raw import raw
+from palimpsest_engine.checkpoint.locate import EMBEDDED
 
 COMMAND = [sys.executable, "-m", "palimpsest_server", "serve"]
 TEXT = "def add(a, b):\n    \n\n\nprint(add(1, 2))\n"
@@ -69,6 +73,24 @@ async def test_the_process_ends_cleanly_in_the_middle_of_a_fill(editor):
     await asyncio.wait_for(editor.client.shutdown_session(), PATIENCE)
     assert editor.client._server.returncode == 0
     await asked  # answered all the same; with a text if the fill was that quick
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"model": "google/diffusiongemma-26B-A4B-it"}, "no model of the id google/diffusiongemma-26B-A4B-it"),
+        ({"model": "./google/diffusiongemma-26B-A4B-it"}, "depends on the folder in which the server happens to run"),
+        ({"adapter": "google/diffusiongemma-26B-A4B-it"}, "depends on the folder in which the server happens to run"),
+    ],
+)
+def test_a_repository_in_which_the_server_runs_chooses_nothing(tmp_path, settings, said):
+    shutil.copytree(EMBEDDED, tmp_path / "google" / "diffusiongemma-26B-A4B-it")
+    with raw(command=COMMAND, cwd=tmp_path) as client:
+        client.initialize(initializationOptions={"palimpsest": settings})
+        client.open(TEXT)
+        assert said in client.offered(1, 4)
+        assert client.status()["state"] == "error"
+        assert client.end() == 0
 
 
 async def test_a_checkpoint_that_is_not_there_is_an_error_that_says_so(connect):

@@ -12,7 +12,7 @@ from palimpsest_engine.checkpoint.calibration_file import calibration_of
 from palimpsest_engine.checkpoint.denoiser import read_denoiser, read_matrices, shipped
 from palimpsest_engine.checkpoint.description import check_ids, read_spec
 from palimpsest_engine.checkpoint.loaded import LARGE, Checkpoint, choose, cpu_threads, vocabulary_of
-from palimpsest_engine.checkpoint.locate import read_json
+from palimpsest_engine.checkpoint.locate import NO_ADAPTER, read_json
 from palimpsest_engine.checkpoint.memory import check_room
 from palimpsest_engine.checkpoint.published import found_in
 from palimpsest_engine.checkpoint.spec import FILE_MARKS, SPEC_FILE, Spec, denoising_too, spec_of_causal
@@ -21,8 +21,6 @@ from palimpsest_engine.errors import OutOfMemory, UnsupportedCheckpoint
 
 if TYPE_CHECKING:
     from palimpsest_engine.checkpoint.causal import Opened
-
-NO_ADAPTER = "none"
 
 
 def is_causal(source: Path) -> bool:

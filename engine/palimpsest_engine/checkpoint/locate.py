@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,11 @@ from palimpsest_engine.errors import CheckpointBroken, CheckpointMissing, Unsupp
 
 EMBEDDED = Path(__file__).parents[1] / "embedded"
 PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
+NO_ADAPTER = "none"  # the value of the setting adapter for not even the one that comes with the package
 TOKENIZER = "tokenizer.json"
+_PATH = re.compile(r"~|\.{1,2}([/\\]|\Z)")
 _LARGEST = 256 * 2**20  # bytes of a JSON file
+_PATHS = "The path of a folder or file is absolute, or begins with ./, ../ or ~."
 _TOKENIZER_PARTS = ("vocab.json", "merges.txt", "added_tokens.json", "tokenizer_config.json", "special_tokens_map.json")
 
 
@@ -22,7 +27,8 @@ def locate(name: str | None) -> Path:
     """Return the folder of a checkpoint, or its GGUF file.
 
     None is the model that the user has chosen, and without a choice the embedded one, as is "embedded". Other names are, in
-    this order: a model of the store, a folder, a GGUF file, a model id in the local Hugging Face cache.
+    this order: a model of the store, and with one slash a model id in the local Hugging Face cache. A folder or a GGUF file
+    is written as a path (`is_path`), so that none that happens to lie where the program runs is taken for a model.
 
     Raises CheckpointMissing, and CheckpointBroken if a record of the store is damaged.
     """
@@ -42,23 +48,41 @@ def locate(name: str | None) -> Path:
             f"The chosen model {chosen} is not on this machine any more; `palimpsest models use NAME` chooses another one, "
             "and the name embedded the one that comes with the program."
         )
-    path = Path(wanted).expanduser()
-    if path.is_dir():
-        return path
-    if path.is_file():
-        if path.suffix.lower() == ".gguf":
-            return path
-        raise CheckpointMissing(
-            f"{wanted} is a file; a checkpoint is a folder with config.json and safetensors weights, or a GGUF file."
-        )
+    if is_path(wanted):
+        return _at(wanted)
     if entry := catalogue.entry(wanted):
         size = f"{catalogue.size_text(entry.size)}" if entry.size else "its size is not known here"
         raise CheckpointMissing(
             f"The model {wanted} is not on this machine; `palimpsest models pull {wanted}` fetches it ({size})."
         )
-    if wanted.count("/") == 1 and not wanted.startswith((".", "/", "~")):
+    if wanted.count("/") == 1:
         return _in_cache(wanted)
-    raise CheckpointMissing(f"There is no model or checkpoint folder {wanted}.{_alike(wanted)}")
+    raise CheckpointMissing(f"There is no model {wanted}. {_PATHS}{_alike(wanted)}")
+
+
+def is_path(name: str) -> bool:
+    """Return whether a name stands for a path: it is absolute, or begins with `./`, `../` or `~`."""
+    return _PATH.match(name) is not None or os.path.isabs(name)
+
+
+def absolute(path: str) -> Path | None:
+    """Return a path that is absolute, or one in a user's home; None for one that depends on the working folder."""
+    whole = os.path.expanduser(path)  # leaves `~nobody` as it is
+    return Path(whole) if os.path.isabs(whole) else None
+
+
+def _at(wanted: str) -> Path:
+    """Return the folder or the GGUF file at a path. Raises CheckpointMissing."""
+    path = absolute(wanted) if wanted.startswith("~") else Path(wanted)
+    if path is not None and path.is_dir():
+        return path
+    if path is not None and path.is_file():
+        if path.suffix.lower() == ".gguf":
+            return path
+        raise CheckpointMissing(
+            f"{wanted} is a file; a checkpoint is a folder with config.json and safetensors weights, or a GGUF file."
+        )
+    raise CheckpointMissing(f"There is no checkpoint folder and no GGUF file {wanted}.{_alike(wanted)}")
 
 
 def is_embedded(name: str | None) -> bool:
@@ -75,7 +99,7 @@ def _in_cache(name: str) -> Path:
         return Path(snapshot_download(name, local_files_only=True))
     except (LocalEntryNotFoundError, HFValidationError):
         raise CheckpointMissing(
-            f"There is no folder {name}, and no model of that id in the local Hugging Face cache. "
+            f"There is no model of the id {name} in the local Hugging Face cache. {_PATHS} "
             f"Nothing is downloaded unasked: run `hf download {name}` once.{_alike(name)}"
         ) from None
 

@@ -78,9 +78,11 @@ class Installed:
 
 
 def root() -> Path:
-    """Return the folder of all models. It may not exist yet."""
+    """Return the folder of all models. It may not exist yet. Raises DataError for one that depends on the working folder."""
     if chosen := os.environ.get("PALIMPSEST_MODELS"):
-        return Path(chosen).expanduser()
+        if not os.path.isabs(folder := os.path.expanduser(chosen)):
+            raise DataError(f"PALIMPSEST_MODELS has to be an absolute path, not {chosen}.")
+        return Path(folder)
     from platformdirs import user_data_path
 
     return user_data_path("palimpsest", appauthor=False) / "models"

@@ -5,6 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from palimpsest_engine.engine import Engine, EngineSettings
+from palimpsest_engine.errors import CheckpointMissing, EndpointError
+
+_RELATIVE = (
+    "The {} {} depends on the folder in which the server happens to run, so it is not used: write the absolute path, or "
+    "one that begins with ~."
+)
 
 
 def open_engine(settings: EngineSettings | None = None) -> Engine:
@@ -22,3 +28,19 @@ def open_engine(settings: EngineSettings | None = None) -> Engine:
     from palimpsest_engine.runtime.local import LocalEngine
 
     return LocalEngine(settings)
+
+
+def refuse_relative(settings: EngineSettings) -> None:
+    """Raise CheckpointMissing or EndpointError if a path in the settings depends on the working folder.
+
+    Editors start a server in the folder that is being worked on, and whoever wrote what is in there is to choose nothing.
+    """
+    from palimpsest_engine.checkpoint.locate import NO_ADAPTER, absolute, is_path
+
+    for model in (settings.checkpoint, settings.edit):
+        if model is not None and is_path(model) and absolute(model) is None:
+            raise CheckpointMissing(_RELATIVE.format("model", model))
+    if settings.adapter not in (None, NO_ADAPTER) and absolute(settings.adapter) is None:
+        raise CheckpointMissing(_RELATIVE.format("adapter", settings.adapter))
+    if settings.endpoint and settings.endpoint.key_file and absolute(settings.endpoint.key_file) is None:
+        raise EndpointError(_RELATIVE.format("keyFile of the endpoint", settings.endpoint.key_file))

@@ -62,7 +62,8 @@ def show(name: str, as_json: bool) -> None:
     if row is None:
         from palimpsest_engine.checkpoint.locate import locate
 
-        locate(name if "/" not in name else f"./{name}")  # raises the error that has the similar names
+        if "/" not in name:
+            locate(name)  # raises the error that has the similar names
         raise CheckpointMissing(f"There is no model {name}; `palimpsest models list` shows the names.")
     click.echo(json.dumps(row.as_json()) if as_json else "\n".join(models_table.details(row)))
 

@@ -8,7 +8,7 @@ from typing import get_args
 
 import click
 
-from palimpsest_engine import Endpoint, Engine, EngineSettings
+from palimpsest_engine import Endpoint, Engine, EngineSettings, refuse_relative
 from palimpsest_engine.engine import Quantization
 from palimpsest_server.cli import engines
 from palimpsest_server.cli.engines import EngineFactory
@@ -80,7 +80,10 @@ def choosing(
     quantization: Quantization | None = None,
     endpoint: Endpoint | None = None,
 ) -> EngineFactory:
-    """Wrap an engine factory so that the choices of the command line override the settings."""
+    """Wrap an engine factory so that the choices of the command line override the settings.
+
+    What it opens depends on no working folder: editors start a server in the folder that is being worked on.
+    """
 
     def open_chosen(settings: EngineSettings) -> Engine:
         if checkpoint is not None:
@@ -91,6 +94,9 @@ def choosing(
             settings = replace(settings, quantization=quantization)
         if endpoint is not None:
             settings = replace(settings, endpoint=endpoint)
-        return factory(replace(settings, device=device) if device is not None else settings)
+        if device is not None:
+            settings = replace(settings, device=device)
+        refuse_relative(settings)
+        return factory(settings)
 
     return open_chosen

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import click
 
-from palimpsest_engine import CheckpointMissing, Endpoint, EndpointError, UnsupportedCheckpoint
+from palimpsest_engine import Endpoint, EndpointError, UnsupportedCheckpoint
 
 PORT, CONTEXT = 8012, 4096
 _LOADING_SECONDS = 600.0
@@ -65,13 +65,9 @@ def advice(model: str, url: str) -> list[str]:
 
 def gguf_of(name: str) -> Path:
     """Return the GGUF file of a model's name, or of a path. Raises what `locate` raises, and UnsupportedCheckpoint."""
-    path = Path(name).expanduser()
-    if not path.is_file():
-        if path.suffix == ".gguf":
-            raise CheckpointMissing(f"There is no file {path}.")
-        from palimpsest_engine.checkpoint.locate import locate
+    from palimpsest_engine.checkpoint.locate import locate
 
-        path = locate(name)
+    path = locate(name)
     files = sorted(path.glob("*.gguf")) if path.is_dir() else [path]
     if not files or files[0].suffix != ".gguf":
         raise UnsupportedCheckpoint(f"{name} is no GGUF file, and llama.cpp reads no other.")

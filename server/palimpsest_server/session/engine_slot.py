@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
-from palimpsest_engine import Engine, EngineSettings, EngineStatus, PalimpsestError
+from palimpsest_engine import Engine, EngineSettings, EngineStatus, PalimpsestError, refuse_relative
 from palimpsest_server.session.jobs import Jobs
 
 logger = logging.getLogger(__name__)
@@ -31,6 +31,7 @@ class EngineSlot:
             return
         self.fault = ""
         try:
+            refuse_relative(settings)
             self.opened = self._factory(settings)
         except PalimpsestError as error:
             self.fault = str(error)

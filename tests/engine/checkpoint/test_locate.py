@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from palimpsest_engine import CheckpointMissing
 from palimpsest_engine.checkpoint import store
 from palimpsest_engine.checkpoint.locate import EMBEDDED, is_embedded, locate
 from palimpsest_engine.checkpoint.store import Record, StoredFile
+from palimpsest_engine.errors import DataError
 
 
 @pytest.fixture
@@ -39,13 +41,52 @@ def test_no_name_is_the_embedded_one_until_another_is_chosen(here: Path, models:
     assert is_embedded(None)
 
 
-def test_names_mean_models_then_folders_then_files(here: Path, models: Path) -> None:
-    assert locate("folder") == Path("folder")
+def test_paths_are_written_as_paths(here: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert locate("./folder") == Path("folder")
+    assert locate(f"../{here.name}/folder").samefile(here / "folder")
     assert locate(str(here / "folder")) == here / "folder"
-    assert locate("file.gguf") == Path("file.gguf")
+    assert locate("./file.gguf") == Path("file.gguf")
+    assert locate(".") == Path()
+    monkeypatch.setenv("HOME", str(here))
+    assert locate("~/folder") == here / "folder"
     (here / "mine").mkdir()
     assert locate("mine") == models / "mine" / "m.gguf"
     assert locate("./mine") == Path("mine")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "google/diffusiongemma-26B-A4B-it",
+        "qwen2.5-coder-0.5b",
+        "plain",
+        "a/b/c",
+        "weights.gguf",
+        "a/weights.gguf",
+        "~nobody-has-this-name/a",
+        "...",
+        ".hidden/a",
+        "-",
+    ],
+)
+def test_no_name_means_what_lies_where_the_program_runs(here: Path, name: str) -> None:
+    path = here / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".gguf":
+        path.write_bytes(b"GGUF")
+    else:
+        shutil.copytree(EMBEDDED, path)
+    with pytest.raises(CheckpointMissing):
+        locate(name)
+    assert locate(str(path)) == path
+
+
+def test_the_folder_of_all_models_does_not_depend_on_the_working_folder(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PALIMPSEST_MODELS", "models")
+    with pytest.raises(DataError, match="PALIMPSEST_MODELS has to be an absolute path, not models"):
+        locate("mine")
 
 
 @pytest.mark.parametrize(
@@ -58,10 +99,13 @@ def test_names_mean_models_then_folders_then_files(here: Path, models: Path) -> 
         ),
         ("qwen2.5-coder-05b", r"Did you mean qwen2.5-coder-0.5b"),
         ("Mine2", r"Did you mean mine\?"),
-        ("nothing-like-it", r"There is no model or checkpoint folder nothing-like-it. `palimpsest models list`"),
-        ("file.bin", r"is a file; a checkpoint is a folder"),
-        ("no/such", r"no model of that id in the local Hugging Face cache.*`palimpsest models list`"),
-        ("./no/such", r"There is no model or checkpoint folder"),
+        (
+            "nothing-like-it",
+            r"There is no model nothing-like-it. The path of .* begins with ./, ../ or ~. `palimpsest models list`",
+        ),
+        ("./file.bin", r"is a file; a checkpoint is a folder"),
+        ("no/such", r"no model of the id no/such in the local Hugging Face cache.*`palimpsest models list`"),
+        ("./no/such", r"There is no checkpoint folder and no GGUF file ./no/such"),
     ],
 )
 def test_names_that_mean_nothing_are_explained(here: Path, name: str, said: str) -> None:
