@@ -123,7 +123,7 @@ class Server(LanguageServer):
 
     def lose_track(self, uri: str | None) -> None:
         """Refuse work on a document or notebook, None for all, after a change of it that could not be read."""
-        if self.session.lose_track(uri):
+        if self._session is not None and self._session.lose_track(uri):
             self.warn(f"Palimpsest: a change of {uri or 'a document'} could not be read; reopen it for more fills")
 
     def report_server_error(self, error: Exception, source: type[Exception]) -> None:

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from e2e.raw import ABLE, PATIENCE, SCRIPTED, URI, framed, gone, message, place, raw
 
 LIVES = {"script": ["x"]}
+LOST = "the document is out of step: a change could not be read; reopen it"
+EDGES = {"start": place(0, 0), "end": place(0, 1)}
 
 
 def body(**fields):
@@ -72,6 +74,77 @@ def tried():
 def test_garbage_between_messages_costs_no_message_after_it(tried, garbage):
     tried.send(garbage)
     still_serves(tried)
+
+
+CHANGE = {
+    "textDocument": {"uri": URI, "version": 2},
+    "contentChanges": [{"range": {"start": place(0, 0), "end": place(0, 0)}, "text": "é"}],
+}
+CHANGING = body(method="textDocument/didChange", params=CHANGE)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        framed(json.dumps({"jsonrpc": "2.0", "method": "textDocument/didChange", "params": CHANGE}).encode("utf-16")),
+        framed(CHANGING.replace(rb"\u00e9", "é".encode("latin-1"))),
+        framed(CHANGING.replace(rb"\u00e9", b"\xf0\x9f\x98")),
+        framed(b"\xef\xbb\xbf" + CHANGING),
+        framed(CHANGING[:-1]),
+        framed(CHANGING + b"}"),
+        framed(CHANGING.replace(b'"2.0"', b'"1.0"')),
+        framed(CHANGING.replace(b'"2.0"', b"2.0")),
+        framed(b"[" + CHANGING + b"]"),
+        framed(CHANGING.replace(b'"textDocument/didChange"', b"null")),
+        framed(CHANGING.replace(b'"textDocument/didChange"', b'["textDocument/didChange"]')),
+        framed(body(id=1000, method="textDocument/didChange", params=CHANGE)),
+        framed(body(method="textDocument/didChange", params=[CHANGE])),
+        framed(body(method="textDocument/didChange", params={"uri": URI})),
+        framed(body(method="textDocument/didOpen", params={"textDocument": {"uri": URI, "text": 5}})),
+        framed(body(method="textDocument/didClose", params={"textDocument": URI})),
+        framed(body(method="notebookDocument/didChange", params=None)),
+        framed(b"[" * 200_000),
+        b"Content-Lenght: %d\r\n\r\n" % len(CHANGING) + CHANGING,
+        b"Content-Length: many\r\n\r\n" + CHANGING,
+        b"Content-Length: 99999999999\r\n\r\n" + CHANGING,
+        b"Content-Length: %d\r\n\r\n" % (len(CHANGING) - 9) + CHANGING,
+        CHANGING,
+    ],
+)
+def test_nothing_is_offered_for_a_text_that_the_server_may_not_know(sent):
+    with raw(LIVES) as client:
+        client.initialize()
+        client.open("")
+        assert client.offered() == "x"
+        client.send(sent)
+        assert client.offered() == LOST
+        actions = {"textDocument": {"uri": URI}, "range": EDGES, "context": {"diagnostics": []}}
+        assert all("disabled" in each for each in client.ask("textDocument/codeAction", actions)["result"] or ())
+        client.type(0, 0, "y", version=3)
+        assert client.offered() == LOST
+        client.change({"text": ""}, version=4)
+        assert client.offered() == "x"
+        assert client.end() == 0
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        framed(body(method="palimpsest/nobody", params=5)),
+        framed(body(method="$/setTrace", params={"value": 5})),
+        framed(b'{"method": "workspace/didChangeConfiguration"}'),
+        framed(body(id=1000, method="textDocument/hover", params=5)),
+        b"\r\n\r\n",
+        b"Content-Type: application/vscode-jsonrpc; charset=utf-8\r\n",
+    ],
+)
+def test_what_cannot_be_about_a_text_puts_none_out_of_step(sent):
+    with raw(LIVES) as client:
+        client.initialize()
+        client.open("")
+        client.send(sent)
+        assert client.offered() == "x"
+        assert client.end() == 0
 
 
 def test_a_length_that_is_too_long_costs_the_message_that_it_takes_in():
@@ -158,7 +231,6 @@ ANY = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
     max_leaves=3,
 )
-EDGES = {"start": place(0, 0), "end": place(0, 1)}
 DOCUMENT = {"uri": URI}
 TRUE = {
     "textDocument/inlineCompletion": {

@@ -63,11 +63,13 @@ class Protocol(LanguageServerProtocol):
         """Check the life cycle, give the message its types, dispatch it; every request is answered."""
         if not _is_rpc(message, self.VERSION):
             self.refuse(None, types.ErrorCodes.InvalidRequest, "not a JSON-RPC 2.0 message")
+            self.lose(message)
             return
         method, msg_id = message.get("method"), message.get("id")
         if method is not None and (refusal := self._refusal(method, asks=msg_id is not None)):
             if msg_id is not None:
                 self.refuse(msg_id, *refusal)
+                self.lose(message)
             return
         if method is not None:
             mend(message.setdefault("params", None), of_text=method in _SYNC)
@@ -80,15 +82,24 @@ class Protocol(LanguageServerProtocol):
                 self._request_futures.pop(msg_id).set_exception(error)
             elif msg_id is not None:
                 self.refuse(msg_id, types.ErrorCodes.InvalidParams, f"the params of {method} cannot be read")
-            elif method in _SYNC:
-                # Not at once: the handlers of the messages before this one have yet to start.
-                asyncio.get_running_loop().call_soon(self.on_lost, named(message["params"]))
+            else:
+                self.lose(message)
             return
         if method == types.INITIALIZE:
             self.initialized = True
         super().handle_message(typed)
         if method == types.SHUTDOWN:
             self._shutdown = True
+
+    def lose(self, message: Any = None) -> None:
+        """Take note of a message that was not served, None for one that nobody could read: it may have changed a text."""
+        if not self.initialized or self._shutdown:
+            return
+        method, params = (message.get("method"), message.get("params")) if isinstance(message, dict) else (None, None)
+        if isinstance(method, str) and method not in _SYNC:
+            return
+        # Not at once: the handlers of the messages before this one have yet to start.
+        asyncio.get_running_loop().call_soon(self.on_lost, named(params))
 
     def _refusal(self, method: str, asks: bool) -> tuple[types.ErrorCodes, str] | None:
         """Return why a message is not served, in this form or in the present phase."""

@@ -38,6 +38,7 @@ _LARGE = 1 << 20
 _M_ARENA_MAX = -8  # of glibc's malloc.h
 _LARGEST = 1 << 30
 # In front of it on its line there may be the rest of a message whose length was wrong.
+_FIELD = re.compile(rb"[!-9;-~]+:[ \t]*[ -~]*\r?\n?\Z")  # any other header line
 _LENGTH = re.compile(rb"Content-Length:[ \t]*(\d{1,10})[ \t]*\r?\n\Z", re.IGNORECASE)
 
 
@@ -229,7 +230,7 @@ async def _converse(server: JsonRPCServer, reader: asyncio.StreamReader, writer:
     heard = monotonic()
     collecting = asyncio.get_running_loop().create_task(gc_pauses.collect(lambda: heard))
     try:
-        while not protocol.stopping.is_set() and (body := await _body(reader)) is not None:
+        while not protocol.stopping.is_set() and (body := await _body(reader, protocol.lose)) is not None:
             heard = monotonic()
             if protocol.initialized and protocol.get_ready is not None:
                 # The client sends this after our answer to `initialize`, so nothing can delay that any more.
@@ -247,14 +248,26 @@ async def _converse(server: JsonRPCServer, reader: asyncio.StreamReader, writer:
     return protocol.exit_code
 
 
-async def _body(reader: asyncio.StreamReader) -> bytes | None:
-    """Return the next message, or None at the end of input; skip anything between messages that is no header."""
-    length = None
+async def _body(reader: asyncio.StreamReader, on_skipped: Callable[[], object]) -> bytes | None:
+    """Return the next message, or None at the end of input; skip anything between messages that is no header.
+
+    on_skipped: called for what may have been a message.
+    """
+    length, fields = None, 0
     while line := await reader.readline():
         if found := _LENGTH.search(line):
             length = int(found[1])
-        elif length is not None and length <= _LARGEST and not line.strip():
+            if found.start():
+                on_skipped()
+        elif line.strip():
+            fields += 1
+            if not _FIELD.match(line):
+                on_skipped()
+        elif length is not None and length <= _LARGEST:
             return await reader.readexactly(length)
+        elif length is not None or fields:
+            length, fields = None, 0
+            on_skipped()
     return None
 
 
@@ -270,6 +283,7 @@ async def _take(protocol: Protocol, body: bytes) -> None:
         message = json.loads(text)
     except (ValueError, RecursionError):
         protocol.refuse(None, types.ErrorCodes.ParseError, "not JSON")
+        protocol.lose()
         return
     if large:
         await asyncio.sleep(0)
@@ -277,3 +291,4 @@ async def _take(protocol: Protocol, body: bytes) -> None:
         protocol.handle_message(message)
     except Exception:
         logger.exception("a message could not be handled")
+        protocol.lose(message)
