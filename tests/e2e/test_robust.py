@@ -138,7 +138,7 @@ def test_nothing_is_offered_for_a_text_that_the_server_may_not_know(sent):
         b"Content-Type: application/vscode-jsonrpc; charset=utf-8\r\n",
     ],
 )
-def test_what_cannot_be_about_a_text_puts_none_out_of_step(sent):
+def test_messages_about_other_things_put_no_text_out_of_step(sent):
     with raw(LIVES) as client:
         client.initialize()
         client.open("")
