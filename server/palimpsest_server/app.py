@@ -33,11 +33,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def serve(engine: EngineFactory, *, tcp_port: int | None = None) -> int:
-    """Serve one client to the end, on standard input and output or on a loopback port, and return the exit code."""
+def serve(engine: EngineFactory, *, listen: Path | None = None) -> int:
+    """Serve one client to the end, on standard input and output or on a Unix socket, and return the exit code."""
     server = create_server(engine)
     try:
-        code = transport.stdio(server) if tcp_port is None else transport.tcp(server, tcp_port)
+        if listen is None:
+            code = transport.stdio(server)
+        else:
+            from palimpsest_server.protocol import listener
+
+            code = listener.listen(server, listen)
     except KeyboardInterrupt:
         code = 130
     finally:

@@ -46,10 +46,10 @@ import sys
 from palimpsest_server import app
 from palimpsest_server.cli import main
 heavy = {"rich", "torch", "transformers"}
-app.serve = lambda factory, *, tcp_port: print(tcp_port, *heavy & set(sys.modules))
+app.serve = lambda factory, *, listen: print(listen, *heavy & set(sys.modules))
 main()
 """
-    assert run("serve", "--tcp", "0", code=code).stdout == "0\n"
+    assert run("serve", "--listen", "/a/b", code=code).stdout == "/a/b\n"
     assert run("serve", code=code).stdout == "None\n"
     assert run("serve", "--stdio", code=code).stdout == "None\n"  # many clients add it
 
@@ -59,9 +59,9 @@ def test_the_command_of_editors_skips_click() -> None:
 import gc, sys
 from palimpsest_server import app
 from palimpsest_server.__main__ import main
-def serve(factory, *, tcp_port=None):
+def serve(factory, *, listen=None):
     print("click" in sys.modules, gc.isenabled())
-    if tcp_port == 1:
+    if listen:
         return 3
     raise ZeroDivisionError
 app.serve = serve
@@ -71,7 +71,7 @@ main()
         short = run("serve", *arguments, code=code)
         assert (short.stdout, short.returncode) == ("False False\n", 70)
         assert "this is a bug in palimpsest (ZeroDivisionError" in short.stderr
-    long = run("serve", "--tcp", "1", code=code)
+    long = run("serve", "--listen", "x", code=code)
     assert (long.stdout, long.returncode) == ("True False\n", 3)
 
 
@@ -79,7 +79,7 @@ def test_the_exit_code_of_the_server_is_that_of_the_command() -> None:
     code = """
 from palimpsest_server import app
 from palimpsest_server.cli import main
-app.serve = lambda factory, *, tcp_port: 3
+app.serve = lambda factory, *, listen: 3
 main()
 """
     assert run("serve", code=code).returncode == 3
@@ -89,7 +89,7 @@ main()
     ("arguments", "code"),
     [
         ("nonsense", 2),
-        ("serve --stdio --tcp 0", 2),
+        ("serve --stdio --listen x", 2),
         ("fill nowhere.py --holes", 10),
         ("fill a.py --at 1:1 --model ./nowhere", 20),
     ],

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from dataclasses import asdict
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from palimpsest_engine import EngineSettings, Fill, FillRequest, Job, OutOfMemory, PalimpsestError, Verdict
@@ -157,7 +157,7 @@ REFERENCE, REFERENCE_SECONDS = 30_000, 0.00075  # a loop, and what it takes on a
 def main() -> int:
     """Serve one client."""
     options = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}
-    port = options.pop("tcp_port", None)
+    listen = options.pop("listen", None)
     if file := options.pop("watch", None):
         watch(file)
     kind = KINDS.get(options.pop("kind", ""), ScriptedEngine)
@@ -171,7 +171,7 @@ def main() -> int:
             options["error"] = PalimpsestError(json.dumps(asdict(settings)))
         return kind(**options)
 
-    return serve(engine, tcp_port=port)
+    return serve(engine, listen=listen and Path(listen))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
-"""The process itself: its end, its standard output, and the ports that it listens on."""
+"""The process itself: its end, and its standard output."""
 
 import json
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -116,21 +115,3 @@ def test_a_message_that_is_not_json_is_answered_and_the_next_one_is_served():
 
 def test_a_quiet_conversation_logs_nothing():
     assert talk(INITIALIZE, message("initialized", {}), SHUTDOWN, EXIT)[2] == ""
-
-
-def test_one_client_on_loopback_and_no_other():
-    with started({"script": ["x"], "tcp_port": 0}) as process:
-        line = process.stderr.readline().decode()
-        assert line.startswith("palimpsest: listening on 127.0.0.1:")
-        port = int(line.rsplit(":", 1)[1])
-        with socket.create_connection(("127.0.0.1", port), PATIENCE) as first:
-            first.sendall(INITIALIZE)
-            assert b"serverInfo" in first.recv(65536)
-            with socket.create_connection(("127.0.0.1", port), PATIENCE) as second:
-                assert second.recv(1) == b""
-            first.sendall(SHUTDOWN + EXIT)
-            rest = b""
-            while data := first.recv(65536):
-                rest += data
-            assert parsed(rest)[-1] == {"jsonrpc": "2.0", "id": 99, "result": None}
-        assert process.wait(PATIENCE) == 0

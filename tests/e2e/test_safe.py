@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from e2e.raw import ABLE, PATIENCE, SCRIPTED, raw
+from e2e.raw import ABLE, PATIENCE, raw
 
 COMMAND = [sys.executable, "-m", "palimpsest_server", "serve"]
 TEXT = "def add(a, b):\n    \n\n\nprint(add(1, 2))\n"
@@ -93,16 +93,6 @@ def test_no_socket_of_the_internet_is_open():
         assert client.offered() == "x"
         assert sockets(client.process) == []
         assert client.end() == 0
-
-
-def test_on_tcp_there_is_one_listener_and_it_is_on_loopback():
-    with subprocess.Popen([*SCRIPTED, json.dumps({"tcp_port": 0})], stderr=subprocess.PIPE) as process:
-        try:
-            assert process.stderr.readline()
-            ((here, there, state),) = sockets(process)
-            assert (here.ip, there, state) == ("127.0.0.1", (), psutil.CONN_LISTEN)
-        finally:
-            process.kill()
 
 
 ENDPOINT = {"url": "http://elsewhere.example", "protocol": "openai", "model": "m", "keyEnv": "K", "keyFile": None}

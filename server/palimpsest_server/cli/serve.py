@@ -1,4 +1,4 @@
-"""`palimpsest serve`: run the language server on standard input and output, or on a loopback port."""
+"""`palimpsest serve`: run the language server on standard input and output, or on a Unix socket."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from palimpsest_server.settings import KEYS, LOG_LEVELS, LogLevel
 
 @click.command("serve")
 @click.option(
-    "--tcp", "port", type=click.IntRange(0, 65535), metavar="PORT", help="Serve one client on 127.0.0.1:PORT."
+    "--listen",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Serve one client on a Unix socket of this path, which only you can open.",
 )
 @click.option("--stdio", is_flag=True, help="Use standard input and output (the default; many clients pass this).")
 @click.option(
@@ -47,7 +50,7 @@ from palimpsest_server.settings import KEYS, LOG_LEVELS, LogLevel
 @click.pass_context
 def command(
     ctx: click.Context,
-    port: int | None,
+    listen: Path | None,
     stdio: bool,
     checkpoint: str | None,
     adapter: str | None,
@@ -61,15 +64,15 @@ def command(
 
     Options given here override the editor's settings.
     """
-    if stdio and port is not None:
-        raise click.UsageError("--stdio and --tcp exclude each other")
+    if stdio and listen is not None:
+        raise click.UsageError("--stdio and --listen exclude each other")
     if device is not None and not KEYS["device"].accepts(device):
         raise click.BadParameter(f"expected {KEYS['device'].expected}, not {device!r}", param_hint="--device")
     from palimpsest_server.app import serve
     from palimpsest_server.status import log
 
     log.set_up(log_level, log_file)
-    ctx.exit(serve(choosing(ctx.obj, checkpoint, adapter, device, quantization, endpoint), tcp_port=port))
+    ctx.exit(serve(choosing(ctx.obj, checkpoint, adapter, device, quantization, endpoint), listen=listen))
 
 
 def choosing(

@@ -1,4 +1,4 @@
-"""Move bytes in and out: on standard input and output, or with one client on loopback TCP; knows no methods."""
+"""Move bytes in and out, on standard input and output; knows no methods."""
 
 from __future__ import annotations
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-HOST = "127.0.0.1"  # nothing but loopback, ever
-
 _PUMP = "palimpsest-stdin"
 _LEAVE_SECONDS = 0.2
 _LAST_WORDS_SECONDS = 1.0
@@ -53,11 +51,6 @@ def stdio(server: JsonRPCServer) -> int:
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     return asyncio.run(_stdio(server, out))
-
-
-def tcp(server: JsonRPCServer, port: int) -> int:
-    """Wait on a loopback port for one client and talk to it; return the exit code. Port 0 takes a free one."""
-    return asyncio.run(_tcp(server, port))
 
 
 def _share_one_heap() -> None:
@@ -141,7 +134,7 @@ async def _stdio(server: JsonRPCServer, out: BinaryIO) -> int:
     threading.Thread(target=_mind, args=(server, gone), name="palimpsest-client", daemon=True).start()
     writer = PipeWriter(out, gone)
     try:
-        return await _converse(server, reader, writer)
+        return await converse(server, reader, writer)
     finally:
         protocol.stopping.set()
         writer.close()
@@ -199,44 +192,20 @@ def _read(descriptor: int) -> bytes:
         return b""
 
 
-async def _tcp(server: JsonRPCServer, port: int) -> int:
-    ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    talking = False
-
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal talking
-        if talking:
-            writer.close()  # one client, as on standard input
-            return
-        talking = True
-        code = await _converse(server, reader, cast("AsyncWriter", writer))
-        writer.close()
-        with suppress(ConnectionError):
-            await writer.wait_closed()
-        ended.set_result(code)
-
-    listener = await asyncio.start_server(connected, HOST, port)
-    print(f"palimpsest: listening on {HOST}:{listener.sockets[0].getsockname()[1]}", file=sys.stderr, flush=True)
-    try:
-        return await ended
-    finally:
-        listener.close()
-
-
-async def _converse(server: JsonRPCServer, reader: asyncio.StreamReader, writer: Writer | AsyncWriter) -> int:
+async def converse(server: JsonRPCServer, reader: asyncio.StreamReader, writer: Writer | AsyncWriter) -> int:
     """Read messages until `exit` or the end of input; return the exit code."""
     protocol = cast(Protocol, server.protocol)
     protocol.set_writer(writer)
     heard = monotonic()
     collecting = asyncio.get_running_loop().create_task(gc_pauses.collect(lambda: heard))
     try:
-        while not protocol.stopping.is_set() and (body := await _body(reader, protocol.lose)) is not None:
+        while not protocol.stopping.is_set() and (body := await next_body(reader, protocol.lose)) is not None:
             heard = monotonic()
             if protocol.initialized and protocol.get_ready is not None:
                 # The client sends this after our answer to `initialize`, so nothing can delay that any more.
                 await protocol.get_ready()
                 protocol.get_ready = None
-            await _take(protocol, body)
+            await take(protocol, body)
             await asyncio.sleep(0)  # of a thousand messages each has its turn, and so has all else
         await protocol.last_words()
     except (asyncio.IncompleteReadError, ConnectionError):
@@ -248,7 +217,7 @@ async def _converse(server: JsonRPCServer, reader: asyncio.StreamReader, writer:
     return protocol.exit_code
 
 
-async def _body(reader: asyncio.StreamReader, on_skipped: Callable[[], object]) -> bytes | None:
+async def next_body(reader: asyncio.StreamReader, on_skipped: Callable[[], object]) -> bytes | None:
     """Return the next message, or None at the end of input; skip anything between messages that is no header.
 
     on_skipped: called for what may have been a message.
@@ -271,7 +240,7 @@ async def _body(reader: asyncio.StreamReader, on_skipped: Callable[[], object]) 
     return None
 
 
-async def _take(protocol: Protocol, body: bytes) -> None:
+async def take(protocol: Protocol, body: bytes) -> None:
     """Have a message handled; log a crash and go on."""
     large = len(body) > _LARGE
     try:
