@@ -14,6 +14,7 @@ from pygls.lsp.server import LanguageServer
 
 from palimpsest_engine import __version__
 from palimpsest_server.protocol.lifecycle import Protocol
+from palimpsest_server.status.visible import visible
 
 if TYPE_CHECKING:
     from palimpsest_server.session.engine_slot import EngineFactory
@@ -99,17 +100,17 @@ class Server(LanguageServer):
 
     def warn(self, message: str) -> None:
         """Show a warning."""
-        self.window_show_message(types.ShowMessageParams(types.MessageType.Warning, message))
+        self.window_show_message(types.ShowMessageParams(types.MessageType.Warning, visible(message)))
 
     def complain(self, message: str) -> None:
         """Show an error."""
-        self.window_show_message(types.ShowMessageParams(types.MessageType.Error, message))
+        self.window_show_message(types.ShowMessageParams(types.MessageType.Error, visible(message)))
 
     def tell_of_log(self) -> None:
         """Pass our warnings and errors on to the client from now on."""
 
         def send(kind: int, message: str) -> None:
-            self.window_log_message(types.LogMessageParams(types.MessageType(kind), message))
+            self.window_log_message(types.LogMessageParams(types.MessageType(kind), visible(message)))
 
         if self._log is None:
             from palimpsest_server.status.client_log import ClientLog

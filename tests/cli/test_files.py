@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -101,6 +104,117 @@ def test_a_file_that_may_not_be_written(path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(PalimpsestError, match="may not be written"):
         files.write(files.read(str(path)), "new\n")
     assert path.read_bytes() == b"old\n"
+
+
+# Writes its lines, each after those that are there. Nobody else may be in the middle of that: `busy` is there meanwhile.
+WRITER = """
+import os, sys
+from palimpsest_engine.errors import DocumentChanged
+from palimpsest_server.cli import files
+path, name, count, busy = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
+sync, now = os.fsync, files._now
+def begun(descriptor):
+    os.mkdir(busy)
+    sync(descriptor)
+def compared(target):
+    found = now(target)
+    os.rmdir(busy)
+    return found
+os.fsync, files._now = begun, compared
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(count):
+    while True:
+        file = files.read(path)
+        try:
+            files.write(file, file.text + f"{name}{number}\\n")
+            break
+        except DocumentChanged:
+            pass
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such locks")
+def test_two_processes_that_write_one_file_lose_nothing(path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    count, busy = 150, tmp_path_factory.mktemp("busy") / "now"
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(path), name, str(count), str(busy)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for name in "ab"
+    ]
+    for writer in writers:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    for writer in writers:
+        writer.communicate(timeout=120)
+        assert writer.returncode == 0
+    lines = path.read_text().splitlines()
+    assert sorted(lines) == sorted(["old", *(f"{name}{number}" for name in "ab" for number in range(count))])
+    assert only(path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such locks")
+def test_a_lock_that_is_never_given_back_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    monkeypatch.setattr(files, "_PATIENCE_SECONDS", 0.0)
+    file = files.read(str(path))
+    held = os.open(path.parent, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    with pytest.raises(PalimpsestError, match=r"another process keeps .* locked; nothing was written"):
+        files.write(file, "new\n")
+    os.close(held)
+    files.write(file, "new\n")
+    assert only(path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such locks")
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_process_that_was_killed_leaves_nothing_for_long(path: Path, step: str) -> None:
+    kill = (
+        "import os, signal, sys\n"
+        "from palimpsest_server.cli import files\n"
+        f"os.{step} = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "files.write(files.read(sys.argv[1]), 'new')\n"
+    )
+    assert subprocess.run([sys.executable, "-c", kill, str(path)]).returncode == -signal.SIGKILL
+    assert path.read_bytes() == b"old\n"
+    assert not only(path)
+    files.write(files.read(str(path)), "new\n")
+    assert path.read_bytes() == b"new\n"
+    assert only(path)
+
+
+def test_a_file_with_another_name_is_not_parted_from_it(path: Path) -> None:
+    os.link(path, path.with_name("b.py"))
+    with pytest.raises(PalimpsestError, match=r"a.py is a file with 2 names \(hard links\)"):
+        files.write(files.read(str(path)), "new\n")
+    assert path.samefile(path.with_name("b.py"))
+    assert path.read_bytes() == b"old\n"
+    assert len(list(path.parent.iterdir())) == 2
+
+
+def test_a_file_of_a_foreign_group_is_not_said_to_be_somebody_elses(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    file = files.read(str(path))
+    monkeypatch.setattr(os, "chown", refuse)
+    theirs = os.stat_result((0o100644, 0, 0, 1, os.getuid(), 4321, 4, 0, 0, 0))
+    real = Path.stat
+    monkeypatch.setattr(Path, "stat", lambda self, **options: theirs if self == path else real(self, **options))
+    with pytest.raises(PalimpsestError, match="its group is not one of yours"):
+        files.write(file, "new\n")
 
 
 def test_a_pipe_is_not_a_file(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -149,6 +150,38 @@ def test_git_can_apply_the_diff(
     subprocess.run(["git", "apply", "--whitespace=nowarn", "-"], input=diff, check=True)
     applied = path.read_bytes()
     assert filled(palimpsest, path, text, script, *where.split()) == applied
+
+
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [
+        (b"b\xff.py", r'"a/b\377.py"'),
+        (b"e\x1b]0;title\x07.py", r'"a/e\033]0;title\007.py"'),
+        ("é \u202e.py".encode(), r'"a/é \342\200\256.py"'),
+        (b'"q\\.py', r'"a/\042q\134.py"'),
+        (b"two\nlines.py", r'"a/two\012lines.py"'),
+        ("漢.py".encode(), "a/漢.py"),
+    ],
+)
+def test_a_file_of_any_name_is_written_and_named_without_harm(
+    palimpsest: Palimpsest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: bytes, header: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = os.fsdecode(name)
+    Path(path).write_bytes(b"x = \n")
+    result = palimpsest("fill", path, "--at", "1:5", "--write")
+    assert (result.exit_code, result.stdout.splitlines()[0]) == (0, f"--- {header}")
+    assert Path(path).read_bytes() == b"x = return 1\n"
+    Path(path).write_bytes(b"x = \n")
+    assert json.loads(palimpsest("fill", path, "--at", "1:5", "--json").stdout)["file"] == path
+    Path("the.diff").write_bytes(palimpsest("fill", path, "--at", "1:5").stdout_bytes)
+    subprocess.run(["git", "apply", "the.diff"], check=True)
+    assert Path(path).read_bytes() == b"x = return 1\n"
+    Path(path).unlink()
+    gone = palimpsest("fill", path, "--at", "1:5")
+    assert gone.exit_code == 10
+    assert gone.stderr.count("\n") - name.count(b"\n") == 1
+    assert gone.stderr.replace("\n", "").isprintable()
 
 
 def test_an_empty_fill_is_reported_and_not_written(palimpsest: Palimpsest, file: Path) -> None:

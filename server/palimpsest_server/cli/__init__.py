@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from palimpsest_engine import OutOfMemory, PalimpsestError, __version__, open_engine
+from palimpsest_server.status.visible import visible
 
 _COMMANDS = ("fill", "infill", "context", "serve", "models", "doctor")
 _TOOLS = "palimpsest.commands"  # entry points of the tools, which the product does not know
@@ -60,17 +61,17 @@ def verdict_on(error: BaseException) -> tuple[str, int]:
     """Return one sentence about an error, and its exit code; `docs/cli.md` lists the codes."""
     match error:
         case PalimpsestError():
-            return str(error), error.exit_code
+            return visible(str(error)), error.exit_code
         case KeyboardInterrupt():
             return "interrupted", _INTERRUPTED
         case MemoryError():
             return "there is not enough memory", OutOfMemory.exit_code
         case OSError() if error.errno is not None:
             what = f"{error.filename}: " if error.filename else ""
-            return f"{what}{error.strerror} ({errno.errorcode.get(error.errno, error.errno)})", 1
+            return visible(f"{what}{error.strerror} ({errno.errorcode.get(error.errno, error.errno)})"), 1
         case _:
             fault = f"{type(error).__name__}: {error}".replace("\n", " ")
-            return f"this is a bug in palimpsest ({fault}); `palimpsest --debug` shows where", _BUG
+            return f"this is a bug in palimpsest ({visible(fault)}); `palimpsest --debug` shows where", _BUG
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

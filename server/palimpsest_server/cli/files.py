@@ -7,10 +7,12 @@ import json
 import os
 import shutil
 import stat
+import sys
 import tempfile
+import time
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,8 @@ from palimpsest_engine.errors import DataError, DocumentBinary, DocumentChanged,
 
 _BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
+_TEMPORARY = ".palimpsest-writes-"
+_PATIENCE_SECONDS, _POLL_SECONDS = 10.0, 0.002  # with a lock that is held for some milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,29 +67,73 @@ def read(path: str) -> TextFile:
 def write(file: TextFile, text: str) -> None:
     """Replace the text of the file atomically.
 
-    Links are followed; mode, owner and extended attributes stay. Raises DocumentChanged if the file has changed since it
-    was read, and PalimpsestError if it cannot be written.
+    Links are followed; mode, owner and extended attributes stay. Of two that write at a time, one waits for the other. Raises
+    DocumentChanged if the file has changed since it was read, and PalimpsestError if it cannot be written.
     """
     target = Path(os.path.realpath(file.path))
     if not os.access(target, os.W_OK) and target.exists():
         raise PalimpsestError(f"{file.path} may not be written")
+    with _alone_in(target.parent) as alone:
+        if alone:
+            _clear(target.parent)
+        try:
+            descriptor, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=target.parent)
+        except OSError as error:
+            raise PalimpsestError(f"{file.path} cannot be written: {error.strerror}") from error
+        try:
+            with os.fdopen(descriptor, "wb") as out:
+                out.write(file.bytes_of(text))
+                out.flush()
+                os.fsync(out.fileno())
+            _take_after(target, Path(name), file.path)
+            if _now(target) != file.data:
+                raise DocumentChanged(f"{file.path} has changed since it was read; nothing was written")
+            os.replace(name, target)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                os.unlink(name)
+            raise
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[bool]:
+    """Keep other processes of this program from writing in a folder. Yields whether the system has such a lock for it.
+
+    It is on the folder, since a file's own would go with the file that is replaced; and it needs no file that stays behind.
+    """
+    if sys.platform == "win32":
+        yield False
+        return
+    import fcntl
+
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    except OSError as error:
-        raise PalimpsestError(f"{file.path} cannot be written: {error.strerror}") from error
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:  # a folder that may be written, but not read
+        yield False
+        return
     try:
-        with os.fdopen(descriptor, "wb") as out:
-            out.write(file.bytes_of(text))
-            out.flush()
-            os.fsync(out.fileno())
-        _take_after(target, Path(name), file.path)
-        if _now(target) != file.data:
-            raise DocumentChanged(f"{file.path} has changed since it was read; nothing was written")
-        os.replace(name, target)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(name)
-        raise
+        end, locked = time.monotonic() + _PATIENCE_SECONDS, False
+        while not locked:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                locked = True
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise PalimpsestError(f"another process keeps {folder} locked; nothing was written") from None
+                time.sleep(_POLL_SECONDS)
+            except OSError:  # a file system without locks
+                break
+        yield locked
+    finally:
+        os.close(descriptor)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a process that was killed has left: whoever has the lock is the only one with a temporary file there."""
+    for left in folder.glob(f"{_TEMPORARY}*"):
+        with suppress(OSError):
+            if stat.S_ISREG(left.lstat().st_mode):
+                left.unlink()
 
 
 def _take_after(target: Path, new: Path, shown: str) -> None:
@@ -94,11 +142,16 @@ def _take_after(target: Path, new: Path, shown: str) -> None:
         old = target.stat()
     except FileNotFoundError:
         return  # the file is gone; the comparison that follows reports it
+    if old.st_nlink > 1:
+        raise PalimpsestError(f"{shown} is a file with {old.st_nlink} names (hard links), which writing it would part")
     if hasattr(os, "chown") and (old.st_uid, old.st_gid) != (new.stat().st_uid, new.stat().st_gid):
         try:
             os.chown(new, old.st_uid, old.st_gid)
         except PermissionError as error:
-            raise PalimpsestError(f"{shown} cannot be written: it belongs to somebody else") from error
+            whose = (
+                "it belongs to somebody else" if old.st_uid != new.stat().st_uid else "its group is not one of yours"
+            )
+            raise PalimpsestError(f"{shown} cannot be written: {whose}") from error
     shutil.copystat(target, new)
     os.utime(new)  # `copystat` also copied the old time, which build tools would trust
 

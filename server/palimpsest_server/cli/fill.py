@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from palimpsest_engine.syntax.grammars import language_of, load
 from palimpsest_server.cli import engines, files, places, report
 from palimpsest_server.cli.holes import holes_in, without_markers
 from palimpsest_server.documents import edits
+from palimpsest_server.status.visible import visible
 
 if TYPE_CHECKING:
     from palimpsest_server.cli.summary import Holes
@@ -116,7 +118,7 @@ def command(
             told = engine.status()
             model = told.model
         if told.reason:  # for example, that another checkpoint answered
-            click.echo(f"palimpsest: {told.reason}", err=True)
+            click.echo(f"palimpsest: {visible(told.reason)}", err=True)
         fill = replace(fill, texts=tuple(edits.with_line_ends_of(file.text, text) for text in fill.texts))
 
     after = file.text if fill.empty else FillRequest(file.text, spans).splice(fill.texts)
@@ -134,9 +136,12 @@ def command(
         answer = report.fill_json(file, grammar, model, seed, fill, changes, written)
     else:
         answer = report.unified_diff(path, file.data.decode(), file.bytes_of(after).decode())
+    if sys.stdout.isatty():
+        answer = visible(answer)
     click.echo(answer.encode(), nl=False)
     if fill.empty:
-        click.echo(f"palimpsest: nothing is offered: {fill.reason or 'the model wrote nothing'}", err=True)
+        reason = visible(fill.reason or "the model wrote nothing")
+        click.echo(f"palimpsest: nothing is offered: {reason}", err=True)
         ctx.exit(1 if spans else 0)
 
 

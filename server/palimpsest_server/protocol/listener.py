@@ -46,9 +46,7 @@ def listen(server: JsonRPCServer, path: Path) -> int:
 def _socket(path: Path) -> socket.socket:
     """Bind a socket with mode 0600, in a folder that is the user's own and that nobody else may write."""
     if sys.platform == "win32":
-        raise PalimpsestError(
-            "--listen needs Unix sockets, which this system lacks; use standard input and output"
-        )
+        raise PalimpsestError("--listen needs Unix sockets, which this system lacks; use standard input and output")
     path = path.absolute()
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)

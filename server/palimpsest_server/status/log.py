@@ -6,8 +6,10 @@ their arguments, and the texts of exceptions that may quote a document are left 
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import stat
 import sys
 import traceback
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ from typing import TextIO
 from palimpsest_engine import PalimpsestError
 from palimpsest_server.settings import LogLevel
 from palimpsest_server.status.requests import current
+from palimpsest_server.status.visible import visible
 
 OURS = ("palimpsest_server", "palimpsest_engine", "palimpsest")
 
@@ -52,7 +55,7 @@ class _Lines(logging.Formatter):
         line = f"{when}.{int(record.msecs):03d} {record.levelname.lower():7} {prefix}{message}"
         if record.exc_info and record.exc_info[1] is not None:
             line += "\n" + "".join(_told(record.exc_info[1], self.text)).rstrip()
-        return line
+        return visible(line)
 
 
 def sentence(record: logging.LogRecord, text: bool) -> str:
@@ -102,8 +105,7 @@ def set_up(level: LogLevel | None = None, file: Path | None = None) -> None:
     root = logging.getLogger()
     streams = [sys.stderr]
     if file is not None:
-        descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        streams.append(os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace"))
+        streams.append(os.fdopen(_own(file), "a", encoding="utf-8", errors="backslashreplace"))
     logging.raiseExceptions = False  # a full disk, or an editor that reads no more, is not worth a traceback
     for handler in _sinks():
         root.removeHandler(handler)
@@ -113,6 +115,37 @@ def set_up(level: LogLevel | None = None, file: Path | None = None) -> None:
     _set_level(level or "warning")
     # It warns of each request that a client cancels too late, which some do at every keystroke.
     logging.getLogger("pygls").setLevel(logging.ERROR)
+
+
+def _own(file: Path) -> int:
+    """Open a file for appending that is the user's own, and that nobody else can read from now on.
+
+    A link is not followed: in a folder that others may write, it would be theirs to say what the log is appended to. Raises
+    OSError, and PalimpsestError for what is no such file.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        descriptor = os.open(file, flags, 0o600)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise PalimpsestError(f"The log is not written to {file}, which is a link.") from error
+        raise
+    found = os.fstat(descriptor)
+    if stat.S_ISCHR(found.st_mode):  # such as /dev/null
+        return descriptor
+    problem = ""
+    if not stat.S_ISREG(found.st_mode):
+        problem = "which is no file"
+    elif found.st_nlink > 1:
+        problem = "which has another name (a hard link)"
+    elif hasattr(os, "getuid") and found.st_uid != os.getuid():
+        problem = "which belongs to another user"
+    if problem:
+        os.close(descriptor)
+        raise PalimpsestError(f"The log is not written to {file}, {problem}.")
+    if hasattr(os, "fchmod"):
+        os.fchmod(descriptor, 0o600)
+    return descriptor
 
 
 def configure(level: LogLevel, text: bool) -> None:

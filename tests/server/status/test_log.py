@@ -3,6 +3,7 @@
 import asyncio
 import io
 import logging
+import os
 import stat
 import sys
 
@@ -333,3 +334,67 @@ def test_after_the_loop_has_ended_nothing_goes_and_nothing_fails(lines):
     ours.error("one")
     handler.close()
     assert handler not in logging.getLogger().handlers
+
+
+# The file
+
+
+@pytest.fixture
+def log_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    return tmp_path / "the.log"
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644, 0o666, 0o777])
+def test_a_log_file_that_others_could_read_is_closed_to_them(log_file, mode):
+    log_file.write_text("before\n")
+    log_file.chmod(mode)
+    log.set_up(None, log_file)
+    ours.warning("after")
+    assert stat.S_IMODE(log_file.stat().st_mode) == 0o600
+    assert log_file.read_text().startswith("before\n")
+    assert log_file.read_text().endswith("after\n")
+
+
+def test_the_log_is_not_written_through_a_link(log_file, tmp_path):
+    other = tmp_path / "other"
+    other.write_text("mine")
+    other.chmod(0o644)
+    log_file.symlink_to(other)
+    with pytest.raises(PalimpsestError, match="which is a link"):
+        log.set_up(None, log_file)
+    log_file.unlink()
+    log_file.hardlink_to(other)
+    with pytest.raises(PalimpsestError, match="another name"):
+        log.set_up(None, log_file)
+    log_file.unlink()
+    log_file.symlink_to(tmp_path / "new")
+    with pytest.raises(PalimpsestError, match="which is a link"):
+        log.set_up(None, log_file)
+    assert (other.read_text(), stat.S_IMODE(other.stat().st_mode)) == ("mine", 0o644)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes")
+def test_a_log_file_is_a_file(log_file):
+    os.mkfifo(log_file)
+    with pytest.raises((PalimpsestError, OSError)):  # nobody reads the pipe: opening it would wait for ever
+        log.set_up(None, log_file)
+    reader = os.open(log_file, os.O_RDONLY | os.O_NONBLOCK)
+    with pytest.raises(PalimpsestError, match="which is no file"):
+        log.set_up(None, log_file)
+    os.close(reader)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may give files away")
+def test_a_log_file_of_another_user_is_refused(log_file):
+    log_file.write_text("theirs")
+    os.chown(log_file, 1234, 1234)
+    with pytest.raises(PalimpsestError, match="belongs to another user"):
+        log.set_up(None, log_file)
+    assert log_file.read_text() == "theirs"
+
+
+def test_the_log_has_nothing_that_a_terminal_acts_on(lines):
+    ours.warning("the file %s", "\x1b]0;title\x07\u202e.py")
+    assert lines()[-1].endswith(r"the file \x1b]0;title\x07\u202e.py")
