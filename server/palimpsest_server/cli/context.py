@@ -80,7 +80,7 @@ def command(
         choose.known(spec.sources) if sources is None else sources,
         choose.Around(others=tuple(map(_document, opened))),
         choose.Limits(spec.elsewhere, most),
-        forbidden=lambda each: ignored.reason(Path(each)),
+        forbidden=ignored.reason_of,
         secret=ignore.looks_secret,
         redacted=ignore.redacted,
     )

@@ -123,7 +123,7 @@ class _Search:
         for age, edit in enumerate(self.question.around.edits[:_EDITS]):
             path = path_of(edit.uri)
             place = path.as_posix() if path else edit.uri
-            if reason := self.question.forbidden(place) if path else "":
+            if reason := self.question.forbidden(place) or self.question.forbidden(edit.uri):
                 self.left_out.append(LeftOut("edits", place, reason))
                 continue
             diff = extracts.diff(edit.before, edit.after)
@@ -260,8 +260,9 @@ class _Search:
         """Read the editor's text, else the workspace's."""
         if opened is None:
             return self.question.reader.look(place)
-        if opened.path and (reason := self.question.forbidden(opened.path)):
-            return Look("", reason)
+        for name in filter(None, (opened.path, opened.uri)):
+            if reason := self.question.forbidden(name):
+                return Look("", reason)
         return Look(opened.content.slice(0, min(len(opened.content), FILE_BYTES)))
 
     def picked(self, offers: list[Choice]) -> Chosen:

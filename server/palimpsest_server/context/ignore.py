@@ -6,10 +6,12 @@ Knows paths, nothing of documents or settings.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from palimpsest_server.context.gitignore import GitIgnore
 from palimpsest_server.context.redact import REDACTED, looks_secret, redacted
@@ -18,21 +20,37 @@ from palimpsest_server.documents.folders import covering
 if TYPE_CHECKING:
     from _typeshed import StrPath
 
-__all__ = ["REDACTED", "SECRETS", "Ignore", "looks_secret", "redacted"]
+__all__ = ["REDACTED", "SECRETS", "Ignore", "looks_secret", "redacted", "secret_in_uri"]
 
 # A name, or with `/**` a folder and all that is in it; in lower case.
 SECRETS: tuple[str, ...] = (
     *(".env", ".env.*", "*.env", ".envrc", ".netrc", "_netrc", ".npmrc", ".pypirc", ".pgpass", ".htpasswd"),
-    ".git-credentials",
+    *(".git-credentials", ".my.cnf", ".mylogin.cnf", ".s3cfg", ".boto", "rclone.conf", ".terraformrc", "pgpass.conf"),
+    *(".dockercfg", ".dockerconfigjson", "kubeconfig", "kubeconfig.*", "*.kubeconfig", ".vault-token"),
+    *(".vault_pass*", ".vault-pass*", "vault_pass*", "vault-pass*"),
     *("*.pem", "*.key", "*.p8", "*.p12", "*.pfx", "*.jks", "*.keystore", "*.kdbx", "*.kdb", "*.ppk", "*.asc", "*.gpg"),
     *("id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*"),
     *("credentials", "credentials.*", "*credentials.json", "*credentials.xml"),
-    *("secrets.*", "*.secrets", "*secret.json"),
-    *("service-account*.json", "*.tfstate", "*.tfstate.*", "*.tfvars", "*.tfvars.json", "*.ovpn", "*.mobileprovision"),
-    *(".aws/**", ".ssh/**", ".gnupg/**", ".kube/**", ".azure/**", ".config/gcloud/**", ".docker/config.json"),
+    *("secret.*", "secrets.*", "*.secrets"),
+    *("*secret.json", "*secret.yaml", "*secret.yml", "*secret.toml", "*secrets.json", "*secrets.yaml", "*secrets.yml"),
+    *("*secrets.toml", "service-account*.json", "service_account*.json", "serviceaccount*.json"),
+    *("*.tfstate", "*.tfstate.*", "*.tfvars", "*.tfvars.json", "*.ovpn", "*.mobileprovision"),
+    *(".config/gh/hosts.yml", ".config/rclone/**", ".config/gcloud/**", ".docker/config.json"),
+    *(".aws/**", ".ssh/**", ".gnupg/**", ".kube/**", ".azure/**"),
 )
 _NO_SECRETS = ("*.example", "*.sample", "*.template", "*.dist", "*.pub", "*.example.*", "*.sample.*", "*.template.*")
-# `credentials.py` is about credentials; `secrets.py` often is the place for them.
+# Of these names code is about secrets (`credentials.py`, `id_rsa_utils.py`); `secrets.py` often is the place for them.
+_ABOUT_SECRETS = (
+    "credentials.*",
+    "secret.*",
+    "id_rsa*",
+    "id_dsa*",
+    "id_ecdsa*",
+    "id_ed25519*",
+    "vault_pass*",
+    "vault-pass*",
+)
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:(?://[^/]*)?")
 _CODE_SUFFIXES = (
     *(".c", ".cc", ".cpp", ".cs", ".go", ".h", ".java", ".js", ".jsx", ".kt", ".md", ".php", ".py", ".rb", ".rs"),
     *(".scala", ".swift", ".ts", ".tsx"),
@@ -59,28 +77,16 @@ class Ignore:
         except (OSError, ValueError):
             return "its path cannot be read"
         for each in dict.fromkeys((lexical, real)):
-            if found := self._secret(each) or self._excluded(each):
+            if found := _secret(each) or self._excluded(each):
                 return found
         if _inside(lexical, self._folders) and not _inside(real, (*self._folders, *self._real_folders)):
             return "it lies outside of the workspace"
         ignored = any(self._git.ignores(each) for each in dict.fromkeys((lexical, real)))
         return "it is ignored by .gitignore" if ignored else ""
 
-    def _secret(self, path: Path) -> str:
-        name, parents = path.name.lower(), "/".join(path.parent.parts).lower()
-        harmless = any(fnmatchcase(name, glob) for glob in _NO_SECRETS)
-        code = name.startswith("credentials.") and path.suffix.lower() in _CODE_SUFFIXES
-        for glob in SECRETS:
-            folder, slash, last = glob.rpartition("/")
-            if slash and last == "**":
-                hit = f"/{folder}/" in f"{parents}/"
-            elif slash:
-                hit = f"{parents}/{name}".endswith(f"/{glob}")
-            else:
-                hit = not harmless and not code and fnmatchcase(name, glob)
-            if hit:
-                return f"its name says that it holds secrets ({glob})"
-        return ""
+    def reason_of(self, place: str) -> str:
+        """Return why a place is not for the model, or "": an absolute path, or a URI, of which the name alone counts."""
+        return self.reason(place) if os.path.isabs(place) else secret_in_uri(place)
 
     def _excluded(self, path: Path) -> str:
         glob = covering(self._extra, path)
@@ -89,3 +95,31 @@ class Ignore:
 
 def _inside(path: Path, folders: Sequence[Path]) -> bool:
     return any(path.is_relative_to(folder) for folder in folders)
+
+
+def secret_in_uri(uri: str) -> str:
+    """Return why a document is not for the model by the name in its URI, or "".
+
+    Whatever the scheme is, a name is one: `untitled:/home/me/.env`, `vscode-vfs://github/me/it/.env`. A client may have
+    written `#` or `?` for itself, in a path, or before something else, so the URI is read each way.
+    """
+    whole = unquote(_SCHEME.sub("", uri, count=1)).replace("\\", "/")
+    readings = (whole, whole.partition("#")[0], whole.partition("?")[0])
+    return next((found for each in dict.fromkeys(readings) if (found := _secret(PurePosixPath(each)))), "")
+
+
+def _secret(path: PurePath) -> str:
+    name, parents = path.name.lower(), "/".join(path.parent.parts).lower()
+    harmless = any(fnmatchcase(name, glob) for glob in _NO_SECRETS)
+    code = path.suffix.lower() in _CODE_SUFFIXES
+    for glob in SECRETS:
+        folder, slash, last = glob.rpartition("/")
+        if slash and last == "**":
+            hit = f"/{folder}/" in f"{parents}/"
+        elif slash:
+            hit = f"{parents}/{name}".endswith(f"/{glob}")
+        else:
+            hit = not harmless and not (code and glob in _ABOUT_SECRETS) and fnmatchcase(name, glob)
+        if hit:
+            return f"its name says that it holds secrets ({glob})"
+    return ""

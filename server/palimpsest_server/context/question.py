@@ -128,8 +128,8 @@ class Chosen:
 class Question:
     """A question: which text of other places may be seen, for a hole at `offset` of a document?
 
-    forbidden: returns why an open document's path is not for the model, or "". secret: whether no part of a text is.
-    redacted: takes the secrets out of a text.
+    forbidden: returns why a document is not for the model by its path or its URI, or "". secret: whether no part of a
+    text is. redacted: takes the secrets out of a text.
     """
 
     document: Document

@@ -111,7 +111,7 @@ class Surroundings:
                 outline.kind_at(offset) if automatic else "code",
                 automatic,
                 settings.in_comments,
-                self._ignore.reason(path) if path else "",
+                (self._ignore.reason(path) if path else "") or ignore.secret_in_uri(document.uri),
             )
             return suppression.reason(spot)
 
@@ -141,7 +141,7 @@ class Surroundings:
             sources,
             nearby,
             choose.Limits(engine.elsewhere, settings.context_files),
-            forbidden=lambda path: self._chooser_ignore.reason(Path(path)),
+            forbidden=self._chooser_ignore.reason_of,
             secret=ignore.looks_secret,
             redacted=ignore.redacted,
         )

@@ -48,13 +48,13 @@ async def test_another_checkpoint_needs_another_engine_another_seed_does_not(cli
 async def test_another_adapter_needs_another_engine_and_only_the_user_chooses_it(client, engine):
     other, opened = type(engine)(), []
     session = make(client, [engine, other], opened)
-    session.initialize({"palimpsest": {"adapter": "mine"}})
+    session.initialize({"palimpsest": {"adapter": "/mine"}})
     session.warm()
-    session.configure({"adapter": "theirs"})
-    assert [settings.adapter for settings in opened] == ["mine"]
+    session.configure({"adapter": "/theirs"})
+    assert [settings.adapter for settings in opened] == ["/mine"]
     assert "palimpsest.adapter is ignored" in client.warnings[0]
-    session.initialize({"palimpsest": {"adapter": "mine too"}})
-    assert [settings.adapter for settings in opened] == ["mine", "mine too"]
+    session.initialize({"palimpsest": {"adapter": "/mine too"}})
+    assert [settings.adapter for settings in opened] == ["/mine", "/mine too"]
     assert engine.closed == 1
 
 
