@@ -23,6 +23,7 @@ from palimpsest_engine.errors import (
     DeviceUnsupported,
     EndpointError,
     FillCancelled,
+    LanguageUnknown,
     OutOfMemory,
     PalimpsestError,
     UnsupportedCheckpoint,
@@ -32,6 +33,7 @@ from palimpsest_engine.request import Confidence, Draft, DraftPiece, Excerpt, Fi
 from palimpsest_engine.runtime.open import open_engine, refuse_relative
 
 if TYPE_CHECKING:
+    from palimpsest_engine.syntax.language_ids import language_id, untrained
     from palimpsest_engine.syntax.mending import Mend
     from palimpsest_engine.syntax.watched import Complaints, Definition, Mender, Outline, judge, warm_parser
 
@@ -56,6 +58,7 @@ __all__ = [
     "FillCancelled",
     "FillRequest",
     "Job",
+    "LanguageUnknown",
     "Mend",
     "Mender",
     "OutOfMemory",
@@ -65,15 +68,19 @@ __all__ = [
     "UnsupportedCheckpoint",
     "Verdict",
     "judge",
+    "language_id",
     "open_engine",
     "refuse_relative",
     "tidy",
+    "untrained",
     "warm_parser",
 ]
 __version__ = "0.1.0"
 
 _LATER = dict.fromkeys(("Complaints", "Definition", "Mender", "Outline", "judge", "warm_parser"), "syntax.watched") | {
-    "Mend": "syntax.mending"
+    "Mend": "syntax.mending",
+    "language_id": "syntax.language_ids",
+    "untrained": "syntax.language_ids",
 }
 
 

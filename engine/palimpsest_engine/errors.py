@@ -13,7 +13,8 @@
     │   ├── CheckpointMissing       20   no such checkpoint
     │   ├── CheckpointBroken        21   truncated, tampered with, or different from its config
     │   ├── UnsupportedCheckpoint   22   a pickle, another model class, an unknown quantisation
-    │   └── DownloadFailed          23   no network, refused, cut off, another hash, a full disk
+    │   ├── DownloadFailed          23   no network, refused, cut off, another hash, a full disk
+    │   └── LanguageUnknown         25   the model was not trained on the language of the document
     ├── EndpointError               24   the server that writes the middles is down, refuses, or answers with nonsense
     ├── OutOfMemory                 30   says how much is needed and how much is free
     ├── DeviceLost                  32   the GPU failed in the middle of work; it can be used after a restart
@@ -98,6 +99,12 @@ class DownloadFailed(CheckpointError):
     """A model could not be fetched; what arrived whole is kept for the next try."""
 
     exit_code = 23
+
+
+class LanguageUnknown(CheckpointError):
+    """The checkpoint was not trained on the language of the document, and nobody has insisted."""
+
+    exit_code = 25
 
 
 class OutOfMemory(PalimpsestError):

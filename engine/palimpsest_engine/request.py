@@ -48,6 +48,7 @@ class FillRequest:
     max_lines: cut the fill to so many lines (None: no limit).
     max_steps: at most so many denoising steps a canvas; None for the checkpoint's own choice.
     edit: somebody asked for a change by name, and did not just type; another model may answer that (`EngineSettings.edit`).
+    any_language: fill it even if the checkpoint was not trained on its language; otherwise that is a `LanguageUnknown`.
     """
 
     text: str
@@ -65,6 +66,7 @@ class FillRequest:
     speculative: bool = False
     tidy: bool = False
     edit: bool = False
+    any_language: bool = False
 
     def __post_init__(self) -> None:
         if not self.holes:

@@ -63,6 +63,26 @@ def test_the_named_place_is_written(
     assert filled(palimpsest, tmp_path / "a.txt", text, "X", *where.split()) == expected
 
 
+@pytest.mark.parametrize("form", [(), ("--json",), ("--summary",), ("--watch",), ("--write",)])
+def test_a_model_of_other_languages_fills_nothing_unless_the_user_insists(
+    palimpsest: Palimpsest, tmp_path: Path, form: tuple[str, ...]
+) -> None:
+    path = tmp_path / "sum.js"
+    path.write_text("function sum(a, b) {\n  return \n}\n")
+    palimpsest.script, palimpsest.script_settings = ["a + b;"], {"languages": ["python"]}
+    why = "the checkpoint scripted was trained on python only; this document is javascript by the name of its file"
+    result = palimpsest("fill", path, "--at", "2:10", *form)
+    assert (result.exit_code, result.stdout) == (25, "")
+    assert result.stderr.endswith(f"palimpsest: nothing is offered: {why}; --any-language fills it all the same\n")
+    assert path.read_text() == "function sum(a, b) {\n  return \n}\n"
+    result = palimpsest("fill", path, "--at", "2:10", "--any-language", *form)
+    assert result.exit_code == 0
+    assert f"palimpsest: {why}\n" in result.stderr
+    assert "a + b;" in result.stdout
+    result = palimpsest("fill", path, "--at", "2:10", "--language", "Python", *form)
+    assert (result.exit_code, "trained" in result.stderr) == (0, False)
+
+
 TEXTS = st.text(st.sampled_from("ab \t\r\n😀é\u2028\x0c\ufeff"), max_size=30)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from palimpsest_engine.checkpoint.locate import is_embedded
 from palimpsest_engine.checkpoint.store import EMBEDDED_NAME
 from palimpsest_engine.engine import EngineSettings, EngineStatus
-from palimpsest_engine.errors import OutOfMemory, PalimpsestError
+from palimpsest_engine.errors import LanguageUnknown, OutOfMemory, PalimpsestError
 from palimpsest_engine.model.device_errors import Outage, give_back_memory, outage
 from palimpsest_engine.request import Draft, Fill, FillRequest, Span
 from palimpsest_engine.runtime.caches import make_private_caches
@@ -91,16 +91,21 @@ class FallbackFiller:
         self._give_up(failure if why is None else self._call_in(why))
 
     def fill(self, request: FillRequest, cancelled: Callable[[], bool]) -> Iterator[Draft | Fill]:
-        """Fill as `Filler.fill` does. Raises `OutOfMemory`, `DeviceLost` or `DeviceUnsupported` if no other may answer."""
+        """Fill as `Filler.fill` does, in the languages of the checkpoint unless the request insists.
+
+        Raises `LanguageUnknown`; and `OutOfMemory`, `DeviceLost` or `DeviceUnsupported` if no other checkpoint may answer.
+        """
         failure = self._failure
         if failure is None:
             assert self._own is not None
+            if reason := objection(self._own, request):
+                raise LanguageUnknown(reason)
             why = yield from filled(self._own, request, cancelled)
             if why is None:
                 self._shortages, self.status = 0, self._own.status
                 return
             failure = self._came_short(why)
-        if self._embedded is None or not speaks(self._embedded, request):
+        if self._embedded is None or objection(self._embedded, request):
             raise type(failure)(str(failure))  # an exception that is raised again and again grows
         why = yield from filled(self._embedded, request, cancelled)
         if why is not None:
@@ -206,9 +211,11 @@ def small_request() -> FillRequest:
     return FillRequest(before + "\n\n\nprint(area(3, 4))\n", (at,), language="python", max_lines=1)
 
 
-def speaks(loaded: Loaded, request: FillRequest) -> bool:
-    """Return whether a checkpoint was trained on the language of a request, as far as that is known."""
-    from palimpsest_engine.syntax.grammars import language_of
+def objection(loaded: Loaded, request: FillRequest) -> str:
+    """Return why a checkpoint is not asked about the language of a request, or ""."""
+    from palimpsest_engine.syntax.language_ids import untrained
 
-    trained, language = loaded.status.languages, request.language or language_of(request.path, None)
-    return not trained or not language or language in trained
+    if request.any_language:
+        return ""
+    told = loaded.status
+    return untrained(told.model, told.languages, request.language, request.path)

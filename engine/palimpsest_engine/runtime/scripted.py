@@ -6,15 +6,17 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from palimpsest_engine.engine import EngineStatus, Job
-from palimpsest_engine.errors import FillCancelled, PalimpsestError
+from palimpsest_engine.engine import EngineState, EngineStatus, Job
+from palimpsest_engine.errors import FillCancelled, LanguageUnknown, PalimpsestError
 from palimpsest_engine.request import Draft, DraftPiece, Fill, FillRequest, Verdict
+from palimpsest_engine.syntax.language_ids import untrained
 
 
 class ScriptedEngine:
     """Answers every hole with the next text of `script` (the last one for ever after).
 
     steps: drafts shown before the answer; step_seconds: time each of them takes. error: raised instead of an answer.
+    languages: of the model that it stands for; empty for all.
     `started`, `running` and `most_running` count jobs, for tests of latest-wins.
     """
 
@@ -25,18 +27,21 @@ class ScriptedEngine:
         steps: int = 0,
         step_seconds: float = 0.0,
         error: PalimpsestError | None = None,
+        languages: Sequence[str] = (),
     ) -> None:
         self.script = list(script)
         self.steps = steps
         self.step_seconds = step_seconds
         self.error = error
+        self.languages = tuple(languages)
         self.started = self.running = self.most_running = self.cancelled = 0
         self._lock = threading.Lock()
         self._latest: dict[str, Job] = {}
 
     def status(self) -> EngineStatus:
         """Return ready or busy; never loading."""
-        return EngineStatus("busy" if self.running else "ready", model="scripted", device="none")
+        state: EngineState = "busy" if self.running else "ready"
+        return EngineStatus(state, model="scripted", device="none", languages=self.languages)
 
     def warm(self) -> None:
         """Load nothing."""
@@ -77,6 +82,10 @@ class ScriptedEngine:
                     on_draft(Draft(step, (pieces,) * len(job.request.holes), step / self.steps))
             if self.error:
                 raise self.error
+            asked = job.request
+            reason = untrained("scripted", self.languages, asked.language, asked.path)
+            if reason and not asked.any_language:
+                raise LanguageUnknown(reason)
             ms = (time.perf_counter() - begun) * 1000
             reason = "" if text else "the script has nothing here"
             fill = Fill(

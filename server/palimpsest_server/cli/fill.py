@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
-from palimpsest_engine import Endpoint, EngineSettings, Fill, FillRequest, Span, Verdict
+from palimpsest_engine import Endpoint, EngineSettings, Fill, FillRequest, LanguageUnknown, Span, Verdict, untrained
 from palimpsest_engine.engine import Quantization
 from palimpsest_engine.syntax.grammars import language_of, load
 from palimpsest_server.cli import engines, files, places, report
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 )
 @click.option("--raw", is_flag=True, help="Show what the model wrote, and do not tidy it as in an editor.")
 @click.option("--language", metavar="ID", help="Language of the syntax check. [default: by the file name]")
+@click.option("--any-language", is_flag=True, help="Fill it even if the model was not trained on its language.")
 @engines.engine_options
 @engines.adapter_option
 @engines.endpoint_option
@@ -64,6 +67,7 @@ def command(
     strength: float,
     raw: bool,
     language: str | None,
+    any_language: bool,
     checkpoint: str | None,
     device: str,
     quantization: Quantization,
@@ -99,11 +103,12 @@ def command(
             sizes=sizes,
             max_steps=steps,
             tidy=not raw and strength == 1.0,
+            any_language=any_language,
         )
         settings = EngineSettings(
             checkpoint, device, adapter=adapter, quantization=quantization, fallback=fallback, endpoint=endpoint
         )
-        with engines.opened(ctx.obj, settings) as engine:
+        with _insisting(), engines.opened(ctx.obj, settings) as engine:
             if summary:
                 from palimpsest_server.cli import summary as drawing  # imports terminal drawing
 
@@ -117,8 +122,9 @@ def command(
                 fill = engines.ask(engine, request)
             told = engine.status()
             model = told.model
-        if told.reason:  # for example, that another checkpoint answered
-            click.echo(f"palimpsest: {visible(told.reason)}", err=True)
+        for said in (told.reason, untrained(model, told.languages, language, path)):
+            if said:  # for example, that another checkpoint answered
+                click.echo(f"palimpsest: {visible(said)}", err=True)
         fill = replace(fill, texts=tuple(edits.with_line_ends_of(file.text, text) for text in fill.texts))
 
     after = file.text if fill.empty else FillRequest(file.text, spans).splice(fill.texts)
@@ -143,6 +149,15 @@ def command(
         reason = visible(fill.reason or "the model wrote nothing")
         click.echo(f"palimpsest: nothing is offered: {reason}", err=True)
         ctx.exit(1 if spans else 0)
+
+
+@contextmanager
+def _insisting() -> Iterator[None]:
+    """Add to the error about a language how to insist."""
+    try:
+        yield
+    except LanguageUnknown as error:
+        raise LanguageUnknown(f"nothing is offered: {error}; --any-language fills it all the same") from error
 
 
 def _spans(

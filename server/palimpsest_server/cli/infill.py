@@ -89,6 +89,7 @@ def _request(task: Task, language: str, seed: int, sizes: tuple[int, ...] | None
         task.prompt + task.suffix,
         (Span(at, at),),
         language=None if language == "none" else language,
+        any_language=True,  # the user has named it
         seed=seed,
         sizes=sizes,
     )

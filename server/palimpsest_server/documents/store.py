@@ -14,12 +14,12 @@ from pathlib import Path
 
 from lsprotocol import types
 
-from palimpsest_engine import Span
+from palimpsest_engine import Span, language_id
 from palimpsest_server.documents.edit_history import History, RecentEdit
 from palimpsest_server.documents.latest import Latest
 from palimpsest_server.documents.notebooks import CellNews, Notebooks
 from palimpsest_server.documents.rope import Text
-from palimpsest_server.documents.uris import path_of
+from palimpsest_server.documents.uris import name_of, path_of
 from palimpsest_server.protocol import positions
 
 logger = logging.getLogger(__name__)
@@ -31,12 +31,16 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A document at one version. language: the LSP language id, empty if the client gave none."""
+    """A document at one version.
+
+    language: the LSP language id that it is taken for, empty if nothing tells. called: the client's name for the language.
+    """
 
     uri: str
     version: int
     content: Text
     language: str
+    called: str = ""
 
     @property
     def path(self) -> Path | None:
@@ -87,7 +91,8 @@ class Documents:
         if item.uri in self._open:
             self._say(item.uri, "was opened a second time; its text is the new one")
         self.close(item.uri)
-        self._open[item.uri] = Snapshot(item.uri, item.version, Text.of(_paired(item.text)), item.language_id)
+        language = language_id(item.language_id, name_of(item.uri))
+        self._open[item.uri] = Snapshot(item.uri, item.version, Text.of(_paired(item.text)), language, item.language_id)
 
     def change(
         self, uri: str, version: int, changes: Sequence[types.TextDocumentContentChangeEvent]
@@ -119,7 +124,7 @@ class Documents:
             self._history.settle(uri)
         self._edited.pop(uri, None)
         self._edited[uri] = None
-        changed = self._open[uri] = Snapshot(uri, version, content, document.language)
+        changed = self._open[uri] = replace(document, version=version, content=content)
         return changed
 
     def close(self, uri: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from palimpsest_engine import language_id
+from palimpsest_engine import untrained as not_of
 from palimpsest_server.documents import folders
 from palimpsest_server.session.engine_slot import HUNG
 from palimpsest_server.session.jobs import LOST
@@ -31,20 +33,24 @@ def ban(session: Session, document: Snapshot | None) -> str:
     settings = session.settings_for(document)
     if not settings.enable:
         return "the setting palimpsest.enable is false"
-    if document.language.lower() in (language.lower() for language in settings.disabled_languages):
-        return f"palimpsest.disabledLanguages has {document.language}"
+    names = {document.called.strip().lower(), document.language} - {""}
+    if named := next((each for each in settings.disabled_languages if {each.lower(), language_id(each)} & names), ""):
+        return f"palimpsest.disabledLanguages has {named}"
     if glob := folders.covering(settings.disabled_folders, document.path):
         return f"palimpsest.disabledFolders has {glob}"
     return session.pauses.reason(document.uri, document.language)
 
 
-def untrained(session: Session, document: Snapshot) -> str:
-    """Return why the checkpoint has nothing to say in this document's language, or "" if it may have."""
+def untrained(session: Session, document: Snapshot, *, edit: bool = False) -> str:
+    """Return why the model has nothing to say in this document's language, or "" if it may have.
+
+    edit: the model for edits is meant.
+    """
     told = session.engine.status()
-    if told.languages and document.language.lower() not in told.languages:
-        taken = f"{document.language}" if document.language else "of no language that the editor names"
-        return f"the checkpoint {told.model} was trained on {', '.join(told.languages)} only; this document is {taken}"
-    return ""
+    model, languages = told.model, told.languages
+    if edit and told.edit_languages is not None:
+        model, languages = "for edits", told.edit_languages
+    return not_of(model, languages, document.language, document.uri, document.called)
 
 
 def end_refused(session: Session) -> None:

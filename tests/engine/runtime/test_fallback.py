@@ -17,7 +17,7 @@ import torch
 from palimpsest_engine import EngineSettings, Fill, FillCancelled, FillRequest, Span, open_engine
 from palimpsest_engine.checkpoint import adopt, store
 from palimpsest_engine.decoding import denoise as loop
-from palimpsest_engine.errors import DeviceLost, DeviceUnsupported, OutOfMemory, PalimpsestError
+from palimpsest_engine.errors import DeviceLost, DeviceUnsupported, LanguageUnknown, OutOfMemory, PalimpsestError
 from palimpsest_engine.model.device_errors import outage
 from palimpsest_engine.runtime import doctor
 from palimpsest_engine.runtime.fallback import SHORTAGES, FallbackFiller
@@ -352,3 +352,13 @@ def test_a_choice_that_is_gone_is_an_error_and_no_other_model_fills():
     filler.open()
     assert (filler.status.state, filler.status.exit_code) == ("error", 20)
     assert "chosen model vanished" in filler.status.reason
+
+
+def test_a_checkpoint_answers_in_its_own_languages_unless_the_request_insists():
+    filler = FallbackFiller(EngineSettings("embedded", "cpu", dtype="float32"))
+    filler.open()
+    for language, path in (("javascript", None), (None, "a.js"), (None, "LICENCE")):
+        with pytest.raises(LanguageUnknown, match="trained on python only"):
+            fill(filler, request(language=language, path=path))
+        fill(filler, request(language=language, path=path, any_language=True))
+    assert filler.status.state == "ready"

@@ -1,6 +1,7 @@
 """Code actions: the places and clients that they are offered to, their requests to the engine, and their edits."""
 
 import asyncio
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -220,8 +221,46 @@ async def test_each_action_is_offered_in_its_place(editor, text, only, expected)
 
 
 async def test_in_an_unknown_language_only_the_selection_is_known(editor):
-    where = editor.open("def f(a):\n    «pass»\n(", language="klingon")
+    where = editor.open("def f(a):\n    «pass»\n(", language="plaintext")
     assert ids(await editor.offered(where)) == SELECTION
+
+
+@pytest.mark.parametrize(
+    ("language", "what"),
+    [
+        ("rust", "rust"),
+        ("Rust", "rust"),
+        ("plaintext", "plaintext"),
+        ("", "python by the name of its file"),
+        ("python-base", "python, which the editor calls 'python-base'"),
+    ],
+)
+async def test_a_model_of_other_languages_is_not_offered_and_answers_with_the_reason(editor, engine, language, what):
+    engine.languages = ("go",)
+    where = editor.open("«f(1)»;\n", language=language)
+    assert ids(await editor.offered(where)) == []
+    result = await editor.run("rewrite", where)
+    assert result["reason"] == f"the checkpoint manual was trained on go only; this document is {what}"
+    assert editor.client.warnings == [f"Palimpsest: nothing was changed: {result['reason']}"]
+    assert (engine.jobs, editor.applied) == ([], [])
+
+
+async def test_the_model_for_edits_decides_about_actions(editor, engine, monkeypatch):
+    told = engine.status()
+    monkeypatch.setattr(engine, "status", lambda: replace(told, languages=("go",), edit_languages=("python",)))
+    where = editor.open("def f(a):\n    «pass»\n")
+    assert "rewrite" in ids(await editor.offered(where))
+    monkeypatch.setattr(engine, "status", lambda: replace(told, languages=("python",), edit_languages=("go",)))
+    assert ids(await editor.offered(where)) == []
+    assert "the checkpoint for edits was trained on go only" in (await editor.run("rewrite", where))["reason"]
+
+
+async def test_the_parsers_mend_what_no_model_knows(editor, engine):
+    engine.languages = ("go",)
+    where = editor.open("a = (1‸\n")
+    assert ids(await editor.offered(where)) == ["repair"]
+    assert (await editor.run("repair", where))["applied"]
+    assert (editor.document.text, engine.jobs) == ("a = (1)\n", [])
 
 
 @pytest.mark.parametrize(

@@ -185,7 +185,8 @@ async def test_an_automatic_request_leaves_an_action_alone_and_one_by_hand_does_
     [
         ({"enable": False}, "the setting palimpsest.enable is false"),
         ({"disabledLanguages": ["python"]}, "palimpsest.disabledLanguages has python"),
-        ({"disabledLanguages": ["Python"]}, "palimpsest.disabledLanguages has python"),
+        ({"disabledLanguages": ["go", "Python"]}, "palimpsest.disabledLanguages has Python"),
+        ({"disabledLanguages": ["py"]}, "palimpsest.disabledLanguages has py"),
         ({"disabledFolders": ["/"]}, "palimpsest.disabledFolders has /"),
     ],
 )
@@ -204,6 +205,24 @@ async def test_a_language_the_checkpoint_was_not_trained_on_is_left_alone(sessio
     answer = await begun(session, engine, ask(document))
     engine.finish("x")
     assert (await answer).texts == ("x",)
+
+
+@pytest.mark.parametrize(
+    ("called", "uri", "disabled"),
+    [
+        ("python-base", "file:///b.py", "python-base"),
+        ("python-base", "file:///b.py", "python"),
+        ("", "file:///b%2Epy", "python"),
+        ("Python", "untitled:Untitled-1", "python"),
+        ("PYTHON", "untitled:Untitled-1", "Python"),
+        ("golang", "file:///x", "go"),
+    ],
+)
+async def test_a_language_is_disabled_by_the_editors_name_and_by_what_it_is_taken_for(session, called, uri, disabled):
+    session.documents.open(types.TextDocumentItem(uri, called, 1, "x = \n"))
+    opened = session.documents.snapshot(uri)
+    session.configure({"disabledLanguages": [disabled]})
+    assert await answered(session, ask(opened)) == ((), f"palimpsest.disabledLanguages has {disabled}", "")
 
 
 async def test_drafts_are_thinned_out_and_end_with_the_result(session, document, engine, monkeypatch):

@@ -16,7 +16,7 @@ from palimpsest_server.features.code_actions.scene import Scene, scene_of
 from palimpsest_server.features.code_actions.workspace_edit import versioned
 from palimpsest_server.protocol import methods, positions
 from palimpsest_server.protocol.methods import RUN
-from palimpsest_server.session.permission import refusal
+from palimpsest_server.session.permission import refusal, untrained
 from palimpsest_server.session.recent_fills import Standing
 from palimpsest_server.session.session import Session
 
@@ -42,7 +42,7 @@ async def offered(
     selection = document.span_of(params.range, encoding)
     found: Offers = []
     rows = [action for action in ACTIONS.values() if wanted(action.kind, only)]
-    modelless = bool(refusal(session, document))
+    modelless = bool(refusal(session, document) or untrained(session, document, edit=True))
     if modelless:  # the parsers may mend something yet
         rows = [action for action in rows if action.id == "repair"]
     if capabilities.can_apply(can):

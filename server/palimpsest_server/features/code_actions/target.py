@@ -12,7 +12,7 @@ from palimpsest_server.documents.store import Snapshot
 from palimpsest_server.features.code_actions.catalog import ACTIONS, ALTERNATIVE
 from palimpsest_server.protocol.methods import FILL_SELECTION
 from palimpsest_server.session import jobs
-from palimpsest_server.session.permission import ban, refusal
+from palimpsest_server.session.permission import ban, refusal, untrained
 from palimpsest_server.session.session import Session
 
 
@@ -72,12 +72,14 @@ def range_of(given: Any) -> types.Range:
 def document_of(session: Session, target: Target, *, engine: bool = True) -> Snapshot:
     """Return the document that a command is about. Raises Refused if nothing can be done in it, or it has moved on.
 
-    engine: the command needs one.
+    engine: the command needs one, with a model for edits that was trained on the language.
     """
     document = session.documents.snapshot(target.uri)
     if reason := (refusal if engine else ban)(session, document):
         raise jobs.Refused(reason)
     assert document is not None, "refusal() refuses None"
+    if engine and (reason := untrained(session, document, edit=True)):
+        raise jobs.Refused(reason)
     if target.version not in (None, document.version):
         raise jobs.Refused(jobs.CHANGED)
     return document
