@@ -8,6 +8,9 @@ are bound in `code_actions/handlers.py`. Handlers import what is not needed to a
 from __future__ import annotations
 
 import logging
+import os
+import re
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,9 +36,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def serve(engine: EngineFactory, *, listen: Path | None = None) -> int:
-    """Serve one client to the end, on standard input and output or on a Unix socket, and return the exit code."""
+def serve(engine: EngineFactory, *, listen: Path | None = None, client: int | None = None) -> int:
+    """Serve one client to the end, on standard input and output or on a Unix socket, and return the exit code.
+
+    client: the id of its process, for one that does not name it in `initialize`.
+    """
     server = create_server(engine)
+    server.process_id = client
     try:
         if listen is None:
             code = transport.stdio(server)
@@ -250,10 +257,27 @@ def folders_of(params: types.InitializeParams) -> dict[str, Path]:
     """Return the workspace folders by their URIs; for older clients the root."""
     if params.workspace_folders:
         return paths_of(params.workspace_folders)
-    root = params.root_uri or (Path(params.root_path).as_uri() if params.root_path else "")
-    return paths_of([types.WorkspaceFolder(root, "")])
+    return paths_of([types.WorkspaceFolder(params.root_uri or root_of(params.root_path or ""), "")])
+
+
+def root_of(path: str) -> str:
+    """Return the URI of the root that an older client names by its path; "" if there is none, or none on this machine."""
+    try:
+        return Path(os.path.abspath(path)).as_uri() if path and not foreign(path) else ""
+    except (OSError, ValueError) as error:  # a relative one, and the working directory was deleted
+        logger.warning("the root %s cannot be used: %s", path, error)
+        return ""
+
+
+def foreign(path: str) -> bool:
+    """Return whether a path belongs to another system than this one."""
+    found = sys.platform != "win32" and re.match(r"[A-Za-z]:[\\/]|\\\\", path) is not None
+    if found:
+        logger.warning("the root %s is no folder of this system", path)
+    return found
 
 
 def paths_of(folders: Iterable[types.WorkspaceFolder]) -> dict[str, Path]:
-    """Return the paths of those folders that have one."""
-    return {folder.uri: path for folder in folders if (path := path_of(folder.uri))}
+    """Return the paths of those folders that can have one."""
+    found = {folder.uri: path_of(folder.uri) for folder in folders}
+    return {uri: path for uri, path in found.items() if path and "\0" not in str(path)}

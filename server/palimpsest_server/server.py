@@ -49,10 +49,13 @@ _REST = (
 class Server(LanguageServer):
     """The server of one client; also the client that its session talks to."""
 
+    _client_process: int | None = None
+
     def __init__(self, engine_factory: EngineFactory) -> None:
         super().__init__("palimpsest", __version__, protocol_cls=Protocol, notebook_document_sync=NOTEBOOKS)
         assert isinstance(self.protocol, Protocol)
         self.protocol.on_lost = self.lose_track
+        self.protocol.on_refused = self.note_refused
         self.protocol.get_ready = self.get_ready
         self._engine_factory = engine_factory
         self._session: Session | None = None
@@ -69,6 +72,15 @@ class Server(LanguageServer):
             self._session = Session(self._engine_factory, self)
             self._begin(self._session)
         return self._session
+
+    @property
+    def process_id(self) -> int | None:
+        """Return the id of the client's process: the one in `initialize`, or else on the command line."""
+        return self._client_process
+
+    @process_id.setter
+    def process_id(self, given: int | None) -> None:
+        self._client_process = self._client_process if given is None else given
 
     def on_session(self, begin: Callable[[Session], None]) -> None:
         """Have `begin` called with the session, at once or as soon as there is one."""
@@ -126,6 +138,12 @@ class Server(LanguageServer):
         """Refuse work on a document or notebook, None for all, after a change of it that could not be read."""
         if self._session is not None and self._session.lose_track(uri):
             self.warn(f"Palimpsest: a change of {uri or 'a document'} could not be read; reopen it for more fills")
+
+    def note_refused(self, method: str, reason: str) -> None:
+        """Note a request whose params were refused, for the status and `palimpsest doctor --live`."""
+        assert isinstance(self.protocol, Protocol)
+        if self.protocol.initialized:
+            self.session.publisher.answered(method, f"refused: {reason}")
 
     def report_server_error(self, error: Exception, source: type[Exception]) -> None:
         """Log a notification that failed: pygls caught its error and did nothing else."""

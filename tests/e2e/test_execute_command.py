@@ -6,6 +6,8 @@ import pytest
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 
+from e2e.raw import URI, place, raw
+
 NEVER = {"steps": 1000, "step_seconds": 60.0}
 COMMAND = "palimpsest.fillSelection"
 RUN = "palimpsest.run"
@@ -148,6 +150,19 @@ async def test_a_client_that_refuses_the_edit_is_heard(connect):
     assert (result["applied"], result["reason"]) == (False, "another version")
     assert (await editor.status()).lastEmpty.request == COMMAND
     assert "another version" in editor.client.messages[0].message
+
+
+@pytest.mark.parametrize("answer", [None, {}, 3, "yes"])
+def test_a_client_that_does_not_say_whether_it_applied_the_edit(answer):
+    with raw({"script": ["2"]}, {"workspace/applyEdit": answer}) as client:
+        client.initialize()
+        client.open("1")
+        where = {"start": place(0, 0), "end": place(0, 1)}
+        params = {"command": COMMAND, "arguments": [{"uri": URI, "range": where}]}
+        result = client.ask("workspace/executeCommand", params)["result"]
+        assert (result["applied"], result["reason"]) == (False, "the client did not say whether it applied the edit")
+        assert client.status()["lastEmpty"]["reason"] == result["reason"]
+        assert client.end() == 0
 
 
 async def test_an_action_for_an_older_version_is_not_begun(connect):

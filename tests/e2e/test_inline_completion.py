@@ -72,6 +72,16 @@ async def test_a_closed_document_is_forgotten(connect):
     assert await editor.ask(0, 0) is None
 
 
+async def test_a_document_that_is_closed_meanwhile_is_the_reason(connect):
+    editor = await connect(NEVER)
+    editor.open("")
+    asked = asyncio.create_task(editor.ask(0, 0))
+    await editor.until(lambda: editor.statuses and editor.statuses[-1].state == "busy")
+    editor.client.text_document_did_close(types.DidCloseTextDocumentParams(types.TextDocumentIdentifier(editor.uri)))
+    assert await asked is None
+    assert await editor.reason() == "the document was closed"
+
+
 async def test_an_engine_error_is_a_reason_and_the_server_lives(connect):
     editor = await connect({"error": "it needs 52 GiB and 16 GiB are free"})
     editor.open("")

@@ -1,7 +1,7 @@
-"""Give torch a folder for its caches that only the user can write to, before it is imported. Imports no torch.
+"""Give torch the folders that it needs: one for caches that only the user can write to, and one to work in. Imports no torch.
 
-torch asks for one when parts of it are imported, though nothing here is compiled that would be kept there. By default it is
-in the folder for temporary files, under a name that anybody can guess, and the import fails if it cannot be made.
+torch asks for the first when parts of it are imported, though nothing here is compiled that would be kept there. By default
+it is in the folder for temporary files, under a name that anybody can guess, and the import fails if it cannot be made.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 log = logging.getLogger("palimpsest.engine")
@@ -44,3 +45,18 @@ def _private() -> Path:
     if not os.access(folder, os.W_OK):
         raise PermissionError(f"{folder} cannot be written to")
     return folder
+
+
+def leave_a_deleted_folder() -> None:
+    """Work in the user's home, or at the root, if the folder that the process works in was deleted.
+
+    torch's library for linear algebra ends the process if it cannot find out where it is when it is first used.
+    """
+    with suppress(OSError):
+        os.getcwd()
+        return
+    for folder in (os.path.expanduser("~"), os.path.abspath(os.sep)):
+        with suppress(OSError):
+            os.chdir(folder)
+            log.warning("the working directory was deleted; this process goes on in %s", folder)
+            return

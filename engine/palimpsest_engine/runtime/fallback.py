@@ -17,7 +17,7 @@ from palimpsest_engine.engine import EngineSettings, EngineStatus
 from palimpsest_engine.errors import LanguageUnknown, OutOfMemory, PalimpsestError
 from palimpsest_engine.model.device_errors import Outage, give_back_memory, outage
 from palimpsest_engine.request import Draft, Fill, FillRequest, Span
-from palimpsest_engine.runtime.caches import make_private_caches
+from palimpsest_engine.runtime.caches import leave_a_deleted_folder, make_private_caches
 
 if TYPE_CHECKING:
     from palimpsest_engine.fill.filler import Filler
@@ -77,6 +77,7 @@ class FallbackFiller:
         why: Outage | None = None
         try:
             make_private_caches()
+            leave_a_deleted_folder()
             self._own_is_embedded = is_embedded(self.settings.checkpoint)
             self._own = Loaded.of(self.settings)
             self.status = self._own.status
@@ -95,6 +96,7 @@ class FallbackFiller:
 
         Raises `LanguageUnknown`; and `OutOfMemory`, `DeviceLost` or `DeviceUnsupported` if no other checkpoint may answer.
         """
+        leave_a_deleted_folder()
         failure = self._failure
         if failure is None:
             assert self._own is not None

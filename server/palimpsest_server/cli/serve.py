@@ -30,6 +30,9 @@ from palimpsest_server.settings import KEYS, LOG_LEVELS, LogLevel
     metavar="NAME",
     help="An installed model, a folder or a GGUF file. [default: the setting model]",
 )
+@click.option(
+    "--clientProcessId", "client", type=int, metavar="N", help="End when this process does (some clients pass it)."
+)
 @engines.adapter_option
 @engines.endpoint_option
 @click.option("--device", help="auto, cpu, cuda or cuda:N.")
@@ -52,6 +55,7 @@ def command(
     ctx: click.Context,
     listen: Path | None,
     stdio: bool,
+    client: int | None,
     checkpoint: str | None,
     adapter: str | None,
     device: str | None,
@@ -72,7 +76,8 @@ def command(
     from palimpsest_server.status import log
 
     log.set_up(log_level, log_file)
-    ctx.exit(serve(choosing(ctx.obj, checkpoint, adapter, device, quantization, endpoint), listen=listen))
+    engine = choosing(ctx.obj, checkpoint, adapter, device, quantization, endpoint)
+    ctx.exit(serve(engine, listen=listen, client=client))
 
 
 def choosing(

@@ -121,8 +121,8 @@ async def complete(session: Session, ask: Ask, show: Show) -> Answer:
             )
         text = await stable(session, ask, running)
         return Answer((text,), "", "draft") if text else Answer(reason=session.board.waiting_for())
-    if not session.documents.current(ask.document):
-        return Answer(reason=jobs.CHANGED)
+    if reason := session.moved_on(ask.document):
+        return Answer(reason=reason)
     if outcome.fill is None:
         return Answer(reason=outcome.reason)
     return answered(session, ask, running.offer or offered(ask, outcome), "model")

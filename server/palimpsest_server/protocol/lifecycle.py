@@ -3,8 +3,8 @@
 pygls leaves open, and this settles: requests before `initialize` and after `shutdown` are refused, not served or dropped;
 a request whose params cannot be read is answered; a message is read once and whole (pygls structures every nested object
 that has a key `jsonrpc`); clients' errors with only one possible meaning are mended; the server is told of a change of a
-text that cannot be read; cancelling `workspace/executeCommand` reaches its handler; finished notifications are not kept
-for ever; `exit` sets the exit code that the specification names.
+text that cannot be read, and of requests whose params are refused; cancelling `workspace/executeCommand` reaches its
+handler; finished notifications are not kept for ever; `exit` sets the exit code that the specification names.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from cattrs import ClassValidationError, transform_error
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
 from pygls.protocol import LanguageServerProtocol
@@ -29,22 +30,30 @@ _SYNC = (
     types.NOTEBOOK_DOCUMENT_DID_CHANGE,
     types.NOTEBOOK_DOCUMENT_DID_CLOSE,
 )
+_TRACES = {types.INITIALIZE: "trace", types.SET_TRACE: "value"}
 _LAST_WORDS_SECONDS = 1.0
 _LARGEST = 2**31 - 1  # the protocol's `uinteger`
+
+
+class UnreadableAnswer(JsonRpcException):
+    """Raised by a request of ours if the client has answered with something else than its result."""
 
 
 class Protocol(LanguageServerProtocol):
     """pygls' protocol with a strict life cycle.
 
     on_lost: called when a message about a text could not be read, with its document or notebook, or None if not even that
-    could be read. get_ready: to be awaited once `initialize` is answered, before any other message.
+    could be read. on_refused: called with the method of a request whose params were refused, and the reason. get_ready: to be
+    awaited once `initialize` is answered, before any other message.
     """
 
     def __init__(self, *args: Any) -> None:
         self.on_lost: Callable[[str | None], object] = lambda uri: None
+        self.on_refused: Callable[[str, str], object] = lambda method, reason: None
         self.get_ready: Callable[[], Awaitable[None]] | None = None
         self.initialized = False
         self.stopping = threading.Event()
+        self._methods: dict[str | int | None, str] = {}  # of the client's requests that have no answer yet
         super().__init__(*args)
 
     def _register_builtin_features(self) -> None:
@@ -73,15 +82,20 @@ class Protocol(LanguageServerProtocol):
             return
         if method is not None:
             mend(message.setdefault("params", None), of_text=method in _SYNC)
+            if method in _TRACES:
+                _mend_trace(message["params"], _TRACES[method])
+            if msg_id is not None:
+                self._methods[msg_id] = method
         elif not self._asked(msg_id):
             return
         try:
             typed = super().structure_message(message)
         except JsonRpcException as error:
             if method is None:
-                self._request_futures.pop(msg_id).set_exception(error)
+                self._request_futures.pop(msg_id).set_exception(UnreadableAnswer("the answer cannot be read"))
             elif msg_id is not None:
-                self.refuse(msg_id, types.ErrorCodes.InvalidParams, f"the params of {method} cannot be read")
+                where = "".join(f": {place}" for place in unread(error)[:1])
+                self.refuse(msg_id, types.ErrorCodes.InvalidParams, f"the params of {method} cannot be read{where}")
             else:
                 self.lose(message)
             return
@@ -132,6 +146,15 @@ class Protocol(LanguageServerProtocol):
         """Answer with an error."""
         error = types.ResponseError(code.value, message)
         self._send_data(types.ResponseErrorMessage(error=error, jsonrpc=self.VERSION, id=msg_id))
+
+    def _send_data(self, data: Any) -> None:
+        super()._send_data(data)
+        if isinstance(data, dict) or not hasattr(data, "id") or hasattr(data, "method"):
+            return
+        method = self._methods.pop(data.id, None)
+        error = data.error if isinstance(data, types.ResponseErrorMessage) else None
+        if method and error is not None and error.code == types.ErrorCodes.InvalidParams.value:
+            self.on_refused(method, error.message)
 
     def _execute_handler(
         self,
@@ -208,6 +231,24 @@ def mend(params: Any, *, of_text: bool) -> None:
                 _clamp(value, "line", "character")
             if of_text:
                 _mend_text(value)
+
+
+def _mend_trace(params: Any, name: str) -> None:
+    """Take an unknown value of tracing for "off": we trace nothing, and clients have values of their own."""
+    if isinstance(params, dict) and (given := params.get(name)) not in (
+        None,
+        *(each.value for each in types.TraceValue),
+    ):
+        logger.warning("the client's trace is %.40r, which is no such value; it counts as off", given)
+        params[name] = types.TraceValue.Off.value
+
+
+def unread(error: JsonRpcException) -> list[str]:
+    """Return the places in the params that could not be read, as far as the library tells."""
+    cause = error.__cause__
+    found = transform_error(cause, path="") if isinstance(cause, ClassValidationError) else []
+    places = (each.rpartition(" @ ")[2] for each in found)
+    return [place.removeprefix(".params.") for place in places if place.startswith(".params.")]
 
 
 def _mend_text(value: dict[str, Any]) -> None:

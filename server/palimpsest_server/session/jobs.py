@@ -26,6 +26,7 @@ Purpose = Literal["inline", "command", "prefetch"]
 SUPERSEDED = "superseded"
 CANCELLED = "cancelled"
 CHANGED = "the document changed"
+CLOSED = "the document was closed"
 LOST = "the document is out of step: a change could not be read; reopen it"
 
 _LOOK_SECONDS = 0.25

@@ -13,7 +13,7 @@ from palimpsest_server.documents import folders
 from palimpsest_server.documents.store import Documents, Snapshot
 from palimpsest_server.session.debounce import Debounce
 from palimpsest_server.session.engine_slot import EngineFactory, EngineSlot
-from palimpsest_server.session.jobs import LOST, Jobs
+from palimpsest_server.session.jobs import CHANGED, CLOSED, LOST, Jobs
 from palimpsest_server.session.recent_fills import RecentFills
 from palimpsest_server.session.suggestions import Suggestions
 from palimpsest_server.session.surroundings import Surroundings
@@ -139,11 +139,17 @@ class Session:
 
     def forget(self, uri: str) -> None:
         """Forget a document, which was closed."""
-        self.jobs.end(uri, "the document was closed")
+        self.jobs.end(uri, CLOSED)
         self.suggestions.forget(uri)
         self.recent_fills.forget(uri)
         self.debounce.forget(uri)
         self.surroundings.forget(uri)
+
+    def moved_on(self, document: Snapshot) -> str:
+        """Return why a document is not the one of a snapshot any more, or ""."""
+        if self.documents.current(document):
+            return ""
+        return CLOSED if self.documents.snapshot(document.uri) is None else CHANGED
 
     def lose_track(self, uri: str | None) -> bool:
         """Refuse work on a document or notebook, None for all, whose change could not be read; return whether it is news."""

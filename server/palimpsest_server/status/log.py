@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import stat
 import sys
 import traceback
@@ -22,6 +23,8 @@ from palimpsest_server.status.requests import current
 from palimpsest_server.status.visible import visible
 
 OURS = ("palimpsest_server", "palimpsest_engine", "palimpsest")
+
+_ARGUMENT = re.compile(r"%(\(\w*\))?[-#0+]*[\d*]*(\.[\d*]+)?[a-zA-Z]")
 
 # Their texts are about our program or the machine; the text of any other exception may quote a document.
 _SPEAKABLE = (
@@ -59,9 +62,9 @@ class _Lines(logging.Formatter):
 
 
 def sentence(record: logging.LogRecord, text: bool) -> str:
-    """Return the message in one line. The arguments of other libraries may be anything, so they are left out."""
+    """Return the message in one line. The arguments of other libraries may be anything, so `…` stands for them."""
     ours = record.name.split(".")[0] in OURS
-    message = record.getMessage() if ours or text else f"{record.name}: {record.msg}"
+    message = record.getMessage() if ours or text else f"{record.name}: {_ARGUMENT.sub('…', str(record.msg))}"
     return " ".join(message.splitlines())
 
 

@@ -1,4 +1,6 @@
-"""A model loads where no temporary file can be written, and torch's caches are in a folder of the user's own."""
+"""A model loads where no temporary file can be written, and torch's caches are in a folder of the user's own; the folder
+that the process works in may be deleted.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +31,8 @@ def home(tmp_path, monkeypatch):
     monkeypatch.delenv(VARIABLE)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
@@ -71,3 +75,9 @@ def test_a_folder_that_the_user_names_is_used_if_it_can_be(home, monkeypatch, ca
     make_private_caches()
     assert os.environ[VARIABLE] == os.sep
     assert "there is no folder for torch's caches (Not a directory)" in caplog.text
+
+
+def test_a_deleted_working_directory_is_left(home):
+    """torch's library for linear algebra ended the process."""
+    said = filled("os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')")
+    assert said.startswith(f"the working directory was deleted; this process goes on in {home}\n(")

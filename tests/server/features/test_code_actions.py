@@ -792,6 +792,14 @@ async def test_a_client_that_never_says_whether_it_did_is_not_waited_for(editor,
     assert editor.client.warnings == [f"Palimpsest: {result['reason']}"]
 
 
+async def test_a_document_that_is_closed_meanwhile_is_left_alone(editor, engine):
+    running = editor.run("rewrite", editor.open("a = «1»\n"))
+    await asyncio.sleep(0)
+    editor.session.forget(URI)
+    editor.session.documents.close(URI)
+    await nothing(editor, running, "the document was closed")
+
+
 async def test_a_client_that_cannot_take_edits_is_told(editor, engine):
     editor.client_capabilities = able(edits=False)
     running = editor.run("rewrite", editor.open("a = «1»\n"))

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -116,6 +117,90 @@ async def test_exit_right_behind_shutdown_is_a_clean_end(ready):
 async def test_params_that_cannot_be_read_are_answered(ready):
     await ready.give("textDocument/inlineCompletion", {"position": "here"}, 1)
     assert ready.code(1) == -32602
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "reason"),
+    [
+        (
+            "textDocument/inlineCompletion",
+            {"position": "here"},
+            "the params of textDocument/inlineCompletion cannot be read",
+        ),
+        ("workspace/executeCommand", {"command": "palimpsest.nothing"}, "there is no command palimpsest.nothing"),
+        (
+            "workspace/executeCommand",
+            {"command": "palimpsest.run", "arguments": []},
+            "palimpsest.run expects one argument",
+        ),
+        ("codeAction/resolve", {"title": "a", "data": 3}, "codeAction/resolve expects one argument"),
+    ],
+)
+async def test_a_request_with_refused_params_is_in_the_status_and_among_the_last_requests(
+    ready, method, params, reason
+):
+    await ready.give(method, params, 1)
+    (answer,) = ready.answers(1)
+    assert answer["error"]["code"] == -32602
+    assert answer["error"]["message"].startswith(reason)
+    last = ready.server.session.board.status()["lastEmpty"]
+    assert last == {"request": method, "reason": f"refused: {answer['error']['message']}"}
+    (noted,) = ready.server.session.requests.recent
+    assert (noted.method, noted.reason) == (method, last["reason"])
+
+
+async def test_the_place_that_cannot_be_read_is_named(wire):
+    await wire.give(
+        "initialize",
+        {**INITIALIZE, "capabilities": {"textDocument": {"codeAction": {"dataSupport": []}}, "workspace": 3}},
+        1,
+    )
+    (answer,) = wire.answers(1)
+    assert answer["error"]["message"].startswith("the params of initialize cannot be read: capabilities")
+
+
+@pytest.mark.parametrize(
+    ("trace", "said"), [("compact", "'compact'"), ("verbose", ""), ("off", ""), (None, ""), (7, "7")]
+)
+async def test_an_unknown_trace_is_off(wire, caplog, trace, said):
+    await wire.give("initialize", {**INITIALIZE, "trace": trace}, 1)
+    assert "result" in wire.answers(1)[0]
+    await wire.give("$/setTrace", {"value": trace})
+    warnings = [record.getMessage() for record in caplog.records if "trace is" in record.getMessage()]
+    assert warnings == [f"the client's trace is {said}, which is no such value; it counts as off"] * 2 * bool(said)
+
+
+@pytest.mark.parametrize(
+    ("root", "folders"),
+    [
+        ({"rootPath": "."}, {"file://{here}": "{here}"}),
+        ({"rootPath": "sub/.."}, {"file://{here}": "{here}"}),
+        ({"rootPath": "{here}"}, {"file://{here}": "{here}"}),
+        ({"rootPath": "C:\\x"}, {}),
+        ({"rootPath": "\\\\host\\share"}, {}),
+        ({"rootPath": "a\0b"}, {}),
+        ({"rootPath": ""}, {}),
+        ({"rootUri": "http://["}, {}),
+        ({"rootUri": "."}, {}),
+        ({"rootUri": "untitled:x", "rootPath": "."}, {}),
+    ],
+)
+@pytest.mark.skipif(sys.platform == "win32", reason="paths of other systems")
+async def test_a_root_of_any_kind_is_taken_up_or_left_and_the_engine_opens(wire, tmp_path, monkeypatch, root, folders):
+    monkeypatch.chdir(tmp_path)
+    named = {key: value.replace("{here}", str(tmp_path)) for key, value in root.items()}
+    await wire.give("initialize", INITIALIZE | named, 0)
+    await wire.give("initialized", {})
+    assert wire.server.session.board.status()["state"] == "ready"
+    here = {uri.format(here=tmp_path): path.format(here=tmp_path) for uri, path in folders.items()}
+    assert {uri: str(path) for uri, path in wire.server.session.folders.items()} == here
+
+
+@pytest.mark.parametrize(("named", "told", "watched"), [(7, None, 7), (7, 8, 8), (None, 8, 8), (None, None, None)])
+async def test_the_clients_process_is_that_of_initialize_or_of_the_command_line(wire, named, told, watched):
+    wire.server.process_id = named
+    await wire.give("initialize", INITIALIZE | {"processId": told}, 0)
+    assert wire.server.process_id == watched
 
 
 async def test_an_unknown_request_is_answered_and_an_unknown_notification_is_not(ready):

@@ -182,6 +182,7 @@ def test_messages_of_other_libraries_are_logged_without_their_arguments(lines, a
     theirs.error("Unknown message %r", SECRET)
     theirs.info("Sending data: %s", SECRET)
     (line,) = lines()
+    assert "%" not in line
     assert "pygls.protocol" in line or asked
     assert "Unknown message" in line
     assert ("hunter2" in line) == asked
@@ -334,6 +335,20 @@ def test_after_the_loop_has_ended_nothing_goes_and_nothing_fails(lines):
     ours.error("one")
     handler.close()
     assert handler not in logging.getLogger().handlers
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("Unable to deserialize\n%s", "Unable to deserialize …"),
+        ("%(name)s took %5.1f ms of %-10s", "… took … ms of …"),
+        ("%r and %*d", "… and …"),
+        ("50 % of all", "50 % of all"),
+    ],
+)
+def test_something_stands_for_each_argument_that_is_left_out(message, shown):
+    record = logging.LogRecord("pygls", logging.ERROR, "", 1, message, (), None)
+    assert log.sentence(record, text=False) == f"pygls: {shown}"
 
 
 # The file

@@ -36,8 +36,8 @@ async def at_once(server: Server, target: Target) -> str | None:
     settings = session.settings_for(document)
     if reason := await session.surroundings.objection(document, scene.text, mend.span.start, settings, automatic=False):
         raise jobs.Refused(reason)
-    if not session.documents.current(document):
-        raise jobs.Refused(jobs.CHANGED)
+    if reason := session.moved_on(document):
+        raise jobs.Refused(reason)
     place = Span(scene.base + mend.span.start, scene.base + mend.span.end)
     change = versioned(
         document, [Edit(place, mend.text)], server.client_capabilities, encoding, "repair", by=BY_THE_PARSER
@@ -57,8 +57,8 @@ async def proven(
     mends = await session.surroundings.off_loop(mending, mender, within, request, choices)
     if not mends:
         raise jobs.Refused(UNMENDED)
-    if not session.documents.current(document):
-        raise jobs.Refused(jobs.CHANGED)
+    if reason := session.moved_on(document):
+        raise jobs.Refused(reason)
     return mends
 
 

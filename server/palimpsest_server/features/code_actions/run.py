@@ -198,8 +198,8 @@ async def finish(session: Session, work: Work) -> Written:
     """Wait for the job and return its edits. Raises Refused, with the reason why there are none."""
     outcome = await work.running.wait()
     assert outcome is not None, "only a limited wait has no outcome"
-    if not session.documents.current(work.document):
-        raise jobs.Refused(jobs.CHANGED)
+    if reason := session.moved_on(work.document):
+        raise jobs.Refused(reason)
     if outcome.fill is None:
         raise jobs.Refused(outcome.reason)
     request = work.running.request

@@ -12,6 +12,7 @@ from palimpsest_server.documents.edits import Edit
 from palimpsest_server.documents.store import Snapshot
 from palimpsest_server.features.code_actions import capabilities
 from palimpsest_server.protocol import positions
+from palimpsest_server.protocol.lifecycle import UnreadableAnswer
 from palimpsest_server.server import Server
 
 _PATIENCE_SECONDS = 600.0  # somebody may want to read the edit first
@@ -53,8 +54,12 @@ async def apply(server: Server, change: types.WorkspaceEdit, label: str) -> str:
     params = types.ApplyWorkspaceEditParams(change, label=label, metadata=metadata)
     try:
         answer = await asyncio.wait_for(server.workspace_apply_edit_async(params), _PATIENCE_SECONDS)
+    except UnreadableAnswer:
+        return UNSAID
     except JsonRpcException as error:
         return f"the client refused the edit: {error}"
     except TimeoutError:
+        return UNSAID
+    if answer is None:
         return UNSAID
     return "" if answer.applied else answer.failure_reason or "the client did not apply the edit"
