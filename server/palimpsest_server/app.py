@@ -89,9 +89,7 @@ def create_server(engine_factory: EngineFactory) -> Server:
 
     @server.feature(types.WORKSPACE_DID_CHANGE_CONFIGURATION)
     async def did_change_configuration(params: types.DidChangeConfigurationParams) -> None:
-        if isinstance(params.settings, dict) and "palimpsest" in params.settings:
-            server.session.configure(params.settings["palimpsest"])
-        else:
+        if not server.session.reconfigure(params.settings):
             await configuration.pull(server)
 
     @server.feature(types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from palimpsest_engine import Endpoint, EndpointProtocol, EngineSettings
+from palimpsest_server.sections import SECTION, doubt, is_named, undotted
 
 LogLevel = Literal["error", "warning", "info", "debug"]
 Eagerness = Literal["low", "medium", "high"]
@@ -80,7 +81,8 @@ class _Key:
     """One key of the section: its field, and the values that it takes (in words and as a test).
 
     own: only the user's own set-up may choose it. adds: a source adds to the values of those below it. folder: it may differ
-    between the folders of a workspace. read: makes the field's value of a plain one, or returns what it cannot read.
+    between the folders of a workspace. read: makes the field's value of a plain one, or returns what it cannot read. doubt:
+    says what cannot take effect in a value that is taken, or "".
     """
 
     field: str
@@ -90,6 +92,7 @@ class _Key:
     adds: bool = False
     folder: bool = False
     read: Callable[[Any], Any] = lambda value: value
+    doubt: Callable[[Any], str] = lambda value: ""
 
 
 def _models(value: Any) -> Any:
@@ -189,9 +192,11 @@ KEYS: Mapping[str, _Key] = {
         folder=True,
     ),
     "contextFiles": _Key("context_files", "a whole number from 0 to 64", _whole(0, 64), folder=True),
-    "ignore": _Key("ignore", "a list of globs", _texts, adds=True, folder=True),
+    "ignore": _Key("ignore", "a list of globs", _texts, adds=True, folder=True, doubt=doubt),
     "disabledLanguages": _Key("disabled_languages", "a list of language ids", _texts, folder=True),
-    "disabledFolders": _Key("disabled_folders", "a list of folders or globs", _texts, adds=True, folder=True),
+    "disabledFolders": _Key(
+        "disabled_folders", "a list of folders or globs", _texts, adds=True, folder=True, doubt=doubt
+    ),
     "logLevel": _Key("log_level", '"error", "warning", "info" or "debug"', _one_of(*LOG_LEVELS)),
     "logText": _Key("log_text", _SWITCH, _switch, own=True),
     "trustWorkspace": _Key("trust_workspace", _SWITCH, _switch, own=True),
@@ -233,7 +238,7 @@ def _take(values: dict[str, Any], section: object, may: Callable[[_Key], bool]) 
         return [], [f"palimpsest: expected an object, not {_shown(section)}; ignored"]
     barred: list[str] = []
     problems: list[str] = []
-    for name, given in section.items():
+    for name, given in undotted(section).items():
         key = KEYS.get(name)
         value = _plain(given) if key is None else key.read(_plain(given))
         if key is None:
@@ -248,16 +253,24 @@ def _take(values: dict[str, Any], section: object, may: Callable[[_Key], bool]) 
         elif not key.accepts(value):
             problems.append(f"palimpsest.{name}: expected {key.expected}, not {_shown(given)}; ignored")
         else:
+            if said := key.doubt(value):
+                problems.append(f"palimpsest.{name}: {said}")
             values[key.field] = tuple(dict.fromkeys((*values.get(key.field, ()), *value))) if key.adds else value
     return barred, problems
 
 
 def section_of(options: object) -> tuple[object, tuple[str, ...]]:
-    """Return the section `palimpsest` of initialization options, and the problems of all else in there."""
+    """Return the section `palimpsest` of what a client sent, in any spelling, and the problems of all else in there.
+
+    Its keys may be dotted (`palimpsest.enable`), or stand there without the section, if they are all there is.
+    """
     if not isinstance(options, Mapping):
         return None, () if options is None else (f"expected an object with the key palimpsest, not {_shown(options)}",)
-    strange = tuple(f"{name}: no such setting; expected palimpsest" for name in options if name != "palimpsest")
-    return options.get("palimpsest"), strange
+    named = {name: value for name, value in options.items() if is_named(name)}
+    if options and not named and all(name.partition(".")[0] in KEYS for name in options):
+        return options, ()
+    strange = tuple(f"{name}: no such setting; expected palimpsest" for name in options if name not in named)
+    return named.get(SECTION) if set(named) <= {SECTION} else undotted(named), strange
 
 
 _DEFAULT = Settings()

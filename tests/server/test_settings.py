@@ -256,11 +256,20 @@ def _plain(value):
         (None, None, 0),
         ({}, None, 0),
         ({"palimpsest": {"seed": 1}}, {"seed": 1}, 0),
-        ({"seed": 1}, None, 1),
+        ({"seed": 1}, {"seed": 1}, 0),
+        ({"enable": False, "disabledFolders": []}, {"enable": False, "disabledFolders": []}, 0),
+        ({"model.edit": "a"}, {"model.edit": "a"}, 0),
+        ({"palimpsest.enable": False, "palimpsest.model.edit": "a"}, {"enable": False, "model": {"edit": "a"}}, 0),
+        ({"palimpsest": {"seed": 1}, "palimpsest.enable": False}, {"seed": 1, "enable": False}, 0),
+        ({"palimpsest": None}, None, 0),
+        ({"palimpsest": 3}, 3, 0),
+        ({"palimpsest": {"seed": 1}, "enable": False}, {"seed": 1}, 1),
+        ({"seeds": 1}, None, 1),
+        ({"enable": False, "python.linting": True}, None, 2),
         ([], None, 1),
     ],
 )
-def test_initialization_options_have_one_key(options, section, strange):
+def test_the_section_is_found_in_any_spelling_and_all_else_is_named(options, section, strange):
     found, problems = section_of(options)
     assert found == section
     assert len(problems) == strange
@@ -325,3 +334,52 @@ def test_every_setting_has_a_key_and_a_row_in_the_documentation():
     assert {key.field for key in KEYS.values()} == {field.name for field in fields(Settings)}
     page = (Path(__file__).parents[2] / "docs" / "settings.md").read_text(encoding="utf-8")
     assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == list(KEYS)
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"enable": False, "model": {"complete": "a", "edit": "b"}},
+        {"palimpsest.enable": False, "palimpsest.model.complete": "a", "palimpsest.model.edit": "b"},
+        {"palimpsest": {"enable": False, "model.complete": "a", "model.edit": "b"}},
+        {"palimpsest": {"palimpsest.enable": False}, "model": {"complete": "a"}, "model.edit": "b"},
+        {"enable": True, "palimpsest.enable": False, "model": "x", "palimpsest.model": {"complete": "a", "edit": "b"}},
+    ],
+)
+def test_a_key_may_be_dotted_within_the_section(section):
+    settings, problems = parse(section)
+    assert problems == ()
+    assert (settings.enable, settings.model) == (False, Models("a", "b"))
+
+
+def test_a_dotted_key_that_is_none_is_named():
+    _, (problem,) = parse({"palimpsest.enabled.never": True})
+    assert problem.startswith("palimpsest.enabled: no such setting")
+
+
+@pytest.mark.parametrize("key", ["ignore", "disabledFolders"])
+@pytest.mark.parametrize(
+    ("glob", "why"),
+    [
+        ("${cwd}/x", "there is no variable ${cwd}"),
+        ("a/${", "there is no variable ${"),
+        ("vscode-vfs://github/a/b", "only file: URIs have a path here"),
+        ("../x", "no path has .. in it"),
+        ("a/../b", "no path has .. in it"),
+    ],
+)
+def test_a_glob_that_can_match_nothing_is_named_and_the_others_count(key, glob, why):
+    settings, (problem,) = parse({key: ["vendor", glob]})
+    assert problem == f"palimpsest.{key}: {glob} matches nothing: {why}"
+    assert "vendor" in getattr(settings, KEYS[key].field)
+
+
+@pytest.mark.parametrize(
+    "glob",
+    [
+        *("/a/../b", "~/x", "~/../x", "file:///a%20b", "${workspaceFolder}/x", "${workspaceFolder:a}", "${userHome}/x"),
+        *("${env:HOME}/x", "C:\\x", "a..b", "..a"),
+    ],
+)
+def test_a_glob_that_can_match_something_is_no_problem(glob):
+    assert parse({"disabledFolders": [glob], "ignore": [glob]})[1] == ()

@@ -76,8 +76,10 @@ class Ignore:
             lexical, real = Path(os.path.abspath(path)), Path(os.path.realpath(path))
         except (OSError, ValueError):
             return "its path cannot be read"
+        if glob := self.covering(self._extra, lexical):
+            return f"palimpsest.ignore has {glob}"
         for each in dict.fromkeys((lexical, real)):
-            if found := _secret(each) or self._excluded(each):
+            if found := _secret(each):
                 return found
         if _inside(lexical, self._folders) and not _inside(real, (*self._folders, *self._real_folders)):
             return "it lies outside of the workspace"
@@ -88,9 +90,16 @@ class Ignore:
         """Return why a place is not for the model, or "": an absolute path, or a URI, of which the name alone counts."""
         return self.reason(place) if os.path.isabs(place) else secret_in_uri(place)
 
-    def _excluded(self, path: Path) -> str:
-        glob = covering(self._extra, path)
-        return f"palimpsest.ignore has {glob}" if glob else ""
+    def covering(self, globs: Sequence[str], path: Path) -> str:
+        """Return the first of the globs that covers a path, or "". Links are followed on both sides."""
+        try:
+            paths = dict.fromkeys((path, Path(os.path.realpath(path))))
+        except (OSError, ValueError):
+            paths = dict.fromkeys((path,))
+        for glob in globs:
+            if any(covering((glob,), each, self._folders, real=real) for each in paths for real in (False, True)):
+                return glob
+        return ""
 
 
 def _inside(path: Path, folders: Sequence[Path]) -> bool:

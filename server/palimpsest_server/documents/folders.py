@@ -1,30 +1,36 @@
-"""Find the folder that a document lies in, and the glob that covers it; reads nothing from disk."""
+"""Find the folder that a document lies in, and the glob that covers it; reads the disk only where that is asked for."""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from glob import escape
 from pathlib import Path
 from typing import TypeVar
 
 from palimpsest_server.documents.uris import path_of
 
 _T = TypeVar("_T")
+_MAGIC, _VARIABLE = re.compile(r"[*?[]"), re.compile(r"\$\{([^}]*)\}")
 
 
-def covering(globs: Sequence[str], path: Path | None) -> str:
+def covering(globs: Sequence[str], path: Path | None, workspace: tuple[Path, ...] = (), *, real: bool = False) -> str:
     """Return the first of the globs that covers the path or a folder that it lies in; "" if none does.
 
-    `/code/secret` and `~/secret` are those folders, with all their contents. A name or a relative path such as `vendor` or
-    `build/generated` matches at any depth. `*`, `?` and `[…]` stay within one name, `**` does not.
+    `/code/secret`, `~/secret`, `file:///code/secret` and `${workspaceFolder}/secret` are those folders, with all their
+    contents. A name or a relative path such as `vendor` or `build/generated` matches at any depth. `*`, `?` and `[…]` stay
+    within one name, `**` does not. workspace: its folders. real: folders that are links stand for what they lead to, so that
+    the disk is read.
     """
     if path is None:
         return ""
     parts = _parts(str(path))
-    return next((glob for glob in globs if _covers(_pattern(glob), parts)), "")
+    return next((glob for glob in globs if any(_covers(each, parts) for each in _patterns(glob, workspace, real))), "")
 
 
 def innermost(path: Path | None, folders: Iterable[str]) -> str:
@@ -42,10 +48,39 @@ def of_document(path: Path | None, by_folder: Mapping[str, _T], otherwise: _T) -
     return by_folder[folder] if (folder := innermost(path, by_folder)) else otherwise
 
 
+def _patterns(glob: str, workspace: tuple[Path, ...], real: bool) -> Iterable[tuple[str, ...]]:
+    """Yield what a glob stands for: one pattern, or one for each folder of the workspace."""
+    for spelled in _spelled(glob, workspace):
+        if not real:
+            yield _pattern(spelled)
+        elif os.path.isabs(spelled) and not _MAGIC.search(spelled):
+            with suppress(OSError, ValueError):
+                yield _pattern(os.path.realpath(spelled))
+
+
+@lru_cache(maxsize=256)
+def _spelled(glob: str, workspace: tuple[Path, ...]) -> tuple[str, ...]:
+    """Return a glob as paths, without its URI or variables; none if it has an unknown one."""
+    if glob.startswith("file:"):
+        path = path_of(glob)
+        return (str(path),) if path else ()
+    given = _VARIABLE.search(glob)
+    if given is None:
+        return (os.path.expanduser(glob),)
+    kind, _, name = given[1].partition(":")
+    values: Iterable[str] = ()
+    if kind in ("workspaceFolder", "workspaceRoot"):
+        values = (str(folder) for folder in workspace if name in ("", folder.name))
+    elif kind == "userHome":
+        values = (os.path.expanduser("~"),)
+    elif kind == "env" and name in os.environ:
+        values = (os.environ[name],)
+    return tuple(glob[: given.start()] + escape(each) + glob[given.end() :] for each in values)
+
+
 @lru_cache(maxsize=256)
 def _pattern(glob: str) -> tuple[str, ...]:
-    glob = os.path.expanduser(glob)
-    parts = _parts(glob)
+    parts = _parts(os.path.normpath(glob) if os.path.isabs(glob) else glob)
     if not os.path.isabs(glob):
         parts = ("**", *parts)
     return tuple(part for at, part in enumerate(parts) if part != "**" or parts[at - 1 : at] != ("**",))

@@ -36,7 +36,7 @@ def ban(session: Session, document: Snapshot | None) -> str:
     names = {document.called.strip().lower(), document.language} - {""}
     if named := next((each for each in settings.disabled_languages if {each.lower(), language_id(each)} & names), ""):
         return f"palimpsest.disabledLanguages has {named}"
-    if glob := folders.covering(settings.disabled_folders, document.path):
+    if glob := folders.covering(settings.disabled_folders, document.path, tuple(session.folders.values())):
         return f"palimpsest.disabledFolders has {glob}"
     return session.pauses.reason(document.uri, document.language)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from palimpsest_server import settings
 from palimpsest_server.documents import folders
 from palimpsest_server.documents.store import Documents, Snapshot
+from palimpsest_server.sections import SECTION, undotted
 from palimpsest_server.session.debounce import Debounce
 from palimpsest_server.session.engine_slot import EngineFactory, EngineSlot
 from palimpsest_server.session.jobs import CHANGED, CLOSED, LOST, Jobs
@@ -72,6 +73,21 @@ class Session:
         self._by_folder = self._by_folder if by_folder is None else dict(by_folder)
         self._configure()
 
+    def reconfigure(self, given: object) -> bool:
+        """Take up what the client sent of its configuration; return False if there is nothing of ours in it.
+
+        Keys that are dotted from the top on stand for themselves: those that are not among them stay as they are.
+        """
+        if not isinstance(given, Mapping):
+            return False
+        section, _ = settings.section_of(given)
+        if section is None and SECTION not in given:
+            return False
+        if SECTION not in given and isinstance(section, dict) and isinstance(self._configured, Mapping):
+            section = {**undotted(self._configured), **section}
+        self.configure(section)
+        return True
+
     def settings_for(self, document: Snapshot) -> settings.Settings:
         """Return the settings that hold for a document: those of its folder, where that has any of its own."""
         return folders.of_document(document.path, self._in_folders, self.settings)
@@ -80,7 +96,10 @@ class Session:
         """Take up the folders of the workspace, by their URIs."""
         self.folders = dict(workspace)
         self.live.folders = tuple(self.folders)
-        self.surroundings.work_in(self.folders, self.settings.ignore)
+        everywhere = (self.settings, *self._in_folders.values())
+        self.surroundings.work_in(
+            self.folders, tuple(dict.fromkeys(glob for each in everywhere for glob in each.ignore))
+        )
 
     def _configure(self, strange: tuple[str, ...] = ()) -> None:
         """Parse all sources anew; show each problem once."""

@@ -64,11 +64,11 @@ class Surroundings:
         self.work_in({}, ())
 
     def work_in(self, folders: Mapping[str, Path], globs: tuple[str, ...]) -> None:
-        """Take up the folders of the workspace; files that a glob covers are not looked at."""
+        """Take up the folders of the workspace; other files that a glob covers are not looked at."""
         self._held.clear()
         paths = tuple(folders.values())
         # Neither may be used by two threads at once: one is for the outline's thread, the other for the chooser's.
-        self._ignore, self._chooser_ignore = (Ignore(paths, extra_globs=globs) for _ in range(2))
+        self._ignore, self._chooser_ignore = Ignore(paths), Ignore(paths, extra_globs=globs)
         forbidden = self._chooser_ignore.reason
         self._workspace = Workspace([str(path) for path in paths], lambda path: forbidden(Path(path)))
 
@@ -111,11 +111,18 @@ class Surroundings:
                 outline.kind_at(offset) if automatic else "code",
                 automatic,
                 settings.in_comments,
-                (self._ignore.reason(path) if path else "") or ignore.secret_in_uri(document.uri),
+                (self._forbidden(path, settings) if path else "") or ignore.secret_in_uri(document.uri),
             )
             return suppression.reason(spot)
 
         return await self.off_loop(judge)
+
+    def _forbidden(self, path: Path, settings: Settings) -> str:
+        """Return why a document is not for the model, or "". Reads from disk."""
+        for key, globs in (("ignore", settings.ignore), ("disabledFolders", settings.disabled_folders)):
+            if glob := self._ignore.covering(globs, path):
+                return f"palimpsest.{key} has {glob}"
+        return self._ignore.reason(path)
 
     async def excerpts(
         self, document: Snapshot, offset: int, settings: Settings, engine: EngineStatus

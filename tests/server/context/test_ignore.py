@@ -159,6 +159,19 @@ def test_a_file_that_the_user_excludes(tmp_path):
 # Links
 
 
+@pytest.mark.parametrize("glob", ["{link}", "{real}", "file://{link}", "{link}/sub", "${{workspaceFolder}}/../link"])
+@pytest.mark.parametrize("opened", ["link", "real"])
+def test_a_glob_covers_what_its_folder_and_the_file_lead_to(tmp_path, glob, opened):
+    write(tmp_path / "real" / "sub" / "a.py")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "workspace").mkdir()
+    spelled = glob.format(link=tmp_path / "link", real=tmp_path / "real")
+    ignore = Ignore([tmp_path / "workspace"], extra_globs=(spelled,))
+    assert ignore.covering((spelled,), tmp_path / opened / "sub" / "a.py") == spelled
+    assert ignore.reason(tmp_path / opened / "sub" / "a.py") == f"palimpsest.ignore has {spelled}"
+    assert not ignore.covering((spelled,), tmp_path / "other" / "a.py")
+
+
 def test_a_link_out_of_the_workspace(tmp_path):
     outside = write(tmp_path / "outside" / "a.py")
     folder = tmp_path / "folder"

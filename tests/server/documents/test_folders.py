@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from palimpsest_server.documents import folders
 from palimpsest_server.documents.folders import covering, innermost, of_document
 from palimpsest_server.documents.uris import path_of
 
@@ -42,6 +43,39 @@ def test_a_glob_may_begin_at_home(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     assert covering(["other", "~/secret"], Path("/home/me/secret/a.py")) == "~/secret"
     assert covering(["~/secret"], Path("/home/you/secret/a.py")) == ""
+
+
+HERE = (Path("/code/my [app]"), Path("/code/lib"))
+
+
+@pytest.mark.parametrize(
+    ("glob", "path", "covers"),
+    [
+        ("file:///code/secret", "/code/secret/a.py", True),
+        ("file:///code/my%20secret/", "/code/my secret/a.py", True),
+        ("file:///code/secret", "/code/x/secret/a.py", False),
+        ("${workspaceFolder}", "/code/my [app]/a.py", True),
+        ("${workspaceFolder}/private", "/code/lib/private/a.py", True),
+        ("${workspaceFolder}/private", "/code/my [app]/private/a.py", True),
+        ("${workspaceFolder}/private", "/code/my a/private/a.py", False),
+        ("${workspaceFolder}/private", "/else/private/a.py", False),
+        ("${workspaceFolder}/**/x", "/code/lib/b/c/x/a.py", True),
+        ("${workspaceFolder:lib}/private", "/code/lib/private/a.py", True),
+        ("${workspaceFolder:lib}/private", "/code/my [app]/private/a.py", False),
+        ("${workspaceRoot}/private", "/code/lib/private/a.py", True),
+        ("${userHome}/x", "/home/me/x/a.py", True),
+        ("${env:PLACE}/x", "/some/place/x/a.py", True),
+        ("${env:PLACE_THAT_IS_NOT}/x", "/x/a.py", False),
+        ("${nothing}/x", "/x/a.py", False),
+        ("/code/./lib/../lib/private", "/code/lib/private/a.py", True),
+        ("untitled:x", "/x", False),
+    ],
+)
+def test_a_folder_may_be_a_uri_or_begin_with_a_variable(monkeypatch, glob, path, covers):
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("PLACE", "/some/place")
+    folders._spelled.cache_clear()
+    assert covering([glob], Path(path), HERE) == (glob if covers else "")
 
 
 def test_a_document_without_a_path_is_covered_by_nothing():

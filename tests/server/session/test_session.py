@@ -2,7 +2,11 @@
 
 import asyncio
 
+import pytest
+from lsprotocol import types
+
 from palimpsest_engine import CheckpointMissing, EngineSettings
+from palimpsest_server.session.permission import ban
 from palimpsest_server.session.session import Session
 
 
@@ -145,3 +149,68 @@ async def test_a_state_that_flickers_during_typing_is_told_once(client, engine):
     await asyncio.sleep(0.3)
     assert [params["lastEmpty"]["reason"] for _, params in client.notified[1:]] == ["reason 49"]
     session.close()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"palimpsest": {"enable": False}},
+        {"palimpsest": {"palimpsest.enable": False}},
+        {"palimpsest": {"palimpsest": {"enable": False}}},
+        {"palimpsest.enable": False},
+        {"palimpsest.enable": False, "python.linting": True},
+        {"enable": False},
+    ],
+)
+async def test_off_is_off_however_a_client_spells_it(client, engine, given):
+    session = make(client, [engine], [])
+    assert session.reconfigure(given)
+    assert session.board.status()["state"] == "paused"
+    assert client.warnings == []
+
+
+@pytest.mark.parametrize("given", [None, {}, [], 3, {"python": {"enable": False}}, {"enable": False, "python": {}}])
+async def test_a_change_with_nothing_of_ours_in_it_is_none(client, engine, given):
+    session = make(client, [engine], [])
+    session.configure({"seed": 3})
+    assert not session.reconfigure(given)
+    assert session.settings.seed == 3
+
+
+async def test_a_dotted_key_leaves_the_others_as_they_are_and_a_section_does_not(client, engine):
+    session = make(client, [engine], [])
+    session.configure({"disabledFolders": ["/x"], "palimpsest.seed": 3})
+    session.reconfigure({"palimpsest.candidates": 2, "palimpsest.seed": None})
+    assert (session.settings.disabled_folders, session.settings.candidates, session.settings.seed) == (("/x",), 2, 0)
+    session.reconfigure({"palimpsest": {"seed": 4}})
+    assert (session.settings.disabled_folders, session.settings.candidates, session.settings.seed) == ((), 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("key", "glob"),
+    [
+        ("disabledFolders", "{link}"),
+        ("disabledFolders", "file://{link}"),
+        ("disabledFolders", "{real}"),
+        ("disabledFolders", "${{workspaceFolder}}/sub"),
+        ("ignore", "{link}"),
+        ("ignore", "${{workspaceFolder}}/sub/*.py"),
+    ],
+)
+@pytest.mark.parametrize("where", ["for all", "for the folder"])
+async def test_a_folder_is_left_alone_by_its_own_name_or_a_links(session, tmp_path, key, glob, where):
+    real, link = tmp_path / "real", tmp_path / "link"
+    (real / "sub").mkdir(parents=True)
+    link.symlink_to(real)
+    session.work_in({real.as_uri(): real})
+    section = {key: [glob.format(real=real, link=link)]}
+    session.configure(section if where == "for all" else {}, {real.as_uri(): section})
+    uri = (real / "sub" / "a.py").as_uri()
+    session.documents.open(types.TextDocumentItem(uri, "python", 1, "x = \n"))
+    document = session.documents.snapshot(uri)
+    reason = f"palimpsest.{key} has {section[key][0]}"
+    chosen = session.settings_for(document)
+    assert await session.surroundings.objection(document, "x = \n", 4, chosen, automatic=False) == reason
+    if key == "disabledFolders" and "link" not in glob:
+        assert ban(session, document) == reason
+    assert session.client.warnings == []
