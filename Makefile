@@ -2,6 +2,7 @@
 
 VENV ?= .venv
 MODEL ?= --recommended
+CODE ?= code
 SESSIONS ?= 10000
 PARSE_SECONDS ?= 30
 WORKERS ?= 2
@@ -9,11 +10,12 @@ CONSTRAINTS ?= constraints/newest.txt
 PYTHONS ?= python3 python3.13 python3.12 python3.11
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-oldest test-coder test-editors bench-editors fuzz soak lint bench constraints clean
+.PHONY: help demo vscode test test-oldest test-coder test-editors bench-editors fuzz soak lint bench constraints clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo   fetch the recommended model (491 MB on CPUs), fill five holes of a file, and watch; MODEL=embedded fetches nothing"
+	@echo "make vscode build the extension for VS Code and install it with CODE=code; needs Node 20 or later"
 	@echo "make test   run every test"
 	@echo "make test-oldest    run the tests of everything that knows a tensor with the oldest libraries that are allowed"
 	@echo "make test-coder     fill with the 0.5B model for real; fetches it the first time (0.5 GB)"
@@ -35,6 +37,11 @@ demo: $(VENV)/installed
 	echo "  diffusion     make demo MODEL=embedded"; \
 	echo "  other models  $(BIN)/palimpsest models list"; \
 	echo "  your editor   editors/README.md"
+
+vscode:
+	cd editors/vscode && npm ci --no-audit --no-fund && npm run package
+	$(CODE) --install-extension editors/vscode/palimpsest.vsix
+	@echo "Next: open a folder and a Python file in it. In this folder, answer: Use .venv/bin/palimpsest of this folder."
 
 bench: $(VENV)/installed
 	@$(BIN)/palimpsest bench

@@ -109,6 +109,7 @@ def create_server(engine_factory: EngineFactory) -> Server:
     @server.feature(types.TEXT_DOCUMENT_DID_OPEN)
     async def did_open(params: types.DidOpenTextDocumentParams) -> None:
         server.session.documents.open(params.text_document)
+        server.session.publisher.moved_on()
         moved_on(params.text_document.uri)
 
     @server.feature(types.TEXT_DOCUMENT_DID_CHANGE)
@@ -121,6 +122,7 @@ def create_server(engine_factory: EngineFactory) -> Server:
     async def did_close(params: types.DidCloseTextDocumentParams) -> None:
         server.session.forget(params.text_document.uri)
         server.session.documents.close(params.text_document.uri)
+        server.session.publisher.moved_on()
 
     @server.feature(types.NOTEBOOK_DOCUMENT_DID_OPEN)
     async def did_open_notebook(params: types.DidOpenNotebookDocumentParams) -> None:
@@ -143,6 +145,7 @@ def create_server(engine_factory: EngineFactory) -> Server:
     def moved_on(uri: str) -> None:
         from palimpsest_server.features import inline_completion
 
+        server.session.publisher.typed_on()
         inline_completion.moved_on(server.session, uri)
 
     # Fills

@@ -246,11 +246,25 @@ def test_a_rewrite_crystallises_and_is_accepted(editor: VSCode, stage: Stage, pr
     )
     editor.screenshot(screenshots / "vscode-preview.png")
     assert editor.text() == FUNCTION
+    assert "x = 1" in editor.struck(), "what goes can be read, too"
     editor.press("accept")
     until(lambda: editor.text() == "def f(a):\n    return a * 2 if a > 0 else abs(a)\n", "it is written")
     until(lambda: not editor.preview() and not editor.lenses(), "and not painted any more")
     editor.press("undo")
     until(lambda: editor.text() == FUNCTION, "one step back")
+
+
+def test_compare_shows_the_old_text_and_the_new_one(
+    editor: VSCode, stage: Stage, preview: None, screenshots: Path
+) -> None:
+    new = "def f(a):\n    return a * 2\n"
+    begin_rewrite(editor, stage, "return a * 2")
+    until(editor.lenses, "what there is to accept", 30)
+    editor.command("palimpsest.comparePreview")
+    until(lambda: editor.compared() == (FUNCTION, new), f"both texts; the last were {editor.compared()}")
+    editor.screenshot(screenshots / "vscode-compare.png")
+    editor.command("palimpsest.acceptPreview")
+    until(lambda: editor.text() == new, "it is written, and the file is in sight again")
 
 
 def test_a_rewrite_is_rejected(editor: VSCode, stage: Stage, preview: None) -> None:

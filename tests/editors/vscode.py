@@ -12,7 +12,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,6 @@ QUIET = {
 # What a user has on keys, or could have.
 KEYS = {
     "ctrl+alt+enter": "editor.action.inlineSuggest.commit",
-    "alt+\\": "editor.action.inlineSuggest.trigger",
-    "ctrl+alt+l": "editor.action.inlineSuggest.acceptNextLine",
     "ctrl+alt+t": "palimpsest.toggle",
     "ctrl+alt+s": "palimpsest.restart",
     "ctrl+alt+1": "palimpsest.fill",
@@ -65,7 +63,7 @@ KEYS = {
 PRESSES = {
     "accept": "Tab",
     "word": "Control+ArrowRight",
-    "line": "Control+Alt+l",
+    "line": "Alt+l",
     "next": "Alt+]",
     "previous": "Alt+[",
     "trigger": "Alt+\\",
@@ -110,6 +108,11 @@ class VSCode:
 
     def open(self, name: str, text: str, *, tabs: bool = False, pairs: bool = False) -> None:
         self.close_all()
+        self.show(name, text, tabs=tabs, pairs=pairs)
+        self._offered()  # asked behind the document, on the same wire: when there is an answer the server knows it
+
+    def show(self, name: str, text: str, *, tabs: bool = False, pairs: bool = False) -> None:
+        """Open a document, whether or not there is a server."""
         closing = "languageDefined" if pairs else "never"
         self.configure({"editor.autoClosingBrackets": closing, "editor.autoClosingQuotes": closing})
         self._opened += 1
@@ -136,7 +139,6 @@ class VSCode:
         )
         self.screen.do(lambda page: page.wait_for_selector(".monaco-editor.focused"))
         until(lambda: self.cursor() == at, "the cursor is placed")
-        self._offered()  # asked behind the document, on the same wire: when there is an answer the server knows it
 
     def text(self) -> str:
         return str(self.probe.run("return vscode.window.activeTextEditor.document.getText()"))
@@ -211,6 +213,33 @@ class VSCode:
     def messages(self) -> list[str]:
         return list(self.screen.evaluate("seen.messages.filter((each) => !each.progress).map((each) => each.text)"))
 
+    def toasts(self) -> list[str]:
+        """Messages that are on the screen now."""
+        message = ".notification-toast .notification-list-item-message"
+        return list(
+            self.screen.evaluate(f"[...document.querySelectorAll('{message}')].map((each) => each.textContent)")
+        )
+
+    def answer(self, button: str) -> None:
+        """Press a button of a message."""
+        self.screen.do(lambda page: page.click(f".notification-toast .monaco-button:has-text('{button}')"))
+
+    def pick(self, title: str, text: str) -> None:
+        """Take an entry of the list with that title, or give a path to the dialog with that title."""
+        widget = ".quick-input-widget:not([style*='display: none'])"
+        box = f"{widget} input.input"
+
+        def fill(page: Page) -> None:
+            page.wait_for_selector(f"{widget} .quick-input-title:text-is('{title}')")
+            while True:
+                page.fill(box, text)
+                page.wait_for_timeout(500)  # the list follows what is typed, and says nothing when it has
+                if page.input_value(box) == text:  # a dialog that was not ready yet puts its own path there
+                    break
+            page.keyboard.press("Enter")
+
+        self.screen.do(fill)
+
     def restart(self) -> None:
         self.screen.do(lambda page: page.keyboard.press("Control+Alt+s"))
         self.wait_for_server()
@@ -256,6 +285,30 @@ class VSCode:
     def preview(self) -> str:
         """Return the text that is painted over the document, or between its lines, and is not part of it."""
         return str(self.screen.evaluate("seen.preview()"))
+
+    def struck(self) -> str:
+        """Return the text of the document that is painted as going, and can be read."""
+        return str(
+            self.screen.evaluate(
+                """[...document.querySelectorAll(".monaco-editor.focused .view-lines [class*=ced-]")]
+                .filter((each) => getComputedStyle(each).textDecorationLine.includes("line-through"))
+                .filter((each) => parseFloat(getComputedStyle(each).fontSize) > 8)
+                .map((each) => each.textContent).join("").replaceAll("\u00a0", " ")"""
+            )
+        )
+
+    def compared(self) -> tuple[str, str]:
+        """Return what the view of differences shows: the old text and the new one, with what is painted over them."""
+        sides = self.screen.evaluate(
+            """["original", "modified"].map((side) =>
+                [...document.querySelectorAll(`.editor.${side} .view-lines .view-line`)]
+                .sort((a, b) => parseInt(a.style.top) - parseInt(b.style.top))
+                .map((line) => [...line.querySelectorAll("span span"), line].map((each) =>
+                    ["::before", "::after"].map((which) => getComputedStyle(each, which).content)
+                    .filter((content) => content.startsWith('"')).join("")).join("") + line.textContent)
+                .join("\\n").replaceAll("\u00a0", " "))"""
+        )
+        return sides[0], sides[1]
 
     def lenses(self) -> list[str]:
         """Links above a line of code."""
@@ -333,12 +386,26 @@ def _units(text: str) -> int:
 @contextlib.contextmanager
 def start(cache: Path, server: Server, folder: Path) -> Iterator[VSCode]:
     """VS Code with the extension in it, on an empty workspace; closed with all its processes."""
+    own = {"palimpsest.server.path": str(server.command), "palimpsest.ui.preview": False}
+    own |= {f"palimpsest.{key}": value for key, value in server.initialization.items()}
+    with launched(cache, folder, own) as editor:
+        editor.open("first.py", f"first = 1{CURSOR}\n")
+        editor.wait_for_server()
+        yield editor
+
+
+@contextlib.contextmanager
+def launched(
+    cache: Path, folder: Path, own: Mapping[str, Any], variables: Mapping[str, str] | None = None
+) -> Iterator[VSCode]:
+    """VS Code with the extension and those settings of the user's, before any document is open.
+
+    variables: of its environment, in place of those of this process.
+    """
     program, browser = vscode.get(cache), chromium.get(cache)
     extension = vscode.extension(program.node)
     project, profile = folder / "project", folder / "profile"
-    project.mkdir()
-    own = {"palimpsest.server.path": str(server.command), "palimpsest.ui.preview": False}
-    own |= {f"palimpsest.{key}": value for key, value in server.initialization.items()}
+    project.mkdir(exist_ok=True)
     # The browser is far from the extension, so what has the scope of a machine counts in its settings, not in the user's.
     for place, settings in (("User", QUIET), ("Machine", own)):
         (profile / place).mkdir(parents=True)
@@ -353,7 +420,7 @@ def start(cache: Path, server: Server, folder: Path) -> Iterator[VSCode]:
         (folder / "config.yaml").write_text("{}\n", encoding="utf-8")
         code = [str(program.node.node), str(program.entry), *common]
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("VSCODE_", "CODE_SERVER"))}
-        environment |= {"PALIMPSEST_PROBE": str(sockets / "probe")}
+        environment |= {"PALIMPSEST_PROBE": str(sockets / "probe"), **(variables or {})}
         probe = packed(HERE / "probe", folder / "probe.vsix")
         install = [*code, "--install-extension", str(extension), "--install-extension", str(probe)]
         subprocess.run(install, env=environment, check=True, capture_output=True, timeout=120)
@@ -365,6 +432,4 @@ def start(cache: Path, server: Server, folder: Path) -> Iterator[VSCode]:
         stack.callback(connected.close)
         editor = VSCode(screen, connected, project)
         editor.command("workbench.action.closeSidebar")
-        editor.open("first.py", f"first = 1{CURSOR}\n")
-        editor.wait_for_server()
         yield editor

@@ -10,7 +10,6 @@ import {
   languages,
   window,
   workspace,
-  type CancellationToken,
   type TextDocument,
 } from "vscode";
 import type { Middleware } from "vscode-languageclient/node";
@@ -30,7 +29,7 @@ const TITLES = {
 } as const;
 
 const ALTERNATIVE = "alternative";
-const TOAST_MS = 500;
+const PATIENCE_MS = 500;
 
 type Execute = NonNullable<Middleware["executeCommand"]>;
 type ApplyEdit = NonNullable<NonNullable<Middleware["workspace"]>["handleApplyEdit"]>;
@@ -131,10 +130,10 @@ export class Actions implements Disposable {
     const action = command === FILL_SELECTION ? "fill" : argument.action;
     const title = `Palimpsest: ${TITLES[action as keyof typeof TITLES] ?? action}`;
     const work = await this.previews.begin(document, title);
-    const toast = new Toast(title, work.cancel);
-    work.written = () => toast.end();
+    const progress = new Progress(title);
+    work.written = () => progress.end();
     try {
-      const ran = await connection.run<Ran>(command, argument, work.cancel.token, (done) => toast.report(done));
+      const ran = await connection.run<Ran>(command, argument, work.cancel.token, (done) => progress.report(done));
       if (ran?.applied && ran.holes > 1) {
         window.setStatusBarMessage(`Palimpsest: ${ran.filled} of ${ran.holes} holes filled`, 5000);
       }
@@ -145,37 +144,35 @@ export class Actions implements Disposable {
       }
       return undefined;
     } finally {
-      toast.end();
+      progress.end();
       this.previews.end(work);
     }
   }
 }
 
-/** Progress with a button to cancel; it comes only if there is time to read it. */
-class Toast {
+/** Progress in the status bar, away from what is painted; it comes only if there is time to read it. Escape cancels. */
+class Progress {
   #reported = 0;
-  #show: ((increment: number) => void) | undefined;
+  #show: (() => void) | undefined;
   #end: () => void = () => undefined;
   readonly #ended = new Promise<void>((resolve) => (this.#end = resolve));
   readonly #timer: NodeJS.Timeout;
 
-  constructor(title: string, cancel: CancellationTokenSource) {
+  constructor(title: string) {
     this.#timer = setTimeout(() => {
-      const options = { location: ProgressLocation.Notification, title, cancellable: true };
-      void window.withProgress(options, (progress, token: CancellationToken) => {
-        token.onCancellationRequested(() => cancel.cancel());
-        this.#show = (increment) => progress.report({ increment });
-        this.#show(this.#reported);
+      void window.withProgress({ location: ProgressLocation.Window, title }, (progress) => {
+        this.#show = () => progress.report({ message: `${this.#reported} % (Escape cancels)` });
+        this.#show();
         return this.#ended;
       });
-    }, TOAST_MS);
+    }, PATIENCE_MS);
   }
 
-  /** So many of a hundred; nothing is left to wait for at the end. */
+  /** So many of a hundred. */
   report(percentage: number): void {
     if (percentage > this.#reported) {
-      this.#show?.(percentage - this.#reported);
       this.#reported = percentage;
+      this.#show?.();
     }
   }
 
@@ -184,4 +181,3 @@ class Toast {
     this.#end();
   }
 }
-

@@ -6,7 +6,7 @@ import { Session } from "./session";
 let session: Session | undefined;
 
 export function activate(context: ExtensionContext): void {
-  session = new Session();
+  session = new Session(context);
   context.subscriptions.push(session);
   session.begin();
 }

@@ -1,15 +1,23 @@
 // What a click on the status item opens: why there is nothing, and what can be done.
 
 import { QuickPickItemKind, commands, window, type QuickPickItem } from "vscode";
+import type { Nearby } from "./find";
+import { CHOOSE, INSTALL } from "./program";
 import type { Words } from "./words";
 
 interface Entry extends QuickPickItem {
   readonly command?: string;
   readonly args?: readonly unknown[];
+  readonly use?: string;
 }
 
-/** Show the menu, and do what is chosen. language: of the active document. */
-export async function showMenu(words: Words, language: string | undefined, running: boolean): Promise<void> {
+/** Show the menu, and do what is chosen; a program that is to be used is returned. language: of the active document. */
+export async function showMenu(
+  words: Words,
+  language: string | undefined,
+  running: boolean,
+  nearby: Nearby | undefined,
+): Promise<string | undefined> {
   const rule = { label: "", kind: QuickPickItemKind.Separator };
   const served: Entry[] = [
     words.paused
@@ -21,8 +29,12 @@ export async function showMenu(words: Words, language: string | undefined, runni
     { label: "$(refresh) Restart the server", command: "palimpsest.restart" },
   ];
   const absent: Entry[] = [
+    ...(nearby
+      ? [{ label: `$(check) Use ${nearby.name} of this folder`, detail: nearby.program, use: nearby.program }]
+      : []),
     { label: "$(refresh) Start the server", command: "palimpsest.restart" },
-    { label: "$(cloud-download) Install the server…", command: "palimpsest.installServer" },
+    { label: `$(folder-opened) ${CHOOSE}`, command: "palimpsest.chooseProgram" },
+    { label: `$(cloud-download) ${INSTALL}`, command: "palimpsest.installServer" },
   ];
   const entries: Entry[] = [
     ...(words.nothing
@@ -47,4 +59,5 @@ export async function showMenu(words: Words, language: string | undefined, runni
   if (chosen?.command) {
     await commands.executeCommand(chosen.command, ...(chosen.args ?? []));
   }
+  return chosen?.use;
 }

@@ -5,34 +5,24 @@
 import {
   CancellationTokenSource,
   CodeLens,
-  DecorationRangeBehavior,
   Disposable,
   EventEmitter,
   Position,
   Range,
   Selection,
-  TabInputTextDiff,
-  ThemeColor,
-  Uri,
   commands,
   languages,
   window,
   workspace,
-  type DecorationOptions,
-  type Tab,
   type TextDocument,
   type TextEditor,
 } from "vscode";
-import { rows, type Change } from "./rows";
+import { Comparison } from "./compare";
+import { Paint } from "./paint";
 import type { Draft } from "./protocol";
+import type { Change } from "./rows";
 
 const REPAINT_MS = 200;
-const SCHEME = "palimpsest-preview";
-// Lines that are not there yet have no place of their own in the editor. They cover those below.
-const BLOCK =
-  "position: absolute; left: 0; width: 100vw; top: 100%; z-index: 20; white-space: pre; background: " +
-  "linear-gradient(var(--vscode-diffEditor-insertedTextBackground) 0 100%), var(--vscode-editor-background); " +
-  "box-shadow: 0 3px 4px -2px var(--vscode-widget-shadow)";
 
 /** A command at work on a document. decide: there when it is done, and waits to be accepted. */
 export interface Work {
@@ -58,27 +48,15 @@ export interface Work {
 export class Previews implements Disposable {
   readonly #works = new Map<TextDocument, Work>();
   readonly #lenses = new EventEmitter<void>();
-  readonly #hidden = window.createTextEditorDecorationType({
-    textDecoration: "none; font-size: 0", // not display: the editor has to find its columns
-    rangeBehavior: DecorationRangeBehavior.ClosedClosed,
-  });
-  readonly #faded = window.createTextEditorDecorationType({ opacity: "0.35" });
-  readonly #removed = window.createTextEditorDecorationType({
-    isWholeLine: true,
-    backgroundColor: new ThemeColor("diffEditor.removedLineBackground"),
-  });
-  readonly #struck = window.createTextEditorDecorationType({ textDecoration: "line-through", opacity: "0.6" });
-  readonly #written = window.createTextEditorDecorationType({});
+  readonly #paint = new Paint();
+  readonly #comparison = new Comparison(() => [...this.#works.values()]);
   readonly #disposables: Disposable[];
 
   /** show: have the ghost text ask `ghostAt` again, which has something, or not any more. */
   constructor(private readonly show: (something: boolean) => void) {
     this.#disposables = [
-      this.#hidden,
-      this.#faded,
-      this.#removed,
-      this.#struck,
-      this.#written,
+      this.#paint,
+      this.#comparison,
       this.#lenses,
       workspace.onDidChangeTextDocument(({ document, contentChanges }) => {
         if (contentChanges.length) {
@@ -86,15 +64,12 @@ export class Previews implements Disposable {
         }
       }),
       workspace.onDidCloseTextDocument((document) => this.drop(document)),
-      window.onDidChangeVisibleTextEditors((editors) => editors.forEach((editor) => this.#paint(editor))),
+      window.onDidChangeVisibleTextEditors((editors) => editors.forEach((editor) => this.#repaint(editor))),
       window.onDidChangeActiveTextEditor(() => void this.#tell()),
       window.onDidChangeTextEditorSelection(({ textEditor }) => this.#moved(textEditor)),
       languages.registerCodeLensProvider("*", {
         onDidChangeCodeLenses: this.#lenses.event,
         provideCodeLenses: (document) => this.#lensesOf(document),
-      }),
-      workspace.registerTextDocumentContentProvider(SCHEME, {
-        provideTextDocumentContent: (uri) => this.#afterwards(uri),
       }),
       commands.registerCommand("palimpsest.acceptPreview", () => this.#here()?.decide?.(true)),
       commands.registerCommand("palimpsest.rejectPreview", () => this.#here()?.decide?.(false)),
@@ -164,7 +139,7 @@ export class Previews implements Disposable {
     this.#refresh(work.document);
     const accepted = await decided;
     delete work.decide;
-    void this.#uncompare(work.document);
+    void this.#comparison.close(work.document);
     if (!accepted) {
       this.end(work);
     }
@@ -231,11 +206,7 @@ export class Previews implements Disposable {
 
   #here(): Work | undefined {
     const document = window.activeTextEditor?.document;
-    return document?.uri.scheme === SCHEME ? this.#comparedIn(document.uri) : this.of(document);
-  }
-
-  #comparedIn(uri: Uri): Work | undefined {
-    return [...this.#works.values()].find(({ document }) => document.uri.toString() === uri.query);
+    return this.of(document && (this.#comparison.of(document.uri)?.document ?? document));
   }
 
   /** Tell the keys what is at work here. */
@@ -283,7 +254,7 @@ export class Previews implements Disposable {
     if (work?.ghost === "yes") {
       work.ghost = "left";
       this.show(false);
-      this.#paint(editor);
+      this.#repaint(editor);
     }
   }
 
@@ -294,51 +265,13 @@ export class Previews implements Disposable {
   }
 
   #paintAll(document: TextDocument): void {
-    window.visibleTextEditors.filter((editor) => editor.document === document).forEach((editor) => this.#paint(editor));
+    window.visibleTextEditors.filter((editor) => editor.document === document).forEach((editor) => this.#repaint(editor));
   }
 
-  #paint(editor: TextEditor): void {
-    const { document } = editor;
-    const work = this.of(document);
-    const final = work?.changes !== undefined;
+  #repaint(editor: TextEditor): void {
+    const work = this.of(editor.document);
     const changes = work && !this.#ghosted(work) ? this.#changes(work) : [];
-    const hidden: Range[] = [];
-    const removed: Range[] = [];
-    const written: DecorationOptions[] = [];
-    const look = final ? ACCEPTABLE : DRAFTED;
-    const width = typeof editor.options.tabSize === "number" ? editor.options.tabSize : 4;
-    for (const row of rows(changes, (line) => document.lineAt(line).text)) {
-      switch (row.kind) {
-        case "replaced": {
-          const { line, start, end, text } = row;
-          hidden.push(new Range(line, start, line, end));
-          // At the end of what is hidden: the editor places its lenses by where a line's text begins.
-          const at = new Range(line, end, line, end);
-          const column = spaced(document.lineAt(line).text.slice(0, start), width, 0).length;
-          const contentText = spaced(text, width, column).replaceAll(" ", "\u00a0"); // others would run together
-          written.push({ range: at, renderOptions: { before: { ...look, contentText } } });
-          break;
-        }
-        case "removed": {
-          const { range, firstNonWhitespaceCharacterIndex: ink } = document.lineAt(row.line);
-          removed.push(range.with({ start: range.start.with({ character: ink }) }));
-          break;
-        }
-        case "added": {
-          const { end } = document.lineAt(row.line).range;
-          const content = cssString(row.texts.map((text) => spaced(text, width, 0)).join("\n"));
-          const textDecoration = `none; content: ${content}; ${BLOCK}`;
-          const { color } = look;
-          const added = { color, contentText: " ", textDecoration };
-          written.push({ range: new Range(end, end), renderOptions: { after: added } });
-        }
-      }
-    }
-    editor.setDecorations(this.#hidden, hidden.filter((range) => !range.isEmpty));
-    editor.setDecorations(this.#removed, final ? removed : []);
-    editor.setDecorations(this.#struck, final ? removed : []);
-    editor.setDecorations(this.#faded, final ? [] : removed);
-    editor.setDecorations(this.#written, written);
+    this.#paint.show(editor, changes, work?.changes !== undefined);
   }
 
   #lensesOf(document: TextDocument): CodeLens[] {
@@ -359,57 +292,7 @@ export class Previews implements Disposable {
   async #compare(): Promise<void> {
     const work = this.#here();
     if (work?.decide) {
-      const { uri } = work.document;
-      const after = Uri.from({ scheme: SCHEME, path: uri.path, query: uri.toString() });
-      await commands.executeCommand("vscode.diff", uri, after, work.title, { preview: true });
+      await this.#comparison.open(work);
     }
   }
-
-  /** Close what was compared: there is nothing to decide any more. */
-  async #uncompare(document: TextDocument): Promise<void> {
-    const tabs = window.tabGroups.all.flatMap((group) => group.tabs);
-    const about = ({ input }: Tab): boolean =>
-      input instanceof TabInputTextDiff &&
-      input.modified.scheme === SCHEME &&
-      input.original.toString() === document.uri.toString();
-    await window.tabGroups.close(tabs.filter(about));
-  }
-
-  #afterwards(uri: Uri): string {
-    const work = this.#comparedIn(uri);
-    if (!work?.changes) {
-      return "";
-    }
-    const { document, changes } = work;
-    const text = document.getText();
-    let [written, at] = ["", 0];
-    for (const change of [...changes].sort((a, b) => a.range.start.line - b.range.start.line)) {
-      const [start, end] = [change.range.start, change.range.end].map((each) =>
-        document.offsetAt(new Position(each.line, each.character)),
-      ) as [number, number];
-      written += text.slice(at, start) + change.text;
-      at = end;
-    }
-    return written + text.slice(at);
-  }
-}
-
-const DRAFTED = { color: new ThemeColor("editorGhostText.foreground"), fontStyle: "italic" };
-const ACCEPTABLE = {
-  color: new ThemeColor("editor.foreground"),
-  backgroundColor: new ThemeColor("diffEditor.insertedTextBackground"),
-};
-
-/** Tabs as the editor paints them, from a column on; what stands before that has none of its own here. */
-function spaced(text: string, width: number, column: number): string {
-  let shown = "";
-  for (const each of text) {
-    shown += each === "\t" ? " ".repeat(width - ((column + shown.length) % width)) : each;
-  }
-  return shown;
-}
-
-/** A text as a string of CSS, in which nothing of it means anything. */
-function cssString(text: string): string {
-  return `"${text.replace(/[^A-Za-z0-9]/gu, (each) => `\\${each.codePointAt(0)!.toString(16)} `)}"`;
 }

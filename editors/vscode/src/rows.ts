@@ -21,6 +21,8 @@ export type Row =
   | { readonly kind: "removed"; readonly line: number }
   | { readonly kind: "added"; readonly line: number; readonly texts: readonly string[] };
 
+const WORD = /^\w/;
+
 /** The rows of some changes, none of which touch each other. lineAt: the text that they are about, line by line. */
 export function rows(changes: readonly Change[], lineAt: (line: number) => string): Row[] {
   return blocks(changes, lineAt).flatMap(({ first, old, now }) => compared(first, old, now));
@@ -93,12 +95,23 @@ function compared(first: number, old: readonly string[], now: readonly string[])
   return found;
 }
 
+/** Where a line reads otherwise, in whole words. */
 function within(line: number, old: string, now: string): Row | undefined {
   const units = (each: string): number => each.length;
-  const head = same([...old], [...now], Infinity, units);
-  const tail = same([...old.slice(head)].reverse(), [...now.slice(head)].reverse(), Infinity, units);
-  const [end, text] = [old.length - tail, now.slice(head, now.length - tail)];
-  return end > head || text ? { kind: "replaced", line, start: head, end, text } : undefined;
+  let head = same([...old], [...now], Infinity, units);
+  let tail = same([...old.slice(head)].reverse(), [...now.slice(head)].reverse(), Infinity, units);
+  if (old.length === head + tail && now.length === head + tail) {
+    return undefined;
+  }
+  const wordy = (from: number, to: number): boolean =>
+    [old.slice(head, old.length - tail), now.slice(head, now.length - tail)].some((each) => WORD.test(each.slice(from, to)));
+  if (wordy(0, 1)) {
+    head -= /\w*$/.exec(old.slice(0, head))![0].length;
+  }
+  if (wordy(-1, Infinity)) {
+    tail -= /^\w*/.exec(old.slice(old.length - tail))![0].length;
+  }
+  return { kind: "replaced", line, start: head, end: old.length - tail, text: now.slice(head, now.length - tail) };
 }
 
 /** How many elements both begin with, at most so many; or how long those are together. */

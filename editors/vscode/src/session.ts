@@ -1,25 +1,25 @@
 // One window's session with the server: starts it, restarts it once, says why it is not there.
 
-import { execFile } from "node:child_process";
-import { homedir } from "node:os";
+import { join } from "node:path";
 import {
   Disposable,
-  ProgressLocation,
   commands,
   window,
   workspace,
+  type ExtensionContext,
   type OutputChannel,
   type TextDocument,
 } from "vscode";
 import type { Middleware } from "vscode-languageclient/node";
 import { Actions } from "./actions";
 import type * as Client from "./client";
-import { findServer } from "./find";
+import { Complaints, answered } from "./complaints";
+import { examine } from "./doctor";
 import { Ghost, PLACE_CURSOR, placeCursor } from "./ghost";
-import { install } from "./install";
-import { machine } from "./machine";
+import { PRIVATE, machine } from "./machine";
 import { showMenu } from "./menu";
 import { Previews } from "./preview";
+import { Program } from "./program";
 import { PAUSE, type Draft, type Pause, type Paused } from "./protocol";
 import { OWN, configured, initial } from "./sections";
 import { StatusItem } from "./status";
@@ -28,11 +28,13 @@ const SERVED = new Set(["file", "untitled", "vscode-notebook-cell"]);
 /** Changes of these are taken up by a new server only. */
 const RESTARTING = [...OWN, "completion", "server"].map((key) => `palimpsest.${key}`);
 const AGAIN_MS = 10 * 60_000;
+const SHOW_LOG = "Show Log";
 /** That a process has ended may be noticed so much later. */
 const NOTICED_MS = 1500;
 
 export class Session implements Disposable {
   readonly #log = window.createOutputChannel("Palimpsest", { log: true });
+  readonly #complaints = new Complaints(this.#log);
   readonly #status = new StatusItem();
   readonly #ghost = new Ghost(
     () => this.#status.unknown(),
@@ -46,7 +48,7 @@ export class Session implements Disposable {
   #down = 0;
   #typed: { readonly document?: TextDocument; readonly at: number } = { at: 0 };
   #ended = -Infinity;
-  #told = "";
+  #missing = false;
   #panel: OutputChannel | undefined;
   #queue: Promise<void> = Promise.resolve();
   readonly #actions = new Actions(
@@ -54,18 +56,25 @@ export class Session implements Disposable {
     this.#previews,
     () => this.#setting("ui.preview", true),
   );
+  readonly #program: Program;
+
+  constructor({ globalStorageUri, extensionUri }: ExtensionContext) {
+    const storage = globalStorageUri.fsPath;
+    const here = machine(storage, extensionUri.fsPath);
+    this.#program = new Program(here, join(storage, PRIVATE), this.#complaints, () => this.restart());
+  }
 
   /** Bind the commands, and start the server as soon as there is a document. */
   begin(): void {
     const bound: Record<string, () => unknown> = {
       restart: () => this.restart(),
       showLog: () => this.#log.show(true),
-      showStatus: () =>
-        showMenu(this.#status.words, window.activeTextEditor?.document.languageId, this.#connection !== undefined),
+      showStatus: () => this.#menu(),
       toggle: () => this.#pause({ scope: "all" }),
       pauseLanguage: () => this.#pauseLanguage(),
       doctor: () => this.#doctor(),
-      installServer: async () => (await install(machine())) && this.restart(),
+      installServer: () => this.#program.install(),
+      chooseProgram: () => this.#program.choose(),
       dismiss: () => {
         this.#ghost.dismiss();
         return commands.executeCommand("editor.action.inlineSuggest.hide");
@@ -81,6 +90,8 @@ export class Session implements Disposable {
           this.#typed = { document, at: Date.now() };
         }
       }),
+      workspace.onDidGrantWorkspaceTrust(() => this.#lookAgain()),
+      workspace.onDidChangeWorkspaceFolders(() => this.#lookAgain()),
       workspace.onDidChangeConfiguration((event) => {
         this.#status.visible = this.#setting("ui.statusItem", true);
         if (this.#begun && RESTARTING.some((key) => event.affectsConfiguration(key))) {
@@ -97,7 +108,7 @@ export class Session implements Disposable {
   restart(): Promise<void> {
     this.#begun = true;
     this.#ended = -Infinity;
-    this.#told = "";
+    this.#complaints.forget();
     return (this.#queue = this.#queue.then(() => this.#start()));
   }
 
@@ -123,11 +134,11 @@ export class Session implements Disposable {
 
   async #start(): Promise<void> {
     await this.#disconnect();
-    const found = await findServer(this.#setting("server.path", ""), machine());
+    const found = await this.#program.find();
+    this.#missing = "missing" in found;
     if ("missing" in found) {
       this.#status.tell({ absent: "missing", reason: found.missing });
-      this.#complain(found.missing, "Install…", "Settings");
-      return;
+      return this.#program.ask(found.missing);
     }
     this.#status.tell({ state: "starting", reason: "", model: "", device: "", lastEmpty: null, paused: [] });
     try {
@@ -145,6 +156,13 @@ export class Session implements Disposable {
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       this.#gone(`The Palimpsest server did not start: it ${why}.`);
+    }
+  }
+
+  /** There may be a program now. */
+  #lookAgain(): void {
+    if (this.#missing) {
+      void this.restart();
     }
   }
 
@@ -172,6 +190,9 @@ export class Session implements Disposable {
 
   #running(running: boolean): void {
     void commands.executeCommand("setContext", "palimpsest.running", running);
+    if (running) {
+      this.#complaints.over();
+    }
   }
 
   /** The process is gone. Once it is started again; when that happens twice in a short time, the user decides. */
@@ -184,7 +205,7 @@ export class Session implements Disposable {
       this.#previews.clear();
       const message = `The Palimpsest server ${why}, and was started again.`;
       this.#log.warn(message);
-      void this.#offer(window.showWarningMessage(message, "Show Log"));
+      void answered(window.showWarningMessage(message, SHOW_LOG), { [SHOW_LOG]: () => this.#log.show(true) });
       return "restart";
     }
     this.#gone(
@@ -198,29 +219,7 @@ export class Session implements Disposable {
   #gone(message: string): void {
     this.#forget();
     this.#status.tell({ absent: "ended", reason: message });
-    this.#complain(message, "Restart", "Show Log");
-  }
-
-  /** One message about a server that is not there, until somebody tries again. */
-  #complain(message: string, ...answers: string[]): void {
-    this.#log.error(message);
-    if (message !== this.#told) {
-      this.#told = message;
-      void this.#offer(window.showErrorMessage(message, ...answers));
-    }
-  }
-
-  async #offer(answer: Thenable<string | undefined>): Promise<void> {
-    switch (await answer) {
-      case "Restart":
-        return this.restart();
-      case "Show Log":
-        return this.#log.show(true);
-      case "Settings":
-        return commands.executeCommand("workbench.action.openSettings", "palimpsest.server.path");
-      case "Install…":
-        return commands.executeCommand("palimpsest.installServer");
-    }
+    this.#complaints.say(message, { Restart: () => this.restart(), [SHOW_LOG]: () => this.#log.show(true) });
   }
 
   #initial(): Record<string, unknown> {
@@ -256,19 +255,24 @@ export class Session implements Disposable {
     }
   }
 
+  async #menu(): Promise<void> {
+    const running = this.#connection !== undefined;
+    const nearby = this.#missing ? await this.#program.nearby() : undefined;
+    const language = window.activeTextEditor?.document.languageId;
+    const program = await showMenu(this.#status.words, language, running, nearby);
+    if (program) {
+      await this.#program.use(program);
+    }
+  }
+
   /** What the doctor says of this machine and of the servers that run, in a panel of its own. */
   async #doctor(): Promise<void> {
-    const found = await findServer(this.#setting("server.path", ""), machine());
+    const found = await this.#program.find();
     if ("missing" in found) {
-      this.#told = "";
-      this.#complain(found.missing, "Install…", "Settings");
-      return;
+      this.#complaints.forget();
+      return this.#program.ask(found.missing);
     }
-    const title = "Palimpsest: checking this machine";
-    const report = await window.withProgress({ location: ProgressLocation.Notification, title }, async () => {
-      const parts = [await output(found.program, ["doctor"]), await output(found.program, ["doctor", "--live"])];
-      return parts.join("\n");
-    });
+    const report = await examine(found.program);
     const panel = (this.#panel ??= window.createOutputChannel("Palimpsest Doctor"));
     panel.replace(report);
     panel.show(true);
@@ -293,12 +297,4 @@ export class Session implements Disposable {
       },
     };
   }
-}
-
-function output(program: string, args: readonly string[]): Promise<string> {
-  return new Promise((resolve) => {
-    execFile(program, args, { cwd: homedir(), env: { ...process.env, NO_COLOR: "1" } }, (error, stdout, stderr) => {
-      resolve(`> ${[program, ...args].join(" ")}\n${stdout}${stderr}${stdout || stderr ? "" : String(error)}`);
-    });
-  });
 }

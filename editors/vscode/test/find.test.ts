@@ -1,12 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { findServer, type Machine } from "../src/find";
+import { findNearby, findServer, type Machine } from "../src/find";
 
 function machine(programs: readonly string[], more: Partial<Machine> = {}): Machine {
   return {
     platform: "linux",
     path: "/usr/bin:/opt/bin",
     home: "/home/you",
+    environment: {},
+    environments: [],
     isProgram: async (path) => programs.includes(path),
     ...more,
   };
@@ -20,6 +22,44 @@ const cases: readonly [string, string, Machine, string | undefined][] = [
   ["none", "", machine(["/code/palimpsest"]), undefined],
   ["a setting that is wrong is not passed over", "/gone", machine(["/usr/bin/palimpsest"]), undefined],
   ["not in the present folder", "", machine(["palimpsest", "./palimpsest"], { path: ":.:" }), undefined],
+  [
+    "where the user has pipx put it",
+    "",
+    machine(["/tools/palimpsest"], { environment: { PIPX_BIN_DIR: "/tools" } }),
+    "/tools/palimpsest",
+  ],
+  [
+    "where the user has uv put it",
+    "",
+    machine(["/uv/palimpsest"], { environment: { UV_TOOL_BIN_DIR: "/uv" } }),
+    "/uv/palimpsest",
+  ],
+  ["where Homebrew puts programs", "", machine(["/opt/homebrew/bin/palimpsest"]), "/opt/homebrew/bin/palimpsest"],
+  [
+    "in an environment of its own, after the PATH",
+    "",
+    machine(["/storage/server/bin/palimpsest", "/clone/.venv/bin/palimpsest"], {
+      environments: ["/storage/server", "/clone/.venv"],
+    }),
+    "/storage/server/bin/palimpsest",
+  ],
+  [
+    "not in an environment, if it is on the PATH",
+    "",
+    machine(["/storage/server/bin/palimpsest", "/opt/bin/palimpsest"], { environments: ["/storage/server"] }),
+    "/opt/bin/palimpsest",
+  ],
+  [
+    "in an environment on Windows",
+    "",
+    machine(["C:\\storage\\server\\Scripts\\palimpsest.exe"], {
+      platform: "win32",
+      path: "C:\\Windows",
+      home: "C:\\you",
+      environments: ["C:\\storage\\server"],
+    }),
+    "C:\\storage\\server\\Scripts\\palimpsest.exe",
+  ],
   [
     "on Windows",
     "",
@@ -38,4 +78,22 @@ for (const [name, setting, on, expected] of cases) {
 test("what is missing is said with its name", async () => {
   assert.match(JSON.stringify(await findServer("/gone", machine([]))), /palimpsest\.server\.path names \/gone/);
   assert.match(JSON.stringify(await findServer("", machine([]))), /\/home\/you\/\.local\/bin/);
+});
+
+const nearby: readonly [string, readonly string[], readonly string[], string | undefined][] = [
+  ["what make demo made", ["/code/p"], ["/code/p/.venv/bin/palimpsest"], ".venv/bin/palimpsest"],
+  ["an environment by another name", ["/code/p"], ["/code/p/venv/bin/palimpsest"], "venv/bin/palimpsest"],
+  ["in the second folder", ["/code/a", "/code/p"], ["/code/p/.venv/bin/palimpsest"], ".venv/bin/palimpsest"],
+  ["no folder", [], ["/code/p/.venv/bin/palimpsest"], undefined],
+  ["a program that is only there", ["/code/p"], ["/code/p/palimpsest", "/code/p/bin/palimpsest"], undefined],
+];
+
+for (const [name, folders, programs, expected] of nearby) {
+  test(`near the user's files: ${name}`, async () => {
+    assert.equal((await findNearby(folders, machine(programs)))?.name, expected);
+  });
+}
+
+test("what lies in a folder that is open is never taken without being asked for", async () => {
+  assert.ok("missing" in (await findServer("", machine(["/code/p/.venv/bin/palimpsest"]))));
 });

@@ -18,6 +18,24 @@ const cases: readonly [string, readonly string[], readonly Written[], readonly R
     [[0, 7, 0, 12, "y + 1"]],
     [{ kind: "replaced", line: 0, start: 7, end: 8, text: "y" }],
   ],
+  [
+    "a part of a word is the whole word",
+    ["    total_count = 1"],
+    [[0, 4, 0, 15, "total_price"]],
+    [{ kind: "replaced", line: 0, start: 4, end: 15, text: "total_price" }],
+  ],
+  [
+    "the beginning of a word",
+    ["f(first)"],
+    [[0, 2, 0, 7, "worst"]],
+    [{ kind: "replaced", line: 0, start: 2, end: 7, text: "worst" }],
+  ],
+  [
+    "more of a word",
+    ["x = item"],
+    [[0, 4, 0, 8, "items"]],
+    [{ kind: "replaced", line: 0, start: 4, end: 8, text: "items" }],
+  ],
   ["put in", ["ab"], [[0, 1, 0, 1, "-"]], [{ kind: "replaced", line: 0, start: 1, end: 1, text: "-" }]],
   [
     "two in a line",

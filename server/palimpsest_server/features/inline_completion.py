@@ -163,6 +163,7 @@ def start(session: Session, ask: Ask, key: JobKey, show: Show, purpose: jobs.Pur
         if visible and monotonic() - shown >= drafts.SECONDS:
             shown = monotonic()
             show(news)
+            session.publisher.came_to()  # something to look at
 
     def ended(outcome: jobs.Outcome) -> None:
         offer = running.offer = offered(ask, outcome)
@@ -211,9 +212,8 @@ def announce(
         session.announced = (document.uri, document.version)
         settled_share = 1.0 if texts else news.settled_share
         show(replace(news, text="".join(texts[:1]), settled_share=settled_share, final=True))
-    if not texts and not awaited:
-        session.board.came_to_nothing(reason)
-        session.publisher.publish()
+    if not awaited:
+        session.publisher.came_to(reason)
 
 
 async def request_for(session: Session, ask: Ask, key: JobKey, asked: asyncio.Event | None) -> FillRequest:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from lsprotocol import types
+
 from palimpsest_engine import EngineStatus
 from palimpsest_server.documents.folders import innermost
 from palimpsest_server.documents.uris import path_of
@@ -14,6 +16,7 @@ from palimpsest_server.status.requests import Requests
 
 Scope = Literal["all", "language", "folder", "document"]
 _LOADING, _DENOISING = "the checkpoint is still loading", "still denoising"
+_BY_TYPING = (types.TEXT_DOCUMENT_INLINE_COMPLETION, types.TEXT_DOCUMENT_COMPLETION)
 _SCOPES: tuple[Scope, ...] = ("all", "language", "folder", "document")
 
 
@@ -131,10 +134,27 @@ class Board:
         """Return why an answer is not there yet."""
         return _LOADING if self._read().state in ("starting", "loading") else _DENOISING
 
-    def came_to_nothing(self, reason: str) -> None:
-        """Replace "still denoising" with the final reason, if that is why the last answer was empty."""
-        if self._last_empty and self._last_empty["reason"] in (_LOADING, _DENOISING):
-            self._last_empty = {**self._last_empty, "reason": reason}
+    def came_to(self, reason: str) -> bool:
+        """Replace "still denoising" with the final reason; without one there is something to show.
+
+        Return whether that was the reason of the last empty answer.
+        """
+        waited = self._last_empty is not None and self._last_empty["reason"] in (_LOADING, _DENOISING)
+        if self._last_empty is not None and waited:
+            self._last_empty = {**self._last_empty, "reason": reason} if reason else None
+        return waited
+
+    def typed_on(self) -> bool:
+        """Forget why a command changed nothing: the text is another one. Suggestions are asked for anew with each text.
+
+        Return whether there was such a reason.
+        """
+        return self._last_empty is not None and self._last_empty["request"] not in _BY_TYPING and self.moved_on()
+
+    def moved_on(self) -> bool:
+        """Forget the last reason: it is about a document that the user has left. Return whether there was one."""
+        had, self._last_empty = self._last_empty, None
+        return had is not None
 
     def status(self) -> dict[str, Any]:
         """Return the fields of `palimpsest/status`."""

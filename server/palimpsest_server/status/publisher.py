@@ -53,6 +53,21 @@ class Publisher:
         self.publish()
         self._live.changed()
 
+    def typed_on(self) -> None:
+        """Note that a document was changed."""
+        if self._board.typed_on():
+            self.publish()
+
+    def moved_on(self) -> None:
+        """Note that a document was opened or closed."""
+        if self._board.moved_on():
+            self.publish()
+
+    def came_to(self, reason: str = "") -> None:
+        """Note the end of a fill that a request could not wait for: without a result, if there is a reason."""
+        if self._board.came_to(reason):
+            self.publish()
+
     def publish(self) -> None:
         """Tell the client the status if it is new."""
         if self._closed or self._later is not None:

@@ -111,6 +111,15 @@ async def test_a_job_that_comes_to_nothing_replaces_still_denoising_with_its_rea
     assert session.board.status()["lastEmpty"]["reason"] == "nothing that parses"
 
 
+async def test_a_job_that_comes_to_something_leaves_no_reason(session, document, engine):
+    _, reason, _ = await answered(session, ask(document, automatic=True))
+    session.publisher.answered("textDocument/inlineCompletion", reason)
+    await until(lambda: engine.jobs)
+    engine.finish("return 1")
+    await until(lambda: not len(session.jobs))
+    assert session.board.status()["lastEmpty"] is None
+
+
 async def test_asking_again_joins_the_job_under_way(session, document, engine):
     first = await begun(session, engine, ask(document))
     second = asyncio.create_task(inline_completion.complete(session, ask(document), print))

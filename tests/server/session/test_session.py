@@ -116,6 +116,31 @@ async def test_the_status_is_told_when_it_is_new_and_only_then(client, engine, m
     ]
 
 
+INLINE, LIST, RUN = "textDocument/inlineCompletion", "textDocument/completion", "palimpsest.run"
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason", "news", "left"),
+    [
+        (RUN, "the repair did not mend the syntax", "typed_on", None),
+        ("codeAction/resolve", "there is no other text", "typed_on", None),
+        (INLINE, "the cursor is in a comment", "typed_on", "the cursor is in a comment"),
+        (LIST, "the cursor is in a comment", "typed_on", "the cursor is in a comment"),
+        (RUN, "the repair did not mend the syntax", "moved_on", None),
+        (INLINE, "the cursor is in a comment", "moved_on", None),
+        (INLINE, "still denoising", "came_to", None),
+        (INLINE, "the checkpoint is still loading", "came_to", None),
+        (INLINE, "the cursor is in a string", "came_to", "the cursor is in a string"),
+    ],
+)
+async def test_a_reason_lasts_as_long_as_it_is_true(client, engine, request_, reason, news, left):
+    session = make(client, [engine], [])
+    session.publisher.answered(request_, reason)
+    getattr(session.publisher, news)()
+    told = session.board.status()["lastEmpty"]
+    assert (told["reason"] if told else None) == left
+
+
 async def test_after_the_end_nothing_is_said_and_nothing_is_loaded(client, engine):
     session = make(client, [engine], [])
     session.warm()
