@@ -7,7 +7,7 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcException
 
 FILL = {
-    "title": "Palimpsest: fill the selection",
+    "title": "Palimpsest: fill the selection (write new code here)",
     "kind": "refactor.rewrite.palimpsest.fill",
     "tags": [types.CodeActionTag.LlmGenerated.value],
 }
@@ -51,7 +51,7 @@ async def test_a_selection_can_be_filled_and_rewritten(connect):
     assert ids(found) == SELECTION
     assert found[0] == FILL | {
         "command": {
-            "title": "Palimpsest: fill the selection",
+            "title": "Palimpsest: fill the selection (write new code here)",
             "command": "palimpsest.run",
             "arguments": [
                 {

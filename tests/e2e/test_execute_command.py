@@ -95,7 +95,7 @@ async def test_drafts_of_a_command_name_their_hole(connect):
 
 
 async def test_progress_is_shown_to_its_end(connect):
-    editor = await connect({"script": ["2"], "steps": 4, "step_seconds": 0.05})
+    editor = await connect({"script": ["2"], "steps": 4, "step_seconds": 0.3})
     editor.open("1")
     assert (await execute(editor, (0, 0), (0, 1)))["applied"]
     ((_, reports),) = editor.client.progress_reports.items()

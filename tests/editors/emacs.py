@@ -147,7 +147,7 @@ class Emacs:
         title = re.compile(TITLES.get(action) or "Palimpsest: " + re.sub("[A-Z]", lambda m: f" {m[0].lower()}", action))
         self.keys("\x1bxeglot-code-actions\r")
         offered = until(lambda: self.ask(OFFERED), "actions are offered")
-        [chosen] = [each for each in offered if title.fullmatch(each)]
+        [chosen] = [each for each in offered if title.fullmatch(each.partition(" (")[0])]
         self.keys(chosen.replace(" ", "\x11 ") + "\r")
 
     def cancel(self) -> None:

@@ -62,7 +62,7 @@ class Helix:
         """space a, and down to that entry; the first one is chosen from the start."""
         self.keys(" a")
         until(lambda: self.shows(title), "the actions")
-        offered = re.findall(r"Palimpsest: .*?(?=  |$)", self.terminal.text(), re.MULTILINE)
+        offered = re.findall(r"Palimpsest: .*?(?= \(|  |$)", self.terminal.text(), re.MULTILINE)
         self.keys("\x0e" * offered.index(title) + "\r")
 
 

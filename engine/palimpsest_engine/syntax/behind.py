@@ -41,7 +41,9 @@ def swallowed(before: Document, old: Node, after: Document, new: Node) -> Iterat
     old, new: roots of the trees of the two documents.
     """
     stops = [*(start for start, _ in after.ranges[1:]), len(after.data)]
-    for index, ((start, end), (own_start, own_end), stop) in enumerate(zip(after.ranges, before.ranges, stops, strict=True)):
+    for index, ((start, end), (own_start, own_end), stop) in enumerate(
+        zip(after.ranges, before.ranges, stops, strict=True)
+    ):
         at = _not_blank(after.data, end, stop)
         if start == end or at == stop:
             continue

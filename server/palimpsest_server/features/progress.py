@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -10,8 +11,14 @@ from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
 
+_PATIENCE = 0.5  # seconds: what is shown for less only flashes
+
+
 class WorkDoneProgress:
-    """Progress that is shown until `end`. Nothing waits for the client: a report before it is ready is left out."""
+    """Progress that is shown until `end`. Nothing waits for the client: a report before it is ready is left out.
+
+    token: the client's own, which it shows as it likes; without one, the client is asked to show ours, after a while.
+    """
 
     def __init__(
         self,
@@ -26,14 +33,12 @@ class WorkDoneProgress:
         self._token = token
         self._begun = self._ended = False
         self._percentage = 0
+        self._later: asyncio.TimerHandle | None = None
         window = server.client_capabilities.window
         if token is not None:
             self._begin()
         elif window and window.work_done_progress:
-            self._token = str(uuid.uuid4())
-            create = types.WorkDoneProgressCreateParams(self._token)
-            asked = server.protocol.send_request(types.WINDOW_WORK_DONE_PROGRESS_CREATE, create)
-            asked.add_done_callback(self._created)
+            self._later = asyncio.get_running_loop().call_later(_PATIENCE, self._create, server)
 
     def report(self, share: float) -> None:
         """Show the share that is done, 0..1; it never goes back."""
@@ -48,6 +53,14 @@ class WorkDoneProgress:
             self._rpc.end(self._token, types.WorkDoneProgressEnd(message=message or None))
             self._rpc.tokens.pop(self._token, None)
         self._ended = True
+        if self._later is not None:
+            self._later.cancel()
+
+    def _create(self, server: LanguageServer) -> None:
+        self._token = str(uuid.uuid4())
+        create = types.WorkDoneProgressCreateParams(self._token)
+        asked = server.protocol.send_request(types.WINDOW_WORK_DONE_PROGRESS_CREATE, create)
+        asked.add_done_callback(self._created)
 
     def _created(self, answer: Future[None]) -> None:
         if not self._ended and not answer.cancelled() and answer.exception() is None:

@@ -153,7 +153,7 @@ class Board:
 
     def moved_on(self) -> bool:
         """Forget the last reason: it is about a document that the user has left. Return whether there was one."""
-        had, self._last_empty = self._last_empty, None
+        had, self._last_empty, self._last_doubt = self._last_empty, None, ""
         return had is not None
 
     def status(self) -> dict[str, Any]:

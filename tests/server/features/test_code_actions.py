@@ -264,15 +264,24 @@ async def test_the_parsers_mend_what_no_model_knows(editor, engine):
 
 
 @pytest.mark.parametrize(
-    ("text", "title"), [(STUB, "Palimpsest: fill 1 hole"), (TWO_STUBS, "Palimpsest: fill 2 holes")]
+    ("text", "title"), [(STUB, "Palimpsest: fill 1 hole ("), (TWO_STUBS, "Palimpsest: fill 2 holes (")]
 )
 async def test_the_number_of_holes_is_in_the_title(editor, text, title):
     editor.client_capabilities = able()
-    found = await editor.offered(editor.open(text), SOURCE)
-    assert [each.title for each in found] == [title]
+    [found] = await editor.offered(editor.open(text), SOURCE)
+    assert found.title.startswith(title)
+
+
+async def test_each_title_says_what_the_action_does(editor):
+    editor.client_capabilities = able()
+    found = await editor.offered(editor.open("def f(a):\n    «pass»\n"))
+    titles = [each.title for each in found]
+    assert "Palimpsest: touch up (change about a third of the selection)" in titles
+    assert titles == [ACTIONS[action].offered(1) for action in ids(found)]
 
 
 AUTOMATIC = types.CodeActionTriggerKind.Automatic
+SELECTION_IN_A_FUNCTION = [*SELECTION, "complete"]
 
 
 @pytest.mark.parametrize(
@@ -288,6 +297,22 @@ AUTOMATIC = types.CodeActionTriggerKind.Automatic
 )
 async def test_a_lightbulb_offers_to_fill_the_holes_on_one_of_them(editor, text, offered):
     assert ("fillHoles" in ids(await editor.offered(editor.open(text), None, AUTOMATIC))) is offered
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("import os\n\n\ndef f(a):\n    x = a\n    return x«»\n", []),
+        ("x = 1«»\ny = 2\n", []),
+        ("def f(a):\n    x = a\n    «»\n    return x\n", []),
+        ("«»", []),
+        ("def f(a):\n    pass«»\n", ["complete", "fillHoles"]),
+        ("def f(a:«»\n    return a\n", ["repair"]),
+        ("def f(a):\n    return «a»\n", SELECTION_IN_A_FUNCTION),
+    ],
+)
+async def test_a_lightbulb_is_not_at_every_cursor(editor, text, expected):
+    assert sorted(ids(await editor.offered(editor.open(text), None, AUTOMATIC))) == sorted(expected)
 
 
 async def test_a_lightbulb_offers_and_a_save_gets_nothing(editor):

@@ -30,13 +30,14 @@ TOO_FAR = f"more than {2 * window.STRIDE} characters of a large file are selecte
 class Action:
     """One action that asks the engine.
 
-    title: with the number of holes, where there may be several. holes: the spans that it writes over; none if it is not
-    offered here. missing: the reason for that, to the user. strength: of the fill. parses: `holes` asks the outline and so
-    belongs on another thread.
+    title: with the number of holes, where there may be several. explained: what it does, for menus. holes: the spans that it
+    writes over; none if it is not offered here. missing: the reason for that, to the user. strength: of the fill. parses:
+    `holes` asks the outline and so belongs on another thread.
     """
 
     id: str
     title: str
+    explained: str
     kind: str
     holes: Callable[[Scene], tuple[Span, ...]]
     missing: str
@@ -47,6 +48,10 @@ class Action:
         """Return the title for so many holes."""
         return self.title.format(holes="1 hole" if count == 1 else f"{count} holes")
 
+    def offered(self, count: int) -> str:
+        """Return the title for a menu, whose reader may not know the action."""
+        return f"{self.titled(count)} ({self.explained})"
+
 
 _SELECT = "select some code first"
 
@@ -56,6 +61,7 @@ ACTIONS = {
         Action(
             "fill",
             "Palimpsest: fill the selection",
+            "write new code here",
             f"{REWRITE}.fill",
             selected_or_blank,
             "select something first, or go to a blank line",
@@ -63,20 +69,51 @@ ACTIONS = {
         Action(
             "complete",
             "Palimpsest: complete this function or class",
+            "write its body",
             f"{REWRITE}.complete",
             body,
             "the cursor is not in a function or class",
             parses=True,
         ),
-        Action("touchUp", "Palimpsest: touch up", f"{REWRITE}.touchUp", selected_code, _SELECT, 0.3),
-        Action("rework", "Palimpsest: rework", f"{REWRITE}.rework", selected_code, _SELECT, 0.6),
-        Action("rewrite", "Palimpsest: rewrite", f"{REWRITE}.rewrite", selected_code, _SELECT),
         Action(
-            "repair", "Palimpsest: repair", methods.REPAIR, broken, "nothing here is known to be broken", parses=True
+            "touchUp",
+            "Palimpsest: touch up",
+            "change about a third of the selection",
+            f"{REWRITE}.touchUp",
+            selected_code,
+            _SELECT,
+            0.3,
+        ),
+        Action(
+            "rework",
+            "Palimpsest: rework",
+            "change more than half of the selection",
+            f"{REWRITE}.rework",
+            selected_code,
+            _SELECT,
+            0.6,
+        ),
+        Action(
+            "rewrite",
+            "Palimpsest: rewrite",
+            "change all of the selection",
+            f"{REWRITE}.rewrite",
+            selected_code,
+            _SELECT,
+        ),
+        Action(
+            "repair",
+            "Palimpsest: repair",
+            "mend what is broken here",
+            methods.REPAIR,
+            broken,
+            "nothing here is known to be broken",
+            parses=True,
         ),
         Action(
             "fillHoles",
             "Palimpsest: fill {holes}",
+            "write all that is still missing in the file",
             methods.FILL_HOLES,
             placeholders,
             "there are no holes in this file",

@@ -33,7 +33,8 @@ async def offered(
     """Return the actions for a selection.
 
     Editors make automatic requests with `only` when a file is saved: nothing of ours may happen then. They make others at
-    every move of the cursor, some clients none but these: the actions on the whole file are offered only on one of its holes.
+    every move of the cursor, some clients none but these. Without a selection, these get what is about a hole of the file, if
+    the cursor is on one, and what is about something broken or filled before. A light bulb at every cursor tells nobody anything.
     """
     only, encoding = params.context.only, session.documents.encoding
     automatic = params.context.trigger_kind is types.CodeActionTriggerKind.Automatic
@@ -51,18 +52,20 @@ async def offered(
         scene = await scene_of(session, document, selection, problems, parses=any(action.parses for action in rows))
         holes = await holes_of(session, rows, scene)
         explicit = only is not None and "" not in only
+        bare = selection.start == selection.end
+        off_the_holes = automatic and not (scene and on_one_of(holes.get("fillHoles", ()), scene))
         for action in rows:
             missing = "" if holes[action.id] else why_not(action, scene)
             if action.strength < 1.0 and not session.engine.status().denoises:
                 missing = CANNOT
             if missing and not (explicit and capabilities.shows_disabled(can)):
                 continue
-            if automatic and action.kind.startswith("source.") and scene and not on_one_of(holes[action.id], scene):
+            if off_the_holes and (bare or action.id == "fillHoles") and action.id != "repair":
                 continue
             argument = argument_of(action.id, document, params.range)
             if bad and action.id == "repair":
                 argument["problems"] = [positions.as_json(each) for each in bad]
-            command = types.Command(action.titled(len(holes[action.id])), RUN, arguments=[argument])
+            command = types.Command(action.offered(len(holes[action.id])), RUN, arguments=[argument])
             literals = capabilities.knows_literals(can)
             found.append(literal(action.kind, command, can, missing) if literals else command)
     if not modelless and wanted(methods.ALTERNATIVE, only) and (standing := last_fill(session, document, selection)):
