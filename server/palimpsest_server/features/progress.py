@@ -10,7 +10,6 @@ from concurrent.futures import Future
 from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
-
 _PATIENCE = 0.5  # seconds: what is shown for less only flashes
 
 

@@ -34,7 +34,7 @@ async def offered(
 
     Editors make automatic requests with `only` when a file is saved: nothing of ours may happen then. They make others at
     every move of the cursor, some clients none but these. Without a selection, these get what is about a hole of the file, if
-    the cursor is on one, and what is about something broken or filled before. A light bulb at every cursor tells nobody anything.
+    the cursor is on one, and what is about something broken or filled before. A light bulb at every cursor would say nothing.
     """
     only, encoding = params.context.only, session.documents.encoding
     automatic = params.context.trigger_kind is types.CodeActionTriggerKind.Automatic
