@@ -46,7 +46,7 @@ import sys
 from palimpsest_server import app
 from palimpsest_server.cli import main
 heavy = {"rich", "torch", "transformers"}
-app.serve = lambda factory, *, listen: print(listen, *heavy & set(sys.modules))
+app.serve = lambda factory, *, listen, client: print(listen, *heavy & set(sys.modules))
 main()
 """
     assert run("serve", "--listen", "/a/b", code=code).stdout == "/a/b\n"
@@ -59,7 +59,7 @@ def test_the_command_of_editors_skips_click() -> None:
 import gc, sys
 from palimpsest_server import app
 from palimpsest_server.__main__ import main
-def serve(factory, *, listen=None):
+def serve(factory, *, listen=None, client=None):
     print("click" in sys.modules, gc.isenabled())
     if listen:
         return 3
@@ -79,7 +79,7 @@ def test_the_exit_code_of_the_server_is_that_of_the_command() -> None:
     code = """
 from palimpsest_server import app
 from palimpsest_server.cli import main
-app.serve = lambda factory, *, listen: 3
+app.serve = lambda factory, *, listen, client: 3
 main()
 """
     assert run("serve", code=code).returncode == 3

@@ -35,7 +35,7 @@ def test_the_fit_finds_the_weights_behind_the_rows():
     assert abs(made.languages["python"] - made.languages["go"]) < 0.2
 
 
-def test_what_is_said_of_unseen_packages_holds():
+def test_probabilities_of_unseen_packages_hold():
     found = made_up()
     made, judged = calibration.calibrated(found)
     assert len(judged) == len(found)
@@ -62,7 +62,7 @@ def test_places_without_an_offer_count_as_places_only():
         ([replace(place, package="one") for place in made_up(50)], "one package"),
     ],
 )
-def test_what_cannot_be_fitted_is_refused(found, said):
+def test_rows_without_anything_to_fit_are_refused(found, said):
     with pytest.raises(DataError, match=said):
         calibration.calibrated(found)
 

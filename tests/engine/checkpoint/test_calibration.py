@@ -57,7 +57,7 @@ def test_one_lies_in_the_folder_or_beside_the_file(tmp_path):
         {"more": 1},
     ],
 )
-def test_what_cannot_be_is_refused_in_one_sentence(tmp_path, changes):
+def test_a_value_that_cannot_be_is_refused_in_one_sentence(tmp_path, changes):
     path = written(tmp_path / "calibration.json", **changes)
     with pytest.raises(CheckpointBroken) as caught:
         calibration_of(tmp_path)

@@ -462,7 +462,7 @@ def finish(engine, *pairs):
     engine.jobs[-1].future.set_result(fill)
 
 
-async def test_what_is_not_sure_enough_is_not_shown_unasked_but_when_asked(session, document, engine):
+async def test_an_unsure_suggestion_is_shown_only_when_somebody_asks(session, document, engine):
     engine.calibrated = True
     first = await begun(session, engine, ask(document, automatic=True))
     assert (await first).reason == "still denoising"
@@ -476,7 +476,7 @@ async def test_what_is_not_sure_enough_is_not_shown_unasked_but_when_asked(sessi
     assert shown == inline_completion.Answer(("return 1",), "", "cache", "about 12 % likely to be right")
 
 
-async def test_of_several_those_that_are_sure_enough_are_shown(session, document, engine):
+async def test_the_sure_ones_of_several_are_shown(session, document, engine):
     first = await begun(session, engine, ask(document, automatic=True))
     await first
     finish(engine, ("return 1", WEAK), ("return 2", SURE))

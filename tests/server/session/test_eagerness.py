@@ -23,11 +23,11 @@ SURE, LIKELY, WEAK = Confidence(0.95, 0.9), Confidence(0.62, 0.6), Confidence(0.
         ((), "low", ("a", "ab", "b")),  # nobody measured this model
     ],
 )
-def test_what_is_sure_enough_is_shown_in_its_order(confidences, eagerness, shown):
+def test_the_sure_texts_are_shown_in_their_order(confidences, eagerness, shown):
     assert Offer(("a", "ab", "b"), confidences=confidences).unasked(eagerness).texts == shown
 
 
-def test_what_is_held_back_has_a_reason_with_the_probability_of_the_best():
+def test_a_text_that_is_held_back_has_a_reason_with_its_probability():
     held = Offer(("a", "b"), confidences=(WEAK, WEAK)).unasked("medium")
     assert held.reason == "not sure enough (about 12 % likely to be right; eagerness is medium)"
 
