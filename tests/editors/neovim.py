@@ -52,6 +52,7 @@ vim.o.laststatus = 2
 vim.o.termguicolors = true
 vim.o.background = 'dark'
 vim.o.statusline = ' %t %= %{{v:lua.require("palimpsest").status()}} '
+require('palimpsest').options.preview = false
 vim.lsp.config('palimpsest', {{
   cmd = {{ {command}, 'serve' }},
   filetypes = {{ 'python', 'c' }},

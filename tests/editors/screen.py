@@ -70,6 +70,7 @@ class Screen:
             painted += f'<rect x="{x:.1f}" y="{y}" width="2" height="{HEIGHT}" fill="{_hex(self.colors[0])}"/>'
         if text.strip():
             how = ' font-weight="bold"' * bool(look.get("bold")) + ' font-style="italic"' * bool(look.get("italic"))
+            how += ' text-decoration="line-through"' * bool(look.get("strikethrough"))
             painted += (
                 f'<text x="{x:.1f}" y="{y + SIZE}" textLength="{width:.1f}" lengthAdjust="spacingAndGlyphs" '
                 f'fill="{_hex(fore)}"{how}>{escape(text.replace(" ", NO_BREAK))}</text>'

@@ -296,6 +296,109 @@ class TestRewriting:
         until(lambda: any("select some code first" in line for line in editor.messages()))
 
 
+@pytest.fixture
+def preview(editor: Neovim) -> Iterator[None]:
+    """Turn the preview on: the user has to accept the edits of commands."""
+    editor.lua("require('palimpsest').options.preview = true")
+    yield
+    editor.lua("require('palimpsest').options.preview = false")
+
+
+@both
+@pytest.mark.usefixtures("preview")
+class TestPreview:
+    TEXT = "def f(a):\n    x = 1\n    return x\n\n\nprint(f(1))\n"
+
+    def begin(self, editor: Neovim, stage: Stage, new: str, action: str = "rewrite") -> None:
+        stage.play({"def f(a):\n    ": new})
+        editor.open("main.py", self.TEXT + "‸")
+        editor.select(14, 32)
+        editor.run(action)
+        until(lambda: shown_of(editor), "the preview")
+
+    def test_old_and_new_are_shown_and_nothing_is_written_before_a_yes(
+        self, editor: Neovim, stage: Stage, screenshots: Path
+    ) -> None:
+        self.begin(editor, stage, "y = a * 2\n    z = y + 1\n    return z")
+        lines = editor.draw().lines()
+        editor.screenshot(screenshots / f"{editor.name}-preview.svg")
+        assert [line.strip() for line in lines[:6]] == [
+            "def f(a):",
+            "x = 1  <Tab> accepts, <Esc> rejects",
+            "return x",
+            "y = a * 2",
+            "z = y + 1",
+            "return z",
+        ]
+        assert editor.text() == self.TEXT
+        editor.keys("<Tab>")
+        until(lambda: editor.text() == "def f(a):\n    y = a * 2\n    z = y + 1\n    return z\n\n\nprint(f(1))\n")
+        assert not shown_of(editor)
+        editor.press("undo")
+        until(lambda: editor.text() == self.TEXT, "one step back")
+
+    def test_within_a_line_the_new_text_is_beside_the_old_one(self, editor: Neovim, stage: Stage) -> None:
+        self.begin(editor, stage, "x = 2\n    return x", "touchUp")
+        assert editor.draw().lines()[1].strip() == "x = 12  <Tab> accepts, <Esc> rejects"
+        editor.keys(":Palimpsest accept<CR>")
+        until(lambda: editor.text() == self.TEXT.replace("1\n", "2\n", 1))
+
+    def test_escape_rejects_and_gives_the_keys_back(self, editor: Neovim, stage: Stage) -> None:
+        self.begin(editor, stage, "return a")
+        assert editor.lua("return vim.fn.maparg('<Tab>', 'n', false, true).buffer") == 1
+        editor.keys("<Esc>")
+        until(lambda: not stage.tap.unanswered("workspace/executeCommand"), "the server knows")
+        assert editor.text() == self.TEXT
+        assert not shown_of(editor)
+        assert editor.lua("return vim.fn.maparg('<Tab>', 'n') .. vim.fn.maparg('<Esc>', 'n')") == ""
+
+    @pytest.mark.parametrize("keys", ["gg0x", ":Palimpsest cancel<CR>", ":Palimpsest reject<CR>"])
+    def test_it_goes_and_nothing_is_written(self, editor: Neovim, stage: Stage, keys: str) -> None:
+        self.begin(editor, stage, "return a")
+        editor.keys(keys)
+        until(lambda: not shown_of(editor), "it is gone")
+        until(lambda: not stage.tap.unanswered("workspace/executeCommand"), "the server knows")
+        assert editor.text() == (self.TEXT[1:] if keys == "gg0x" else self.TEXT)
+        assert not errors(editor)
+
+    def test_a_buffer_that_is_deleted_meanwhile(self, editor: Neovim, stage: Stage) -> None:
+        self.begin(editor, stage, "return a")
+        editor.nvim.command("bwipeout!")
+        until(lambda: not stage.tap.unanswered("workspace/executeCommand"), "the server knows")
+        assert not errors(editor)
+
+
+def shown_of(editor: Neovim) -> int:
+    """Count the marks of the preview."""
+    return int(
+        editor.lua(
+            """local namespace = vim.api.nvim_get_namespaces()['palimpsest.preview']
+            return namespace and #vim.api.nvim_buf_get_extmarks(0, namespace, 0, -1, {}) or 0"""
+        )
+    )
+
+
+@both
+class TestColours:
+    @pytest.mark.parametrize("scheme", ["default", "vim", "habamax"])
+    def test_a_suggestion_is_no_code_in_a_terminal_without_true_colours(self, editor: Neovim, scheme: str) -> None:
+        editor.lua("vim.o.termguicolors = false; vim.cmd.colorscheme(...)", scheme)
+        try:
+            for name in ("PalimpsestSuggestion", "PalimpsestDraft"):
+                look = editor.lua("return vim.api.nvim_get_hl(0, { name = ..., link = false })", name)
+                normal = editor.lua("return vim.api.nvim_get_hl(0, { name = 'Normal', link = false })")
+                assert look["ctermfg"] != normal.get("ctermfg")
+                assert look["fg"] != normal.get("fg")
+        finally:
+            editor.lua("vim.o.termguicolors = true; vim.cmd.colorscheme('default')")
+
+    def test_what_the_user_defines_stays(self, editor: Neovim) -> None:
+        editor.lua("vim.api.nvim_set_hl(0, 'PalimpsestSuggestion', { fg = 255, ctermfg = 3 })")
+        editor.lua("require('palimpsest.colours').define()")
+        assert editor.lua("return vim.api.nvim_get_hl(0, { name = 'PalimpsestSuggestion' })") == {"fg": 255, "ctermfg": 3}
+        editor.lua("vim.cmd.colorscheme('default')")
+
+
 @both
 class TestCommands:
     def test_health_after_nothing_came(self, editor: Neovim, stage: Stage) -> None:
@@ -324,7 +427,7 @@ class TestCommands:
             return list(editor.nvim.funcs.getcompletion(line, "cmdline"))
 
         assert {"fill", "rewrite", "toggle", "status", "log", "doctor", "restart"} <= set(complete("Palimpsest "))
-        assert complete("'<,'>Palimpsest re") == ["repair", "restart", "rework", "rewrite"]
+        assert complete("'<,'>Palimpsest re") == ["reject", "repair", "restart", "rework", "rewrite"]
         assert complete("Palimpsest toggle l") == ["language"]
 
     def test_a_word_that_does_not_exist(self, editor: Neovim, stage: Stage) -> None:

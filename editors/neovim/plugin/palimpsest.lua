@@ -5,9 +5,14 @@ if vim.g.loaded_palimpsest or vim.fn.has('nvim-0.11') == 0 then
 end
 vim.g.loaded_palimpsest = true
 
-vim.api.nvim_set_hl(0, 'PalimpsestSuggestion', { default = true, link = 'Comment' })
-vim.api.nvim_set_hl(0, 'PalimpsestDraft', { default = true, link = 'NonText' })
-vim.api.nvim_set_hl(0, 'PalimpsestHint', { default = true, link = 'MoreMsg' })
+require('palimpsest.colours').define()
+vim.api.nvim_create_autocmd('ColorScheme', {
+  group = vim.api.nvim_create_augroup('palimpsest.colours', {}),
+  desc = 'Palimpsest: colours that go with the scheme',
+  callback = function()
+    require('palimpsest.colours').define()
+  end,
+})
 
 vim.api.nvim_create_autocmd({ 'LspAttach', 'LspDetach' }, {
   group = vim.api.nvim_create_augroup('palimpsest', {}),

@@ -134,6 +134,20 @@ local WORDS = {
       server.restart()
     end,
   },
+  accept = {
+    run = function()
+      if not require('palimpsest.preview').decide(vim.api.nvim_get_current_buf(), true) then
+        server.notify('nothing waits to be accepted in this buffer')
+      end
+    end,
+  },
+  reject = {
+    run = function()
+      if not require('palimpsest.preview').decide(vim.api.nvim_get_current_buf(), false) then
+        server.notify('nothing waits to be rejected in this buffer')
+      end
+    end,
+  },
   cancel = {
     run = function()
       if not require('palimpsest.rewrite').cancel(vim.api.nvim_get_current_buf()) then

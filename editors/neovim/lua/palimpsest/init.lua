@@ -17,17 +17,20 @@ local M = {}
 ---@field settings? table<string, any> Settings of the server; as initialization options, so that all of them count.
 ---@field automatic? boolean Suggest while typing. Otherwise only when asked.
 ---@field drafts? boolean Show what the model is about to write.
+---@field preview? boolean Show what a command wrote before it is written, and ask.
 ---@field backend? 'own'|'native' Who shows suggestions: this plugin, or Neovim's own |lsp-inline_completion|.
 ---@field keys? palimpsest.Keys|false
 
 ---@class palimpsest.Settled : palimpsest.Options
 ---@field automatic boolean
 ---@field drafts boolean
+---@field preview boolean
 ---@field backend 'own'|'native'
 ---@field keys palimpsest.Keys
 M.options = {
   automatic = true,
   drafts = true,
+  preview = true,
   backend = 'own',
   keys = {
     accept = '<Tab>',
@@ -46,6 +49,7 @@ local KINDS = {
   settings = 'table',
   automatic = 'boolean',
   drafts = 'boolean',
+  preview = 'boolean',
   backend = 'string',
   keys = { 'table', 'boolean' },
 }

@@ -1,9 +1,9 @@
--- Keys of suggestions. Most of them are there only while a suggestion is, so that without one nobody notices them.
+-- Keys. Most of them are there only while there is something to decide, so that without that nobody notices them.
 
 local M = {}
 
----Keys that are bound now, and what they were bound to in this buffer before.
----@type { bufnr: integer, bound: { lhs: string, before?: table<string, any> }[] }?
+---What takes away the keys that are bound now, and gives back what they were bound to.
+---@type (fun())[]?
 local shown
 
 ---@param name string
@@ -22,9 +22,29 @@ local function stays(lhs)
   return lhs:match('^<[MA]%-') ~= nil
 end
 
----@param mapping table<string, any> As maparg() gives it.
-local function is_of(bufnr, mapping)
-  return not vim.tbl_isempty(mapping) and mapping.buffer == 1 and vim.api.nvim_get_current_buf() == bufnr
+---Bind a key of a buffer for a while.
+---@param bufnr integer
+---@param mode string
+---@param lhs string
+---@param rhs fun()
+---@param what string In a word or two.
+---@return fun() # binds it to what it was bound to before
+function M.bind(bufnr, mode, lhs, rhs, what)
+  local before = vim.api.nvim_buf_call(bufnr, function()
+    return vim.fn.maparg(lhs, mode, false, true)
+  end)
+  vim.keymap.set(mode, lhs, rhs, { buffer = bufnr, nowait = true, desc = 'Palimpsest: ' .. what })
+  return function()
+    if not vim.api.nvim_buf_is_valid(bufnr) then
+      return
+    end
+    pcall(vim.keymap.del, mode, lhs, { buffer = bufnr })
+    if before.buffer == 1 then
+      vim.api.nvim_buf_call(bufnr, function()
+        vim.fn.mapset(mode, false, before)
+      end)
+    end
+  end
 end
 
 ---The keys that are always there.
@@ -45,33 +65,19 @@ function M.show(bufnr)
   if shown then
     return
   end
-  shown = { bufnr = bufnr, bound = {} }
+  shown = {}
   for name, lhs in pairs(require('palimpsest').options.keys) do
     if lhs and not stays(lhs) and name ~= 'trigger' then
-      local before = vim.fn.maparg(lhs, 'i', false, true)
-      table.insert(shown.bound, { lhs = lhs, before = is_of(bufnr, before) and before or nil })
-      vim.keymap.set('i', lhs, press(name, lhs), { buffer = bufnr, nowait = true, desc = 'Palimpsest: ' .. name })
+      table.insert(shown, M.bind(bufnr, 'i', lhs, press(name, lhs), name))
     end
   end
 end
 
 function M.hide()
-  if not shown then
-    return
+  for _, unbind in ipairs(shown or {}) do
+    unbind()
   end
-  local was = shown
   shown = nil
-  if not vim.api.nvim_buf_is_valid(was.bufnr) then
-    return
-  end
-  for _, each in ipairs(was.bound) do
-    pcall(vim.keymap.del, 'i', each.lhs, { buffer = was.bufnr })
-    if each.before then
-      vim.api.nvim_buf_call(was.bufnr, function()
-        vim.fn.mapset('i', false, each.before)
-      end)
-    end
-  end
 end
 
 return M

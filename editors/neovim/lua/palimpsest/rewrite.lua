@@ -9,6 +9,9 @@ local namespace = api.nvim_create_namespace('palimpsest.rewrite')
 
 M.ACTIONS = { 'fill', 'complete', 'touchUp', 'rework', 'rewrite', 'repair', 'fillHoles' }
 
+---What the server writes by itself later on, or what was chosen by its text, needs no second look.
+local SEEN = 'Palimpsest: alternative'
+
 ---What runs, by buffer.
 ---@type table<integer, { client: vim.lsp.Client, id: integer }>
 local running = {}
@@ -82,6 +85,42 @@ local function paint(bufnr, range, text)
   return marks
 end
 
+---A position of the protocol, in bytes.
+---@param bufnr integer
+---@param client vim.lsp.Client
+---@param position lsp.Position
+local function byte(bufnr, client, position)
+  local line = api.nvim_buf_get_lines(bufnr, position.line, position.line + 1, false)[1] or ''
+  return vim.str_byteindex(line, client.offset_encoding, position.character, false)
+end
+
+---Whether to write what the server wants to write; in a coroutine, for the user may be asked.
+---@param params lsp.ApplyWorkspaceEditParams
+---@param client? vim.lsp.Client
+---@return boolean
+function M.allowed(params, client)
+  M.clear_all() -- before the text below the paint changes
+  local changes = params.edit.documentChanges or {}
+  local document = #changes == 1 and changes[1].textDocument
+  local bufnr = document and vim.uri_to_bufnr(document.uri) or -1
+  local shown = client and bufnr ~= -1 and vim.fn.bufwinid(bufnr) ~= -1 and #changes[1].edits > 0
+  if not shown or params.label == SEEN or not require('palimpsest').options.preview then
+    return true
+  end
+  ---@param edit lsp.TextEdit|lsp.SnippetTextEdit
+  local edits = vim.tbl_map(function(edit)
+    local from, to = edit.range.start, edit.range['end']
+    return {
+      first = from.line,
+      from = byte(bufnr, client, from),
+      last = to.line,
+      to = byte(bufnr, client, to),
+      text = (edit.newText:gsub('\r\n?', '\n')),
+    }
+  end, changes[1].edits)
+  return require('palimpsest.preview').ask(bufnr, edits)
+end
+
 ---@param draft palimpsest.Draft
 ---@param client_id integer
 function M.draft(draft, client_id)
@@ -94,12 +133,8 @@ function M.draft(draft, client_id)
   if draft.text == '' or draft.version ~= vim.lsp.util.buf_versions[bufnr] or not running[bufnr] then
     return
   end
-  ---@param position lsp.Position
-  local function byte(position)
-    local line = api.nvim_buf_get_lines(bufnr, position.line, position.line + 1, false)[1] or ''
-    return vim.str_byteindex(line, client.offset_encoding, position.character, false)
-  end
-  local range = { draft.range.start.line, byte(draft.range.start), draft.range['end'].line, byte(draft.range['end']) }
+  local from, to = draft.range.start, draft.range['end']
+  local range = { from.line, byte(bufnr, client, from), to.line, byte(bufnr, client, to) }
   painted[bufnr] = painted[bufnr] or {}
   painted[bufnr][draft.hole] = paint(bufnr, range, draft.text)
 end
@@ -208,6 +243,7 @@ function M.cancel(bufnr)
   running[bufnr] = nil
   this.client:cancel_request(this.id)
   clear(bufnr)
+  require('palimpsest.preview').decide(bufnr, false)
   return true
 end
 

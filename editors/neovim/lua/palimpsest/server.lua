@@ -13,6 +13,7 @@ local M = {}
 
 local NAME = 'palimpsest'
 local PLACEHOLDER = 'palimpsest (ended)'
+local CHANGED = 'the document changed'
 local CALM_S = 300 -- a server that dies again within that time is not started a third time
 
 ---@type table<integer, palimpsest.Status>
@@ -119,16 +120,27 @@ local function on_draft(_, draft, context)
   end
 end
 
+---Whether edits are for a text that is another one by now. Neovim would leave them out, too, but say that they were applied.
 ---@param params lsp.ApplyWorkspaceEditParams
-local function on_apply_edit(err, params, context)
-  require('palimpsest.rewrite').clear_all() -- before the text below them changes
+local function is_stale(params)
   for _, change in ipairs(params.edit.documentChanges or {}) do
     local document = change.textDocument
     local bufnr = document and vim.uri_to_bufnr(document.uri)
     if document and document.version ~= vim.NIL and document.version ~= vim.lsp.util.buf_versions[bufnr] then
-      -- Neovim would leave it out, too, but say that it was applied.
-      return { applied = false, failureReason = 'the document changed' }
+      return true
     end
+  end
+  return false
+end
+
+---@param params lsp.ApplyWorkspaceEditParams
+local function on_apply_edit(err, params, context)
+  local client = vim.lsp.get_client_by_id(context.client_id)
+  if not is_stale(params) and not require('palimpsest.rewrite').allowed(params, client) then
+    return { applied = false, failureReason = is_stale(params) and CHANGED or 'cancelled' }
+  end
+  if is_stale(params) then
+    return { applied = false, failureReason = CHANGED }
   end
   return vim.lsp.handlers['workspace/applyEdit'](err, params, context)
 end
@@ -221,6 +233,7 @@ local function on_exit(code, signal, client_id)
     end
     require('palimpsest.inline').dismiss()
     require('palimpsest.rewrite').clear_all()
+    require('palimpsest.preview').reject_all()
     vim.cmd.redrawstatus()
   end)
 end
