@@ -86,7 +86,8 @@ clean:
 	rm -rf $(VENV) $(VENV)-oldest
 
 $(VENV)/installed: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable .
+	@echo "Installing Palimpsest and its libraries into $(VENV), PyTorch among them: some minutes, the first time."
+	$(BIN)/python -m pip install --disable-pip-version-check --constraint $(CONSTRAINTS) --editable .
 	@touch $@
 
 $(VENV)/installed-dev: pyproject.toml $(CONSTRAINTS) | $(BIN)/python

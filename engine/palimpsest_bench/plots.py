@@ -9,6 +9,7 @@ from typing import Any
 
 from palimpsest_bench.tables import subject
 from palimpsest_engine import PalimpsestError
+from palimpsest_server.cli.extras import how_to_install
 
 _COLOURS = ("#2b6cb0", "#c05621", "#2f855a", "#805ad5")
 _PEERS = {
@@ -22,7 +23,7 @@ _PEERS = {
 def check() -> None:
     """Raise PalimpsestError if matplotlib is missing."""
     if importlib.util.find_spec("matplotlib") is None:
-        raise PalimpsestError("--plots needs matplotlib: pip install 'palimpsest-ls[bench]'")
+        raise PalimpsestError(f"--plots needs matplotlib: run {how_to_install('matplotlib')}")
 
 
 def draw(figures: dict[str, Any], folder: Path) -> list[Path]:

@@ -10,6 +10,7 @@ from typing import Any
 from palimpsest_engine.errors import PalimpsestError
 from palimpsest_eval.report import BOUNDS, Table
 from palimpsest_eval.statistics import percentile, wilson
+from palimpsest_server.cli.extras import how_to_install
 
 _FLOOR, _SYSTEM = "#999999", "#2b6cb0"
 
@@ -50,7 +51,8 @@ def _ready() -> None:
     try:
         import matplotlib
     except ImportError as error:
-        raise PalimpsestError("drawing needs matplotlib: pip install 'palimpsest-ls[dev]'") from error
+        how = how_to_install("matplotlib")
+        raise PalimpsestError(f"drawing needs matplotlib: run {how}, or leave it out with --no-plots") from error
     matplotlib.use("svg")
     matplotlib.rcParams["svg.hashsalt"] = "palimpsest"  # the same results give the same file
 

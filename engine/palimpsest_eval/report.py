@@ -225,11 +225,18 @@ def section(table: Table, pictures: Sequence[str] = ()) -> str:
 
 
 def put_between_marks(page: Path, text: str) -> None:
-    """Replace the text between the page's marks. Raises DocumentMissing, or DataError without marks."""
+    """Replace the text between the page's marks; a page that is not there is made. Raises DataError without marks.
+
+    Raises DocumentMissing if there is no such folder.
+    """
     try:
         whole = page.read_text("utf-8")
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise DocumentMissing(f"there is no page {page}") from error
+    except FileNotFoundError:
+        whole = f"# Evaluation\n\n{START}\n{END}\n"
+    except (IsADirectoryError, NotADirectoryError) as error:
+        raise DocumentMissing(f"{page} is no page") from error
+    if not page.parent.is_dir():
+        raise DocumentMissing(f"there is no folder {page.parent}")
     before, start, rest = whole.partition(START)
     _, end, after = rest.partition(END)
     if not start or not end:

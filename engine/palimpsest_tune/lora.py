@@ -16,6 +16,7 @@ import torch
 
 from palimpsest_engine.checkpoint.adapter import PREFIX, WEIGHTS_FILE
 from palimpsest_engine.errors import PalimpsestError
+from palimpsest_server.cli.extras import how_to_install
 
 # Attention and the dense part of each layer; the matrices of experts and of the router stay as they are.
 TARGETS = r"model\.decoder\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
@@ -29,7 +30,7 @@ def check_installed() -> None:
         import peft  # noqa: F401
     except ImportError as error:
         raise PalimpsestError(
-            f"Tuning needs peft, which cannot be imported ({error}): run `pip install 'palimpsest-ls[tune]'`."
+            f"Tuning needs peft, which cannot be imported ({error}): run {how_to_install('peft')}."
         ) from error
 
 

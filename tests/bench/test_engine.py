@@ -170,6 +170,17 @@ def test_work_that_takes_too_long_is_ended_and_the_alarm_is_off_again():
         pass
 
 
+def test_work_that_makes_another_error_of_it_was_too_late_all_the_same():
+    def compiled():
+        try:
+            time.sleep(60)
+        except PalimpsestError as error:
+            raise RuntimeError("another library's own error") from error
+
+    with pytest.raises(PalimpsestError, match="waiting took longer than"), timing.at_most(0.01, "waiting"):
+        compiled()
+
+
 def test_the_floor_is_the_slower_of_reading_and_multiplying(narrow):
     reading = hardware.floor(narrow.model, 32, 1, 64, hardware.Rates(1e30, 1e9))
     multiplying = hardware.floor(narrow.model, 32, 1, 64, hardware.Rates(1e9, 1e30))

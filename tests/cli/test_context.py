@@ -48,7 +48,8 @@ def test_the_shown_excerpts_are_those_that_the_model_reads(palimpsest, project) 
         assert each["fits"] is True
     page = palimpsest(*arguments).output
     assert "customer: str" in page
-    assert "imports, models.py: Order is imported" in page
+    assert "imports, models.py: its module is imported" in page
+    assert "Order or a part of it is named near the cursor" in page
     assert said["reads"] in page
     assert said["pins"] in page
 

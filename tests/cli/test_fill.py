@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from palimpsest_engine import OutOfMemory, Span
-from palimpsest_server.cli import fill, main, report
+from palimpsest_server.cli import fill, main, report, shown
 
 from .conftest import Palimpsest
 
@@ -202,6 +202,46 @@ def test_a_file_of_any_name_is_written_and_named_without_harm(
     assert gone.exit_code == 10
     assert gone.stderr.count("\n") - name.count(b"\n") == 1
     assert gone.stderr.replace("\n", "").isprintable()
+
+
+def test_a_fill_of_what_is_there_says_so(palimpsest: Palimpsest, tmp_path: Path) -> None:
+    path = tmp_path / "a.py"
+    path.write_text("x = 1\ny = 2\n")
+    palimpsest.script = ["y = 2"]
+    result = palimpsest("fill", path, "--range", "2:2", "--write")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == f"palimpsest: {shown.SAME}\n"
+
+
+def test_what_was_written_is_said_with_the_number_of_holes(palimpsest: Palimpsest, tmp_path: Path) -> None:
+    path = tmp_path / "a.py"
+    path.write_text("def f():\n    ...\n\n\ndef g():\n    pass\n")
+    palimpsest.script = ["pass"]
+    result = palimpsest("fill", path, "--holes", "--write")
+    assert result.stderr == f"palimpsest: {path} is written, 1 of 2 holes filled\n"
+    assert "..." not in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("terminal", "variables", "colored"), [(True, {}, True), (True, {"NO_COLOR": "1"}, False), (False, {}, False)]
+)
+def test_a_diff_has_colours_on_a_terminal_only(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    terminal: bool,
+    variables: dict[str, str],
+    colored: bool,
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in {"TERM": "xterm-256color", **variables}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal)
+    text = report.unified_diff("a.py", "x = 1\n", "x = '\x1b[31m'\n")
+    shown.diff(text)
+    printed = capsys.readouterr().out
+    assert ("\x1b[32m+x" in printed) == colored
+    assert ("\x1b[31m'" in printed) != terminal, "what the text says is no command to the terminal"
+    assert terminal or printed == text
 
 
 def test_an_empty_fill_is_reported_and_not_written(palimpsest: Palimpsest, file: Path) -> None:

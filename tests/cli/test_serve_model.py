@@ -111,7 +111,7 @@ def test_without_any_llama_cpp_a_sentence_says_where_to_get_one(
 ) -> None:
     monkeypatch.setattr("shutil.which", lambda name: None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(EndpointError, match=r"palimpsest-ls\[llama\]"):
+    with pytest.raises(EndpointError, match="-m pip install 'xllamacpp"):
         serve_model.program(tmp_path, 1, 512)
 
 

@@ -52,13 +52,13 @@ vim.o.laststatus = 2
 vim.o.termguicolors = true
 vim.o.background = 'dark'
 vim.o.statusline = ' %t %= %{{v:lua.require("palimpsest").status()}} '
-require('palimpsest').options.preview = false
 vim.lsp.config('palimpsest', {{
   cmd = {{ {command}, 'serve' }},
   filetypes = {{ 'python', 'c' }},
   init_options = {{ palimpsest = vim.json.decode({settings}) }},
 }})
 {extra}
+pcall(function() require('palimpsest').options.preview = false end)
 vim.lsp.enable('palimpsest')
 """
 

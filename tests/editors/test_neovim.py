@@ -395,7 +395,10 @@ class TestColours:
     def test_what_the_user_defines_stays(self, editor: Neovim) -> None:
         editor.lua("vim.api.nvim_set_hl(0, 'PalimpsestSuggestion', { fg = 255, ctermfg = 3 })")
         editor.lua("require('palimpsest.colours').define()")
-        assert editor.lua("return vim.api.nvim_get_hl(0, { name = 'PalimpsestSuggestion' })") == {"fg": 255, "ctermfg": 3}
+        assert editor.lua("return vim.api.nvim_get_hl(0, { name = 'PalimpsestSuggestion' })") == {
+            "fg": 255,
+            "ctermfg": 3,
+        }
         editor.lua("vim.cmd.colorscheme('default')")
 
 

@@ -163,8 +163,17 @@ def test_a_page_keeps_the_text_outside_the_marks(tmp_path: Path) -> None:
     page.write_text("no marks")
     with pytest.raises(DataError, match="has no <!-- results -->"):
         put_between_marks(page, "x")
-    with pytest.raises(DocumentMissing):
-        put_between_marks(tmp_path / "nowhere.md", "x")
+    with pytest.raises(DocumentMissing, match="there is no folder"):
+        put_between_marks(tmp_path / "nowhere" / "page.md", "x")
+    with pytest.raises(DocumentMissing, match="is no page"):
+        put_between_marks(tmp_path, "x")
+
+
+def test_a_page_that_is_not_there_is_made(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    put_between_marks(page, "old")
+    put_between_marks(page, "new")
+    assert page.read_text() == "# Evaluation\n\n<!-- results -->\nnew\n<!-- /results -->\n"
 
 
 def test_the_same_results_give_the_same_drawing(tmp_path: Path) -> None:

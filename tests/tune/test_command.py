@@ -134,7 +134,7 @@ def test_without_peft_nothing_begins(tune, monkeypatch):
     monkeypatch.setitem(sys.modules, "peft", None)
     result = tune()
     assert result.exit_code == 1
-    assert "pip install 'palimpsest-ls[tune]'" in result.stderr
+    assert "-m pip install 'peft" in result.stderr
 
 
 def test_the_default_folder_is_in_the_users_data(shop, tmp_path, monkeypatch):

@@ -37,19 +37,30 @@ def slopes(ways: dict[str, Callable[[int], object]], device: torch.device, runs:
 
 @contextmanager
 def at_most(limit: float, what: str) -> Iterator[None]:
-    """Raise PalimpsestError inside the block after `limit` seconds. Works in the main thread only, and not on Windows."""
+    """Raise PalimpsestError inside the block after `limit` seconds. Works in the main thread only, and not on Windows.
+
+    It leaves the block as it is, even if what runs there makes another error of it, as compilers do.
+    """
     here = threading.current_thread() is threading.main_thread()
     if limit == float("inf") or not hasattr(signal, "setitimer") or not here:
         yield
         return
 
+    too_late: PalimpsestError | None = None
+
     def late(number: int, frame: FrameType | None) -> None:
-        raise PalimpsestError(f"{what} took longer than {limit:.0f} s")
+        nonlocal too_late
+        too_late = PalimpsestError(f"{what} took longer than {limit:.0f} s")
+        raise too_late
 
     before = signal.signal(signal.SIGALRM, late)
     signal.setitimer(signal.ITIMER_REAL, max(limit, 0.001))
     try:
         yield
+    except Exception as error:
+        if too_late is None or error is too_late:
+            raise
+        raise too_late from error
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,7 +12,7 @@ import click
 from palimpsest_engine import Endpoint, EngineSettings, Fill, FillRequest, LanguageUnknown, Span, Verdict, untrained
 from palimpsest_engine.engine import Quantization
 from palimpsest_engine.syntax.grammars import language_of, load
-from palimpsest_server.cli import engines, files, places, report
+from palimpsest_server.cli import engines, files, places, report, shown
 from palimpsest_server.cli.holes import holes_in, without_markers
 from palimpsest_server.documents import edits
 from palimpsest_server.status.visible import visible
@@ -136,18 +135,13 @@ def command(
 
         if filled is not None:
             filled.draw(fill.verdict, told, Console())
-        answer = ""
     elif as_json:
         changes = () if fill.empty else tuple(zip(spans, fill.texts, strict=True))
-        answer = report.fill_json(file, grammar, model, seed, fill, changes, written)
+        click.echo(report.fill_json(file, grammar, model, seed, fill, changes, written).encode(), nl=False)
     else:
-        answer = report.unified_diff(path, file.data.decode(), file.bytes_of(after).decode())
-    if sys.stdout.isatty():
-        answer = visible(answer)
-    click.echo(answer.encode(), nl=False)
+        shown.diff(report.unified_diff(path, file.data.decode(), file.bytes_of(after).decode()))
+    shown.outcome(path, tuple(file.text[span.start : span.end] for span in spans), fill, written=written)
     if fill.empty:
-        reason = visible(fill.reason or "the model wrote nothing")
-        click.echo(f"palimpsest: nothing is offered: {reason}", err=True)
         ctx.exit(1 if spans else 0)
 
 

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import click
 
-from palimpsest_engine import Endpoint, EndpointError, UnsupportedCheckpoint
+from palimpsest_engine import CheckpointMissing, Endpoint, EndpointError, UnsupportedCheckpoint
+from palimpsest_server.cli.extras import how_to_install
 
 PORT, CONTEXT = 8012, 4096
 _LOADING_SECONDS = 600.0
@@ -83,7 +84,7 @@ def program(path: Path, port: int, context: int) -> list[str]:
         return [found, "--model", str(path), *where, "--ctx-size", str(context), "--parallel", "1"]
     if importlib.util.find_spec("xllamacpp") is None:
         raise EndpointError(
-            "There is no llama.cpp: put llama-server on the PATH, or run `pip install 'palimpsest-ls[llama]'`."
+            f"There is no llama.cpp: put llama-server on the PATH, or run {how_to_install('xllamacpp')}."
         )
     return [sys.executable, "-m", "palimpsest_server.cli.llama_process", str(path), str(port), str(context)]
 

@@ -165,7 +165,7 @@ class _Search:
             inner = self.nearness(entry.inner) * min(0.8, 0.2 + 2 * shared)
             nearness = max(self.near.get(entry.name, 0.0), inner)
             if nearness:
-                why = f"{entry.name} is imported, and it or a part of it is named near the cursor"
+                why = f"its module is imported or beside this one, and {entry.name} or a part of it is named near the cursor"
                 score = _WORTH["imports"] * nearness
                 yield Choice("imports", path, self.shown(path), self.cut(entry.text), score, why)
             else:
@@ -173,7 +173,7 @@ class _Search:
         if rest:
             # `config.|` names the module, and may mean anything that it defines.
             score = _WORTH["imports"] * (0.1 + 0.5 * self.nearness(extracts.names(" ".join(path.split("/")[-2:]))))
-            why = "the other definitions of an imported module"
+            why = "the other definitions of a module that is imported, or beside this one"
             yield Choice("imports", path, self.shown(path), self.cut("\n".join(rest)), score, why)
 
     def alike(self) -> Iterator[Choice]:
