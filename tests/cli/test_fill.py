@@ -213,7 +213,7 @@ def test_a_fill_of_what_is_there_says_so(palimpsest: Palimpsest, tmp_path: Path)
     assert result.stderr == f"palimpsest: {shown.SAME}\n"
 
 
-def test_what_was_written_is_said_with_the_number_of_holes(palimpsest: Palimpsest, tmp_path: Path) -> None:
+def test_the_written_file_is_said_with_the_number_of_holes(palimpsest: Palimpsest, tmp_path: Path) -> None:
     path = tmp_path / "a.py"
     path.write_text("def f():\n    ...\n\n\ndef g():\n    pass\n")
     palimpsest.script = ["pass"]

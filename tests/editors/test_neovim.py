@@ -392,7 +392,7 @@ class TestColours:
         finally:
             editor.lua("vim.o.termguicolors = true; vim.cmd.colorscheme('default')")
 
-    def test_what_the_user_defines_stays(self, editor: Neovim) -> None:
+    def test_colours_that_the_user_defines_stay(self, editor: Neovim) -> None:
         editor.lua("vim.api.nvim_set_hl(0, 'PalimpsestSuggestion', { fg = 255, ctermfg = 3 })")
         editor.lua("require('palimpsest.colours').define()")
         assert editor.lua("return vim.api.nvim_get_hl(0, { name = 'PalimpsestSuggestion' })") == {
