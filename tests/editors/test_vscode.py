@@ -118,7 +118,7 @@ def test_the_embedded_checkpoint_looks_at_what_comes_after(
     ghost = until(editor.ghost, "a suggestion of the model", 60)
     editor.screenshot(screenshots / "vscode-ghost.png")
     editor.press("accept")
-    until(lambda: f"self.{ghost}" in editor.text(), "it is accepted")
+    until(lambda: f"\n        self.{ghost}" in editor.text(), "it is accepted")
     ast.parse(editor.text())
     assert not stage.tap.messages("window/showMessage")
 

@@ -368,13 +368,13 @@ class VSCode:
         )
 
     def close_all(self) -> None:
-        """Documents without a question, and notifications."""
+        """Notifications, and documents without a question; what the server says to that is seen."""
         self.probe.run(
             """
             const run = vscode.commands.executeCommand;
+            await run("notifications.clearAll");
             while (vscode.window.activeTextEditor) await run("workbench.action.revertAndCloseActiveEditor");
             await run("workbench.action.closeAllEditors");
-            await run("notifications.clearAll");
             """
         )
 

@@ -66,6 +66,14 @@ export async function findNearby(folders: readonly string[], machine: Machine): 
   return undefined;
 }
 
+/** The environment that `make demo` makes in the clone that an extension runs from, if it runs from one. */
+export function ofTheClone(extension: string, platform: NodeJS.Platform): string[] {
+  const { basename, dirname, join } = platform === "win32" ? win32 : posix;
+  const editors = dirname(extension);
+  const fits = basename(extension) === "vscode" && basename(editors) === "editors";
+  return fits ? [join(dirname(editors), ".venv")] : [];
+}
+
 /** A program of a virtual environment. */
 export function inEnvironment(folder: string, { platform }: Pick<Machine, "platform">, name = NAME): string {
   return platform === "win32" ? win32.join(folder, "Scripts", `${name}.exe`) : posix.join(folder, "bin", name);

@@ -5,7 +5,7 @@ import { constants, readFileSync, realpathSync } from "node:fs";
 import { access, stat } from "node:fs/promises";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
-import type { Machine } from "./find";
+import { ofTheClone, type Machine } from "./find";
 
 /** The folder of the private environment in the extension's storage. */
 export const PRIVATE = "server";
@@ -18,7 +18,7 @@ export function machine(storage: string, extension: string): Machine {
     path: [process.env["PATH"] ?? "", pathOfTheWorkbench()].join(delimiter),
     home: homedir(),
     environment: process.env,
-    environments: [join(storage, PRIVATE), join(resolved(extension), "..", "..", ".venv")],
+    environments: [join(storage, PRIVATE), ...ofTheClone(resolved(extension), process.platform)],
     async isProgram(path) {
       try {
         await access(path, constants.X_OK);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { findNearby, findServer, type Machine } from "../src/find";
+import { findNearby, findServer, ofTheClone, type Machine } from "../src/find";
 
 function machine(programs: readonly string[], more: Partial<Machine> = {}): Machine {
   return {
@@ -96,4 +96,10 @@ for (const [name, folders, programs, expected] of nearby) {
 
 test("what lies in a folder that is open is never taken without being asked for", async () => {
   assert.ok("missing" in (await findServer("", machine(["/code/p/.venv/bin/palimpsest"]))));
+});
+
+test("an extension that runs from a clone knows the clone's environment, and an installed one knows none", () => {
+  assert.deepEqual(ofTheClone("/code/p/editors/vscode", "linux"), ["/code/p/.venv"]);
+  assert.deepEqual(ofTheClone("C:\\p\\editors\\vscode", "win32"), ["C:\\p\\.venv"]);
+  assert.deepEqual(ofTheClone("/home/you/.vscode/extensions/palimpsest.palimpsest-0.1.0", "linux"), []);
 });
