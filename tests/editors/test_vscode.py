@@ -390,6 +390,8 @@ def test_the_status_item_says_why_there_is_nothing(editor: VSCode, model: None, 
     editor.hover_status()
     until(lambda: "the cursor is in a comment" in editor.hovered(), "the reason, on the screen")
     editor.screenshot(screenshots / "vscode-status.png")
+    editor.command("workbench.action.closeActiveEditor")
+    until(lambda: "comment" not in editor.reason(), "it goes with the document that it is about")
 
 
 def test_a_workspace_chooses_no_checkpoint(editor: VSCode, stage: Stage) -> None:

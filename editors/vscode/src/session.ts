@@ -90,6 +90,7 @@ export class Session implements Disposable {
           this.#typed = { document, at: Date.now() };
         }
       }),
+      window.onDidChangeActiveTextEditor(() => this.#status.left()),
       workspace.onDidGrantWorkspaceTrust(() => this.#lookAgain()),
       workspace.onDidChangeWorkspaceFolders(() => this.#lookAgain()),
       workspace.onDidChangeConfiguration((event) => {

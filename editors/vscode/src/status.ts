@@ -8,6 +8,7 @@ import { sentence, words, type Absent, type Words } from "./words";
 export class StatusItem implements Disposable {
   readonly #item = window.createStatusBarItem("palimpsest.status", StatusBarAlignment.Right, 100);
   #words: Words = words({ absent: "idle", reason: "it starts with the first file that you open" });
+  #told: Status | Absent | undefined;
   #visible = false;
 
   constructor() {
@@ -22,6 +23,7 @@ export class StatusItem implements Disposable {
 
   /** Show that. */
   tell(status: Status | Absent): void {
+    this.#told = status;
     this.#words = words(status);
     this.#draw();
   }
@@ -30,6 +32,13 @@ export class StatusItem implements Disposable {
   unknown(): void {
     this.#words = { ...this.#words, nothing: "VS Code knows no language for this file" };
     this.#draw();
+  }
+
+  /** Another document is looked at: why there was nothing in the last one is no news here. */
+  left(): void {
+    if (this.#told && "state" in this.#told) {
+      this.tell({ ...this.#told, lastEmpty: null });
+    }
   }
 
   set visible(visible: boolean) {
