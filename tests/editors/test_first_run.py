@@ -115,6 +115,15 @@ def test_a_program_is_chosen(launch: Launch, stage: Stage) -> None:
         assert path_setting(editor) == str(there)
 
 
+def test_the_question_goes_when_there_is_a_server_by_another_way(launch: Launch, stage: Stage) -> None:
+    there = program(stage.folder / "elsewhere", stage)
+    with launch() as editor:
+        editor.show("first.py", CODE)
+        until(editor.toasts, "the question")
+        editor.configure({"palimpsest.server.path": str(there)})
+        suggests(editor)
+
+
 def test_a_server_on_the_path_of_the_workbench_is_found(launch: Launch, stage: Stage) -> None:
     with launch(program(stage.folder / "tools", stage).parent) as editor:
         editor.show("first.py", CODE)

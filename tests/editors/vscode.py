@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Page
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from editors.editor import CURSOR, Ability, Key, Server, until
 from editors.programs import chromium, vscode
@@ -228,15 +229,20 @@ class VSCode:
         """Take an entry of the list with that title, or give a path to the dialog with that title."""
         widget = ".quick-input-widget:not([style*='display: none'])"
         box = f"{widget} input.input"
+        rows = f"{widget} .monaco-list-row"
+
+        heading = f"{widget} .quick-input-title:text-is('{title}')"
 
         def fill(page: Page) -> None:
-            page.wait_for_selector(f"{widget} .quick-input-title:text-is('{title}')")
-            while True:
+            page.wait_for_selector(heading)
+            while page.is_visible(heading):
+                # A dialog puts a path of its own there once it is ready, and takes no Enter while it looks a path up.
                 page.fill(box, text)
-                page.wait_for_timeout(500)  # the list follows what is typed, and says nothing when it has
-                if page.input_value(box) == text:  # a dialog that was not ready yet puts its own path there
-                    break
-            page.keyboard.press("Enter")
+                if not text.startswith("/"):
+                    page.wait_for_function("(rows) => document.querySelectorAll(rows).length === 1", arg=rows)
+                page.keyboard.press("Enter")
+                with contextlib.suppress(PlaywrightTimeout):
+                    page.wait_for_selector(heading, state="hidden", timeout=1000)
 
         self.screen.do(fill)
 
