@@ -17,7 +17,7 @@ from pathlib import Path
 
 import click
 
-from palimpsest_engine import CheckpointMissing, Endpoint, EndpointError, UnsupportedCheckpoint
+from palimpsest_engine import Endpoint, EndpointError, UnsupportedCheckpoint
 from palimpsest_server.cli.extras import how_to_install
 
 PORT, CONTEXT = 8012, 4096
