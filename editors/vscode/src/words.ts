@@ -14,6 +14,8 @@ export interface Words {
   readonly model: string;
   /** Why the last request got nothing, or "". */
   readonly nothing: string;
+  /** How likely the last suggestion is to be right, if it is less than was wanted, or "". */
+  readonly doubt: string;
   /** Whether everything is paused by hand. */
   readonly paused: boolean;
 }
@@ -34,23 +36,26 @@ export function words(status: Status | Absent): Words {
   if ("absent" in status) {
     const severity = status.absent === "idle" ? "fine" : "error";
     const icon = severity === "fine" ? "circle-large-outline" : "error";
-    return { icon, severity, headline: status.reason, model: "", nothing: "", paused: false };
+    return { icon, severity, headline: status.reason, model: "", nothing: "", doubt: "", paused: false };
   }
   const { state, reason, model, device, lastEmpty, paused } = status;
   const held = state === "ready" || state === "busy" ? paused.join(", ") : "";
   const nothing = lastEmpty?.reason ?? "";
+  const doubt = status.lastDoubt ?? "";
   return {
     icon: held ? "debug-pause" : nothing && state === "ready" && !PASSING.has(nothing) ? "circle-slash" : ICONS[state],
     severity: state === "error" ? "error" : "fine",
     headline: reason && reason !== state ? `${state}: ${reason}` : held || state,
     model: model && device ? `${model} on ${device}` : model,
     nothing,
+    doubt,
     paused: paused.includes("paused"),
   };
 }
 
 /** All of it in one line, for screen readers and the tooltip. */
-export function sentence({ headline, model, nothing }: Words): string {
-  const parts = [`Palimpsest: ${headline}`, model, nothing && `nothing to show: ${nothing}`];
+export function sentence({ headline, model, nothing, doubt }: Words): string {
+  const unsure = doubt && `shown because you asked: ${doubt}`;
+  const parts = [`Palimpsest: ${headline}`, model, nothing && `nothing to show: ${nothing}`, unsure];
   return parts.filter(Boolean).join("; ");
 }

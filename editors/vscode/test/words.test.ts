@@ -18,6 +18,11 @@ const cases: readonly [Status | Absent, string, string][] = [
     "sparkle",
     "Palimpsest: ready; small on cpu; nothing to show: still denoising",
   ],
+  [
+    { ...READY, lastDoubt: "about 12 % likely to be right" },
+    "sparkle",
+    "Palimpsest: ready; small on cpu; shown because you asked: about 12 % likely to be right",
+  ],
   [{ ...READY, state: "busy" }, "sync~spin", "Palimpsest: busy; small on cpu"],
   [{ ...READY, paused: ["paused for python"] }, "debug-pause", "Palimpsest: paused for python; small on cpu"],
   [

@@ -70,6 +70,9 @@ local function status()
         value.lastEmpty.reason
       )
     end
+    if value.lastDoubt and value.lastDoubt ~= '' then
+      said[#said + 1] = 'the last suggestion is shown because you asked: ' .. value.lastDoubt
+    end
     for _, what in ipairs(value.paused) do
       said[#said + 1] = 'paused: ' .. what
     end

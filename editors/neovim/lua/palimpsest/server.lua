@@ -8,6 +8,7 @@ local M = {}
 ---@field model string
 ---@field device string
 ---@field lastEmpty? { request: string, reason: string }
+---@field lastDoubt? string
 ---@field paused string[]
 ---@field counters table<string, integer>
 
@@ -93,7 +94,8 @@ function M.status_line(bufnr)
   if not status then
     return NAME .. ': starting'
   elseif status.state == 'ready' then
-    return NAME .. (status.lastEmpty and ': ' .. status.lastEmpty.reason or '')
+    local said = status.lastEmpty and status.lastEmpty.reason or status.lastDoubt or ''
+    return said ~= '' and NAME .. ': ' .. said or NAME
   elseif status.state == 'busy' then
     return NAME .. ' …'
   end
