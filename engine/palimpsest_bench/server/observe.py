@@ -83,7 +83,7 @@ def observe(command: Sequence[str], section: dict[str, Any], text: str, keystrok
 
 async def _observe(command: Sequence[str], section: dict[str, Any], text: str, keystrokes: int) -> Observation:
     begun = time.perf_counter()
-    async with connected(command, section | {"drafts": True, "debounceMs": 0}) as editor:
+    async with connected(command, section | {"drafts": True, "debounceMs": 0, "eagerness": "high"}) as editor:
         initialized = time.perf_counter()
         typist = Typist(editor)
         status = await typist.until_ready()

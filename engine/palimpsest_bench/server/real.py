@@ -34,7 +34,7 @@ def sessions(
 
     async def run() -> tuple[list[replay.Notes], dict[str, int]]:
         notes = list[replay.Notes]()
-        async with connected(command, section | {"drafts": True}) as editor:
+        async with connected(command, section | {"drafts": True, "eagerness": "high"}) as editor:
             typist = observe.Typist(editor)
             await typist.until_ready()
             # The first fill includes work that is done once.
@@ -97,7 +97,7 @@ def files(
 
     async def run() -> list[list[observe.Keystroke]]:
         found = []
-        async with connected(command, section | {"drafts": True, "debounceMs": 0}) as editor:
+        async with connected(command, section | {"drafts": True, "debounceMs": 0, "eagerness": "high"}) as editor:
             for size in sizes:
                 text, lines = sized(document, size)
                 typist = observe.Typist(editor, f"file:///bench/{size}.py")
