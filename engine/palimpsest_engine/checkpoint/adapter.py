@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from palimpsest_engine.checkpoint.header import digest, read_header
-from palimpsest_engine.checkpoint.locate import pickles_in, read_json
+from palimpsest_engine.checkpoint.header import digest, floats_in
+from palimpsest_engine.checkpoint.locate import pickles_in, read_json, refuse_pipes
 from palimpsest_engine.checkpoint.rules import Unfit, number, shown, whole
 from palimpsest_engine.checkpoint.spec import Spec
 from palimpsest_engine.errors import CheckpointBroken, CheckpointMissing, UnsupportedCheckpoint
@@ -80,6 +80,7 @@ def read_adapter(name: str, folder: Path, spec: Spec, files: list[Path]) -> Adap
     path = Path(name).expanduser()
     if not path.is_dir():
         raise CheckpointMissing(f"There is no adapter folder {name}.")
+    refuse_pipes(path)
     if not (path / NOTE_FILE).exists():
         if pickles := pickles_in(path):
             raise UnsupportedCheckpoint(
@@ -102,7 +103,7 @@ def read_adapter(name: str, folder: Path, spec: Spec, files: list[Path]) -> Adap
     weights = path / WEIGHTS_FILE
     if not weights.exists():
         raise CheckpointBroken(f"The adapter lacks {WEIGHTS_FILE} (looked in {path}).")
-    read_header(weights)
+    floats_in([weights])
     if note.get("sha256") != digest(weights):
         raise CheckpointBroken(f"{weights} is not the file that was written: its SHA-256 differs; tune again.")
     for key, plain in _PLAIN.items():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from palimpsest_engine.checkpoint import catalogue, store
 from palimpsest_engine.checkpoint.header import digest, read_header
-from palimpsest_engine.checkpoint.locate import PICKLES, read_json, weight_files
+from palimpsest_engine.checkpoint.locate import PICKLES, read_json, refuse_pipes, runs_code, weight_files
 from palimpsest_engine.checkpoint.published import found_in
 from palimpsest_engine.errors import CheckpointBroken, CheckpointMissing, DataError, UnsupportedCheckpoint
 
@@ -69,10 +69,11 @@ def check_gguf(path: Path) -> None:
 
 def _folder(path: Path) -> tuple[store.StoredFile, ...]:
     """Check a checkpoint folder: its config, and the headers of its weights."""
+    refuse_pipes(path)
     config = read_json(path / "config.json")
     if (model := found_in(path)) is not None:
         model.stock()  # the code that it names is not run
-    elif "auto_map" in config:
+    elif runs_code(config):
         raise UnsupportedCheckpoint(
             f"{path} wants to run code of its own (auto_map in config.json); that is never done."
         )

@@ -25,8 +25,9 @@ from torch import Tensor
 from palimpsest_engine.checkpoint import bpe_tokenizer
 from palimpsest_engine.checkpoint.gguf_file import GgufFile
 from palimpsest_engine.checkpoint.gguf_tokenizer import read_tokenizer, tokenizer_in
+from palimpsest_engine.checkpoint.header import floats_in
 from palimpsest_engine.checkpoint.kept import NOTE, identity, kept, place_of
-from palimpsest_engine.checkpoint.locate import read_json, weight_files
+from palimpsest_engine.checkpoint.locate import read_json, runs_code, weight_files
 from palimpsest_engine.checkpoint.published import Found, found_in
 from palimpsest_engine.checkpoint.weights import HALF_A_STEP, Files
 from palimpsest_engine.errors import CheckpointBroken, UnsupportedCheckpoint
@@ -93,13 +94,15 @@ def open_files(source: Path, *, int8: bool) -> Opened:
         )
         return Opened(source, file.config(), file, tokenizer_in(file), begins)
     if found is not None:
+        floats_in(weight_files(source))
         config, tokenizer = found.stock(), bpe_tokenizer.tokenizer_in(source)
         return Opened(source, config, without_copies(source, config), tokenizer, published=found)
     config, tokenizer = read_json(source / "config.json"), bpe_tokenizer.tokenizer_in(source)
-    if "auto_map" in config:
+    if runs_code(config):
         raise UnsupportedCheckpoint(f"{source} wants to run code of its own (auto_map); that is never done.")
     if config.get("quantization_config"):
         raise UnsupportedCheckpoint(f"{source} is quantised; of quantised weights this engine reads GGUF only.")
+    floats_in(weight_files(source))
     first = tokenizer.encode("", add_special_tokens=True).ids  # what its own post-processor puts before every text
     return Opened(source, config, Files(source, weight_files(source)), tokenizer, first[0] if first else None)
 

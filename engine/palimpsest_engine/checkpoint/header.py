@@ -6,17 +6,21 @@ import hashlib
 import json
 import math
 import re
+import stat
 import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from palimpsest_engine.checkpoint.locate import locate, weight_files
+from palimpsest_engine.checkpoint.rules import shown
 from palimpsest_engine.engine import EngineSettings
 from palimpsest_engine.errors import CheckpointBroken, UnsupportedCheckpoint
 
 BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1,
          "BOOL": 1}  # fmt: skip
+FLOATS = ("F64", "F32", "F16", "BF16")
+_LARGEST = 100_000_000  # bytes of a header
 Shapes = dict[str, tuple[int, ...]]
 _EXPERTS = re.compile(r"\.experts\.(gate_up_proj|down_proj)$")
 VISION = ("vision_tower", "embed_vision")  # modules of the encoder through which no text goes
@@ -27,7 +31,10 @@ def read_header(path: Path) -> dict[str, dict[str, Any]]:
 
     Raises CheckpointBroken if that does not fit its length, UnsupportedCheckpoint for a pickle.
     """
-    size = path.stat().st_size
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise CheckpointBroken(f"{path} is a pipe or a device, not a file.")
+    size = found.st_size
     with path.open("rb") as file:
         start = file.read(8)
         if start[:2] in (b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05"):
@@ -37,6 +44,8 @@ def read_header(path: Path) -> dict[str, dict[str, Any]]:
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
         if length > size - 8:
             raise CheckpointBroken(f"{path} is truncated or not a safetensors file ({size} bytes).")
+        if length > _LARGEST:  # as the library has it; no more is read into memory
+            raise CheckpointBroken(f"{path} has a header of {length:,} bytes; {_LARGEST:,} are possible.")
         try:
             header: dict[str, Any] = json.loads(file.read(length))
             header.pop("__metadata__", None)
@@ -61,6 +70,17 @@ def read_header(path: Path) -> dict[str, dict[str, Any]]:
 def shapes_in(files: Sequence[Path]) -> Shapes:
     """Return the shapes of all tensors in some safetensors files, by name."""
     return {name: tuple(tensor["shape"]) for path in files for name, tensor in read_header(path).items()}
+
+
+def floats_in(files: Sequence[Path]) -> Shapes:
+    """Return the shapes of all tensors, as `shapes_in` does. Raises UnsupportedCheckpoint for whole numbers."""
+    for path in files:
+        for name, tensor in read_header(path).items():
+            if tensor["dtype"] not in FLOATS and not for_pictures(name):
+                raise UnsupportedCheckpoint(
+                    f"{path} holds {name} as {shown(tensor['dtype'])}; weights in {', '.join(FLOATS)} are loaded."
+                )
+    return shapes_in(files)
 
 
 def shapes_of(settings: EngineSettings) -> Shapes:

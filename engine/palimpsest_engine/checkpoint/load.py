@@ -10,10 +10,10 @@ from palimpsest_engine.checkpoint.adapter import merge, read_adapter
 from palimpsest_engine.checkpoint.calibration_file import calibration_of
 from palimpsest_engine.checkpoint.description import check_ids, read_spec
 from palimpsest_engine.checkpoint.gguf_tokenizer import read_tokenizer
-from palimpsest_engine.checkpoint.header import VISION, Shapes, digest, for_pictures, shapes_in
+from palimpsest_engine.checkpoint.header import VISION, Shapes, digest, floats_in, for_pictures
 from palimpsest_engine.checkpoint.load_causal import is_causal, load_causal
 from palimpsest_engine.checkpoint.loaded import Checkpoint, choose, cpu_threads
-from palimpsest_engine.checkpoint.locate import locate, read_json, weight_files
+from palimpsest_engine.checkpoint.locate import entries_in, locate, read_json, weight_files
 from palimpsest_engine.checkpoint.memory import check_memory
 from palimpsest_engine.checkpoint.spec import Spec
 from palimpsest_engine.engine import EngineSettings, Quantization
@@ -45,7 +45,7 @@ def verify(folder: Path, spec: Spec) -> Shapes:
     if not (folder / "tokenizer.json").exists():
         raise CheckpointBroken(f"The checkpoint lacks tokenizer.json (looked in {folder}).")
     files = weight_files(folder)
-    shapes = shapes_in(files)
+    shapes = floats_in(files)
     for path in files:
         wanted = spec.sha256.get(path.name)
         if wanted and digest(path) != wanted:
@@ -58,14 +58,13 @@ def code_named_in(config: Any) -> str:
 
     `auto_map` names modules; the implementation of attention or experts may name a repository of kernels.
     """
-    if isinstance(config, list):
-        return next((key for each in config if (key := code_named_in(each))), "")
-    if not isinstance(config, dict):
-        return ""
-    for key, value in config.items():
-        if key == "auto_map" or (key.endswith("_implementation") and value not in (None, "eager", "sdpa")):
-            return str(key)
-    return next((key for value in config.values() if (key := code_named_in(value))), "")
+    plain = (None, "eager", "sdpa")
+    named = (
+        key
+        for key, value in entries_in(config)
+        if key == "auto_map" or (key.endswith("_implementation") and value not in plain)
+    )
+    return next(named, "")
 
 
 def multiplies_in_int8(settings: EngineSettings, dtype: str) -> bool:
@@ -92,6 +91,8 @@ def read_model(folder: Path, device: str, dtype: str, quantization: Quantization
     """Load the model onto the device, every tensor from the files; one at a time, except an unquantised model on a CPU."""
     import torch
     from transformers import DiffusionGemmaForBlockDiffusion
+
+    from palimpsest_engine.checkpoint.weights import all_finite
 
     info: dict[str, Any] = {}
     try:
@@ -122,6 +123,9 @@ def read_model(folder: Path, device: str, dtype: str, quantization: Quantization
             raise CheckpointBroken(
                 f"The weights in {folder} do not fit its config: {len(keys)} {kind.replace('_', ' ')}, first {keys[0]}."
             )
+    for name, tensor in model.named_parameters():
+        if not all_finite(tensor):
+            raise CheckpointBroken(f"{name} in {folder} holds numbers that are not finite.")
     return model.eval().to(device)
 
 

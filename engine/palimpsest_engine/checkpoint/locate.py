@@ -7,6 +7,7 @@ import json
 import os
 import re
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,8 @@ def locate(name: str | None) -> Path:
     if model := store.find(wanted):
         if problem := model.problem:
             raise CheckpointMissing(f"The model {wanted} cannot be used: {problem} {_remedy(model)}")
+        if model.path.is_dir():
+            refuse_pipes(model.path)
         return model.path
     if chosen:
         raise CheckpointMissing(
@@ -75,6 +78,7 @@ def _at(wanted: str) -> Path:
     """Return the folder or the GGUF file at a path. Raises CheckpointMissing."""
     path = absolute(wanted) if wanted.startswith("~") else Path(wanted)
     if path is not None and path.is_dir():
+        refuse_pipes(path)
         return path
     if path is not None and path.is_file():
         if path.suffix.lower() == ".gguf":
@@ -134,6 +138,30 @@ def read_json(path: Path, of: str = "The checkpoint") -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CheckpointBroken(f"{path} is not a JSON object.")
     return value
+
+
+def entries_in(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the keys of an object of JSON, and of all objects in it at any depth, with their values."""
+    rest = [value]
+    while rest:
+        match rest.pop():
+            case dict() as found:
+                yield from found.items()
+                rest += found.values()
+            case list() as found:
+                rest += found
+
+
+def runs_code(config: Any) -> bool:
+    """Return whether a config names modules that the library would fetch and run, at any depth (`auto_map`)."""
+    return any(key == "auto_map" for key, _ in entries_in(config))
+
+
+def refuse_pipes(folder: Path) -> None:
+    """Raise CheckpointBroken for a folder with a pipe or a device in it: reading a pipe waits for ever."""
+    for path in folder.iterdir():
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise CheckpointBroken(f"{path} is a pipe or a device, not a file.")
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -84,6 +84,11 @@ def check_buffers(model: Any) -> None:
             assert not bool(buffer.isnan().any()), f"{name} was never filled"
 
 
+def all_finite(tensor: Tensor) -> bool:
+    """Return whether there is no NaN and no infinity: their sum would be one, and takes no memory."""
+    return bool(torch.isfinite(tensor.sum(dtype=torch.float32)))
+
+
 class Files:
     """The tensors in some safetensors files, by name, read one at a time, of experts one expert at a time. without: names
     that are not looked at."""
@@ -113,12 +118,15 @@ class Files:
 
     def whole(self, name: str) -> Tensor:
         """Return the tensor, on the CPU."""
-        tensor: Tensor = self._where[name].get_tensor(name)
-        return tensor
+        return self._checked(name, self._where[name].get_tensor(name))
 
     def part(self, name: str, index: int) -> Tensor:
         """Return one part along its first dimension, on the CPU; nothing else is read."""
-        tensor: Tensor = self._where[name].get_slice(name)[index]
+        return self._checked(name, self._where[name].get_slice(name)[index])
+
+    def _checked(self, name: str, tensor: Tensor) -> Tensor:
+        if tensor.is_floating_point() and not all_finite(tensor):
+            raise CheckpointBroken(f"{name} in {self.folder} holds numbers that are not finite.")
         return tensor
 
     def unfit(self, kind: str, names: list[str]) -> CheckpointBroken:

@@ -334,7 +334,7 @@ def test_experts_that_are_not_numbers_are_refused(folder):
     tensors = load_file(folder / "model.safetensors")
     tensors[next(name for name in tensors if name.endswith("experts.down_proj"))][2, 1, 1] = torch.nan
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(CheckpointBroken, match=r"experts.down_proj.*cannot be quantised.*not finite"):
+    with pytest.raises(CheckpointBroken, match=r"experts.down_proj in .* not finite"):
         load(EngineSettings(str(folder), device="cpu", dtype="float32", quantization="fp8"))
 
 
