@@ -412,10 +412,10 @@ def _measure(
         about, sandbox = results.about(sys.argv[1:]), None
         if execute:
             sandbox = stack.enter_context(Sandbox(limits))
-            about |= {"network": sandbox.network, "user": sandbox.user}
+            about |= {"network": sandbox.network, "user": sandbox.user, "files": sandbox.files}
             click.echo(
                 f"palimpsest: running programs that a model wrote, as {sandbox.user}, kept off the network by "
-                f"{sandbox.network}; this stops accidents, not malice",
+                f"{sandbox.network}; they can read {sandbox.files}. This stops accidents, not malice",
                 err=True,
             )
         journal = stack.enter_context(results.Journal(options.out, settings, about))

@@ -1,7 +1,8 @@
 """Runs candidate programs in a sandbox: a process that forks one child a program. Knows nothing of problems or models.
 
-The sandbox stops accidents: a program cannot hang the machine, fill its memory or disk, or reach a network by chance.
-It is no security boundary against hostile code.
+The sandbox stops accidents: a program cannot hang the machine, fill its memory or disk, or reach a network by chance. With
+bubblewrap on the PATH nothing outside can be written, and home folders cannot be read. It is no security boundary against
+hostile code, and a program that looks for a way can claim to have passed.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from typing import Literal, Self
 from palimpsest_engine.errors import PalimpsestError
 
 _WORKER = Path(__file__).with_name("worker.py")
+NAMESPACE, HOOK, BUBBLEWRAP = "a network namespace of their own", "an audit hook", "bubblewrap"
+_HIDDEN = ("/home", "/root", "/Users", "/tmp", "/var/tmp", "/dev/shm", "/run", "/mnt", "/media", "/srv")
+_ROOM = 1 << 26  # bytes of all files that programs write
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,8 @@ class Outcome:
 class Sandbox:
     """Runs programs one at a time, each from a clean state; a context manager. A repeated program is run only once.
 
-    network: the means that keeps programs off the network, in words. user: the user they run as, in words.
+    network: the means that keeps programs off the network, in words. user: the user they run as, in words. files: the files
+    that they can read, in words.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
@@ -59,8 +64,9 @@ class Sandbox:
             raise PalimpsestError("running programs needs a system that can fork processes, such as Linux or macOS")
         self._limits = limits or Limits()
         self._known: dict[str, Outcome] = {}
-        wrapper = _isolation()
-        self.network = "a network namespace of their own" if wrapper else "an audit hook"
+        wrapper, self.network = _isolation()
+        bubble = self.network == BUBBLEWRAP
+        self.files = "the system's, no home folder" if bubble else "all that this user can read"
         settings = {
             "seconds": self._limits.seconds,
             "memory": self._limits.memory,
@@ -126,17 +132,42 @@ class Sandbox:
             process.kill()
             process.wait()
             raise PalimpsestError("the sandbox for programs does not start")
-        self.user = "root" if json.loads(line)["root"] else "nobody" if os.geteuid() == 0 else "this user"
+        # In a namespace of their own users see themselves as root.
+        dropped = json.loads(line)["dropped"]
+        self.user = "nobody" if dropped else "root" if os.geteuid() == 0 else "this user"
         return process
 
 
-def _isolation() -> list[str]:
-    """Return the command that starts a program without a network; empty if the system does not allow it."""
-    unshare = shutil.which("unshare")
-    if unshare is None:
-        return []
-    # Root can go without a user namespace, and can then still become nobody.
-    for flags in (["-n"], ["-rn"]) if os.geteuid() == 0 else (["-rn"],):
-        if subprocess.run([unshare, *flags, "true"], capture_output=True, check=False).returncode == 0:
-            return [unshare, *flags, "--"]
-    return []
+def _isolation() -> tuple[list[str], str]:
+    """Return the command that starts a program without a network, and the means in words; no command if there is none."""
+    if (bubble := shutil.which("bwrap")) and _works(command := _bubble(bubble)):
+        return command, BUBBLEWRAP
+    if unshare := shutil.which("unshare"):
+        # Root can go without a user namespace, and can then still become nobody.
+        for flags in (["-n"], ["-rn"]) if os.geteuid() == 0 else (["-rn"],):
+            if _works(command := [unshare, *flags, "--"]):
+                return command, NAMESPACE
+    return [], HOOK
+
+
+def _bubble(bubble: str) -> list[str]:
+    """Return the command of bubblewrap: a machine that can only be read, without homes, with a little room in `/tmp`."""
+    command = [bubble, "--die-with-parent", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
+    if os.geteuid() == 0:  # without a user namespace the worker can make each program nobody's
+        command += ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
+        command += [part for right in ("SETUID", "SETGID", "KILL") for part in ("--cap-add", f"CAP_{right}")]
+    else:
+        command.append("--unshare-all")
+    for folder in _HIDDEN:
+        if os.path.isdir(folder):
+            command += ["--size", str(_ROOM), "--tmpfs", folder]
+    # Python itself may be installed in a home.
+    for folder in dict.fromkeys((sys.base_prefix, sys.prefix, str(_WORKER.parent))):
+        command += ["--ro-bind", folder, folder]
+    return [*command, "--"]
+
+
+def _works(command: list[str]) -> bool:
+    """Return whether Python can be started by a command."""
+    tried = [*command, sys.executable, "-P", "-s", "-S", "-c", ""]
+    return subprocess.run(tried, capture_output=True, check=False).returncode == 0

@@ -28,6 +28,7 @@ _REFUSED = """
     syslog.syslog
 """
 _REFUSED_MODULES = ("ctypes.", "shutil.", "ftplib.", "http.", "urllib.", "smtplib.", "webbrowser.", "mmap.")
+_FILES = 64  # of a program, which with the size of each is the room that it can fill
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 # The modules that programs import most. They are imported once here, not once for each program.
 _MODULES = (
@@ -39,10 +40,14 @@ _MODULES = (
 def main(seconds: float, memory: int, file_size: int, isolated: bool) -> None:
     """Run programs until standard input ends."""
     os.environ.clear()
+    for module, name in ((os, "mkfifo"), (os, "mknod"), (signal, "pidfd_send_signal"), (os, "pidfd_open")):
+        if hasattr(module, name):
+            delattr(module, name)  # Python has no audit event for them
+            vars(sys.modules.get("posix" if module is os else "_signal", module)).pop(name, None)
     for name in _MODULES.split():
         __import__(name)
     drop = may_drop()
-    told = {"root": os.geteuid() == 0 and not drop}
+    told = {"dropped": drop}
     print(json.dumps(told), flush=True)
     for line in sys.stdin.buffer:
         program = json.loads(line)["program"]
@@ -166,13 +171,22 @@ def refusal(folder: str, isolated: bool) -> Callable[[str, tuple[Any, ...]], Non
     """Return an audit hook that refuses processes, connections, and writing outside the folder. It cannot be removed."""
     inside = os.path.realpath(folder) + os.sep
     realpath, fspath, error, refused = os.path.realpath, os.fsdecode, PermissionError, frozenset(_REFUSED.split())
+    isdir, left = os.path.isdir, _FILES
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal left
         if event == "open":
             path, _, flags = arguments
-            if isinstance(path, int) or not flags & _WRITING:
+            if isinstance(path, int):
+                return
+            if path is not None and not flags & _WRITING:
+                if isdir(path):  # and then there is a way to write beside it that no event tells of
+                    raise error("programs may not open folders")
                 return
             if path is not None and realpath(fspath(path)).startswith(inside):
+                left -= 1
+                if left < 0:
+                    raise error(f"programs write {_FILES} files at most")
                 return
             raise error("programs write in their own folder only")
         if event in refused or event.startswith(_REFUSED_MODULES) or (event == "socket.__new__" and not isolated):

@@ -152,7 +152,7 @@ def test_bad_input_is_one_sentence(data: Path, options: list[object], tmp_path: 
         (40, "no test", ["humaneval", no_test, *options]),
         (10, "no corpus", ["held-out", "--corpus", tmp_path / "nowhere", *options]),
         (10, "no folder", ["humaneval", data, *options, "--out", tmp_path / "no" / "out.json"]),
-        (20, "no model or checkpoint folder", ["humaneval", data, *options, "--model", tmp_path / "no"]),
+        (20, "no checkpoint folder and no GGUF file", ["humaneval", data, *options, "--model", tmp_path / "no"]),
         (40, "is not KEY=VALUE", ["sweep", data, "--set", "speed=9", *options]),
         (40, "max_steps cannot be 0", ["sweep", data, "--set", "max_steps=0", *options]),
         (10, "there is no file", ["report", tmp_path / "nowhere"]),

@@ -118,7 +118,7 @@ def test_errors_are_reported_before_training(tune, shop, tmp_path, monkeypatch):
         (10, "not there", {"path": tmp_path / "nowhere"}),
         (10, "not a folder", {"path": shop / "part0.py"}),
         (1, "is not an adapter", {"out": shop}),
-        (20, "no model or checkpoint folder", {"more": ("--model", "/no/such/folder")}),
+        (20, "no checkpoint folder and no GGUF file", {"more": ("--model", "/no/such/folder")}),
         (31, "klingon", {"more": ("--language", "klingon")}),
         (40, "0 tokens in 0 files", {"more": ("--language", "rust")}),
         (2, "--minutes", {"more": ("--minutes", "0")}),
