@@ -95,6 +95,25 @@ def test_no_socket_of_the_internet_is_open():
         assert client.end() == 0
 
 
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "untitled:/home/u/.env",
+        "vscode-vfs://github/me/it/.env",
+        "file:///code/C#/app/.env",
+        "git:/code/kubeconfig?HEAD",
+    ],
+)
+def test_a_name_of_secrets_counts_in_every_uri(uri):
+    with raw({"script": ["x"]}) as client:
+        client.initialize()
+        client.open("", uri=uri)
+        assert "its name says that it holds secrets" in client.offered(uri=uri)
+        client.open("", uri="untitled:/home/u/id_rsa_utils.py")
+        assert client.offered(uri="untitled:/home/u/id_rsa_utils.py") == "x"
+        assert client.end() == 0
+
+
 ENDPOINT = {"url": "http://elsewhere.example", "protocol": "openai", "model": "m", "keyEnv": "K", "keyFile": None}
 FOREIGN = {
     "model": "/somewhere/else",

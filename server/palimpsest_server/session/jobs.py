@@ -30,6 +30,7 @@ CLOSED = "the document was closed"
 LOST = "the document is out of step: a change could not be read; reopen it"
 
 _LOOK_SECONDS = 0.25
+_STOOD_STILL_SECONDS = 1.0  # so late a look was not delayed: the process was stopped, or the machine slept
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +213,7 @@ class Jobs:
                 running.settle(_failed(error))
             else:
                 running.job.future.add_done_callback(lambda future: post(settled, future))
-                loop.call_later(min(_LOOK_SECONDS, deadline), self._look, engine, running, deadline)
+                self._look_later(engine, running, deadline)
 
         def prepared(_: asyncio.Task[None]) -> None:
             running.preparing = None  # its CancelledError refers back to here, and to whole texts
@@ -225,17 +226,26 @@ class Jobs:
     def _alive(self) -> None:
         self._sign, self.hung = monotonic(), False
 
-    def _look(self, engine: Engine, running: Running, deadline: float) -> None:
-        """Give the job up if the engine is silent for too long; loading a checkpoint may take any time."""
+    def _look_later(self, engine: Engine, running: Running, deadline: float) -> None:
+        wait = min(_LOOK_SECONDS, deadline)
+        asyncio.get_running_loop().call_later(wait, self._look, engine, running, deadline, monotonic() + wait)
+
+    def _look(self, engine: Engine, running: Running, deadline: float, due: float) -> None:
+        """Give the job up if the engine is silent for too long; loading a checkpoint may take any time.
+
+        due: when this was to happen. While the process stands still, the engine does, too.
+        """
         if running.outcome.done():
             return
+        if (late := monotonic() - due) > _STOOD_STILL_SECONDS:
+            self._sign += late
         if engine.status().state in ("starting", "loading"):
             self._sign = monotonic()
         if monotonic() - self._sign >= deadline:
             self.hung = True
             running.end(f"the engine has shown no sign of life for {deadline:g} s")
             return
-        asyncio.get_running_loop().call_later(min(_LOOK_SECONDS, deadline), self._look, engine, running, deadline)
+        self._look_later(engine, running, deadline)
 
 
 def _outcome(future: Future[Fill]) -> Outcome:

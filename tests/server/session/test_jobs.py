@@ -1,11 +1,13 @@
 """The latest request of a document wins, down to the sampler, and every request is answered."""
 
 import asyncio
+import time
 
 import pytest
 
 from palimpsest_engine import FillRequest, OutOfMemory, Span
 from palimpsest_engine.runtime.scripted import ScriptedEngine
+from palimpsest_server.session import jobs as jobs_module
 from palimpsest_server.session.jobs import CANCELLED, SUPERSEDED, Jobs, Refused
 
 NEVER = {"steps": 1000, "step_seconds": 60.0}
@@ -208,6 +210,21 @@ async def test_a_silent_engine_is_given_up_and_taken_back_at_its_first_sign_of_l
     assert engine.jobs[0].cancelled.is_set()
     engine.finish("late")
     await until(lambda: not jobs.hung)
+
+
+async def test_a_process_that_stood_still_does_not_blame_the_engine(engine, monkeypatch):
+    away = 0.0
+    monkeypatch.setattr(jobs_module, "monotonic", lambda: time.monotonic() + away)
+    monkeypatch.setattr(jobs_module, "_LOOK_SECONDS", 0.01)
+    jobs = Jobs()
+    running = start(jobs, engine, request(), deadline=0.5)
+    await until(lambda: engine.jobs)
+    for _ in range(3):
+        away += 1000.0
+        assert await running.wait(0.05) is None
+        assert not jobs.hung
+    outcome = await running.wait()
+    assert outcome.reason == "the engine has shown no sign of life for 0.5 s"
 
 
 async def test_loading_may_take_as_long_as_it_takes(engine):
