@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,16 @@ def test_secrets_of_other_files_stay_there(palimpsest, project) -> None:
     assert "correct-horse" not in page
     assert "MIIEow" not in page
     assert "order.SECRET" not in page
+
+
+@pytest.mark.parametrize(("name", "shown"), [(b"b\xff.py", r"b\udcff.py"), (b"e\x1b]0;t\x07.py", r"e\x1b]0;t\x07.py")])
+def test_a_name_that_would_steer_the_terminal_is_escaped(palimpsest, tmp_path, name: bytes, shown: str) -> None:
+    path = tmp_path / os.fsdecode(name)
+    path.write_text("x = 1\n")
+    result = palimpsest("context", path, "--at", "1:5")
+    assert result.exit_code == 0
+    assert shown in result.output.splitlines()[0]
+    assert "\x1b" not in result.output
 
 
 def test_control_tokens_in_a_file_are_text(palimpsest, project) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from palimpsest_server.cli import engines, files, places
 from palimpsest_server.context import choose, ignore
 from palimpsest_server.context.workspace import Workspace
 from palimpsest_server.documents.rope import Text
+from palimpsest_server.status.visible import visible
 
 _ROOTS = (".git", ".hg", "pyproject.toml", "package.json", "go.mod", "Cargo.toml")
 
@@ -89,7 +91,9 @@ def command(
     if as_json:
         click.echo(json.dumps(_json(path, chosen, shown)))
     else:
-        click.echo(_page(path, at, chosen, shown, ignored.reason(Path(document.path))).encode(), nl=False)
+        page = _page(visible(path), at, chosen, shown, ignored.reason(Path(document.path)))
+        page = visible(page) if sys.stdout.isatty() else page
+        click.echo(page.encode(errors="backslashreplace"), nl=False)
 
 
 def _document(path: str) -> choose.Document:
