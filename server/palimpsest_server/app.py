@@ -11,7 +11,8 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,14 +109,16 @@ def create_server(engine_factory: EngineFactory) -> Server:
 
     @server.feature(types.TEXT_DOCUMENT_DID_OPEN)
     async def did_open(params: types.DidOpenTextDocumentParams) -> None:
-        server.session.documents.open(params.text_document)
+        with in_step(params.text_document.uri):
+            server.session.documents.open(params.text_document)
         server.session.publisher.moved_on()
         moved_on(params.text_document.uri)
 
     @server.feature(types.TEXT_DOCUMENT_DID_CHANGE)
     async def did_change(params: types.DidChangeTextDocumentParams) -> None:
         document = params.text_document
-        server.session.documents.change(document.uri, document.version, params.content_changes)
+        with in_step(document.uri):
+            server.session.documents.change(document.uri, document.version, params.content_changes)
         moved_on(document.uri)
 
     @server.feature(types.TEXT_DOCUMENT_DID_CLOSE)
@@ -126,15 +129,26 @@ def create_server(engine_factory: EngineFactory) -> Server:
 
     @server.feature(types.NOTEBOOK_DOCUMENT_DID_OPEN)
     async def did_open_notebook(params: types.DidOpenNotebookDocumentParams) -> None:
-        take(server.session.documents.open_notebook(params))
+        with in_step(params.notebook_document.uri):
+            take(server.session.documents.open_notebook(params))
 
     @server.feature(types.NOTEBOOK_DOCUMENT_DID_CHANGE)
     async def did_change_notebook(params: types.DidChangeNotebookDocumentParams) -> None:
-        take(server.session.documents.change_notebook(params))
+        with in_step(params.notebook_document.uri):
+            take(server.session.documents.change_notebook(params))
 
     @server.feature(types.NOTEBOOK_DOCUMENT_DID_CLOSE)
     async def did_close_notebook(params: types.DidCloseNotebookDocumentParams) -> None:
         take(server.session.documents.close_notebook(params))
+
+    @contextmanager
+    def in_step(uri: str) -> Iterator[None]:
+        """Put a document out of step if a change of it fails: nobody knows how much of it was taken."""
+        try:
+            yield
+        except Exception:
+            server.lose_track(uri)
+            raise
 
     def take(news: CellNews) -> None:
         for uri in news.changed:

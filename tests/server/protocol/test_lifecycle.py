@@ -404,6 +404,15 @@ async def test_after_a_change_that_cannot_be_read_nothing_is_filled_until_the_te
     wire.server.session.close()
 
 
+async def test_a_change_that_fails_in_the_server_puts_its_document_out_of_step(ready, monkeypatch):
+    documents = ready.server.session.documents
+    await ready.give("textDocument/didOpen", opening())
+    await ready.give("textDocument/didOpen", opening("file:///b.py"))
+    monkeypatch.setattr(type(documents), "change", lambda *_: 1 / 0)
+    await ready.give("textDocument/didChange", changing({"text": "new"}))
+    assert (documents.lost(A), documents.lost("file:///b.py")) == (True, False)
+
+
 async def test_a_change_that_cannot_be_read_right_behind_the_opening_counts(ready):
     handle = ready.server.protocol.handle_message
     handle({"jsonrpc": "2.0", "method": "textDocument/didOpen", "params": opening()})
