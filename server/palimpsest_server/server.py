@@ -31,6 +31,7 @@ NOTEBOOKS = types.NotebookDocumentSyncOptions(
 _REST = (
     "session.jobs",
     "status.status_file",
+    "context.gitconfig",
     "context.gitignore",
     "context.ignore",
     "context.extracts",

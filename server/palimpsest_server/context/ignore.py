@@ -83,8 +83,8 @@ class Ignore:
                 return found
         if _inside(lexical, self._folders) and not _inside(real, (*self._folders, *self._real_folders)):
             return "it lies outside of the workspace"
-        ignored = any(self._git.ignores(each) for each in dict.fromkeys((lexical, real)))
-        return "it is ignored by .gitignore" if ignored else ""
+        by = next((found for each in dict.fromkeys((lexical, real)) if (found := self._git.ignorer(each))), "")
+        return f"it is ignored by {by}" if by else ""
 
     def reason_of(self, place: str) -> str:
         """Return why a place is not for the model, or "": an absolute path, or a URI, of which the name alone counts."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 __all__ = ["LONGEST", "MOST_STARS", "matcher"]
@@ -37,11 +37,11 @@ _Name: TypeAlias = list[str]
 _STAR, _STARS, _END = "*", "**", "/"
 
 
-def matcher(pattern: bytes, *, name_only: bool) -> bytes | re.Pattern[bytes]:
+def matcher(pattern: bytes, *, name_only: bool, fold: bool = False) -> bytes | re.Pattern[bytes]:
     """Return what matches the whole of a path, or of a name: the very bytes, or an expression for `fullmatch`.
 
-    pattern: without `!` and the slash at its end. name_only: it has no slash. Raises ValueError if it has too many stars, is
-    too long, or matches nothing.
+    pattern: without `!` and the slash at its end. name_only: it has no slash. fold: the path is in lower case, and stands for
+    that in any case. Raises ValueError if it has too many stars, is too long, or matches nothing.
     """
     if len(pattern) > LONGEST:
         raise ValueError(f"it has more than {LONGEST:,} bytes")
@@ -49,15 +49,15 @@ def matcher(pattern: bytes, *, name_only: bool) -> bytes | re.Pattern[bytes]:
         raise ValueError(f"it has more than {MOST_STARS} stars")
     special = _SPECIAL.search(pattern)
     if special is None:
-        return pattern
+        return pattern.lower() if fold else pattern
     if name_only:
-        return _compiled(_name([_STAR if each == _STARS else each for each in _tokens(pattern)]))
+        return _compiled(_name([_STAR if each == _STARS else each for each in _tokens(pattern, fold)]))
     # As in git, two stars right after the plain beginning mean all folders, though no slash stands before them.
     start = special.start()
     plain, rest = pattern[:start], pattern[start:].lstrip(b"*")
-    tokens = [*_tokens(pattern)]
+    tokens = [*_tokens(pattern, fold)]
     if pattern.startswith(b"**", start) and plain and not plain.endswith(b"/") and rest[:1] in (b"", b"/"):
-        before = "".join(map(_byte, plain))
+        before = "".join(map(_byte, plain.lower() if fold else plain))
         behind = _names(tokens[start + 2 :])  # what follows the slash behind the stars
         if not rest or all(each == [_STARS] for each in behind):
             return _compiled(before + ".*")
@@ -69,8 +69,11 @@ def _compiled(expression: str) -> re.Pattern[bytes]:
     return re.compile(expression.encode("latin-1"), re.DOTALL)
 
 
-def _tokens(pattern: bytes) -> Iterator[str]:
-    """Yield an expression for each byte that is to be matched, stars, and slashes. Raises ValueError: nothing matches."""
+def _tokens(pattern: bytes, fold: bool) -> Iterator[str]:
+    """Yield an expression for each byte that is to be matched, stars, and slashes. Raises ValueError: nothing matches.
+
+    As in git, a capital letter behind a backslash is no small one.
+    """
     at = 0
     while at < len(pattern):
         char = pattern[at : at + 1]
@@ -84,7 +87,7 @@ def _tokens(pattern: bytes) -> Iterator[str]:
         elif char == b"?":
             yield _NAME
         elif char == b"[":
-            found, at = _set(pattern, at)
+            found, at = _set(pattern, at, fold)
             yield found
         else:
             if char == b"\\":
@@ -92,6 +95,8 @@ def _tokens(pattern: bytes) -> Iterator[str]:
                 at += 1
                 if not char:
                     raise ValueError("it ends with a backslash")
+            elif fold:
+                char = char.lower()
             yield _END if char == b"/" else _byte(char[0])
 
 
@@ -99,8 +104,11 @@ def _byte(byte: int) -> str:
     return f"\\x{byte:02x}"
 
 
-def _set(pattern: bytes, at: int) -> tuple[str, int]:
-    """Read a set from behind its bracket on, as git does. Returns an expression, and the place behind the set."""
+def _set(pattern: bytes, at: int, fold: bool) -> tuple[str, int]:
+    """Read a set from behind its bracket on, as git does. Returns an expression, and the place behind the set.
+
+    As in git, case is folded in ranges and classes, and not in single letters.
+    """
     negated = pattern[at : at + 1] in (b"!", b"^")
     at += negated
     found, last, first = set[int](), -1, True
@@ -115,7 +123,7 @@ def _set(pattern: bytes, at: int) -> tuple[str, int]:
             at += 1
             if _at(pattern, at) == ord("\\"):
                 at += 1
-            found.update(range(last, _at(pattern, at) + 1))
+            found.update(_folded(range(last, _at(pattern, at) + 1), fold))
             last = -1
         elif pattern.startswith(b"[:", at):
             end = pattern.find(b"]", at + 2)
@@ -128,7 +136,7 @@ def _set(pattern: bytes, at: int) -> tuple[str, int]:
                 name = pattern[at + 2 : end - 1]
                 if name not in _CLASSES:
                     raise ValueError("there is no such class of characters")
-                found.update(_CLASSES[name])
+                found.update(_folded(_CLASSES[name], fold and name == b"upper"))
                 at, last = end, -1
         else:
             found.add(char)
@@ -136,6 +144,14 @@ def _set(pattern: bytes, at: int) -> tuple[str, int]:
         at += 1
     chosen = (set(range(256)) - found if negated else found) - {ord("/")}
     return f"[{''.join(map(_byte, sorted(chosen)))}]" if chosen else _NEVER, at + 1
+
+
+def _folded(several: Iterable[int], fold: bool) -> Iterator[int]:
+    """Yield bytes, and the small letters of capital ones."""
+    for byte in several:
+        yield byte
+        if fold and ord("A") <= byte <= ord("Z"):
+            yield byte + 32
 
 
 def _at(pattern: bytes, at: int) -> int:

@@ -19,6 +19,14 @@ needs_git = pytest.mark.skipif(GIT is None, reason="git is the judge")
 ALONE = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull, "XDG_CONFIG_HOME": os.devnull}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def alone():
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "XDG_CONFIG_HOME"):
+            patch.setenv(name, os.devnull)
+        yield
+
+
 def write(path: Path, text: str = "") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, "utf-8")
@@ -214,7 +222,7 @@ def test_strange_paths_do_not_raise(tmp_path, path):
 
 # git
 
-NAMES = ["a", "b", "c.py", "d.log", "build", "keep.d", "x y", "#h", "!n", "z"]
+NAMES = ["a", "b", "c.py", "d.log", "build", "keep.d", "x y", "#h", "!n", "z", "A", "Build", "C.PY"]
 PATTERNS = [
     *("a", "/a", "a/", "!a", "!/a", "*.log", "!*.log", "*.d", "*.d/", "!*.d", "a/b", "a/*", "!a/b", "**/b", "a/**"),
     *(
@@ -251,30 +259,57 @@ PATTERNS = [
         "\\a",
     ),
     *("a\\", "  a", "", "/", "//a", "a//", "!", "[[:alpha:]]", "*/b", "*/*", "!*/*.log", "**/", "!**/"),
+    *("A", "!A/", "\\A", "[A-C]", "[A]", "[[:upper:]]", "[[:lower:]]*", "[^A-Z]", "*.Py", "BUILD/**", "BUILD**/c.py"),
 ]
 
 
-@needs_git
-@pytest.mark.parametrize("seed", range(30))
-def test_git_says_the_same(tmp_path, seed):
-    """Draw by chance a tree of files, three .gitignore files and git's own exclude file."""
-    draw = random.Random(seed)
-    subprocess.run([GIT, "init", "-q", "."], cwd=tmp_path, check=True, env=ALONE)
+def git(folder, *arguments, **more):
+    who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    run = subprocess.run([GIT, *who, *arguments], cwd=folder, check=True, capture_output=True, env=ALONE, **more)
+    return run.stdout
+
+
+def ignored_by_git(folder, paths):
+    """Return the files that git ignores, each with the file whose rule says so."""
+    asked = [GIT, "check-ignore", "-v", "-z", "--stdin"]
+    told = subprocess.run(asked, cwd=folder, input="\0".join(paths), capture_output=True, text=True, env=ALONE)
+    fields = told.stdout.split("\0")[:-1]
+    rows = zip(fields[::4], fields[2::4], fields[3::4], strict=True)
+    return {path: source for source, pattern, path in rows if not pattern.startswith("!")}
+
+
+def draw_tree(folder, draw):
+    """Draw by chance a tree of files, three .gitignore files, git's own exclude file and the user's; track some files."""
+    git(folder, "init", "-q", ".")
     files = set()
     for _ in range(20):
-        path = tmp_path.joinpath(*(draw.choice(NAMES) for _ in range(draw.randint(1, 4))))
+        path = folder.joinpath(*(draw.choice(NAMES) for _ in range(draw.randint(1, 4))))
         if not path.exists() and not any(each.is_file() for each in path.parents):
             files.add(write(path))
-    folders = sorted({each for path in files for each in path.parents if each.is_relative_to(tmp_path)})
-    for folder in {tmp_path, *draw.sample(folders, min(2, len(folders)))}:
-        write(folder / ".gitignore", "\n".join(draw.choices(PATTERNS, k=draw.randint(1, 5))))
-    write(tmp_path / ".git" / "info" / "exclude", draw.choice(PATTERNS))
-    paths = sorted(map(str, files))
-    asked = [GIT, "check-ignore", "--no-index", "-z", "--stdin"]
-    told = subprocess.run(asked, cwd=tmp_path, input="\0".join(paths), capture_output=True, text=True, env=ALONE)
-    ignored = {path for path in told.stdout.split("\0") if path}
-    ignore = Ignore([tmp_path])
-    assert {path for path in paths if ignore.reason(path)} == ignored
+    folders = sorted({each for path in files for each in path.parents if each.is_relative_to(folder)})
+    for each in dict.fromkeys((folder, *draw.sample(folders, min(2, len(folders))))):
+        write(each / ".gitignore", "\n".join(draw.choices(PATTERNS, k=draw.randint(1, 5))))
+    write(folder / ".git" / "info" / "exclude", draw.choice(PATTERNS))
+    write(folder.parent / "excludes", "\n".join(draw.choices(PATTERNS, k=2)))
+    git(folder, "config", "core.excludesFile", str(folder.parent / "excludes"))
+    for way in ("--index-version=2", "--index-version=4", "--split-index")[: draw.randint(0, 3)]:
+        git(folder, "update-index", way)
+    tracked = draw.sample(sorted(map(str, files)), draw.randint(0, 5))
+    if tracked:
+        git(folder, "add", "-f", "--", *tracked)
+    git(folder, "config", "core.ignoreCase", draw.choice(["true", "false"]))
+    return sorted(map(str, files))
+
+
+@needs_git
+@pytest.mark.parametrize("seed", [*range(30), *(pytest.param(each, marks=pytest.mark.slow) for each in range(30, 400))])
+def test_git_says_the_same_and_names_the_same_file(tmp_path, seed):
+    folder = tmp_path / "tree"
+    folder.mkdir()
+    paths = draw_tree(folder, random.Random(seed))
+    ignore = Ignore([folder])
+    reasons = {path: reason for path in paths if (reason := ignore.reason(path))}
+    assert reasons == {path: f"it is ignored by {by}" for path, by in ignored_by_git(folder, paths).items()}
 
 
 def test_a_gitignore_counts_without_a_repository(tmp_path):
@@ -319,7 +354,7 @@ def test_a_worktree_has_the_exclude_file_of_its_repository(tmp_path):
     subprocess.run([GIT, *who, "commit", "-q", "--allow-empty", "-m", "a"], cwd=main, check=True, env=ALONE)
     subprocess.run([GIT, "worktree", "add", "-q", str(tree)], cwd=main, check=True, env=ALONE, capture_output=True)
     write(main / ".git" / "info" / "exclude", "notes.md")
-    assert Ignore([tree]).reason(tree / "notes.md") == "it is ignored by .gitignore"
+    assert Ignore([tree]).reason(tree / "notes.md") == "it is ignored by .git/info/exclude"
     assert Ignore([tree]).reason(tree / "a.md") == ""
 
 
