@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,12 +120,13 @@ def create_server(engine_factory: EngineFactory) -> Server:
         document = params.text_document
         with in_step(document.uri):
             server.session.documents.change(document.uri, document.version, params.content_changes)
-        moved_on(document.uri)
+        moved_on(server.session.documents.opened(document.uri))
 
     @server.feature(types.TEXT_DOCUMENT_DID_CLOSE)
     async def did_close(params: types.DidCloseTextDocumentParams) -> None:
-        server.session.forget(params.text_document.uri)
-        server.session.documents.close(params.text_document.uri)
+        uri = server.session.documents.opened(params.text_document.uri)
+        server.session.forget(uri)
+        server.session.documents.close(uri)
         server.session.publisher.moved_on()
 
     @server.feature(types.NOTEBOOK_DOCUMENT_DID_OPEN)
@@ -169,13 +171,12 @@ def create_server(engine_factory: EngineFactory) -> Server:
     ) -> tuple[inline_completion.Answer, inline_completion.Ask | None, types.Range]:
         """Answer a question about a position, and log the answer."""
         from palimpsest_server.features import inline_completion
-        from palimpsest_server.session.permission import refusal
 
         session = server.session
         with session.requests.under_way(method):
             document = session.documents.snapshot(params.text_document.uri)
             if document is None:
-                answer = inline_completion.Answer(reason=refusal(session, None))
+                answer = inline_completion.Answer(reason=session.documents.why_not_open(params.text_document.uri))
                 session.publisher.answered(method, answer.reason)
                 return answer, None, types.Range(params.position, params.position)
             chosen = getattr(params.context, "selected_completion_info", None)
@@ -223,6 +224,7 @@ def create_server(engine_factory: EngineFactory) -> Server:
         try:
             wanted = board.pause_of(params.arguments)
             document = server.session.documents.snapshot(wanted.uri)
+            wanted = replace(wanted, uri=document.uri) if document else wanted
             paused, what = server.session.pauses.change(
                 wanted, document.language if document else "", server.session.folders
             )

@@ -65,6 +65,20 @@ async def test_a_document_that_is_not_open_has_a_reason(connect):
     assert await editor.reason() == "the document is not open"
 
 
+async def test_a_document_is_found_by_another_spelling_of_its_uri(connect):
+    editor = await connect({"script": ["x"]})
+    editor.open("", uri="file:///c%3A/project/%C3%A9.py")
+    for spelling in ("file:///C:/project/é.py", "file:/c:/project/e%CC%81.py"):
+        editor.uri = spelling
+        assert await editor.ask(0, 0) == "x"
+        assert (await editor.command("palimpsest.pause", {"scope": "document", "uri": spelling}))["paused"]
+        assert await editor.ask(0, 0) is None
+        await editor.command("palimpsest.pause", {"scope": "document", "uri": spelling})
+    editor.client.text_document_did_close(types.DidCloseTextDocumentParams(types.TextDocumentIdentifier(editor.uri)))
+    assert await editor.ask(0, 0) is None
+    assert await editor.reason() == "the document is not open"
+
+
 async def test_a_closed_document_is_forgotten(connect):
     editor = await connect()
     editor.open("")

@@ -19,13 +19,14 @@ from palimpsest_server.documents.edit_history import History, RecentEdit
 from palimpsest_server.documents.latest import Latest
 from palimpsest_server.documents.notebooks import CellNews, Notebooks
 from palimpsest_server.documents.rope import Text
-from palimpsest_server.documents.uris import name_of, path_of
+from palimpsest_server.documents.uris import name_of, path_of, spelled_alike
 from palimpsest_server.protocol import positions
 
 logger = logging.getLogger(__name__)
 
 _FEW = 16  # changes in one message; more of them are a formatter's or a renaming, not typing
 _SAID = 256
+_NAMED = 3
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -79,8 +80,26 @@ class Documents:
         self._said = Latest[tuple[str, str], None](_SAID)
 
     def snapshot(self, uri: str) -> Snapshot | None:
-        """Return the document as it is now, or None if it is not open."""
-        return self._open.get(uri)
+        """Return the document as it is now, or None if it is not open under any spelling of its URI."""
+        return self._open.get(uri) or self._open.get(self.opened(uri))
+
+    def opened(self, uri: str) -> str:
+        """Return a URI as the document was opened with it; unchanged, if none was, or several under other spellings."""
+        if uri in self._open or len(alike := self._alike(uri)) != 1:
+            return uri
+        return alike[0]
+
+    def why_not_open(self, uri: str) -> str:
+        """Return that a document is not open, and which open one its URI resembles."""
+        loosely = spelled_alike(uri).casefold()
+        alike = self._alike(uri) or [each for each in self._open if spelled_alike(each).casefold() == loosely]
+        resembling = f"; {' and '.join(alike[:_NAMED])} {'is' if len(alike) == 1 else 'are'}" if alike else ""
+        return f"the document is not open{resembling}"
+
+    def _alike(self, uri: str) -> list[str]:
+        """Return the URIs of the open documents that are other spellings of this one."""
+        name = spelled_alike(uri)
+        return [each for each in self._open if spelled_alike(each) == name]
 
     def current(self, snapshot: Snapshot) -> bool:
         """Return whether the document is the same as at the snapshot."""
@@ -102,6 +121,7 @@ class Documents:
         A version that does not increase is taken all the same: messages arrive in order, so the text is right, and edits have
         to name the client's present version.
         """
+        uri = self.opened(uri)
         document = self._open.get(uri)
         if document is None:
             self._say(uri, "is changed but not open; the changes are left out")
@@ -128,7 +148,7 @@ class Documents:
         return changed
 
     def close(self, uri: str) -> None:
-        """Forget a document; its recent edits stay."""
+        """Forget a document; its recent edits stay. The URI has to be the very one that it was opened with."""
         self._history.settle(uri)
         self._notebooks.abandon(uri)
         self._open.pop(uri, None)
@@ -142,7 +162,7 @@ class Documents:
 
         The texts are not the client's until it sends them whole. Returns the documents of which that is news.
         """
-        concerned = (uri, *self._notebooks.documents(uri)) if uri is not None else tuple(self._open)
+        concerned = (self.opened(uri), *self._notebooks.documents(uri)) if uri is not None else tuple(self._open)
         news = tuple(each for each in concerned if each in self._open and each not in self._lost)
         for each in news:
             self._open[each] = replace(self._open[each])  # so that results for the old one are not current

@@ -1,7 +1,10 @@
-"""Make paths and names of URIs; knows nothing of documents."""
+"""Make paths and names of URIs, and tell those that are spelled differently from different ones; knows no documents."""
 
 from __future__ import annotations
 
+import posixpath
+import re
+import unicodedata
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -10,6 +13,8 @@ from pygls.uris import to_fs_path
 
 _CELL = "vscode-notebook-cell"
 _OF_FILES = ("file", _CELL)
+_SCHEME = re.compile(r"([A-Za-z][\w+.-]+):")  # one letter is a drive
+_DRIVE = re.compile(r"/*([A-Za-z]):")
 
 
 @lru_cache(maxsize=1024)
@@ -30,3 +35,21 @@ def name_of(uri: str) -> str:
     except ValueError:
         return ""
     return "" if scheme == _CELL or part else unquote(path).rpartition("/")[2]
+
+
+@lru_cache(maxsize=4096)
+def spelled_alike(uri: str) -> str:
+    """Return a text that is the same for all spellings of a URI.
+
+    They differ in what is percent-encoded, in the case of the scheme and of a drive's letter, in slashes and dots that say
+    nothing, in the host of this machine, and in how letters with marks are composed. A path without a scheme is a file.
+    """
+    found = _SCHEME.match(uri)
+    scheme, rest = (found[1].lower(), uri[found.end() :]) if found else ("file", uri)
+    rest = unicodedata.normalize("NFC", unquote(rest, errors="surrogateescape"))
+    if scheme == "file":
+        rest = re.sub(r"\A//localhost(?=/)", "", rest.replace("\\", "/"))
+        host, rest = (rest, "") if re.match("//[^/]", rest) else ("", rest)
+        rest = host or posixpath.normpath(f"/{rest.lstrip('/')}")
+        rest = _DRIVE.sub(lambda drive: f"/{drive[1].lower()}:", rest, count=1) if _DRIVE.match(rest) else rest
+    return f"{scheme}:{rest}"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from palimpsest_server.session.session import Session
 
 
-def refusal(session: Session, document: Snapshot | None) -> str:
+def refusal(session: Session, document: Snapshot) -> str:
     """Return why nothing can be done in this document, or "" if something can."""
     if reason := ban(session, document):
         return reason
@@ -24,10 +24,8 @@ def refusal(session: Session, document: Snapshot | None) -> str:
     return HUNG if session.jobs.hung else ""
 
 
-def ban(session: Session, document: Snapshot | None) -> str:
+def ban(session: Session, document: Snapshot) -> str:
     """Return why nothing may be done in this document, with or without an engine, or ""."""
-    if document is None:
-        return "the document is not open"
     if session.documents.lost(document.uri):
         return LOST
     settings = session.settings_for(document)

@@ -83,7 +83,7 @@ async def fill(server: Server, target: Target, token: types.ProgressToken | None
     if reason:
         return Done(reason, len(work.holes))
     if len(work.holes) == 1:
-        session.recent_fills.keep(target.uri, work.document.content, work.place(0), written.candidates)
+        session.recent_fills.keep(work.document.uri, work.document.content, work.place(0), written.candidates)
     return Done("", len(work.holes), len(written.changes))
 
 

@@ -75,9 +75,10 @@ def document_of(session: Session, target: Target, *, engine: bool = True) -> Sna
     engine: the command needs one, with a model for edits that was trained on the language.
     """
     document = session.documents.snapshot(target.uri)
+    if document is None:
+        raise jobs.Refused(session.documents.why_not_open(target.uri))
     if reason := (refusal if engine else ban)(session, document):
         raise jobs.Refused(reason)
-    assert document is not None, "refusal() refuses None"
     if engine and (reason := untrained(session, document, edit=True)):
         raise jobs.Refused(reason)
     if target.version not in (None, document.version):
