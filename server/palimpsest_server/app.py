@@ -209,7 +209,7 @@ def create_server(engine_factory: EngineFactory) -> Server:
         answer, asked, _ = await ask(types.TEXT_DOCUMENT_COMPLETION, params, automatic=True)
         if asked is None:
             return None
-        return completion_list.items(asked, answer, params.position, server.session.documents.encoding)
+        return completion_list.items(asked, answer, server.session.documents.encoding)
 
     async def resolve_completion(params: types.CompletionItem) -> types.CompletionItem:
         return completion_list.resolved(params, server.session.board.status()["model"])

@@ -25,23 +25,22 @@ def wanted(settings: Settings, can: types.ClientCapabilities) -> bool:
     return settings.completion == "on" or (settings.completion == "auto" and not has_inline)
 
 
-def items(ask: Ask, answer: Answer, position: types.Position, encoding: positions.Encoding) -> types.CompletionList:
+def items(ask: Ask, answer: Answer, encoding: positions.Encoding) -> types.CompletionList:
     """Return the list, which the client is to ask for again at the next keystroke.
 
-    An item replaces the word that the cursor is in, because clients filter by that.
+    An item replaces the word that the cursor is in, because clients filter by that. A position that is none of the document
+    (past the end of a line, inside a character) counts as the place that it stands for.
     """
-    found = [item(ask, text, position, encoding, number) for number, text in enumerate(answer.texts)]
+    found = [item(ask, text, encoding, number) for number, text in enumerate(answer.texts)]
     return types.CompletionList(is_incomplete=True, items=found)
 
 
-def item(
-    ask: Ask, text: str, position: types.Position, encoding: positions.Encoding, number: int
-) -> types.CompletionItem:
+def item(ask: Ask, text: str, encoding: positions.Encoding, number: int) -> types.CompletionItem:
     """Return one suggestion; it is sorted behind all that a language server knows for sure."""
     line, _ = positions.line_around(ask.text, ask.offset)
     word = _WORD.search(ask.text[line : ask.offset])
     assert word is not None, "the pattern matches an empty word"
-    start = types.Position(position.line, positions.position_at(ask.text[line:], word.start(), encoding).character)
+    replaced = ask.document.range_at(ask.place - len(word.group()), ask.place, encoding)
     whole = word.group() + text
     first = whole.strip().splitlines()[0]
     return types.CompletionItem(
@@ -52,7 +51,7 @@ def item(
         sort_text=f"\U0010fffd{number}",
         insert_text_format=types.InsertTextFormat.PlainText,
         insert_text_mode=types.InsertTextMode.AsIs,
-        text_edit=types.TextEdit(types.Range(start, position), whole),
+        text_edit=types.TextEdit(replaced, whole),
     )
 
 
