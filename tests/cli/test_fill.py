@@ -176,10 +176,10 @@ def test_git_can_apply_the_diff(
     ("name", "header"),
     [
         (b"b\xff.py", r'"a/b\377.py"'),
-        (b"e\x1b]0;title\x07.py", r'"a/e\033]0;title\007.py"'),
+        (b"e\x1b]0;title\x07.py", r'"a/e\033]0;title\a.py"'),
         ("é \u202e.py".encode(), r'"a/é \342\200\256.py"'),
-        (b'"q\\.py', r'"a/\042q\134.py"'),
-        (b"two\nlines.py", r'"a/two\012lines.py"'),
+        (b'"q\\.py', r'"a/\"q\\.py"'),
+        (b"two\nlines.py", r'"a/two\nlines.py"'),
         ("漢.py".encode(), "a/漢.py"),
     ],
 )

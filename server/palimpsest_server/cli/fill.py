@@ -12,7 +12,7 @@ import click
 from palimpsest_engine import Endpoint, EngineSettings, Fill, FillRequest, LanguageUnknown, Span, Verdict, untrained
 from palimpsest_engine.engine import Quantization
 from palimpsest_engine.syntax.grammars import language_of, load
-from palimpsest_server.cli import engines, files, places, report, shown
+from palimpsest_server.cli import engines, files, patch, places, report, shown
 from palimpsest_server.cli.holes import holes_in, without_markers
 from palimpsest_server.documents import edits
 from palimpsest_server.status.visible import visible
@@ -139,7 +139,7 @@ def command(
         changes = () if fill.empty else tuple(zip(spans, fill.texts, strict=True))
         click.echo(report.fill_json(file, grammar, model, seed, fill, changes, written).encode(), nl=False)
     else:
-        shown.diff(report.unified_diff(path, file.data.decode(), file.bytes_of(after).decode()))
+        shown.diff(report.unified_diff(patch.name_of(path), file.data.decode(), file.bytes_of(after).decode()))
     shown.outcome(path, tuple(file.text[span.start : span.end] for span in spans), fill, written=written)
     if fill.empty:
         ctx.exit(1 if spans else 0)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from palimpsest_engine import Fill, Span
 from palimpsest_server.cli.files import TextFile
+from palimpsest_server.cli.patch import quoted
 from palimpsest_server.protocol import positions
 
 FORMAT = 1
-_ODD = re.compile(r'[\x00-\x1f\x7f-\x9f"\\\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]')
 ENCODING = positions.Encoding.Utf16
 
 _POSITION = {
@@ -112,18 +110,13 @@ def _range(text: str, span: Span) -> dict[str, dict[str, int]]:
     }
 
 
-def unified_diff(path: str, old: str, new: str) -> str:
-    """Return a diff for `git apply`: only `\\n` ends a line, and a carriage return belongs to its line."""
-    name = path.lstrip("/")
-    changes = difflib.unified_diff(_lines(old), _lines(new), _quoted(f"a/{name}"), _quoted(f"b/{name}"))
+def unified_diff(name: str, old: str, new: str) -> str:
+    """Return a diff for `git apply`: only `\\n` ends a line, and a carriage return belongs to its line.
+
+    name: as `patch.name_of` gives it.
+    """
+    changes = difflib.unified_diff(_lines(old), _lines(new), quoted(f"a/{name}"), quoted(f"b/{name}"))
     return "".join(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in changes)
-
-
-def _quoted(name: str) -> str:
-    """Return a name as git writes it: in quotes if it has control characters, quotes, or bytes that are not UTF-8."""
-    if not _ODD.search(name):
-        return name
-    return '"' + _ODD.sub(lambda odd: "".join(f"\\{byte:03o}" for byte in os.fsencode(odd[0])), name) + '"'
 
 
 def _lines(text: str) -> list[str]:
