@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from palimpsest_engine.fill import brackets
+from palimpsest_engine.fill.angles import parts_a_tag, without_a_doubled_tag, without_doubled_angles
 from palimpsest_engine.fill.manners import (
     inside_the_field,
     not_over_and_over,
@@ -231,6 +232,7 @@ def without_the_rest_of_the_line(fill: str, place: Place) -> str:
             and not (at and is_word(fill[at - 1]) and is_word(part[0]))
             and not (is_word(part[-1]) and is_word(place.rest[past : past + 1]))
             and brackets.whole(fill, at, place.quote)
+            and not parts_a_tag(fill, at)
         ):
             return fill[:at]
     return fill
@@ -294,6 +296,8 @@ RULES: tuple[Rule, ...] = (
     without_the_lines_below,
     without_the_rest_of_the_line,
     without_doubled_brackets,
+    without_doubled_angles,
+    without_a_doubled_tag,
     without_doubled_quotes,
     other_than_the_lines_above,
     other_than_the_lines_beside,

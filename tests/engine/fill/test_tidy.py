@@ -67,6 +67,10 @@ PIECES = st.sampled_from(
         "x",
         "y1",
         "return x",
+        "<",
+        ">",
+        "<b>",
+        "</b>",
         '"""',
         "\r\n",
         "é",
@@ -139,7 +143,9 @@ def test_a_closing_bracket_after_auto_pairing_is_dropped(name, place):
     assert tidy(text, cursor, cursor, "more" + text[cursor], multiline=True) == "more"
 
 
-@pytest.mark.parametrize("bracket", [")", "(", "()", '"', "'", "\n", "    \n", "a\n", "if a:\n", "}\n{"])
+@pytest.mark.parametrize(
+    "bracket", [")", "(", ">", "x<", "<b>", "</b>", '<b "', "()", '"', "'", "\n", "    \n", "a\n", "if a:\n", "}\n{"]
+)
 def test_long_fills_take_no_quadratic_time(bracket):
     """Quadratic work over 20,000 pieces would take minutes."""
     text = "f(" * 5_000 + ")" * 5_000
