@@ -212,3 +212,12 @@ def test_the_adapter_is_for_the_model_that_completes(monkeypatch):
         EngineSettings("a", device="cpu", adapter="mine", fallback=True),
         EngineSettings("b", device="cpu", fallback=True),
     ]
+
+
+def test_the_languages_of_both_models_are_told(pair):
+    both = pair(
+        Told(status=EngineStatus("ready", languages=("python",))),
+        Told(status=EngineStatus("ready", languages=("go", "rust"))),
+    )
+    assert (both.status().languages, both.status().edit_languages) == (("python",), ("go", "rust"))
+    assert Told().status().edit_languages is None
