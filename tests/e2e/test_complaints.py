@@ -300,7 +300,7 @@ async def test_07_the_indentation_is_wrong(connect):
 
 async def test_08_methods_of_its_own_where_there_is_a_standard_one(connect):
     """It works only with the maker's own extension."""
-    plain = await connect({"script": ["1"]}, able=BARE)
+    plain = await connect({"script": ["1"]}, AT_ONCE, able=BARE)
     plain.open("x = ")
     assert [item.text_edit.new_text for item in await completed(plain, 0, 4)] == ["1"]
     features = create_server(lambda _: ScriptedEngine()).protocol.fm.features

@@ -4,6 +4,7 @@ import pytest
 from lsprotocol import types
 
 BARE = types.ClientCapabilities()
+PATIENT = {"answerWithinMs": 10_000}  # these tests are about the answer, not about its time
 
 
 async def listed(editor, line, character):
@@ -27,7 +28,7 @@ async def test_the_completion_list_is_offered_to_clients_without_inline_completi
 
 
 async def test_one_item_behind_all_others_that_replaces_the_word_at_the_cursor(connect):
-    editor = await connect({"script": ["urn value"]}, able=BARE)
+    editor = await connect({"script": ["urn value"]}, PATIENT, able=BARE)
     editor.open("def f(value):\n    ret")
     found = await listed(editor, 1, 7)
     assert found.is_incomplete
@@ -47,7 +48,7 @@ def essence(item):
 
 
 async def test_nothing_to_offer_is_an_empty_list_that_may_be_asked_for_again(connect):
-    editor = await connect({"script": [""]}, able=BARE)
+    editor = await connect({"script": [""]}, PATIENT, able=BARE)
     editor.open("x = ")
     found = await listed(editor, 0, 4)
     assert (found.is_incomplete, list(found.items)) == (True, [])
@@ -64,7 +65,7 @@ async def test_a_completion_list_never_waits_for_the_model(connect):
 @pytest.mark.parametrize(("encoding", "character"), [("utf-8", 11), ("utf-16", 9), ("utf-32", 8)])
 async def test_positions_behind_an_emoji(connect, encoding, character):
     able = types.ClientCapabilities(general=types.GeneralClientCapabilities(position_encodings=[encoding]))
-    editor = await connect({"script": ["t()"]}, able=able)
+    editor = await connect({"script": ["t()"]}, PATIENT, able=able)
     editor.open('"😀" + ge\n')
     (item,) = (await listed(editor, 0, character)).items
     where = types.Range(types.Position(0, character - 2), types.Position(0, character))
@@ -72,7 +73,7 @@ async def test_positions_behind_an_emoji(connect, encoding, character):
 
 
 async def test_a_fence_in_the_text_does_not_end_the_preview(connect):
-    editor = await connect({"script": ["```python"]}, able=BARE)
+    editor = await connect({"script": ["```python"]}, PATIENT, able=BARE)
     editor.open("")
     (item,) = (await listed(editor, 0, 0)).items
     resolved = await editor.client.completion_item_resolve_async(item)

@@ -325,7 +325,8 @@ def test_any_type_in_any_field(tried, spots, asks):
 
 
 def test_an_editor_that_answers_nothing_is_served_all_the_same():
-    with raw(LIVES) as client:
+    slow = {"steps": 3, "step_seconds": 0.3}  # what is shorter than half a second shows no progress
+    with raw(LIVES | slow) as client:
         begun = time.monotonic()
         client.initialize()
         client.open("1")
