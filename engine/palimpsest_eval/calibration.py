@@ -26,7 +26,7 @@ from palimpsest_server.cli import files
 WANTED = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 FOLDS = 5
 LEAST = 20  # fills that a precision is counted over
-RIDGE = 1.0  # times half of the squared weights, of features of unit variance
+RIDGE = 2.0  # times half of the squared weights, of features of unit variance
 BINS = 10
 
 
@@ -81,29 +81,30 @@ def fit(found: Sequence[Place], ridge: float = RIDGE) -> Calibration:
     scaled = solved[1 : 1 + len(names)] / deviation * varies
     intercept = float(solved[0] - (scaled * mean).sum())
     own = solved[1 + len(names) :].tolist()
+    others = {ANY: 0.0} if len(languages) > 1 else {}  # as the mean of several languages; of one, nothing follows for others
     return Calibration(
         round(intercept, 5),
         {name: round(float(weight), 5) for name, weight in zip(names, scaled, strict=True) if weight},
-        {language: round(each, 5) for language, each in zip(languages, own, strict=True)},
+        {language: round(each, 5) for language, each in zip(languages, own, strict=True)} | others,
     )
 
 
 def with_precisions(calibration: Calibration, judged: Sequence[tuple[Place, Confidence]]) -> Calibration:
-    """Add, for each language, the least probability from which on a wanted share is right, as counted and as said.
+    """Add the least probabilities from which on a wanted share is right, by the mean of what is counted and what is said.
 
-    judged: places with probabilities of a fit that has not seen them.
+    All languages count together: what sets them apart is in the probability. judged: places with probabilities of a fit that
+    has not seen them.
     """
-    precisions = {}
-    for language in calibration.languages:
-        own = sorted(((c.probability, p.right) for p, c in judged if p.language == language), reverse=True)
-        reached, right, said = dict[float, float](), 0, 0.0
-        for number, (probability, is_right) in enumerate(own, 1):
-            right, said = right + is_right, said + probability
-            for wanted in WANTED:
-                if number >= min(LEAST, len(own)) and min(right, said) >= wanted * number:
-                    reached[wanted] = probability
-        precisions[language] = tuple((wanted, round(least, 5)) for wanted, least in sorted(reached.items()))
-    return replace(calibration, precisions=precisions)
+    order = sorted(((said.probability, place.right) for place, said in judged), reverse=True)
+    reached, right, expected = dict[float, float](), 0, 0.0
+    for number, (probability, is_right) in enumerate(order, 1):
+        right, expected = right + is_right, expected + probability
+        for wanted in WANTED:
+            if number >= min(LEAST, len(order)) and (right + expected) / 2 >= wanted * number:
+                reached[wanted] = probability
+    return replace(
+        calibration, precisions=tuple((wanted, round(least, 5)) for wanted, least in sorted(reached.items()))
+    )
 
 
 def unseen(found: Sequence[Place], folds: int = FOLDS, seed: int = 0) -> list[tuple[Place, Confidence]]:
@@ -198,6 +199,6 @@ def write(path: Path, calibration: Calibration, found: Sequence[Results]) -> Non
         "format": FORMAT,
         "model": model["name"],
         "sha256": model["sha256"],
-        "measured": f"{about['date']}, {count} places, {', '.join(calibration.languages)}",
+        "measured": f"{about['date']}, {count} places, {', '.join(filter(None, calibration.languages))}",
     }
     files.put(path, json.dumps(head | asdict(calibration), indent=1) + "\n")

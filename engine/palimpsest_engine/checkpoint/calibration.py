@@ -19,14 +19,14 @@ class Calibration:
     """A model's calibration.
 
     intercept, weights: of the regression, by feature. languages: what a language adds to the intercept; those that are not
-    there are as `ANY`, and without that not calibrated. precisions: for each language or `ANY`, pairs (precision, least
-    probability), ascending: of the held-out fills that were at least so probable, that share was right.
+    there are as `ANY`, and without that not calibrated. precisions: pairs (precision, least probability), ascending: of the
+    held-out fills that were at least so probable, that share was right.
     """
 
     intercept: float = 0.0
     weights: Mapping[str, float] = field(default_factory=dict)
     languages: Mapping[str, float] = field(default_factory=dict)
-    precisions: Mapping[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
+    precisions: tuple[tuple[float, float], ...] = ()
 
     def confidence(self, features: Mapping[str, float], language: str | None) -> Confidence | None:
         """Return how sure a fill with these features is, or None for a language that nobody measured."""
@@ -36,5 +36,5 @@ class Calibration:
         logit = self.intercept + self.languages[key]
         logit += sum(weight * features.get(name, 0.0) for name, weight in self.weights.items())
         probability = 1 / (1 + exp(-max(-50.0, min(50.0, logit))))
-        reached = [precision for precision, least in self.precisions.get(key, ()) if probability >= least]
+        reached = [precision for precision, least in self.precisions if probability >= least]
         return Confidence(probability, max(reached, default=0.0))

@@ -23,7 +23,7 @@ _FILE: dict[str, Rule] = {
     "intercept": _NUMBER,
     "weights": table(_NAME, _NUMBER, 100),
     "languages": table(_NAME, _NUMBER, 200),
-    "precisions": table(_NAME, each(pair(_SHARE, _SHARE), 0, 100), 200),
+    "precisions": each(pair(_SHARE, _SHARE), 0, 100),
 }
 
 

@@ -18,7 +18,7 @@ GOOD = {
     "intercept": -0.5,
     "weights": {"total": 0.2},
     "languages": {"python": 0.0},
-    "precisions": {"python": [[0.6, 0.4], [0.8, 0.7]]},
+    "precisions": [[0.6, 0.4], [0.8, 0.7]],
 }
 
 
@@ -35,7 +35,7 @@ def test_one_lies_in_the_folder_or_beside_the_file(tmp_path):
     written(beside(weights))
     written(beside(tmp_path), intercept=1)
     assert (calibration_of(weights).intercept, calibration_of(tmp_path).intercept) == (-0.5, 1)
-    assert calibration_of(weights).precisions == {"python": ((0.6, 0.4), (0.8, 0.7))}
+    assert calibration_of(weights).precisions == ((0.6, 0.4), (0.8, 0.7))
 
 
 @pytest.mark.parametrize(
@@ -49,9 +49,9 @@ def test_one_lies_in_the_folder_or_beside_the_file(tmp_path):
         {"intercept": "0"},
         {"intercept": 1e300},
         {"languages": ["python"]},
-        {"precisions": {"python": [[0.6]]}},
-        {"precisions": {"python": [[6, 0.1]]}},
-        {"precisions": {"python": 0.6}},
+        {"precisions": [[0.6]]},
+        {"precisions": [[6, 0.1]]},
+        {"precisions": {"0.6": 0.1}},
         {"model": "a\u001b[31m"},
         {"sha256": "no"},
         {"more": 1},

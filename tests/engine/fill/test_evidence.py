@@ -12,7 +12,7 @@ from palimpsest_engine.fill.filler import Filler
 
 TEXT = "def area(width, height):\n    return \n"
 REQUEST = FillRequest(TEXT, (Span(36, 36),), path="a.py", document="a", max_lines=1, tidy=True)
-ALWAYS = Calibration(0.0, {}, {"python": 0.0}, {"python": ((0.4, 0.3), (0.6, 0.5), (0.8, 0.7))})
+ALWAYS = Calibration(0.0, {}, {"python": 0.0}, ((0.4, 0.3), (0.6, 0.5), (0.8, 0.7)))
 
 
 @pytest.mark.parametrize(
