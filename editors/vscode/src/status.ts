@@ -37,7 +37,7 @@ export class StatusItem implements Disposable {
   /** Another document is looked at: why there was nothing in the last one is no news here. */
   left(): void {
     if (this.#told && "state" in this.#told) {
-      this.tell({ ...this.#told, lastEmpty: null });
+      this.tell({ ...this.#told, lastEmpty: null, lastDoubt: "" });
     }
   }
 
@@ -51,7 +51,7 @@ export class StatusItem implements Disposable {
   }
 
   #draw(): void {
-    const { icon, severity, headline, model, nothing } = this.#words;
+    const { icon, severity, headline, model, nothing, doubt } = this.#words;
     this.#item.text = `$(${icon}) Palimpsest`;
     this.#item.accessibilityInformation = { label: sentence(this.#words), role: "button" };
     const tooltip = new MarkdownString(undefined, true);
@@ -61,6 +61,9 @@ export class StatusItem implements Disposable {
     }
     if (nothing) {
       tooltip.appendMarkdown("\n\n$(circle-slash) Nothing to show: ").appendText(nothing);
+    }
+    if (doubt) {
+      tooltip.appendMarkdown("\n\n$(question) Shown because you asked: ").appendText(doubt);
     }
     this.#item.tooltip = tooltip;
     this.#item.backgroundColor =
