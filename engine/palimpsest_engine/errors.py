@@ -14,7 +14,8 @@
     │   ├── CheckpointBroken        21   truncated, tampered with, or different from its config
     │   ├── UnsupportedCheckpoint   22   a pickle, another model class, an unknown quantisation
     │   ├── DownloadFailed          23   no network, refused, cut off, another hash, a full disk
-    │   └── LanguageUnknown         25   the model was not trained on the language of the document
+    │   ├── LanguageUnknown         25   the model was not trained on the language of the document
+    │   └── NoKnownAnswer           26   nobody has published what this checkpoint answers, so it cannot be verified
     ├── EndpointError               24   the server that writes the middles is down, refuses, or answers with nonsense
     ├── OutOfMemory                 30   says how much is needed and how much is free
     ├── DeviceLost                  32   the GPU failed in the middle of work; it can be used after a restart
@@ -105,6 +106,12 @@ class LanguageUnknown(CheckpointError):
     """The checkpoint was not trained on the language of the document, and nobody has insisted."""
 
     exit_code = 25
+
+
+class NoKnownAnswer(CheckpointError):
+    """There is no known answer to verify the checkpoint with."""
+
+    exit_code = 26
 
 
 class OutOfMemory(PalimpsestError):

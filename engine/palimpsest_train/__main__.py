@@ -72,6 +72,22 @@ def export(corpus: Path, run: Path, out: Path, name: str | None, recipe: str | N
     click.echo(f"{out}: {sum(path.stat().st_size for path in out.iterdir()) / 2**20:.1f} MiB")
 
 
+@main.command("known-answer")
+@click.option("--checkpoint", type=FOLDER, default=Path("engine/palimpsest_engine/embedded"))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("engine/palimpsest_engine/answers/embedded.json"),
+)
+@click.option("--commit", required=True, help="The commit of this repository at which it is recorded.")
+def known_answer(checkpoint: Path, out: Path, commit: str) -> None:
+    """Record what the embedded checkpoint answers, for `palimpsest doctor --verify`. It needs no seed: nothing is drawn."""
+    from palimpsest_train.known_answer import record_embedded
+
+    out.write_text(record_embedded(checkpoint, commit), "utf-8")
+    click.echo(f"{out}: {out.stat().st_size / 2**10:.0f} KiB")
+
+
 @main.command()
 @click.option("--run", type=FOLDER, default=Path("runs/embedded"))
 @click.option("--control", type=FOLDER, default=None, help="Folder of a left-to-right run, drawn beside it.")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from palimpsest_engine import CheckpointMissing, Endpoint, EngineSettings, EngineStatus
 from palimpsest_engine.checkpoint import store
 from palimpsest_engine.checkpoint.header import shapes_of
+from palimpsest_engine.checkpoint.locate import EMBEDDED
 from palimpsest_engine.checkpoint.machine import Machine
 from palimpsest_engine.engine import Quantization
 from palimpsest_engine.runtime import doctor
@@ -312,3 +314,63 @@ def test_any_status_of_another_version_fits_one_screen(server: dict[str, Any]) -
 def test_live_refuses_the_options_of_the_checks(palimpsest: Palimpsest) -> None:
     for options in (["--device", "cpu"], ["--model", "x"], ["--checkpoint", "x"]):
         assert palimpsest("doctor", "--live", *options).exit_code == 2
+
+
+# The published model
+
+
+def test_the_embedded_model_is_shown_to_be_the_published_one(palimpsest: Palimpsest) -> None:
+    result = palimpsest("doctor", "--verify", "--model", "embedded", "--device", "cpu")
+    lines = result.stdout.splitlines()
+    assert (result.exit_code, lines[-1]) == (0, "this is the published model")
+    assert [line[8:20].strip() for line in lines[:-1]] == ["model", "memory", "tokens", "3 layers", "all layers"]
+    assert palimpsest.opened == []
+
+
+def test_findings_of_a_model_as_json(palimpsest: Palimpsest) -> None:
+    result = palimpsest("doctor", "--verify", "--json", "--model", "embedded", "--device", "cpu")
+    report = json.loads(result.stdout)
+    assert (report["format"], report["ok"], result.exit_code) == (1, True, 0)
+    assert all(set(check) == {"name", "status", "found", "advice", "figures"} for check in report["checks"])
+    assert {"format", "correlation", "agreement", "largest", "deviation", "allowed"} == set(
+        report["checks"][-1]["figures"]
+    )
+
+
+def embedded_copy(folder: Path, **changed: Any) -> Path:
+    """A copy of the embedded checkpoint with another description, in which no file has a hash."""
+    shutil.copytree(EMBEDDED, folder)
+    path = folder / "palimpsest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), "sha256": {}, **changed}), "utf-8")
+    return folder
+
+
+def test_a_changed_config_is_found(palimpsest: Palimpsest, tmp_path: Path) -> None:
+    folder = embedded_copy(tmp_path / "changed")
+    path = folder / "config.json"
+    config = json.loads(path.read_text("utf-8"))
+    config["text_config"]["rope_parameters"]["sliding_attention"]["rope_theta"] = 1e6
+    path.write_text(json.dumps(config), "utf-8")
+    result = palimpsest("doctor", "--verify", "--checkpoint", folder, "--device", "cpu")
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[-1] == "this is not shown to be the published model: see the errors above"
+    assert "what to do: this is not the published model" in result.stdout
+
+
+def test_nobody_can_say_of_a_model_of_ones_own(palimpsest: Palimpsest, tmp_path: Path) -> None:
+    folder = embedded_copy(tmp_path / "own", name="my-own")
+    result = palimpsest("doctor", "--verify", "--json", "--model", folder, "--device", "cpu")
+    report = json.loads(result.stdout)
+    assert (result.exit_code, report["ok"]) == (26, False)
+    assert [check["name"] for check in report["checks"]] == ["weights", "model"]
+    assert report["checks"][0]["figures"]["sha256"] in report["checks"][0]["found"]
+    assert palimpsest("doctor", "--verify", "--model", folder).exit_code == 26
+
+
+def test_a_model_that_is_not_there_keeps_its_exit_code(palimpsest: Palimpsest) -> None:
+    assert palimpsest("doctor", "--verify", "--model", "./nowhere").exit_code == 20
+
+
+def test_verify_refuses_what_is_not_published(palimpsest: Palimpsest) -> None:
+    for options in (["--live"], ["--adapter", "x"], ["--endpoint", "http://127.0.0.1:9"]):
+        assert palimpsest("doctor", "--verify", *options).exit_code == 2

@@ -14,7 +14,7 @@ from palimpsest_engine.checkpoint.header import VISION, Shapes, digest, floats_i
 from palimpsest_engine.checkpoint.load_causal import is_causal, load_causal
 from palimpsest_engine.checkpoint.loaded import Checkpoint, choose, cpu_threads
 from palimpsest_engine.checkpoint.locate import entries_in, locate, read_json, weight_files
-from palimpsest_engine.checkpoint.memory import check_memory
+from palimpsest_engine.checkpoint.memory import check_memory, first_layers_of, is_behind
 from palimpsest_engine.checkpoint.spec import Spec
 from palimpsest_engine.engine import EngineSettings, Quantization
 from palimpsest_engine.errors import CheckpointBroken, OutOfMemory, UnsupportedCheckpoint
@@ -87,8 +87,11 @@ def without_vision(model: Any) -> Any:
     return model
 
 
-def read_model(folder: Path, device: str, dtype: str, quantization: Quantization) -> Any:
-    """Load the model onto the device, every tensor from the files; one at a time, except an unquantised model on a CPU."""
+def read_model(folder: Path, device: str, dtype: str, quantization: Quantization, layers: int | None = None) -> Any:
+    """Load the model onto the device, every tensor from the files; one at a time, except an unquantised model on a CPU.
+
+    layers: only so many of the first ones, None for all.
+    """
     import torch
     from transformers import DiffusionGemmaForBlockDiffusion
 
@@ -96,8 +99,8 @@ def read_model(folder: Path, device: str, dtype: str, quantization: Quantization
 
     info: dict[str, Any] = {}
     try:
-        if device != "cpu" or quantization != "none":
-            model = read_onto(device, folder, dtype, quantization)
+        if device != "cpu" or quantization != "none" or layers is not None:
+            model = read_onto(device, folder, dtype, quantization, layers)
         else:
             # The dtype goes to from_pretrained: casting a built model would also cast its rotary frequencies.
             model, info = DiffusionGemmaForBlockDiffusion.from_pretrained(  # type: ignore[misc]  # it gives two here
@@ -129,7 +132,7 @@ def read_model(folder: Path, device: str, dtype: str, quantization: Quantization
     return model.eval().to(device)
 
 
-def read_onto(device: str, folder: Path, dtype: str, quantization: Quantization) -> Any:
+def read_onto(device: str, folder: Path, dtype: str, quantization: Quantization, layers: int | None = None) -> Any:
     """Read the model from the files straight onto the device: main memory holds one tensor at most."""
     import torch
     from transformers import DiffusionGemmaConfig
@@ -137,18 +140,22 @@ def read_onto(device: str, folder: Path, dtype: str, quantization: Quantization)
     from palimpsest_engine.checkpoint.weights import Files, give_room, hollow, read
 
     config = DiffusionGemmaConfig.from_pretrained(folder, local_files_only=True)
+    if layers is not None:
+        text = config.get_text_config()
+        text.layer_types, text.num_hidden_layers = text.layer_types[:layers], layers
     model = without_vision(hollow(config, getattr(torch, dtype)))
     give_room(model, device, None if quantization == "none" else quantization)
-    read(model, Files(folder, weight_files(folder), without=for_pictures))
+    read(model, Files(folder, weight_files(folder), lambda name: for_pictures(name) or is_behind(name, layers)))
     if (folder / "generation_config.json").exists():  # as from_pretrained does; for the library's own generate()
         model.generation_config = type(model).generation_config_class.from_pretrained(folder, local_files_only=True)
     return model
 
 
-def load(settings: EngineSettings, *, trainable: bool = False) -> Checkpoint:
+def load(settings: EngineSettings, *, trainable: bool = False, layers: int | None = None) -> Checkpoint:
     """Verify and load the checkpoint of the settings and add their adapter to the weights; all tensors come from the files.
 
-    trainable: the layers stay as the class has them; slower on a CPU.
+    trainable: the layers stay as the class has them; slower on a CPU. layers: only so many of the first ones of a diffusion
+    checkpoint, to look at; None for all.
     """
     folder = locate(settings.checkpoint)
     if is_causal(folder):
@@ -162,7 +169,7 @@ def load(settings: EngineSettings, *, trainable: bool = False) -> Checkpoint:
     device, dtype = choose(settings)
     if trainable and settings.quantization != "none":
         raise UnsupportedCheckpoint("Quantised experts cannot be trained; set quantization to none.")
-    check_memory(shapes, device, dtype, settings.quantization)
+    check_memory(first_layers_of(shapes, layers), device, dtype, settings.quantization)
 
     import torch
     from transformers.utils import logging
@@ -174,7 +181,7 @@ def load(settings: EngineSettings, *, trainable: bool = False) -> Checkpoint:
     if ":" in device:
         torch.cuda.set_device(device)  # kernels and recorded graphs are for the current device of a thread
     try:
-        model = read_model(folder, device, dtype, settings.quantization)
+        model = read_model(folder, device, dtype, settings.quantization, layers)
     except torch.OutOfMemoryError as error:
         raise OutOfMemory(f"{device} ran out of memory while the checkpoint was loaded: {error}") from error
     tokenizer = read_tokenizer(folder / "tokenizer.json")

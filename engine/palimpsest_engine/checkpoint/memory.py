@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, get_args
 
@@ -15,6 +16,7 @@ from palimpsest_engine.errors import OutOfMemory
 if TYPE_CHECKING:
     from palimpsest_engine.model.quantize import Format
 
+_LAYER = re.compile(r"\.layers\.(\d+)\.")
 _ROOM = 1.05  # how much more than its weights a model takes, at the least
 
 
@@ -36,6 +38,17 @@ def needed(shapes: Shapes, dtype: str, quantization: Quantization) -> float:
         else:
             total += width * math.prod(shape)
     return _ROOM * total
+
+
+def is_behind(name: str, layers: int | None) -> bool:
+    """Return whether a tensor belongs to a layer of text behind the first so many; None for all of them."""
+    found = None if layers is None or for_pictures(name) else _LAYER.search(name)
+    return found is not None and layers is not None and int(found[1]) >= layers
+
+
+def first_layers_of(shapes: Shapes, layers: int | None) -> Shapes:
+    """Return the shapes without those of the layers behind the first so many."""
+    return {name: shape for name, shape in shapes.items() if not is_behind(name, layers)}
 
 
 def room_on(device: str) -> tuple[str, float]:

@@ -6,7 +6,8 @@ canvas to tell the decoder the result of the step before.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
@@ -99,6 +100,20 @@ def through(
         hidden = run_layer(layer, hidden, ropes[kind], masks.get(kind), positions, cache)
     normed: Tensor = stack.norm(hidden)
     return normed
+
+
+@contextmanager
+def first_layers(model: Any, count: int | None) -> Iterator[None]:
+    """Have the passes run the first so many layers of both stacks, and then their norm; None for all of them."""
+    stacks = [causal_stack(model), model.model.decoder]
+    whole = [stack.layers for stack in stacks]
+    try:
+        for stack in stacks:
+            stack.layers = stack.layers[:count]
+        yield
+    finally:
+        for stack, layers in zip(stacks, whole, strict=True):
+            stack.layers = layers
 
 
 def soft_embeddings(embedding: Any, chances: Tensor) -> Tensor:

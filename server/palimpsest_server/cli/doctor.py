@@ -1,6 +1,7 @@
-"""`palimpsest doctor`: say what is wrong on this machine and how to fix it, or what the running servers do.
+"""`palimpsest doctor`: say what is wrong on this machine and how to fix it, what the running servers do, or whether a model
+is the published one.
 
-The engine examines the machine. The running servers write status files (`status_file.py`), which are read here.
+The engine examines the machine and the model. The running servers write status files (`status_file.py`), which are read here.
 """
 
 from __future__ import annotations
@@ -15,18 +16,22 @@ import click
 
 from palimpsest_engine import Endpoint, EngineSettings, __version__
 from palimpsest_engine.engine import Quantization
+from palimpsest_engine.errors import NoKnownAnswer
 from palimpsest_engine.runtime.doctor import Check, examine
+from palimpsest_engine.runtime.verify import Finding, verify
 from palimpsest_server.cli import engines
 from palimpsest_server.documents.uris import path_of
 from palimpsest_server.status import status_file
+from palimpsest_server.status.visible import visible
 
 _COLOURS = {"ok": "green", "warning": "yellow", "error": "red"}
 _NOBODY = "no server is running for this user"
 
 
-@click.command("doctor", short_help="Check this machine, or show the running servers.")
+@click.command("doctor", short_help="Check this machine or a model, or show the running servers.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--live", "running", is_flag=True, help="Show each of your running servers and its last requests.")
+@click.option("--verify", "verifying", is_flag=True, help="Compare what a model answers with what is published of it.")
 @engines.engine_options
 @engines.adapter_option
 @engines.endpoint_option
@@ -35,16 +40,24 @@ def command(
     ctx: click.Context,
     as_json: bool,
     running: bool,
+    verifying: bool,
     checkpoint: str | None,
     device: str,
     quantization: Quantization,
     adapter: str | None,
     endpoint: Endpoint | None,
 ) -> None:
-    """Check everything that a fill needs, and time a fill. With --live, show the running servers instead.
+    """Check everything that a fill needs, and time a fill. With --live, show the running servers instead; with
+    --verify, say whether the model that is loaded is the published one.
 
-    The exit code is 0 if all is well, else 1.
+    The exit code is 0 if all is well, else 1, and with --verify 26 if nothing is published of the model.
     """
+    if verifying:
+        if running or adapter is not None or endpoint is not None:
+            raise click.UsageError(
+                "--verify loads a model as it was published: leave --live, --adapter and --endpoint out"
+            )
+        ctx.exit(_verify(EngineSettings(checkpoint, device, quantization=quantization), as_json))
     if running:
         if (checkpoint, adapter, device, quantization, endpoint) != (None, None, "auto", "none", None):
             raise click.UsageError(
@@ -72,11 +85,39 @@ def command(
     ctx.exit(0 if well else 1)
 
 
-def _show(check: Check) -> None:
+def _verify(settings: EngineSettings, as_json: bool) -> int:
+    """Print what is found of a model. Returns the exit code: that of the first error."""
+    findings: list[Finding] = []
+    for finding in verify(settings):
+        findings.append(finding)
+        if not as_json:
+            _show(finding)
+    code = next((finding.exit_code for finding in findings if finding.exit_code), 0)
+    if as_json:
+        report = {
+            "format": 1,
+            "version": __version__,
+            "ok": code == 0,
+            "checks": [
+                {key: value for key, value in dataclasses.asdict(each).items() if key != "exit_code"}
+                for each in findings
+            ],
+        }
+        click.echo(json.dumps(report))
+    elif code == 0:
+        click.echo("this is the published model")
+    elif code == NoKnownAnswer.exit_code:
+        click.echo("nobody can say: there is nothing to compare with")
+    else:
+        click.echo("this is not shown to be the published model: see the errors above")
+    return code
+
+
+def _show(check: Check | Finding) -> None:
     status = click.style(f"{check.status:8}", _COLOURS[check.status])
-    click.echo(f"{status}{check.name:12}{check.found}")
+    click.echo(f"{status}{check.name:12}{visible(check.found)}")
     if check.advice:
-        click.echo(f"{'':20}what to do: {check.advice}")
+        click.echo(f"{'':20}what to do: {visible(check.advice)}")
 
 
 # The running servers
