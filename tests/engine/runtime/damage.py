@@ -26,6 +26,13 @@ KINDS = [
 TEXT = "def area(width, height):\n    return width * height\n"
 SAMPLES = sorted((Path(__file__).parents[3] / "fixtures" / "demo").glob("*.py"))
 HEADS, WIDTH = 4, 64  # query heads, and the hidden size: those of a sliding layer make a square matrix
+# These change nothing where there is one expert, or cannot be done.
+OF_MIXTURES = (
+    "two experts swapped",
+    "fewer experts a position",
+    "the experts' own scales at their neighbours",
+    "wrong router scale",
+)
 STRENGTH = {"q_norm": 0.5, "k_norm": 0.5, "post_attention": 0.3, "post_feedforward_layernorm.": 0.3}
 Tensors = dict[str, Tensor]
 DECODER = "model.decoder.layers."
@@ -164,6 +171,14 @@ def two_ids_exchanged(folder: Path) -> None:
     path.write_text(json.dumps(content), "utf-8")
 
 
+def one_head_zeroed(folder: Path) -> None:
+    def edit(tensors: Tensors) -> None:
+        weight = tensors[of("self_attn.o_proj.weight")]
+        weight.unflatten(1, (HEADS, -1))[:, 2].zero_()
+
+    change(folder, edit)
+
+
 def two_layers_swapped(folder: Path) -> None:
     def edit(tensors: Tensors) -> None:
         for name in [name for name in tensors if ".layers.0." in name and "vision" not in name]:
@@ -206,10 +221,7 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
     "two ids exchanged in the tokenizer": two_ids_exchanged,
     "wrong router scale": scaled("router.scale", 2.0),
     "two layers swapped": two_layers_swapped,
-    "one head's weights zeroed": lambda folder: change(
-        folder,
-        lambda tensors: tensors[of("self_attn.o_proj.weight")][:, 2 * WIDTH // HEADS : 3 * WIDTH // HEADS].zero_(),
-    ),
+    "one head's weights zeroed": one_head_zeroed,
     "the experts' own scales at their neighbours": rolled("router.per_expert_scale"),
     "gate and up exchanged": rolled_halves,
     "keys and values exchanged": lambda folder: exchange(

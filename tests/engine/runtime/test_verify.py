@@ -22,7 +22,7 @@ from palimpsest_engine.runtime.verify import EIGHT_BITS, Finding, check_tokens, 
 from palimpsest_train.known_answer import distances, in_every_format, record
 from palimpsest_train.tokenizer import BOS
 
-from .damage import DAMAGE, TEXT, write_stand_in
+from .damage import DAMAGE, OF_MIXTURES, TEXT, write_stand_in
 
 FORMATS: dict[str, dict[str, Any]] = {
     "float32": {"dtype": "float32"},
@@ -198,6 +198,17 @@ def test_the_embedded_checkpoint_multiplied_in_eight_bits_is_the_published_one(m
     findings = list(verify(EngineSettings("embedded", "cpu", "float32")))
     assert {each.status for each in findings} == {"ok"}
     assert {each.figures["format"] for each in findings[3:]} == {EIGHT_BITS}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in DAMAGE if kind not in OF_MIXTURES])
+def test_damage_to_the_embedded_checkpoint_is_found(tmp_path: Path, kind: str) -> None:
+    damaged = shutil.copytree(EMBEDDED, tmp_path / "damaged")
+    path = damaged / "palimpsest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), "sha256": {}}), "utf-8")
+    DAMAGE[kind](damaged)
+    findings = list(verify(EngineSettings(str(damaged), "cpu", "bfloat16")))
+    assert len(findings) == 5, findings[-1].found
+    assert {each.exit_code for each in findings if each.status == "error"} == {1}
 
 
 def test_answers_are_known_by_the_width_and_the_vocabulary_alone() -> None:
