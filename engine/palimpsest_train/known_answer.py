@@ -40,7 +40,7 @@ Piece = Mapping[str, Any]
 
 
 def record_embedded(folder: Path, commit: str) -> str:
-    """Return the file of known answers of the embedded checkpoint: three of its six layers, and all, at a Python function."""
+    """Return the file of known answers of the embedded checkpoint: three of its six layers, all, and a next step."""
     import transformers
 
     spec, tokenizer = read_spec(folder), read_tokenizer(folder / TOKENIZER)
@@ -57,7 +57,7 @@ def record_embedded(folder: Path, commit: str) -> str:
         prompt,
         ids,
         label=spec.name,
-        layers=(3, None),
+        steps=((3, 1), (None, 1), (None, 2)),
         positions=16,
         ids=range(0, vocabulary, vocabulary // 32),
     )
@@ -77,14 +77,15 @@ def record(
     prompt_ids: Sequence[int],
     *,
     label: str | None,
-    layers: Sequence[int | None],
+    steps: Sequence[tuple[int | None, int]],
     positions: int,
     ids: Sequence[int],
     margin: float = MARGIN,
 ) -> dict[str, Any]:
     """Return the known answers of a checkpoint, as a file of them has it.
 
-    layers: as many answers, each after so many layers. positions: of the canvas, from its first. ids: whose logits are kept.
+    steps: an answer for each pair (layers, step), as `Answer` has them. positions: of the canvas, from its
+    first. ids: whose logits are kept.
     """
     folder = folder.resolve()
     config = read_json(folder / "config.json")
@@ -101,12 +102,13 @@ def record(
         "answers": [
             {
                 "layers": count,
+                "step": step,
                 "ids": list(ids),
-                "logits": stock.logits(count),
-                "quantised": {format: stock.logits(count, format) for format in FORMATS},
+                "logits": stock.logits(count, step),
+                "quantised": {format: stock.logits(count, step, format) for format in FORMATS},
                 "tolerances": {},
             }
-            for count in layers
+            for count, step in steps
         ],
     }
     for number_format, model in in_every_format(folder):
@@ -132,7 +134,7 @@ class _Stock:
         self._folder, self._positions, self._ids = folder, positions, list(ids)
         self._prompt = torch.tensor([list(prompt_ids)])
 
-    def logits(self, layers: int | None, format: Format | None = None) -> list[list[float]]:
+    def logits(self, layers: int | None, step: int, format: Format | None = None) -> list[list[float]]:
         """Return the logits `[positions, ids]`."""
         model = self._model(layers)
         with torch.no_grad():
@@ -142,6 +144,9 @@ class _Stock:
                         weight.copy_(dequantised(quantise(weight, format)))
             canvas = torch.arange(model.config.canvas_length).unsqueeze(0)
             logits = model(input_ids=self._prompt, decoder_input_ids=canvas).logits
+            if step == 2:
+                told = {"self_conditioning_logits": logits}
+                logits = model(input_ids=self._prompt, decoder_input_ids=canvas, **told).logits
         found: list[list[float]] = logits[0, : self._positions, self._ids].tolist()
         return [[round(each, 3) for each in row] for row in found]
 

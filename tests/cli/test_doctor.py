@@ -323,7 +323,14 @@ def test_the_embedded_model_is_shown_to_be_the_published_one(palimpsest: Palimps
     result = palimpsest("doctor", "--verify", "--model", "embedded", "--device", "cpu")
     lines = result.stdout.splitlines()
     assert (result.exit_code, lines[-1]) == (0, "this is the published model")
-    assert [line[8:20].strip() for line in lines[:-1]] == ["model", "memory", "tokens", "3 layers", "all layers"]
+    assert [line[8:20].strip() for line in lines[:-1]] == [
+        "model",
+        "memory",
+        "tokens",
+        "3 layers",
+        "all layers",
+        "next step",
+    ]
     assert palimpsest.opened == []
 
 

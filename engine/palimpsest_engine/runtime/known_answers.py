@@ -34,11 +34,13 @@ class Tolerance:
 class Answer:
     """The logits `[positions, ids]` of the first positions of a canvas, after the first so many layers; None for all.
 
-    ids: the tokens whose logits these are. quantised: the same with experts in a format, as far as they are known; quantising
-    is exact, so these are much nearer. tolerances: by number format.
+    step: 1, or 2 for a step on the same canvas that is told the probabilities of the first one. ids: the tokens whose logits
+    these are. quantised: the same with experts in a format, as far as they are known; quantising is exact, so these are much
+    nearer. tolerances: by number format.
     """
 
     layers: int | None
+    step: int
     ids: tuple[int, ...]
     logits: Rows
     quantised: Mapping[str, Rows]
@@ -51,7 +53,8 @@ class Answer:
     @property
     def name(self) -> str:
         """Name the part of the model that is compared."""
-        return "all layers" if self.layers is None else f"{self.layers} layers"
+        part = "all layers" if self.layers is None else f"{self.layers} layers"
+        return part if self.step == 1 else "next step"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,7 @@ def read(raw: Mapping[str, Any]) -> KnownAnswers:
         tuple(
             Answer(
                 each["layers"],
+                each["step"],
                 tuple(each["ids"]),
                 tuple(map(tuple, each["logits"])),
                 {name: tuple(map(tuple, rows)) for name, rows in each["quantised"].items()},

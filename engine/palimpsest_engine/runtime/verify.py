@@ -125,7 +125,7 @@ def _room(settings: EngineSettings, answers: KnownAnswers) -> tuple[int | None, 
         found = f"{part}: {gib(takes)} of {gib(free)} free {place.removeprefix('of ')}"
         return layers, Finding("memory", "ok", found, figures={"layers": layers, "needed": takes, "free": free})
     assert short is not None
-    raise short
+    raise OutOfMemory(f"Not even the part that has a published answer fits. {short}")
 
 
 def check_tokens(tokenizer: Any, answers: KnownAnswers) -> Finding:
@@ -151,7 +151,7 @@ def format_of(checkpoint: Any) -> str:
 
 
 def logits_at(model: Any, answers: KnownAnswers, answer: Answer) -> Rows:
-    """Return the logits that an answer has, of this model: of a first step, which is told nothing of one before."""
+    """Return the logits that an answer has, of this model. A first step is told nothing of one before."""
     import torch
 
     from palimpsest_engine.model.forward import canvas_head, decode, encode, head
@@ -161,8 +161,11 @@ def logits_at(model: Any, answers: KnownAnswers, answer: Answer) -> Rows:
     cache = RollbackCache.for_config(model.config.get_text_config())
     encode(model, cache, torch.tensor([answers.prompt_ids], device=device))
     canvas = torch.arange(answers.canvas, device=device).unsqueeze(0)
-    hidden = decode(model, cache, canvas, torch.arange(answers.canvas, device=device), None)
+    where = torch.arange(answers.canvas, device=device)
+    hidden = decode(model, cache, canvas, where, None)
     with torch.inference_mode():
+        if answer.step == 2:
+            hidden = decode(model, cache, canvas, where, head(model, hidden[0]).softmax(-1))
         logits = head(model, hidden[0, : len(answer.logits)])[:, list(answer.ids)]
     return tuple(map(tuple, logits.float().cpu().tolist()))
 

@@ -1,4 +1,4 @@
-"""A stand-in for a published checkpoint, and twenty kinds of damage to its files, each of which loads without complaint."""
+"""A stand-in for a published checkpoint, and 21 kinds of damage to its files, all of which load without complaint."""
 
 from __future__ import annotations
 
@@ -232,6 +232,9 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
     ),
     "fewer experts a position": text_config(top_k_experts=2),
     "a layer's scalar wrong": scaled("layer_scalar", 0.7),
+    "nothing told of the step before": lambda folder: change(
+        folder, lambda tensors: tensors["model.decoder.self_conditioning.down_proj.weight"].zero_()
+    ),
     "a shorter window": text_config(sliding_window=8),
     "another activation": text_config(hidden_activation="silu"),
     "the experts of two layers exchanged": lambda folder: [

@@ -32,7 +32,7 @@ FORMATS: dict[str, dict[str, Any]] = {
     "int4": {"dtype": "bfloat16", "quantization": "int4"},
 }
 # The recording and the tests run on one machine, so less is to be allowed for than between machines.
-MARGIN = 1.4
+MARGIN = 1.8
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def known(stand_in: Path) -> KnownAnswers:
             prompt,
             ids,
             label=None,
-            layers=(3, None),
+            steps=((3, 1), (None, 1), (None, 2)),
             positions=10,
             ids=range(12),
             margin=MARGIN,
@@ -69,7 +69,7 @@ def test_a_model_that_is_loaded_rightly_is_the_published_one(
 ) -> None:
     findings = found(stand_in, known, number_format)
     assert [(each.name, each.status) for each in findings] == [
-        (name, "ok") for name in ("model", "memory", "tokens", "3 layers", "all layers")
+        (name, "ok") for name in ("model", "memory", "tokens", "3 layers", "all layers", "next step")
     ]
     assert {each.figures["format"] for each in findings[3:]} == {number_format}
 
@@ -79,7 +79,7 @@ def test_damage_is_found(stand_in: Path, known: KnownAnswers, tmp_path: Path, ki
     damaged = shutil.copytree(stand_in, tmp_path / "damaged")
     DAMAGE[kind](damaged)
     findings = found(damaged, known, "bfloat16")
-    assert len(findings) == 5, findings[-1].found
+    assert len(findings) == 6, findings[-1].found
     wrong = [each for each in findings if each.status == "error"]
     assert {each.exit_code for each in wrong} == {1}, kind
     assert all(each.advice for each in wrong)
@@ -101,7 +101,7 @@ def test_every_kind_is_farther_off_than_the_number_format_alone(
         damaged = shutil.copytree(stand_in, tmp_path / kind)
         DAMAGE[kind](damaged)
         for number_format, deviation in off(damaged).items():
-            assert deviation > max(1.5 * undamaged[number_format], 0.02), (kind, number_format)
+            assert deviation > max(2 * undamaged[number_format], 0.02), (kind, number_format)
             allowed = max(answer.tolerances[number_format].deviation for answer in known.answers)
             assert deviation > allowed, (kind, number_format)
 
@@ -110,7 +110,7 @@ def test_every_kind_is_farther_off_than_the_number_format_alone(
 
 
 @pytest.mark.parametrize(
-    ("layers", "share", "names"), [(3, 1.5, ["3 layers"]), (None, 1.01, ["3 layers", "all layers"])]
+    ("layers", "share", "names"), [(3, 1.5, ["3 layers"]), (None, 1.01, ["3 layers", "all layers", "next step"])]
 )
 def test_as_many_layers_are_loaded_as_fit(
     stand_in: Path,
@@ -207,7 +207,7 @@ def test_damage_to_the_embedded_checkpoint_is_found(tmp_path: Path, kind: str) -
     path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), "sha256": {}}), "utf-8")
     DAMAGE[kind](damaged)
     findings = list(verify(EngineSettings(str(damaged), "cpu", "bfloat16")))
-    assert len(findings) == 5, findings[-1].found
+    assert len(findings) == 6, findings[-1].found
     assert {each.exit_code for each in findings if each.status == "error"} == {1}
 
 
