@@ -81,7 +81,9 @@ def fit(found: Sequence[Place], ridge: float = RIDGE) -> Calibration:
     scaled = solved[1 : 1 + len(names)] / deviation * varies
     intercept = float(solved[0] - (scaled * mean).sum())
     own = solved[1 + len(names) :].tolist()
-    others = {ANY: 0.0} if len(languages) > 1 else {}  # as the mean of several languages; of one, nothing follows for others
+    others = (
+        {ANY: 0.0} if len(languages) > 1 else {}
+    )  # as the mean of several languages; of one, nothing follows for others
     return Calibration(
         round(intercept, 5),
         {name: round(float(weight), 5) for name, weight in zip(names, scaled, strict=True) if weight},
