@@ -73,8 +73,8 @@ class Ranking:
         candidates began with each first line."""
         if len(self.request.holes) != 1 or self.request.strength < 1.0 or self.read.opening:
             return
-        texts, own = self.resources.tokens.texts, [line_of(self.read.texts(each)[0]) for each in found]
-        counts = [first_line([texts[token] for token in self.read.ids(each)[0]]) for each in found]
+        text, own = self.resources.tokens.text, [line_of(self.read.texts(each)[0]) for each in found]
+        counts = [first_line([text(token) for token in self.read.ids(each)[0]]) for each in found]
         sums = [sum(each[:count]) for each, count in zip(logs, counts, strict=True)]
         for number, candidate in enumerate(found):
             count, others = counts[number], [sums[i] for i, line in enumerate(own) if line != own[number]]

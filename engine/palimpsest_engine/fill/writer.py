@@ -110,7 +110,7 @@ class Writer:
             return False
         if FENCE in text or before_repetition(text, self.below) != text:
             return True
-        return "\n" in self.tokens.texts[ids[-1]] and loses_a_line(self.request, 0, text)
+        return "\n" in self.tokens.text(ids[-1]) and loses_a_line(self.request, 0, text)
 
     def text(self, ids: Sequence[int]) -> str:
         """Return what was written after the text that the hole writes again."""

@@ -65,7 +65,7 @@ def heal(tokens: Tokens, ids: list[int]) -> tuple[list[int], str]:
     """Return (ids without the last token, its text). The hole writes that token again and may make it a longer one."""
     if not ids:
         return ids, ""
-    text = tokens.texts[ids[-1]]
+    text = tokens.text(ids[-1])
     if not text or len(text) > LONGEST_HEALED:
         return ids, ""
     return ids[:-1], text

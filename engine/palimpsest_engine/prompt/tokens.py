@@ -12,6 +12,16 @@ from palimpsest_engine.prompt.dialects import dialect_of
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # Tokens beside a vocabulary that no file marks as control tokens, though no text should become them.
 _MARK, _TAG = re.compile(r"<[|｜].*[|｜]>"), re.compile(r"</?[^\s<>]+>")
+# Entries of vocabularies that are no text either: marks of one kind or another, and room that was left for later. Files call
+# them ordinary, and models write floods of them.
+_JUNK = re.compile(
+    r"<[|｜][^\s<>]*\w[^\s<>]*>|<[^\s<>]*\w[^\s<>]*[|｜]>"  # <|turn>, <turn|>, <|file_sep|>
+    r"|<(?:pad|bos|eos|unk|mask|\w+_(?:of_turn|of_image|soft_token))>"
+    r"|<\[?(?:unused|reserved|special|placeholder|dummy|extra_id|control|pad|empty)[ _-]?\w*?\d+\]?>"
+    r"|\[(?:multimodal|@BOS@|MASK|CLS|SEP|PAD|UNK|toxicity=\d+)\]"
+    r"|\[(?:unused|reserved|special|dummy|control|pad)[ _-]?\d+\]",
+    re.IGNORECASE,
+)
 
 
 class Tokens:
@@ -24,7 +34,9 @@ class Tokens:
         mark_controls(tokenizer)
         self.vocabulary = vocabulary
         self._texts: list[str] | None = None
+        self._text: dict[int, str] = {}
         self._starting: dict[str, list[int]] = {}
+        self._junk: frozenset[int] | None = None
         self._special = {int(i) for i, t in tokenizer.get_added_tokens_decoder().items() if t.special}
         self.dialect = dialect_of(lambda name: tokenizer.token_to_id(name) is not None)
         # A control token that a file of weights does not mark as one must not be written either.
@@ -32,16 +44,28 @@ class Tokens:
 
     @property
     def special(self) -> frozenset[int]:
-        """Return the control tokens: pad, end of turn, images and the like."""
-        return frozenset(self._special)
+        """Return the control tokens, pad, end of turn, images and the like, and all else that is no text."""
+        if self._junk is None:
+            piece = self.tokenizer.id_to_token
+            self._junk = frozenset(i for i in range(self.vocabulary) if is_junk(piece(i)))
+        return self._junk | self._special
 
     @property
     def texts(self) -> list[str]:
-        """Return the text of each id; the empty string for control tokens and for pieces of characters."""
+        """Return the text of each id. With a large vocabulary it takes half a second; most need only `text`."""
         if self._texts is None:
             decoded = self.tokenizer.decode_batch([[i] for i in range(self.vocabulary)], skip_special_tokens=False)
-            self._texts = ["" if i in self._special or "\ufffd" in t else t for i, t in enumerate(decoded)]
+            self._texts = [self._cleaned(i, text) for i, text in enumerate(decoded)]
         return self._texts
+
+    def text(self, i: int) -> str:
+        """Return the text of an id; the empty string for control tokens and for pieces of characters."""
+        if i not in self._text:
+            self._text[i] = self._cleaned(i, self.tokenizer.decode([i], skip_special_tokens=False))
+        return self._text[i]
+
+    def _cleaned(self, i: int, text: str) -> str:
+        return "" if i in self._special or "\ufffd" in text or is_junk(text) else text
 
     def control(self, name: str) -> int:
         """Return the id of a control token that a dialect needs."""
@@ -96,6 +120,16 @@ class Tokens:
         return sorted({*plain, *ends} - (self.special - ends))
 
 
+def is_junk(piece: str | None) -> bool:
+    """Return whether an entry of a vocabulary is no text: a mark, such as `<|turn>`, or nothing yet, such as `<unused49>`.
+
+    Tags of HTML, which some vocabularies have whole, are text.
+    """
+    if not piece or piece[0] not in "<[" or piece[-1] not in ">]":  # most of a vocabulary
+        return False
+    return _JUNK.fullmatch(piece) is not None
+
+
 def mark_controls(tokenizer: Any) -> None:
     """Mark the added tokens that look like control tokens as special, so that text is never encoded as one of them.
 
@@ -108,7 +142,8 @@ def mark_controls(tokenizer: Any) -> None:
     found = [
         AddedToken(token.content, special=True, normalized=False)
         for i, token in tokenizer.get_added_tokens_decoder().items()
-        if not token.special and (_MARK.fullmatch(token.content) or (i >= own and _TAG.fullmatch(token.content)))
+        if not token.special
+        and (_MARK.fullmatch(token.content) or is_junk(token.content) or (i >= own and _TAG.fullmatch(token.content)))
     ]
     if found:
         tokenizer.add_special_tokens(found)

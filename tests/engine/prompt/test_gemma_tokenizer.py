@@ -1,0 +1,161 @@
+"""The engine's own handling of text and tokens, with the vocabulary of the published DiffusionGemma: 262,144 entries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.engine import gemma
+from tokenizers import AddedToken
+
+import palimpsest_engine
+from palimpsest_engine.checkpoint.spec import Spec
+from palimpsest_engine.prompt.layout import heal, lay_out
+from palimpsest_engine.prompt.pieces import pieces
+from palimpsest_engine.prompt.tokens import Tokens
+from palimpsest_engine.request import FillRequest, Span
+
+pytest.importorskip("splintr")
+pytestmark = pytest.mark.xdist_group("gemma")  # building the tokenizer takes some seconds, once a process
+
+HERE = Path(palimpsest_engine.__file__).parent
+SPEC = Spec("gemma")
+# Control tokens, junk, blanks of all kinds, astral characters, half characters, joined ones, and code.
+PARTS = st.one_of(
+    st.sampled_from([*gemma.CONTROLS, *gemma.FIRST, "<unused49>", "<unused6226>", "[multimodal]", "<table>", "</h1>"]),
+    st.sampled_from(
+        ["    ", "\t", "\n", "\n\n\n", "\r\n", "\r", "▁", "▁▁", " " * 40, "\u00a0", "\u2028", "\ufeff", "\0"]
+    ),
+    st.sampled_from(
+        ["def f(x):\n", "return", "self.", "🦜", "𝕏", "👨‍👩‍👧", "é", "e\u0301", "한국", "\ud83d", "\udc00", "<0x0A>"]
+    ),
+    st.text(max_size=6),
+)
+TEXTS = st.lists(PARTS, max_size=12).map("".join)
+MANY = settings(deadline=None, max_examples=500, suppress_health_check=[HealthCheck.too_slow])
+
+
+@pytest.fixture(scope="module")
+def tokens():
+    found = Tokens(gemma.tokenizer(), gemma.SIZE)
+    assert found.vocabulary == found.tokenizer.get_vocab_size() == gemma.SIZE
+    return found
+
+
+def test_the_known_prompt_has_the_known_ids():
+    tokenizer = gemma.tokenizer()
+    assert tokenizer.encode(gemma.KNOWN, add_special_tokens=False).ids == list(gemma.KNOWN_IDS)
+
+
+@pytest.mark.parametrize("folder", ["prompt", "syntax", "fill"])
+def test_code_is_encoded_as_another_program_encodes_it(tokens, folder):
+    for path in sorted((HERE / folder).rglob("*.*")):
+        if path.suffix in (".py", ".scm"):
+            text = path.read_text("utf-8")
+            assert tokens.encode(text) == gemma.reference().encode_ordinary(text), path
+
+
+@MANY
+@given(text=TEXTS)
+def test_any_text_is_encoded_without_control_tokens_and_comes_back(tokens, text):
+    ids = tokens.encode(text)
+    assert not tokens.special.intersection(ids)
+    if "\ufffd" not in text and "▁" not in text and text.isprintable():
+        assert tokens.decode(ids) == text
+
+
+@MANY
+@given(text=TEXTS)
+def test_healing_takes_the_last_token_and_offers_it_again(tokens, text):
+    ids = tokens.encode(text)
+    kept, healed = heal(tokens, list(ids))
+    if healed:
+        assert kept == ids[:-1]
+        assert text.replace("▁", " ").endswith(healed)
+        assert ids[-1] in tokens.starting_with(healed)
+    else:
+        assert kept == ids
+
+
+@MANY
+@given(text=TEXTS, cuts=st.tuples(st.integers(0, 60), st.integers(0, 60)))
+def test_only_the_layout_writes_control_tokens_and_the_document_stays_as_it_is(tokens, text, cuts):
+    start, end = sorted(min(cut, len(text)) for cut in cuts)
+    request = FillRequest(text, (Span(start, end),))
+    layout = lay_out(pieces(request), SPEC, tokens, "python")
+    empty = lay_out(pieces(FillRequest("", (Span(0, 0),))), SPEC, tokens, "python")
+    found = [i for i in (*layout.context, *layout.right) if i in tokens.special]
+    assert found == [i for i in (*empty.context, *empty.right) if i in tokens.special]
+    assert request.splice((text[start:end],)) == text
+
+
+@pytest.mark.parametrize("indent", [*range(41), 100])
+@pytest.mark.parametrize("blank", [" ", "\t"])
+def test_an_indentation_can_go_on_with_a_word(tokens, indent, blank):
+    """The token that the hole writes again allows the ids that stand where the indentation is followed by a word."""
+    before, line = "def f(x):\n" + blank * indent, "return x\n"
+    kept, healed = heal(tokens, tokens.encode(before))
+    whole = tokens.encode(before + line)
+    assert whole[: len(kept)] == kept
+    assert not healed or whole[len(kept)] in tokens.starting_with(healed)
+
+
+@pytest.mark.parametrize("name", [*gemma.CONTROLS, *gemma.FIRST, "<unused49>", "[multimodal]"])
+def test_what_is_no_text_is_neither_read_from_a_document_nor_written(tokens, name):
+    number = tokens.tokenizer.token_to_id(name)
+    assert number in tokens.special
+    assert number not in tokens.encode(f"x = '{name}'\n")
+    assert number not in tokens.starting_with(name[0])
+    assert tokens.text(number) == ""
+
+
+@pytest.mark.parametrize("name", ["<table>", "</h1>", "<b>", "<?>", "[...]", "<=>", "[-]", "<s>"])
+def test_text_in_angles_and_brackets_stays_text(tokens, name):
+    assert tokens.tokenizer.token_to_id(name) not in tokens.special
+
+
+def test_all_unused_entries_are_known_by_their_text(tokens):
+    unused = {i for i in range(gemma.SIZE) if tokens.tokenizer.id_to_token(i).startswith("<unused")}
+    assert len(unused) == 6_227
+    assert len(tokens.special - unused) == len(gemma.CONTROLS) + len(gemma.FIRST) + 1
+
+
+def test_unused_entries_that_a_file_adds_as_ordinary_tokens_are_no_text_either():
+    tokenizer = gemma.tokenizer()
+    added = ["<unused49>", "<unused50>", "[multimodal]"]
+    tokenizer.add_tokens([AddedToken(each, normalized=False) for each in added])
+    ids = [tokenizer.token_to_id(each) for each in added]
+    tokens = Tokens(tokenizer, gemma.SIZE)
+    assert not set(ids) & set(tokens.encode("".join(added)))
+    assert tokens.decode(tokens.encode("".join(added))) == "".join(added)
+
+
+class Counting:
+    """A tokenizer that counts how many ids it is asked to decode."""
+
+    def __init__(self, inner):
+        self.inner, self.decoded = inner, 0
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+    def decode(self, ids, **options):
+        self.decoded += len(ids)
+        return self.inner.decode(ids, **options)
+
+    def decode_batch(self, batch, **options):
+        self.decoded += sum(map(len, batch))
+        return self.inner.decode_batch(batch, **options)
+
+
+def test_the_vocabulary_is_decoded_only_when_a_fill_needs_all_of_it_and_once():
+    counting = Counting(gemma.tokenizer())
+    tokens = Tokens(counting, gemma.SIZE)
+    assert len(tokens.special) > 6_000
+    lay_out(pieces(FillRequest("x = 1\nretu", (Span(10, 10),))), SPEC, tokens, "python")
+    assert counting.decoded <= 1  # the token under the cursor
+    for healed in ("retu", "re", "x", " "):
+        assert tokens.starting_with(healed)
+    assert counting.decoded <= gemma.SIZE + 1
