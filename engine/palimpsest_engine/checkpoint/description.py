@@ -6,8 +6,10 @@ A description is as foreign as the weights beside it. So each value has a rule, 
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
+from palimpsest_engine.checkpoint.chat_template import LONGEST, turns_of
 from palimpsest_engine.checkpoint.locate import read_json
 from palimpsest_engine.checkpoint.rules import (
     Rule,
@@ -15,6 +17,7 @@ from palimpsest_engine.checkpoint.rules import (
     checked,
     each,
     flag,
+    lines,
     number,
     one_of,
     optional,
@@ -23,7 +26,7 @@ from palimpsest_engine.checkpoint.rules import (
     text,
     whole,
 )
-from palimpsest_engine.checkpoint.spec import SPEC_FILE, Denoising, Sampling, Spec
+from palimpsest_engine.checkpoint.spec import SPEC_FILE, Chat, Denoising, Sampling, Spec
 from palimpsest_engine.errors import CheckpointBroken
 
 _MOST_TOKENS = 1 << 22  # of a context; no model here reads a quarter of it
@@ -51,6 +54,12 @@ _DENOISING: dict[str, Rule] = {
     **dict.fromkeys(("shift", "conditioned", "revises", "keeps", "shrinks_rest"), flag),
     **dict.fromkeys(("longest", "block"), optional(whole(1, _MOST_SLOTS))),
 }
+_CHAT: dict[str, Rule] = {
+    "template": one_of("folder", "thought", "plain"),
+    "thinking": flag,
+    "instruction": optional(lines(1_000)),
+    "turns": optional(pair(lines(LONGEST), lines(LONGEST))),
+}
 _SPEC: dict[str, Rule] = {
     "name": text(200, ".+"),
     "dialect": one_of("fim", "chat", "taught", "sides"),
@@ -74,6 +83,7 @@ _SPEC: dict[str, Rule] = {
     "blank_line_candidates": optional(whole(0, 64)),
     "sampling": lambda value: Sampling(**checked(value, _SAMPLING)),
     "denoising": lambda value: Denoising(**checked(value, _DENOISING)),
+    "chat": lambda value: Chat(**checked(value, _CHAT)),
     "sha256": table(text(255, r"[^/\\]+"), text(64, "[0-9a-f]{64}"), 10_000),
 }
 
@@ -81,8 +91,16 @@ _SPEC: dict[str, Rule] = {
 def read_spec(folder: Path) -> Spec:
     """Read the checkpoint's `palimpsest.json`; return the defaults for an instruction-tuned one without it.
 
-    Raises CheckpointBroken for a value that cannot be: a wrong kind, out of its range, or at odds with another one.
+    In the `chat` dialect, its template is rendered, too. Raises CheckpointBroken for a value that cannot be: a wrong kind,
+    out of its range, or at odds with another one, and for a broken template.
     """
+    spec = _written(folder)
+    if spec.dialect != "chat":
+        return spec
+    return replace(spec, chat=replace(spec.chat, turns=turns_of(folder, spec.chat)))
+
+
+def _written(folder: Path) -> Spec:
     path = folder / SPEC_FILE
     if not os.path.lexists(path):
         return Spec(name=folder.name)

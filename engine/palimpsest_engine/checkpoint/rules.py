@@ -89,6 +89,17 @@ def text(longest: int, pattern: str = r"[^\x00-\x1f\x7f-\x9f]*") -> Rule:
     return rule
 
 
+def lines(longest: int) -> Rule:
+    """Accept strings of so many characters at most that may have line ends, but no other control characters."""
+
+    def rule(value: Any) -> str:
+        if not isinstance(value, str) or len(value) > longest or not value.replace("\n", "").isprintable():
+            raise Unfit(f"{shown(value)} has to be a text of {longest:,} characters at most")
+        return value
+
+    return rule
+
+
 def one_of(*values: str) -> Rule:
     """Accept these strings."""
 

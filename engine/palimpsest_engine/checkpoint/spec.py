@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, TypeAlias
 
 SPEC_FILE = "palimpsest.json"
 FILE_MARKS = ("<|file_sep|>", "<file_sep>", "<filename>", "<|file_separator|>")  # control tokens before other files
 SECOND_OPINION = (8, 16)  # tokens of the holes in which a line is denoised that was not right left to right
+Turns: TypeAlias = tuple[str, str]  # before and after a question
 SOURCES = ("imports", "documents", "diagnostics", "edits")  # of context from elsewhere
 
 
@@ -76,6 +77,33 @@ class Denoising:
 
 
 @dataclass(frozen=True, slots=True)
+class Chat:
+    """The way in which the `chat` dialect asks.
+
+    template: by which the turns are made: the `folder`'s own; or one of the known ones, with an empty block of `thought`, as
+    DiffusionGemma was published and as a folder without a template is asked, or `plain`, without it, as it is now.
+    thinking: the template is told that the model may think. instruction: the sentence before the text after the hole, with
+    `{language}` for its language; None for the usual one.
+    turns: what stands before and after the question, control tokens spelled out; None for the known ones.
+    """
+
+    template: Literal["folder", "thought", "plain"] = "folder"
+    thinking: bool = False
+    instruction: str | None = None
+    turns: Turns | None = None
+
+
+def known_turns(chat: Chat) -> Turns:
+    """Return the turns of DiffusionGemma, by its first template or, if the `plain` one is wanted, by its later one.
+
+    With thinking, a turn of the system asks for thoughts, and no empty block of them is written.
+    """
+    system = "<|turn>system\n<|think|>\n<turn|>\n" if chat.thinking else ""
+    block = "" if chat.thinking or chat.template == "plain" else "<|channel>thought\n<channel|>"
+    return f"<bos>{system}<|turn>user\n", f"<turn|>\n<|turn>model\n{block}"
+
+
+@dataclass(frozen=True, slots=True)
 class Spec:
     """dialect: `fim` (suffix, then prefix, then the canvas), `chat` (the same inside a user and a model turn), `taught`:
     as the control tokens in the tokenizer say that a left-to-right model was taught to fill in the middle, or `sides`: the
@@ -97,6 +125,7 @@ class Spec:
     languages: what it was trained on; empty for everything. length_power: exponent of the length normalisation in ranking.
     causal_candidates: so many lines, written left to right by the causal encoder, stand beside what is denoised, and the
     ranking chooses. blank_line_candidates: as many where nothing else stands on the hole's line; None: no other number.
+    chat: how the `chat` dialect asks.
     left_to_right: a control for the evaluation, trained left to right and for nothing else; its filler
     ends a middle, and the engine does not serve it.
     sha256: of each weights file, checked on loading where given.
@@ -132,6 +161,7 @@ class Spec:
     left_to_right: bool = False
     sampling: Sampling = field(default_factory=Sampling)
     denoising: Denoising = field(default_factory=Denoising)
+    chat: Chat = field(default_factory=Chat)
     sha256: dict[str, str] = field(default_factory=dict)
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from palimpsest_engine.checkpoint.spec import Spec
+from palimpsest_engine.checkpoint.spec import Chat, Spec, known_turns
 from palimpsest_engine.prompt.dialects import PATH, PREFIX, SUFFIX
 from palimpsest_engine.prompt.pieces import Hole, Keep, plain
 from palimpsest_engine.prompt.tokens import Tokens
@@ -22,6 +22,13 @@ CHARACTERS = 16  # at most in a token, on average; in code there are three or fo
 TOKEN_STRIDE = 64
 LONGEST_HEALED = 24
 EOS = 1
+# The sentences of the chat dialect.
+ASK = (
+    "Write out the whole {language} file whose ending is given below, without changes to that ending. "
+    "Answer with the file alone."
+)
+ASK_FOR_ALL = "Write out the whole {language} file. Answer with the file alone."
+OTHERS = "Parts of the project, to know what there is:\n\n```\n"
 LINE_COMMENTS = {
     **dict.fromkeys(("python", "ruby", "bash", "yaml", "toml"), "#"),
     **dict.fromkeys(("lua", "sql"), "--"),
@@ -99,12 +106,18 @@ def lay_out(
     """
     keeps = [plain(piece.text) for piece in pieces if isinstance(piece, Keep)]
     prefix = prefix_window(keeps[0], window_for(spec.context))
-    after = tokens.encode(keeps[-1][: window_for(max(spec.suffix, spec.canvas))])
+    window = keeps[-1][: window_for(max(spec.suffix, spec.canvas))]
+    after = tokens.encode(window)
     words = spec.dialect in ("taught", "sides")  # vocabularies of models that began as left-to-right ones
     before, healed = heal_words(tokens, prefix) if words else heal(tokens, tokens.encode(prefix))
     suffix = after[: spec.suffix]
     elsewhere = fitting(excerpts, spec.elsewhere, tokens, language, taught=spec.dialect == "taught")
-    room = spec.context - len(suffix) - len(elsewhere) - (spec.canvas if spec.dialect == "sides" else 8)
+    asked = list[int]()
+    if spec.dialect == "chat":
+        ending = window if len(suffix) == len(after) else window[: [0, *tokens.offsets(window)][len(suffix)]]
+        asked = chat_context(tokens, spec.chat, ending, language, elsewhere)
+    used = len(asked) or len(suffix) + len(elsewhere)
+    room = spec.context - used - (spec.canvas if spec.dialect == "sides" else 8)
     if len(before) > room:
         cut = -(-(len(before) - room) // TOKEN_STRIDE) * TOKEN_STRIDE
         before = before[cut:]
@@ -124,9 +137,9 @@ def lay_out(
         context = taught_context(tokens, spec, suffix, before, elsewhere, path or f"file.{language or 'txt'}")
         end = min(tokens.ends, default=EOS)
     else:
-        context = chat_context(tokens, suffix, before, language, elsewhere)
-        end = tokens.control("<turn|>")
-        closing = [*tokens.encode("\n```"), end]
+        context = [*asked, *before]
+        end = tokens.control("<eos>")  # what the model was taught to fill a canvas up with, after the end of its turn
+        closing = [*tokens.encode(closing_fence(keeps[-1])), tokens.control("<turn|>")]
     return Layout(
         context=tuple(context),
         healed=healed,
@@ -156,40 +169,30 @@ def fitting(
     return out
 
 
-def chat_context(
-    tokens: Tokens, suffix: list[int], prefix: list[int], language: str | None, elsewhere: list[int]
-) -> list[int]:
-    """Return the prompt of an instruction-tuned checkpoint, which ends in the middle of the model's answer.
+def chat_context(tokens: Tokens, chat: Chat, ending: str, language: str | None, elsewhere: list[int]) -> list[int]:
+    """Return the prompt of an instruction-tuned checkpoint, up to where the model's answer has begun: the prefix follows.
 
-    The turn tokens are the model's own (Gemma 4 chat template); without the model turn it does not converge. The empty
-    thought block is written out, or the model would begin with one of its own.
+    The turns are the model's own; without the model's turn it does not converge. Where nothing stands after the hole, no
+    ending is asked for: an empty one invites an empty answer.
     """
-    turn, end_turn = tokens.control("<|turn>"), tokens.control("<turn|>")
-    channel, end_channel = tokens.control("<|channel>"), tokens.control("<channel|>")
-    name = language or "code"
-    others = "Parts of the project, to know what there is:\n\n```\n"
-    ask = (
-        f"Write out the whole {name} file whose ending is given below, without changes to that ending. "
-        f"Answer with the file alone.\n\n```{name}\n"
+    name, (before, after) = language or "code", chat.turns or known_turns(chat)
+    shown = f"\n\n```{name}\n{ending}{closing_fence(ending)}" if ending.strip() else ""
+    ask = chat.instruction or (ASK if shown else ASK_FOR_ALL)
+    others: list[int | str] = [OTHERS, *elsewhere, "```\n\n"] if elsewhere else []
+    return tokens.joined(
+        [
+            *tokens.spelled(before),
+            *others,
+            ask.replace("{language}", name) + shown,
+            *tokens.spelled(after),
+            f"```{name}\n",
+        ]
     )
-    return [
-        tokens.control("<bos>"),
-        turn,
-        *tokens.encode("user\n"),
-        *([*tokens.encode(others), *elsewhere, *tokens.encode("```\n\n")] if elsewhere else []),
-        *tokens.encode(ask),
-        *suffix,
-        *tokens.encode("\n```"),
-        end_turn,
-        *tokens.encode("\n"),
-        turn,
-        *tokens.encode("model\n"),
-        channel,
-        *tokens.encode("thought\n"),
-        end_channel,
-        *tokens.encode(f"```{name}\n"),
-        *prefix,
-    ]
+
+
+def closing_fence(code: str) -> str:
+    """Return the end of a code block: on a line of its own, and behind no blank line that is not the code's."""
+    return "```" if code.endswith("\n") else "\n```"
 
 
 def taught_context(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from palimpsest_engine.errors import UnsupportedCheckpoint
@@ -37,6 +37,7 @@ class Tokens:
         self._text: dict[int, str] = {}
         self._starting: dict[str, list[int]] = {}
         self._junk: frozenset[int] | None = None
+        self._controls: re.Pattern[str] | None = None
         self._special = {int(i) for i, t in tokenizer.get_added_tokens_decoder().items() if t.special}
         self.dialect = dialect_of(lambda name: tokenizer.token_to_id(name) is not None)
         # A control token that a file of weights does not mark as one must not be written either.
@@ -88,6 +89,32 @@ class Tokens:
         """Return the ids of a text that begins with a control token, such as `<|file_sep|>a.py`."""
         end = text.find(">") + 1
         return [*([self.control(text[:end])] if end else []), *self.encode(text[end:])]
+
+    def spelled(self, text: str) -> list[int | str]:
+        """Cut a text of the prompt's own at the control tokens that it spells out; return their ids and the texts between.
+
+        Raises UnsupportedCheckpoint for one that the tokenizer lacks.
+        """
+        if self._controls is None:
+            names = (token.content for token in self.tokenizer.get_added_tokens_decoder().values() if token.special)
+            known = map(re.escape, sorted(names, key=len, reverse=True))
+            self._controls = re.compile("|".join([*known, r"<\|[^\s<>|]+\|?>", r"<[^\s<>|]+\|>"]))
+        out, at = list[int | str](), 0
+        for found in self._controls.finditer(text):
+            out += [text[at : found.start()], self.control(found[0])]
+            at = found.end()
+        return [*out, text[at:]]
+
+    def joined(self, parts: Iterable[int | str]) -> list[int]:
+        """Return ids and texts as ids. Neighbouring texts are encoded as one, as tokens may reach over where they meet."""
+        out, text = list[int](), ""
+        for part in parts:
+            if isinstance(part, str):
+                text += part
+            else:
+                out += [*self.encode(text), part]
+                text = ""
+        return out + self.encode(text)
 
     def offsets(self, text: str) -> list[int]:
         """Return the end of each token of a text, in code points."""

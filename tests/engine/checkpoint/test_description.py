@@ -14,7 +14,7 @@ from palimpsest_engine.checkpoint import description, rules
 from palimpsest_engine.checkpoint.description import check_ids, read_spec
 from palimpsest_engine.checkpoint.locate import EMBEDDED
 from palimpsest_engine.checkpoint.published import PUBLISHED
-from palimpsest_engine.checkpoint.spec import Denoising, Sampling, Spec
+from palimpsest_engine.checkpoint.spec import Chat, Denoising, Sampling, Spec
 from palimpsest_engine.errors import CheckpointBroken
 
 HUGE = 10**9
@@ -65,6 +65,7 @@ CASES: dict[str, tuple[object, ...]] = {
     ),
     "sampling": ([], 1, None, "a", {"wings": 2}),
     "denoising": ([], 1, None, "a", {"wings": 2}),
+    "chat": ([], 1, None, "a", {"wings": 2}),
     "wings": (2,),
     "\x1b[31m": (2,),
 }
@@ -86,6 +87,13 @@ DENOISING: dict[str, tuple[object, ...]] = {
     **dict.fromkeys(("shift", "conditioned", "revises", "keeps", "shrinks_rest"), (1, "true", None)),
     **dict.fromkeys(("longest", "block"), (0, *(each for each in WHOLE if each is not None))),
 }
+CHAT: dict[str, tuple[object, ...]] = {
+    "template": KIND,
+    "thinking": (1, "true", None),
+    "instruction": (1, "a" * 1001, "\x1b[31m", ["a"]),
+    "turns": ("ab", ["a"], ["a", "b", "c"], ["a", 1], ["a", "\x00"], ["a" * 20_000, "b"]),
+}
+PARTS = {"sampling": SAMPLING, "denoising": DENOISING, "chat": CHAT}
 TOGETHER = [
     {"context": 512, "suffix": 512},
     {"canvas": 32, "hole_sizes": [8, 33]},
@@ -120,11 +128,9 @@ def test_a_value_that_cannot_be_is_refused(tmp_path, key):
         refused(tmp_path, GOOD | {key: value})
 
 
-@pytest.mark.parametrize(
-    ("part", "key"), [("sampling", key) for key in SAMPLING] + [("denoising", key) for key in DENOISING]
-)
+@pytest.mark.parametrize(("part", "key"), [(part, key) for part, cases in PARTS.items() for key in cases])
 def test_a_value_within_that_cannot_be_is_refused_and_named(tmp_path, part, key):
-    for value in (SAMPLING if part == "sampling" else DENOISING)[key]:
+    for value in PARTS[part][key]:
         assert f"understands: {part}: {key}: " in refused(tmp_path, GOOD | {part: {key: value}})
 
 
@@ -161,11 +167,13 @@ def test_every_field_has_a_rule_and_cases():
         (Spec, description._SPEC),
         (Sampling, description._SAMPLING),
         (Denoising, description._DENOISING),
+        (Chat, description._CHAT),
     ):
         assert set(table) == {field.name for field in fields(kind)}
     assert set(CASES) >= set(description._SPEC)
     assert set(SAMPLING) == set(description._SAMPLING)
     assert set(DENOISING) == set(description._DENOISING)
+    assert set(CHAT) == set(description._CHAT)
 
 
 def test_a_good_description_is_read_as_it_is(tmp_path):

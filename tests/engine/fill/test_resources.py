@@ -1,4 +1,4 @@
-"""What a loaded checkpoint may write: no control token, and no entry of its vocabulary that is no text."""
+"""A loaded checkpoint may write no control token, and no entry of its vocabulary that is no text."""
 
 from __future__ import annotations
 

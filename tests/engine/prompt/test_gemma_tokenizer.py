@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,17 +12,25 @@ from tests.engine import gemma
 from tokenizers import AddedToken
 
 import palimpsest_engine
-from palimpsest_engine.checkpoint.spec import Spec
-from palimpsest_engine.prompt.layout import heal, lay_out
+from palimpsest_engine.checkpoint.spec import Chat, Spec
+from palimpsest_engine.errors import UnsupportedCheckpoint
+from palimpsest_engine.fill.plan import plan_canvas
+from palimpsest_engine.prompt.layout import ASK, ASK_FOR_ALL, heal, lay_out
 from palimpsest_engine.prompt.pieces import pieces
 from palimpsest_engine.prompt.tokens import Tokens
-from palimpsest_engine.request import FillRequest, Span
+from palimpsest_engine.request import Excerpt, FillRequest, Span
 
 pytest.importorskip("splintr")
 pytestmark = pytest.mark.xdist_group("gemma")  # building the tokenizer takes some seconds, once a process
 
 HERE = Path(palimpsest_engine.__file__).parent
 SPEC = Spec("gemma")
+CHATS = {
+    "thought": Chat(),
+    "plain": Chat("plain"),
+    "thinking": Chat(thinking=True),
+    "its own turns": Chat(turns=("<bos><|turn>user\nPlease: ", "<turn|>\n<|turn>model\nHere it is:\n")),
+}
 # Control tokens, junk, blanks of all kinds, astral characters, half characters, joined ones, and code.
 PARTS = st.one_of(
     st.sampled_from([*gemma.CONTROLS, *gemma.FIRST, "<unused49>", "<unused6226>", "[multimodal]", "<table>", "</h1>"]),
@@ -47,6 +56,77 @@ def tokens():
 def test_the_known_prompt_has_the_known_ids():
     tokenizer = gemma.tokenizer()
     assert tokenizer.encode(gemma.KNOWN, add_special_tokens=False).ids == list(gemma.KNOWN_IDS)
+
+
+def laid_out(before, after, tokens, chat=SPEC.chat, **spec):
+    at = len(before)
+    request = FillRequest(before + after, (Span(at, at),), context=(Excerpt("a.py", "A = 1\n"),))
+    return lay_out(pieces(request), replace(SPEC, chat=chat, **spec), tokens, "python", request.context)
+
+
+@pytest.mark.parametrize("after", ["", "\n", "\n    return x\n"])
+@pytest.mark.parametrize("name", CHATS)
+def test_the_prompt_has_the_ids_that_its_whole_text_has(tokens, name, after):
+    """As the library has it: the turns with the question in them are encoded as one text."""
+    layout = laid_out("def f(x):\n", after, tokens, CHATS[name])
+    shown = tokens.tokenizer.decode(list(layout.context), skip_special_tokens=False)
+    assert gemma.tokenizer().encode(shown, add_special_tokens=False).ids == list(layout.context)
+
+
+@pytest.mark.parametrize("after", ["", "\n", "\n    return x\n"])
+@pytest.mark.parametrize("name", CHATS)
+def test_the_prompt_stays_within_its_budget(tokens, name, after):
+    for context in (256, 512):
+        layout = laid_out("x = 1\n" * 900, after * 90, tokens, CHATS[name], context=context, suffix=64, excerpts=64)
+        assert context - 80 < len(layout.context) <= context
+
+
+@pytest.mark.parametrize("after", ["", "\n", " \n\t\n"])
+def test_no_ending_is_asked_for_where_there_is_none(tokens, after):
+    """A model that is shown an empty ending, and told to keep it, answers with nothing."""
+    shown = tokens.decode(laid_out("def f(x):\n", after, tokens).context)
+    assert ASK_FOR_ALL.replace("{language}", "python") in shown
+    assert ASK[-30:] not in shown.replace(ASK_FOR_ALL.replace("{language}", "python"), "")
+    assert "```python\n\n```" not in shown
+
+
+def test_the_sentence_of_the_description_is_asked(tokens):
+    shown = tokens.decode(laid_out("x = ", "\n", tokens, Chat(instruction="Write {language}, <turn|> please.")).context)
+    assert "Write python, <turn|> please." in shown
+    assert "whole" not in shown
+
+
+@pytest.mark.parametrize("after", ["\n    return x\n", "\n    return x", ""])
+def test_the_answer_ends_as_code_blocks_do(tokens, after):
+    layout = laid_out("def f(x):", after, tokens)
+    shown = tokens.tokenizer.decode(list(layout.right), skip_special_tokens=False)
+    assert shown == f"{after.removesuffix(chr(10))}\n```<turn|>"
+    assert gemma.tokenizer().encode(shown, add_special_tokens=False).ids == list(layout.right)
+
+
+def test_eos_fills_the_canvas_after_the_end_of_the_turn(tokens):
+    layout = laid_out("def f(x):\n", "\n", tokens)
+    assert layout.end == 1
+    assert layout.right[-1] == tokens.control("<turn|>")
+    assert layout.right.count(layout.right[-1]) == 1
+
+
+@pytest.mark.parametrize("name", ["<|wings|>", "<|wings>", "<wings|>"])
+def test_a_template_with_a_control_token_that_the_tokenizer_lacks_is_refused(tokens, name):
+    with pytest.raises(UnsupportedCheckpoint, match="wings"):
+        laid_out("a", "b", tokens, Chat(turns=(f"<bos>{name}", "<turn|>")))
+
+
+@pytest.mark.parametrize("lines", [1, None])
+@pytest.mark.parametrize("after", ["", "\n", "\n    return x\n"])
+def test_a_line_never_gets_one_token_and_no_end_of_an_answer(tokens, lines, after):
+    """Terse questions were answered with one token, or none. A hole has eight slots at least, and none of them can end it."""
+    text = "def f(x):\n    "
+    request = FillRequest(text + after, (Span(len(text), len(text)),), max_lines=lines)
+    plan = plan_canvas(request, SPEC, tokens, laid_out(text, after, tokens))
+    assert min(plan.sizes) >= 8
+    assert {tokens.control(each) for each in ("<eos>", "<turn|>", "<pad>", "<|channel>")} <= tokens.special
+    assert SPEC.filler is None
 
 
 @pytest.mark.parametrize("folder", ["prompt", "syntax", "fill"])
@@ -103,7 +183,7 @@ def test_an_indentation_can_go_on_with_a_word(tokens, indent, blank):
 
 
 @pytest.mark.parametrize("name", [*gemma.CONTROLS, *gemma.FIRST, "<unused49>", "[multimodal]"])
-def test_what_is_no_text_is_neither_read_from_a_document_nor_written(tokens, name):
+def test_an_entry_that_is_no_text_is_neither_read_from_a_document_nor_written(tokens, name):
     number = tokens.tokenizer.token_to_id(name)
     assert number in tokens.special
     assert number not in tokens.encode(f"x = '{name}'\n")

@@ -137,13 +137,13 @@ def test_the_chat_dialect_ends_in_the_model_s_turn_after_an_empty_thought(checkp
     prompt = shown(layout.context)
     user, model = prompt.split("<|turn>model\n")
     assert user.startswith("<bos><|turn>user\n")
-    assert user.endswith(text[at:] + "\n```<turn|>\n")
+    assert user.endswith(text[at:] + "```<turn|>\n")
     assert model.startswith("<|channel>thought\n<channel|>```python\n")
     assert model.endswith(text[:at][: -len(layout.healed)])
     # The document's own `<turn|>` is text: control tokens come from the layout alone.
     assert [layout.context.count(tokenizer.token_to_id(name)) for name in controls] == [1, 2, 1, 1, 1]
-    assert shown(layout.right).endswith("\n```<turn|>") or len(layout.right) == spec.canvas
-    assert layout.end == tokenizer.token_to_id("<turn|>")
+    assert shown(layout.right).endswith("    return y\n```<turn|>") or len(layout.right) == spec.canvas
+    assert layout.end == tokenizer.token_to_id("<eos>")
 
 
 EXCERPTS = [Excerpt("far.py", "def far():\n    pass\n"), Excerpt("near.py", "def near(<eos>):\n    <turn|> <fill>\n")]
