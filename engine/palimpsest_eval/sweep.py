@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any, get_args, get_type_hints
 
+from palimpsest_engine.checkpoint.chat_template import turns_of
 from palimpsest_engine.checkpoint.load import Checkpoint
-from palimpsest_engine.checkpoint.spec import Sampling, Spec
+from palimpsest_engine.checkpoint.spec import Chat, Sampling, Spec
 from palimpsest_engine.errors import DataError
 from palimpsest_engine.fill.filler import Filler
 from palimpsest_eval.systems import Filled, System
@@ -17,7 +18,8 @@ SAMPLING = tuple(field.name for field in fields(Sampling))
 NUMBERS = ("pins", "suffix", "tries", "length_power", "causal_candidates", "fresh")
 SIZES = ("hole_sizes", "line_sizes")
 PAIRS = ("steps_by_size", "prune")
-KEYS = (*SAMPLING, *NUMBERS, *SIZES, *PAIRS, "candidates")
+CHAT = ("template", "thinking")
+KEYS = (*SAMPLING, *NUMBERS, *SIZES, *PAIRS, *CHAT, "candidates")
 
 
 def grid(changes: Sequence[str]) -> list[dict[str, str]]:
@@ -38,6 +40,9 @@ def varied(checkpoint: Checkpoint, point: dict[str, str]) -> System:
         try:
             if key == "candidates":
                 candidates = _positive(value)
+            elif key in CHAT:
+                chat = _chat(spec.chat, key, value)
+                spec = replace(spec, chat=replace(chat, turns=turns_of(checkpoint.folder, chat)))
             elif key in SAMPLING:
                 setting: dict[str, Any] = {key: _sampling(key, value)}
                 spec = replace(spec, sampling=replace(spec.sampling, **setting))
@@ -67,6 +72,15 @@ def _parsed(spec: Spec, key: str, value: str) -> Any:
     if key == "fresh" and value not in ("denoised", "written"):
         raise ValueError(value)
     return type(getattr(spec, key))(value)
+
+
+def _chat(chat: Chat, key: str, value: str) -> Chat:
+    """Return another way to ask in the `chat` dialect; its turns are to be made anew."""
+    allowed = get_args(get_type_hints(Chat)["template"]) if key == "template" else ("true", "false")
+    if value not in allowed:
+        raise ValueError(value)
+    setting: dict[str, Any] = {key: value if key == "template" else value == "true"}
+    return replace(chat, turns=None, **setting)
 
 
 def _sampling(key: str, value: str) -> Any:

@@ -10,6 +10,7 @@ import pytest
 
 from palimpsest_engine import EngineSettings
 from palimpsest_engine.checkpoint.load import Checkpoint, load
+from palimpsest_engine.checkpoint.spec import Chat, known_turns
 from palimpsest_engine.errors import DataError
 from palimpsest_engine.fill.filler import Filler
 from palimpsest_engine.request import Fill
@@ -153,6 +154,26 @@ def test_settings_of_a_sweep_reach_the_engine(checkpoint: Checkpoint, problems: 
         varied(checkpoint, {"max_steps": "x"})
     with pytest.raises(DataError, match="prune cannot be 3"):
         varied(checkpoint, {"prune": "3"})
+
+
+def test_both_templates_of_a_chat_can_be_compared(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    own = "{{ bos_token }}Q {{ messages[0].content }}{{ ' thinking' if enable_thinking }}"
+    (tmp_path / "chat_template.jinja").write_text(own, "utf-8")
+    chatting = replace(checkpoint, folder=tmp_path)
+    turns = {
+        "thought": (known_turns(Chat("thought")), known_turns(Chat("thought", thinking=True))),
+        "plain": (known_turns(Chat("plain")), known_turns(Chat("plain", thinking=True))),
+        "folder": (("<bos>Q ", ""), ("<bos>Q ", " thinking")),
+    }
+    for template, (quiet, thinking) in turns.items():
+        for value, expected in (("false", quiet), ("true", thinking)):
+            system = varied(chatting, {"template": template, "thinking": value})
+            assert isinstance(system, Filled)
+            chat = system.filler.spec.chat
+            assert (chat.turns or known_turns(chat)) == expected
+    for key in ("template", "thinking"):
+        with pytest.raises(DataError, match=f"{key} cannot be x"):
+            varied(chatting, {key: "x"})
 
 
 def test_a_wrong_word_is_of_the_kind_of_the_right_one(problems: list[Problem]) -> None:
