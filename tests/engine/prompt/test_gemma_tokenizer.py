@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from palimpsest_engine.checkpoint.spec import Chat, Spec
 from palimpsest_engine.errors import UnsupportedCheckpoint
 from palimpsest_engine.fill.plan import plan_canvas
 from palimpsest_engine.prompt.layout import ASK, ASK_FOR_ALL, heal, lay_out
-from palimpsest_engine.prompt.pieces import pieces
+from palimpsest_engine.prompt.pieces import pieces, plain
 from palimpsest_engine.prompt.tokens import Tokens
 from palimpsest_engine.request import Excerpt, FillRequest, Span
 
@@ -142,7 +143,9 @@ def test_code_is_encoded_as_another_program_encodes_it(tokens, folder):
 def test_any_text_is_encoded_without_control_tokens_and_comes_back(tokens, text):
     ids = tokens.encode(text)
     assert not tokens.special.intersection(ids)
-    if "\ufffd" not in text and "▁" not in text and text.isprintable():
+    # The vocabulary spells blanks as "▁", and a replacement character stands for a half one: both are the user's own in a
+    # document, which is why nothing outside a hole is ever decoded.
+    if not re.search("[▁\ufffd\ud800-\udfff]", text):
         assert tokens.decode(ids) == text
 
 
@@ -160,15 +163,17 @@ def test_healing_takes_the_last_token_and_offers_it_again(tokens, text):
 
 
 @MANY
-@given(text=TEXTS, cuts=st.tuples(st.integers(0, 60), st.integers(0, 60)))
-def test_only_the_layout_writes_control_tokens_and_the_document_stays_as_it_is(tokens, text, cuts):
-    start, end = sorted(min(cut, len(text)) for cut in cuts)
-    request = FillRequest(text, (Span(start, end),))
-    layout = lay_out(pieces(request), SPEC, tokens, "python")
-    empty = lay_out(pieces(FillRequest("", (Span(0, 0),))), SPEC, tokens, "python")
+@given(text=TEXTS, cuts=st.lists(st.integers(0, 60), min_size=4, max_size=4), chat=st.sampled_from([*CHATS.values()]))
+def test_only_the_layout_writes_control_tokens_and_the_document_stays_as_it_is(tokens, text, cuts, chat):
+    a, b, c, d = sorted(min(cut, len(text)) for cut in cuts)
+    request = FillRequest(text, (Span(a, b), Span(c, d)), context=(Excerpt(f"{text[:9]}.py", text),))
+    layout = lay_out(pieces(request), replace(SPEC, chat=chat), tokens, "python", request.context)
+    empty = lay_out(pieces(FillRequest("", (Span(0, 0),))), replace(SPEC, chat=chat), tokens, "python")
     found = [i for i in (*layout.context, *layout.right) if i in tokens.special]
     assert found == [i for i in (*empty.context, *empty.right) if i in tokens.special]
-    assert request.splice((text[start:end],)) == text
+    assert not tokens.special.intersection(*layout.between)
+    assert tokens.decode(layout.between[0]) == tokens.decode(tokens.encode(plain(text[b:c])))
+    assert request.splice((text[a:b], text[c:d])) == text
 
 
 @pytest.mark.parametrize("indent", [*range(41), 100])
