@@ -71,7 +71,7 @@ LINES = """{"at":0,"open":{"name":"a.py","language":"python","text":""}}
 
 async def test_accepting_saves_the_keystrokes_it_replaces(monkeypatch: pytest.MonkeyPatch) -> None:
     command = stand_ins.command("scripted", script=["b()"])
-    async with connected(command, {"debounceMs": 0}) as editor:
+    async with connected(command, {"debounceMs": 0, "answerWithinMs": 10_000}) as editor:
         changes: list[tuple[Any, ...]] = []
         send = editor.change
         monkeypatch.setattr(editor, "change", lambda *given: (changes.append(given[1:]), send(*given)))
@@ -90,7 +90,7 @@ async def test_accepting_saves_the_keystrokes_it_replaces(monkeypatch: pytest.Mo
 @pytest.mark.parametrize("wrong", ["bc", "b)(", "xyz"])
 async def test_an_unwanted_suggestion_is_not_accepted(wrong: str) -> None:
     command = stand_ins.command("scripted", script=[wrong])
-    async with connected(command, {"debounceMs": 0}) as editor:
+    async with connected(command, {"debounceMs": 0, "answerWithinMs": 10_000}) as editor:
         going = replay.Replay(editor, replay.parse(LINES), "file:///a.py")
         await going.run(speed=100)
     assert (going.text, going.notes.accepted, going.notes.keystrokes) == ("ab()", 0, 6)
@@ -100,7 +100,7 @@ async def test_an_unwanted_suggestion_is_not_accepted(wrong: str) -> None:
 async def test_a_session_goes_through_a_real_server(name: str) -> None:
     session = replay.first_keystrokes(SESSIONS[name], 60)
     command = stand_ins.command("foresight", text=replay.final_text(SESSIONS[name]), share=1.0)
-    async with connected(command, {"debounceMs": 0}) as editor:
+    async with connected(command, {"debounceMs": 0, "answerWithinMs": 10_000}) as editor:
         going = replay.Replay(editor, session, "file:///a")
         while not going.over:
             going.step()

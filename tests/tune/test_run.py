@@ -240,6 +240,6 @@ def test_the_old_adapter_stays_when_the_new_one_cannot_take_its_place(tmp_path, 
 
 def test_without_peft_one_sentence_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "peft", None)
-    with pytest.raises(PalimpsestError, match=r"pip install 'palimpsest-ls\[tune\]'") as caught:
+    with pytest.raises(PalimpsestError, match=r"needs peft.* -m pip install 'peft") as caught:
         lora.check_installed()
     assert "\n" not in str(caught.value)

@@ -70,7 +70,9 @@ def along(document: str, keystrokes: int) -> dict[str, float]:
 
     async def run() -> list[float]:
         took = list[float]()
-        async with connected(stand_ins.command("scripted", script=[_FORETOLD]), _AT_ONCE) as editor:
+        async with connected(
+            stand_ins.command("scripted", script=[_FORETOLD]), _AT_ONCE | {"answerWithinMs": 10_000}
+        ) as editor:
             editor.open(_URI, "python", document)
             line, version = document.count("\n"), 1
             while len(took) < keystrokes:
