@@ -162,12 +162,14 @@ class SyntaxGate:
         said = f"line {document.above + error.line}: {error.message}"
         tails = [document.tail(i) for i, (start, end) in enumerate(document.ranges) if start < end]
         bad = tuple(document.code_points(*place) for place in tails)
-        # A header that the cursor stands behind waits for its body; one that is put before something does not.
+        # A header that the cursor stands behind waits for its body; one that is put before something, or over it, does not.
+        old = self._snapshot_near
         headers = [
             last
-            for (_, last), (_, end) in zip(lines, document.ranges, strict=True)
+            for (_, last), (_, end), own in zip(lines, document.ranges, old.ranges, strict=True)
             if source.split("\n")[last - 1].split("#")[0].rstrip().endswith(":")
             and not document.data[end:].partition(b"\n")[0].strip()
+            and not old.data[slice(*own)].strip()
         ]
         if error.body_missing and any(error_of(with_body(source, last)) is None for last in headers):
             return Verdict("no worse", said, bad)

@@ -27,7 +27,7 @@ from palimpsest_engine.syntax.grammars import language_of
 MODEL = os.environ.get("PALIMPSEST_PLACES_MODEL", "embedded")
 ORIGINALS = Path(__file__).parents[3] / "fixtures" / "repair" / "originals"
 PLACES = int(os.environ.get("PALIMPSEST_PLACES", "40"))
-pytestmark = pytest.mark.timeout(120 + 2 * PLACES)
+pytestmark = pytest.mark.timeout(120 + 10 * PLACES)
 
 
 def compiles(text):

@@ -487,3 +487,12 @@ def test_with_body_completes_a_header_without_body(header):
     source = f"{before}{header}\n"
     assert error_of(source).body_missing
     assert error_of(with_body(source, source.count("\n"))) is None
+
+
+@pytest.mark.parametrize("hole", ["yield x", "input = sys.stdin", "pass", "..."])
+@pytest.mark.parametrize("fill", ["try:", "if a:", "for x in y:"])
+def test_a_header_without_its_body_over_something_is_worse_and_at_a_cursor_is_not(hole, fill):
+    head, tail = "def f(x):\n    ", "\n\n\nf(1)\n"
+    over = SyntaxGate(head + hole + tail, (Span(len(head), len(head) + len(hole)),), "python").judge((fill,))
+    assert over.status == "worse"
+    assert SyntaxGate(head + tail, (Span(len(head), len(head)),), "python").judge((fill,)).status == "no worse"
