@@ -24,6 +24,7 @@ from palimpsest_eval.statistics import wilson
 from palimpsest_server.cli import files
 
 WANTED = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+SHOWN = (0.6, 0.8)  # of the eagerness `medium` and `low`
 FOLDS = 5
 LEAST = 20  # fills that a precision is counted over
 RIDGE = 2.0  # times half of the squared weights, of features of unit variance
@@ -149,6 +150,21 @@ def shown_table(found: Sequence[Place], judged: Sequence[tuple[Place, Confidence
         name = "all" if not wanted else f"{100 * wanted:.0f} %"
         share = f"{100 * there / complete:.1f}" if complete else "–"
         yield f"| {name} | {100 * len(kept) / max(1, len(found)):.1f} | {rate([p.right for p in kept])} | {share} |"
+
+
+def parts_table(found: Sequence[Place], judged: Sequence[tuple[Place, Confidence]]) -> Iterator[str]:
+    """Yield the lines of a Markdown table: the same by language and by kind of place, as `eagerness` shows it."""
+    columns = [f"shown at {100 * each:.0f} %, % | right, %" for each in SHOWN]
+    yield f"| of these | places | right, all shown, % | {' | '.join(columns)} |"
+    yield f"|---|---|---|{'---|' * 2 * len(SHOWN)}"
+    for part in (*sorted({place.language for place in found}), *sorted({place.kind for place in found})):
+        places = [place for place in found if part in (place.language, place.kind)]
+        own = [(place, said) for place, said in judged if part in (place.language, place.kind)]
+        cells = [part, str(len(places)), rate([place.right for place, _ in own])]
+        for wanted in SHOWN:
+            kept = [place.right for place, said in own if said.precision >= wanted]
+            cells += [f"{100 * len(kept) / len(places):.0f}", rate(kept)]
+        yield f"| {' | '.join(cells)} |"
 
 
 def reliability(judged: Sequence[tuple[Place, Confidence]]) -> list[tuple[float, float, int]]:

@@ -314,7 +314,8 @@ def calibrate(files: tuple[Path, ...], out: Path, plot: Path | None) -> None:
     calibration.write(out, made, found)
     if plot is not None:
         drawing.draw_reliability(calibration.reliability(judged), plot)
-    click.echo("\n".join((*calibration.shown_table(measured, judged), "", *calibration.reliability_table(judged))))
+    tables = (calibration.shown_table(measured, judged), calibration.parts_table(measured, judged))
+    click.echo("\n\n".join("\n".join(table) for table in (*tables, calibration.reliability_table(judged))))
 
 
 @command.command("report", short_help="Make tables and plots from results.")

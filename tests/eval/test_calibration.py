@@ -92,6 +92,9 @@ def test_the_command_writes_a_calibration_that_loads_and_a_plot(tmp_path):
     done = CliRunner().invoke(command, given)
     assert done.exit_code == 0, done.output
     assert "| wanted precision |" in done.output
+    assert [line.split(" | ")[1] for line in done.output.splitlines() if line.startswith(("| go |", "| line |"))][
+        1
+    ] == "600"
     assert "Brier score" in done.output
     assert read_calibration(out).weights.keys() == {"total", "strange"}
     assert json.loads(out.read_text("utf-8"))["measured"] == "2026-11-27, 600 places, go, python"

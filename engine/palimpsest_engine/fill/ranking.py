@@ -41,12 +41,12 @@ class Ranking:
             return sorted(found, key=lambda each: each.entropy)
         known = len(found) == 1 and found[0].logs
         logs = [[*found[0].logs]] if known else self._log_likelihoods(layout, found)
-        self._weigh(found, logs, lines)
+        strange = [self._strange(each) for each in found]
+        self._weigh(found, logs, strange, lines)
         if len(found) == 1:
             return found
         scores = [
-            normalised(each, spec.length_power) - STRANGE * self._strange(candidate)
-            for each, candidate in zip(logs, found, strict=True)
+            normalised(each, spec.length_power) - STRANGE * names for each, names in zip(logs, strange, strict=True)
         ]
         return [each for _, each in sorted(zip(scores, found, strict=True), key=lambda pair: -pair[0])]
 
@@ -68,9 +68,15 @@ class Ranking:
         prefix = self.request.text[: self.request.holes[0].start].rpartition("\n")[2]
         return len(strange_names(self.read.texts(candidate)[0], prefix, self.language, self.known))
 
-    def _weigh(self, found: Sequence[Candidate], logs: Sequence[Sequence[float]], lines: Counter[str]) -> None:
-        """Keep what speaks for each candidate. logs: log-likelihoods of its tokens and of some that follow. lines: how many
-        candidates began with each first line."""
+    def _weigh(
+        self,
+        found: Sequence[Candidate],
+        logs: Sequence[Sequence[float]],
+        strange: Sequence[int],
+        lines: Counter[str],
+    ) -> None:
+        """Keep what speaks for each candidate. logs: log-likelihoods of its tokens and of some that follow. strange: the
+        number of its strange names. lines: how many candidates began with each first line."""
         if len(self.request.holes) != 1 or self.request.strength < 1.0 or self.read.opening:
             return
         text, own = self.resources.tokens.text, [line_of(self.read.texts(each)[0]) for each in found]
@@ -83,5 +89,5 @@ class Ranking:
                 behind=tuple(logs[number][count : count + FOLLOWING]),
                 lead=sums[number] - max(others) if others else 0.0,
                 agreement=lines[own[number]] / lines.total(),
-                strange=self._strange(candidate),
+                strange=strange[number],
             )

@@ -107,7 +107,7 @@ def write(path, text):
         ),
         (
             {
-                "home/.gitconfig": '[includeIf "gitdir:~/work/"]\npath = c',
+                "home/.gitconfig": '[includeIf "gitdir:~/code/"]\npath = c',
                 "home/c": "[core]\nexcludesFile=~/m",
                 "home/m": "*",
             },
