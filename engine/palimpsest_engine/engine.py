@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 
 from palimpsest_engine.request import Draft, Fill, FillRequest
 
-Quantization = Literal["none", "int8", "fp8", "int4"]
+Quantization = Literal["none", "int8", "fp8", "int4-fine", "int4", "int4-small"]
 EndpointProtocol = Literal["auto", "llama.cpp", "openai", "ollama"]
 EngineState = Literal["starting", "loading", "ready", "busy", "error", "closed"]
 
@@ -46,7 +46,7 @@ class EngineSettings:
     adapter: a folder that `palimpsest tune` wrote for that checkpoint, or None.
     device: "auto", "cpu", "cuda", "cuda:N". dtype: "auto", "float32", "bfloat16". threads: CPU threads, None for auto.
     quantization: the format of the weights of a mixture's experts, or on a GPU of a left-to-right model's linear maps; "none"
-    keeps the checkpoint's.
+    keeps the checkpoint's. "int4-small" keeps the experts in int4, and the mixture's other linear maps in int8.
     fallback: when the checkpoint runs out of memory or loses its device, go on with the embedded one on the CPU.
     Nothing is downloaded. endpoint: fill over HTTP instead, and load no checkpoint. edit: the name of the model that answers
     edits (`FillRequest.edit`), on this machine; None for the one that answers everything else.

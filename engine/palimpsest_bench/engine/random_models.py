@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import Any, Literal, get_args
 
 from palimpsest_engine.engine import Quantization
@@ -51,28 +53,41 @@ def config_of(shape: Shape) -> Any:
 def parameters(config: Any) -> int:
     """Count the parameters of the text stack, tied ones once, from the config alone."""
     text = config.get_text_config()
-    total: int = text.hidden_size * (text.vocab_size + 3 * text.intermediate_size)
-    for index, kind in enumerate(text.layer_types):
-        layer = text.per_layer_config[index]
-        keys, queries = layer.num_key_value_heads * layer.head_dim, text.num_attention_heads * layer.head_dim
-        values = keys if kind == "sliding_attention" else 0
-        dense, experts = 3 * text.intermediate_size, 3 * text.num_experts * text.moe_intermediate_size
-        total += text.hidden_size * (2 * queries + keys + values + dense + experts + text.num_experts)
+    experts = text.num_experts * (3 * text.moe_intermediate_size + 1)  # 1: the router's
+    others = text.vocab_size + 3 * text.intermediate_size  # the embedding, and the maps that tell of the step before
+    maps = sum(map(math.prod, shapes_of_maps(text)))
+    total: int = text.hidden_size * (others + text.num_hidden_layers * experts) + maps
     return total
 
 
 def bytes_of(config: Any, dtype: str, quantization: Quantization = "none") -> int:
-    """Return the bytes of the text stack, with its experts in a format."""
+    """Return the bytes of the text stack."""
     width, text = {"float32": 4, "bfloat16": 2}[dtype], config.get_text_config()
     if quantization == "none":
         return width * parameters(config)
-    from palimpsest_engine.model.quantize import stored_bytes
+    from palimpsest_engine.model.quantize import EXPERTS, MAPS, stored_bytes
 
     hidden, middle = text.hidden_size, text.moe_intermediate_size
     layers = text.num_hidden_layers * text.num_experts
-    experts = stored_bytes(2 * middle, hidden, quantization) + stored_bytes(hidden, middle, quantization)
+    experts = stored_bytes(2 * middle, hidden, EXPERTS[quantization]) + stored_bytes(
+        hidden, middle, EXPERTS[quantization]
+    )
     total: int = layers * experts + width * (parameters(config) - layers * 3 * hidden * middle)
+    if quantization in MAPS:
+        format = MAPS[quantization]
+        total += sum(stored_bytes(*shape, format) - width * math.prod(shape) for shape in shapes_of_maps(text))
     return total
+
+
+def shapes_of_maps(text: Any) -> Iterator[tuple[int, int]]:
+    """Yield the shapes `[outputs, inputs]` of all linear maps of attention and of the dense path."""
+    hidden, middle = text.hidden_size, text.intermediate_size
+    for index, kind in enumerate(text.layer_types):
+        layer = text.per_layer_config[index]
+        keys, queries = layer.num_key_value_heads * layer.head_dim, text.num_attention_heads * layer.head_dim
+        yield from ((queries, hidden), (keys, hidden), (hidden, queries))
+        yield from [(keys, hidden)] if kind == "sliding_attention" else []  # the others' keys are their values
+        yield from ((middle, hidden), (middle, hidden), (hidden, middle))
 
 
 def random_model(shape: Shape, device: str, dtype: str = "bfloat16", quantization: Quantization = "none") -> Any:
@@ -99,6 +114,6 @@ def random_model(shape: Shape, device: str, dtype: str = "bfloat16", quantizatio
             f"{free / 2**30:.1f} GiB is free on {device}."
         )
     model = hollow(config, getattr(torch, dtype))
-    give_room(model, device, None if quantization == "none" else quantization)
+    give_room(model, device, quantization)
     draw(model)
     return model

@@ -40,7 +40,7 @@ def verify(folder: Path, spec: Spec) -> Shapes:
         method = quantisation.get("quant_method", "unknown")
         raise UnsupportedCheckpoint(
             f"{folder} is quantised ({method}); this version loads unquantised weights only (bfloat16 or float32), whose "
-            "experts it keeps in fewer bits itself: with the setting quantization (int8, fp8 or int4)."
+            "experts it keeps in fewer bits itself: with the setting quantization (int8, fp8, int4-fine, int4 or int4-small)."
         )
     if not (folder / "tokenizer.json").exists():
         raise CheckpointBroken(f"The checkpoint lacks tokenizer.json (looked in {folder}).")
@@ -144,7 +144,7 @@ def read_onto(device: str, folder: Path, dtype: str, quantization: Quantization,
         text = config.get_text_config()
         text.layer_types, text.num_hidden_layers = text.layer_types[:layers], layers
     model = without_vision(hollow(config, getattr(torch, dtype)))
-    give_room(model, device, None if quantization == "none" else quantization)
+    give_room(model, device, quantization)
     read(model, Files(folder, weight_files(folder), lambda name: for_pictures(name) or is_behind(name, layers)))
     if (folder / "generation_config.json").exists():  # as from_pretrained does; for the library's own generate()
         model.generation_config = type(model).generation_config_class.from_pretrained(folder, local_files_only=True)

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from palimpsest_engine.engine import Quantization
 from palimpsest_engine.errors import CheckpointBroken
 from palimpsest_engine.model.moe import MATRICES, Matrix, QuantisedExperts, make_room
-from palimpsest_engine.model.quantize import Format
+from palimpsest_engine.model.quantised_linear import QuantisedLinear, quantised_linears
 
 HALF_A_STEP = 1.01  # and rounding: how far off a quantised weight may be from what is in the file
 
@@ -33,11 +34,11 @@ def hollow(config: Any, dtype: torch.dtype) -> Any:
     return model.eval()
 
 
-def give_room(model: Any, device: str, format: Format | None) -> None:
-    """Allocate memory on the device for everything in a hollow model, each tied tensor once. format: of its experts, or
-    None for the model's own. Buffers hold NaN until they are filled; parameters are undefined."""
-    if format is not None:
-        make_room(model, format, device)
+def give_room(model: Any, device: str, quantization: Quantization) -> None:
+    """Allocate memory on the device for everything in a hollow model, each tied tensor once. Buffers hold NaN until they
+    are filled; parameters are undefined."""
+    if quantization != "none":
+        make_room(model, quantization, device)
     made: dict[int, Tensor] = {}
     for module in model.modules():
         for tensors in (module._parameters, module._buffers):
@@ -65,6 +66,9 @@ def draw(model: Any) -> None:
             for name in MATRICES:
                 for expert in range(experts.num_experts):
                     experts.put(name, expert, experts.like(name).normal_(0.0, spread))
+    for each in quantised_linears(model):
+        shape, device = (each.out_features, each.in_features), each.get_buffer("codes").device
+        each.put(torch.empty(shape, device=device).normal_(0.0, spread))
     check_buffers(model)
 
 
@@ -144,16 +148,23 @@ def read(model: Any, files: Files) -> None:
     it was made of.
     """
     experts: dict[str, tuple[QuantisedExperts, Matrix]] = {}
+    maps: dict[str, QuantisedLinear] = {}
     for prefix, module in model.named_modules(remove_duplicate=False):
         if isinstance(module, QuantisedExperts):
             experts |= {f"{prefix}.{matrix}": (module, matrix) for matrix in MATRICES}
+        elif isinstance(module, QuantisedLinear):
+            maps[f"{prefix}.weight"] = module
+    quantised = {
+        id(buffer)
+        for module in (*maps.values(), *(each for each, _ in experts.values()))
+        for buffer in module.buffers()
+    }
     places: dict[str, Tensor] = {
-        name: tensor
-        for name, tensor in model.state_dict(keep_vars=True).items()
-        if name.removesuffix("_codes").removesuffix("_scales") not in experts
+        name: tensor for name, tensor in model.state_dict(keep_vars=True).items() if id(tensor) not in quantised
     }
     shapes = {name: tuple(tensor.shape) for name, tensor in places.items()}
     shapes |= {name: module.shape(matrix) for name, (module, matrix) in experts.items()}
+    shapes |= {name: (module.out_features, module.in_features) for name, module in maps.items()}
     if strange := [name for name in files.names if name not in shapes]:
         raise files.unfit("unexpected", strange)
     if odd := [name for name in files.names if files.shape(name) != shapes[name]]:
@@ -162,9 +173,11 @@ def read(model: Any, files: Files) -> None:
     for name in files.names:
         if name in experts:
             fill_experts(files, name, *experts[name], filled)
+        elif name in maps:
+            fill_map(files, name, maps[name], filled)
         else:
             fill_tensor(files, name, places[name], filled)
-    slots: dict[str, object] = {**{name: id(tensor) for name, tensor in places.items()}, **experts}
+    slots: dict[str, object] = {**{name: id(tensor) for name, tensor in places.items()}, **experts, **maps}
     if missing := [name for name, slot in slots.items() if slot not in filled]:
         raise files.unfit("missing", missing)
     for (module, matrix), name in ((slot, name) for slot, name in filled.items() if isinstance(slot, tuple)):
@@ -173,6 +186,10 @@ def read(model: Any, files: Files) -> None:
             raise CheckpointBroken(
                 f"Expert {one} of {name} in {files.folder} is not what was read from there; load again."
             )
+    if maps:
+        name = random.choice([name for slot, name in filled.items() if isinstance(slot, QuantisedLinear)])
+        if maps[name].off(files.whole(name)) > HALF_A_STEP:
+            raise CheckpointBroken(f"{name} in {files.folder} is not what was read from there; load again.")
     initialise(model, {slot for slot in filled if isinstance(slot, int)})
     check_buffers(model)
 
@@ -199,3 +216,14 @@ def fill_experts(files: Files, name: str, experts: QuantisedExperts, matrix: Mat
         except ValueError as error:
             raise CheckpointBroken(f"{name} in {files.folder} cannot be quantised: {error}") from None
     filled[slot] = name
+
+
+def fill_map(files: Files, name: str, module: QuantisedLinear, filled: dict[object, str]) -> None:
+    """Read a linear map and quantise it."""
+    if before := filled.get(module):
+        raise CheckpointBroken(f"The weights in {files.folder} hold {before} and {name}, which are the same.")
+    try:
+        module.put(files.whole(name))
+    except ValueError as error:
+        raise CheckpointBroken(f"{name} in {files.folder} cannot be quantised: {error}") from None
+    filled[module] = name

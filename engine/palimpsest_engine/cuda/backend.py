@@ -48,6 +48,7 @@ def prepare(model: Any) -> Backend:
     if model.device.type != "cuda":
         return Backend()
     give_kernels(model)
+    give_kernel(model)
     make_shared(model)
     make_fused(model)
     return Backend(Prefixes())

@@ -7,7 +7,8 @@ same input are joined in place. A model is only left with these layers if they s
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from palimpsest_engine.model.cpu_layers import join
 from palimpsest_engine.model.forward import encode
 from palimpsest_engine.model.kv_cache import RollbackCache
 from palimpsest_engine.model.layers import Rope, replace_layer, run_class_layer
+from palimpsest_engine.model.quantised_linear import QuantisedLinear, joined
 
 log = logging.getLogger(__name__)
 
@@ -32,11 +34,11 @@ class Fused:
 
     def __init__(self, layer: Any) -> None:
         attention, router = layer.self_attn, layer.router
-        self.groups: int = attention.k_proj.weight.shape[0] // attention.head_dim
+        self.groups: int = attention.k_proj.out_features // attention.head_dim
         self.keys_are_values: bool = attention.v_proj is None
         inputs = (attention.q_proj, attention.k_proj, attention.v_proj)
-        self.qkv = join([linear for linear in inputs if linear is not None])
-        self.gate_up = join([layer.mlp.gate_proj, layer.mlp.up_proj])
+        self.qkv = product([linear for linear in inputs if linear is not None])
+        self.gate_up = product([layer.mlp.gate_proj, layer.mlp.up_proj])
         self.head_scales = attention.q_norm.weight, attention.k_norm.weight
         self.eps: float = layer.input_layernorm.eps
         self.between = (
@@ -55,6 +57,14 @@ class Fused:
         self.experts: Callable[[Tensor, Tensor, Tensor], Tensor] = layer.experts
 
 
+def product(linears: Sequence[Any]) -> Callable[[Tensor], Tensor]:
+    """Join linear maps of the same input in place; return the function that computes all at once, `[.., inputs]` to
+    `[.., outputs of all]`."""
+    if isinstance(linears[0], QuantisedLinear):
+        return joined(linears)
+    return partial(F.linear, weight=join(linears))
+
+
 def fused_layer(layer: Any, hidden: Tensor, rope: Rope, mask: Any, cache: Any) -> Tensor:
     """Run a layer of the decoder, `hidden [B, T, d]` to the same; run the class's where the mask is not a `SharedPrefix`."""
     if not isinstance(mask, SharedPrefix):
@@ -64,16 +74,16 @@ def fused_layer(layer: Any, hidden: Tensor, rope: Rope, mask: Any, cache: Any) -
     w: Fused = layer.fused
     batch, length, width = hidden.shape
     rows = hidden.reshape(-1, width)
-    projected = F.linear(norm(rows, layer.input_layernorm.weight, w.eps), w.qkv)
+    projected = w.qkv(norm(rows, layer.input_layernorm.weight, w.eps))
     query, key, value = heads(projected, rope, w.head_scales, batch, w.groups, w.keys_are_values, w.eps)
     seen = mask.layers[layer.layer_idx]
     scaling: float = layer.self_attn.scaling
     together, apart = query.flatten(1, 3).unsqueeze(0), query.flatten(2, 3).transpose(0, 1)
     before = softmax_part(together, seen.keys, seen.values, seen.bias, scaling)
     beside = softmax_part(apart, key, value, mask.beside, scaling)
-    attended = F.linear(merge(*before, *beside, length).flatten(0, 1), layer.self_attn.o_proj.weight)
+    attended = layer.self_attn.o_proj(merge(*before, *beside, length).flatten(0, 1))
     sums, for_mlp, for_experts, for_router = between(attended, rows, w.between, w.router_root, w.eps)
-    dense = F.linear(activate(F.linear(for_mlp, w.gate_up)), layer.mlp.down_proj.weight)
+    dense = layer.mlp.down_proj(activate(w.gate_up(for_mlp)))
     scores = F.linear(for_router, layer.router.proj.weight)
     index, weights = route(scores, layer.router.per_expert_scale, w.most, torch.float32)
     mixed = w.experts(for_experts, index, weights)

@@ -7,7 +7,7 @@ where the class rounds it: norms in float32, everything between them in the mode
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from types import MethodType
 from typing import Any
@@ -155,7 +155,7 @@ class Joined:
         return F.rms_norm(hidden.float(), hidden.shape[-1:], scale, self.eps).to(hidden.dtype)
 
 
-def join(linears: list[Any]) -> Tensor:
+def join(linears: Sequence[Any]) -> Tensor:
     """Return the weights of some linear maps in one tensor, of which theirs are views from now on: nothing is kept twice."""
     whole = torch.cat([linear.weight.detach() for linear in linears])
     start = 0

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from palimpsest_engine.model.quantize import Format, Quantised, dequantised, empty, half_steps, quantise
+from palimpsest_engine.engine import Quantization
+from palimpsest_engine.model.quantised_linear import QuantisedLinear
+from palimpsest_engine.model.quantize import EXPERTS, MAPS, Format, Quantised, dequantised, empty, half_steps, quantise
 
 Matrix = Literal["gate_up_proj", "down_proj"]
 MATRICES: tuple[Matrix, ...] = ("gate_up_proj", "down_proj")
@@ -98,8 +100,24 @@ def quantised_experts(model: Any) -> list[QuantisedExperts]:
     return [each for each in found if isinstance(each, QuantisedExperts)]
 
 
-def make_room(model: Any, format: Format, device: torch.device | str) -> None:
-    """Replace every layer's experts with `QuantisedExperts`, one module for both the encoder's and the decoder's layer,
-    as the class ties them."""
+def make_room(model: Any, quantization: Quantization, device: torch.device | str) -> None:
+    """Replace every layer's experts with `QuantisedExperts`, and its other linear maps with `QuantisedLinear` if this
+    quantization is of them, too: one module for both the encoder's and the decoder's layer, as the class ties them."""
     for encoder, decoder in zip(model.model.encoder.language_model.layers, model.model.decoder.layers, strict=True):
-        decoder.experts = encoder.experts = QuantisedExperts(decoder.experts, format, device)
+        decoder.experts = encoder.experts = QuantisedExperts(decoder.experts, EXPERTS[quantization], device)
+        if quantization in MAPS:
+            for path in paths_of_maps(decoder):
+                made = QuantisedLinear(decoder.get_submodule(path), MAPS[quantization], device)
+                encoder.set_submodule(path, made)
+                decoder.set_submodule(path, made)
+
+
+def paths_of_maps(layer: Any) -> list[str]:
+    """Return the names of a layer's large linear maps, those of attention and of the dense path. The router's is small, and
+    decides."""
+    return [
+        f"{part}.{name}"
+        for part in ("self_attn", "mlp")
+        for name, module in layer.get_submodule(part).named_children()
+        if isinstance(module, nn.Linear)
+    ]

@@ -13,14 +13,23 @@ torch's own kernels for a GPU have other formats: `_weight_int4pack_mm` wants a 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from palimpsest_engine.model.quantize import Format, Quantised, dequantised, empty, half_steps, quantise, stored_bytes
+from palimpsest_engine.model.quantize import (
+    GROUPS,
+    Format,
+    Quantised,
+    dequantised,
+    empty,
+    half_steps,
+    quantise,
+    stored_bytes,
+)
 
 Multiply = Callable[[Tensor, Quantised, Tensor | None], Tensor]
 PIECE = 2**24  # weights that are in full precision at once
@@ -90,6 +99,21 @@ def pieces(weight: Quantised) -> Iterator[slice]:
     return (slice(start, min(start + at_once, outputs)) for start in range(0, outputs, at_once))
 
 
+def joined(maps: Sequence[QuantisedLinear]) -> Callable[[Tensor], Tensor]:
+    """Return a function that computes maps of the same input and format, without biases, as one: `[.., inputs]` to
+    `[.., outputs of all]`. Their codes and scales are views from now on: nothing is kept twice."""
+    one = maps[0]
+    codes = torch.cat([each.get_buffer("codes") for each in maps])
+    scales = torch.cat([each.get_buffer("scales") for each in maps])
+    start = 0
+    for each in maps:
+        end = start + each.out_features
+        each.codes, each.scales = codes[start:end], scales[start:end]
+        start = end
+    whole = Quantised(one.format, codes, scales, one.in_features)
+    return lambda hidden: (one.multiply or plain)(hidden, whole, None)
+
+
 def quantised_linears(model: Any) -> list[QuantisedLinear]:
     """Return the quantised maps of a model, or none."""
     return [each for each in model.modules() if isinstance(each, QuantisedLinear)]
@@ -115,7 +139,7 @@ def format_of(name: str, format: Format) -> Format:
     In four bits it alone turned 7 % of the likeliest tokens of the 0.5B (docs/quantization.md). Eight take 0.26 GB more of
     a 7B.
     """
-    return "int8" if name == _HEAD and format == "int4" else format
+    return "int8" if name == _HEAD and format in GROUPS else format
 
 
 def bytes_of(name: str, shape: tuple[int, ...], format: Format, width: int) -> int:

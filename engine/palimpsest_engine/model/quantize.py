@@ -1,4 +1,4 @@
-"""Quantise weights to eight or four bits and back: three formats, and how far off each may be. Knows tensors, nothing of
+"""Quantise weights to eight or four bits and back: four formats, and how far off each may be. Knows tensors, nothing of
 models.
 
 Only weights are quantised: what meets them stays in the model's format, and they are brought back to it where they are
@@ -14,17 +14,24 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-Format = Literal["int8", "fp8", "int4"]
+Format = Literal["int8", "fp8", "int4-fine", "int4"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 Stored = Format | Literal["none"]
-# Inputs that share a scale in int4. With 32 the error is a tenth less and the experts of the 26B take 0.7 GB more, with
-# which they do not fit 18 GB; 128 does not divide their 704. A smallest value of each group's own is 3 % better for 0.2 GB.
-GROUP = 64
+# The formats that each value of the setting `quantization` stands for: of a mixture's experts, or of all linear maps of a
+# left-to-right model; and of a mixture's other linear maps, if those are not kept as they are.
+EXPERTS: dict[str, Format] = {**{each: each for each in FORMATS}, "int4-small": "int4"}
+MAPS: dict[str, Format] = {"int4-small": "int8"}
+# Inputs that share a scale in four bits. `int4` has 64: with 32 the error is a tenth less and the experts of the 26B take 0.7
+# GB more, with which they do not fit 18 GB; 128 does not divide their 704. A smallest value of each group's own is 3 % better
+# for 0.2 GB. `int4-fine` has 16: a fifth less error for 2.1 GB, on cards of 24 GB; a matrix unit takes no fewer at once.
+GROUPS: dict[str, int] = {"int4-fine": 16, "int4": 64}
+# Inputs whose codes share bytes: input j of a block stands beside the one half a block behind it.
+BLOCKS: dict[str, int] = {"int4-fine": 32, "int4": 64}
 _OFFSET = 8  # what is added to a code in four bits, so that it is stored as 0 to 15
 _FP8 = torch.float8_e4m3fn
 _FP8_MOST = 448.0
 _FP8_LEAST = 2.0**-6  # below it numbers of fp8 are evenly spaced
-# Scales tried for a group of int4, over that with which its largest weight is exact: a smaller one cuts that off and
+# Scales tried for a group in four bits, over that with which its largest weight is exact: a smaller one cuts that off and
 # spaces all others more closely.
 _TRIED = (1.05, 1.0, 0.95, 0.9, 0.85, 0.8, 0.75)
 
@@ -34,9 +41,9 @@ class Quantised:
     """A weight `[..., outputs, width]` (width: inputs) in a format.
 
     int8, fp8: `codes [..., outputs, width]`, `scales [..., outputs]` in float32; a weight is code times scale.
-    int4: `codes [..., outputs, groups * GROUP / 2]` bytes, `scales [..., outputs, groups]` in bfloat16. A scale may be
-    negative. Of a group, byte j has input j in its lower half and input j + GROUP / 2 in its upper, 8 added to both; the
-    last group is filled up with zeros.
+    int4, int4-fine: `codes [..., outputs, blocks * BLOCK / 2]` bytes, `scales [..., outputs, groups]` in bfloat16. A scale
+    may be negative. Of a block, byte j has input j in its lower half and input j + BLOCK / 2 in its upper, 8 added to both;
+    the last block is filled up with zeros. A block is one group in int4, and in int4-fine two, its halves.
     none: a weight as it is, `codes`; what stands in `scales` means nothing.
     """
 
@@ -62,19 +69,25 @@ def as_it_is(weight: Tensor) -> Quantised:
 
 def stored_bytes(outputs: int, width: int, format: Format) -> int:
     """Return the bytes of a weight `[outputs, width]` in a format, scales included."""
-    if format == "int4":
-        groups = math.ceil(width / GROUP)
-        return outputs * groups * (GROUP // 2 + 2)
+    if format in GROUPS:
+        padded = filled_up(width, format)
+        return outputs * (padded // 2 + 2 * padded // GROUPS[format])
     return outputs * (width + 4)
+
+
+def filled_up(width: int, format: str) -> int:
+    """Return the inputs of a weight in four bits, with the zeros behind them that fill the last block up."""
+    return math.ceil(width / BLOCKS[format]) * BLOCKS[format]
 
 
 def empty(shape: tuple[int, ...], format: Format, device: torch.device | str) -> Quantised:
     """Return an undefined tensor for a weight of that shape."""
     *most, width = shape
-    if format == "int4":
-        groups = math.ceil(width / GROUP)
-        codes = torch.empty(*most, groups * GROUP // 2, dtype=torch.uint8, device=device)
-        return Quantised(format, codes, torch.empty(*most, groups, dtype=torch.bfloat16, device=device), width)
+    if format in GROUPS:
+        padded = filled_up(width, format)
+        codes = torch.empty(*most, padded // 2, dtype=torch.uint8, device=device)
+        scales = torch.empty(*most, padded // GROUPS[format], dtype=torch.bfloat16, device=device)
+        return Quantised(format, codes, scales, width)
     codes = torch.empty(shape, dtype=torch.int8 if format == "int8" else _FP8, device=device)
     return Quantised(format, codes, torch.empty(most, dtype=torch.float32, device=device), width)
 
@@ -89,8 +102,8 @@ def quantise(weight: Tensor, format: Format) -> Quantised:
     exact = weight.detach().float()
     if not bool(torch.isfinite(exact).all()):
         raise ValueError("A weight holds numbers that are not finite.")
-    if format == "int4":
-        return _quantise_int4(exact)
+    if format in GROUPS:
+        return _in_four_bits(exact, format)
     most = 127.0 if format == "int8" else _FP8_MOST
     scales = usable_scale(exact.abs().amax(-1) / most)
     levels = (exact / scales.unsqueeze(-1)).clamp_(-most, most)
@@ -103,9 +116,9 @@ def usable_scale(scales: Tensor) -> Tensor:
     return torch.where(scales.abs() < torch.finfo(torch.float32).tiny, torch.ones_like(scales), scales)
 
 
-def _quantise_int4(exact: Tensor) -> Quantised:
+def _in_four_bits(exact: Tensor, format: Format) -> Quantised:
     """Quantise to codes -8 to 7. The scale's sign puts the weight of the largest magnitude on the side with eight."""
-    groups = grouped(exact)
+    groups = grouped(exact, format)
     largest = groups.gather(-1, groups.abs().argmax(-1, keepdim=True)).squeeze(-1)
     best: Tensor | None = None
     for share in _TRIED:
@@ -118,26 +131,27 @@ def _quantise_int4(exact: Tensor) -> Quantised:
             best, least = torch.where(error < least, scales, best), torch.minimum(error, least)
     assert best is not None
     levels = (groups / best.unsqueeze(-1)).round_().clamp_(-8, 7)
-    return Quantised("int4", packed(levels.to(torch.int8)), best.to(torch.bfloat16), exact.shape[-1])
+    return Quantised(format, packed(levels.to(torch.int8), format), best.to(torch.bfloat16), exact.shape[-1])
 
 
-def grouped(weight: Tensor) -> Tensor:
-    """Return `[..., inputs]` as `[..., groups, GROUP]`, the last group filled up with zeros."""
-    short = -weight.shape[-1] % GROUP
-    filled = torch.nn.functional.pad(weight, (0, short))
-    return filled.view(*weight.shape[:-1], -1, GROUP)
+def grouped(weight: Tensor, format: str) -> Tensor:
+    """Return `[..., inputs]` as `[..., groups, GROUP]`, the last block filled up with zeros."""
+    width = weight.shape[-1]
+    filled = torch.nn.functional.pad(weight, (0, filled_up(width, format) - width))
+    return filled.view(*weight.shape[:-1], -1, GROUPS[format])
 
 
-def packed(codes: Tensor) -> Tensor:
-    """Pack codes -8 to 7 `[..., groups, GROUP]` as bytes `[..., groups * GROUP / 2]`."""
-    low, high = (codes + _OFFSET).to(torch.uint8).chunk(2, -1)
+def packed(codes: Tensor, format: str) -> Tensor:
+    """Pack codes -8 to 7 `[..., groups, GROUP]` as bytes `[..., blocks * BLOCK / 2]`."""
+    low, high = (codes + _OFFSET).to(torch.uint8).flatten(-2).unflatten(-1, (-1, BLOCKS[format])).chunk(2, -1)
     return (low | (high << 4)).flatten(-2)
 
 
-def unpacked(codes: Tensor) -> Tensor:
+def unpacked(codes: Tensor, format: str) -> Tensor:
     """Return the inverse of `packed`, `[..., groups, GROUP]`."""
-    halves = codes.view(*codes.shape[:-1], -1, GROUP // 2)
-    return torch.cat((halves & 15, halves >> 4), -1).to(torch.int8) - _OFFSET
+    halves = codes.unflatten(-1, (-1, BLOCKS[format] // 2))
+    whole = torch.cat((halves & 15, halves >> 4), -1).to(torch.int8) - _OFFSET
+    return whole.flatten(-2).unflatten(-1, (-1, GROUPS[format]))
 
 
 def dequantised(quantised: Quantised, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -145,8 +159,10 @@ def dequantised(quantised: Quantised, dtype: torch.dtype = torch.float32) -> Ten
     if quantised.format == "none":
         return quantised.codes.to(dtype)
     scales = quantised.scales.float().unsqueeze(-1)
-    if quantised.format == "int4":
-        return (unpacked(quantised.codes).float() * scales).flatten(-2)[..., : quantised.width].to(dtype)
+    if quantised.format in GROUPS:
+        return (
+            (unpacked(quantised.codes, quantised.format).float() * scales).flatten(-2)[..., : quantised.width].to(dtype)
+        )
     return (quantised.codes.float() * scales).to(dtype)
 
 
@@ -154,12 +170,13 @@ def half_steps(weight: Tensor, quantised: Quantised) -> Tensor:
     """Return how far off each element is, `[..., outputs, width]`, over half the distance between the two codes around it:
     at most 1, apart from rounding, if these are the codes of this weight.
 
-    What a scale of int4 cuts off is measured from the outermost code.
+    What a scale of four bits cuts off is measured from the outermost code.
     """
     exact, back = weight.float(), dequantised(quantised)
     scales = quantised.scales.float().unsqueeze(-1)
-    if quantised.format == "int4":
-        groups, scales = grouped(exact), scales.expand(*scales.shape[:-1], GROUP)
+    if quantised.format in GROUPS:
+        groups = grouped(exact, quantised.format)
+        scales = scales.expand_as(groups)
         ends = torch.stack((scales * -8, scales * 7))
         exact = groups.maximum(ends.amin(0)).minimum(ends.amax(0)).flatten(-2)[..., : quantised.width]
         half = scales.abs().flatten(-2)[..., : quantised.width] / 2

@@ -118,12 +118,16 @@ def layer():
     end(hidden, hidden, hidden, (scale,) * 3, scalar, 1e-6)
 
 
+EXPERTS = [(format, 256) for format in ("int8", "fp8", "int4-fine", "int4", "none")]
+EXPERTS += [(format, 1024) for format in ("int4-fine", "int4", "none")]
+
+
 def experts():
     """A canvas of 256 through the 26B's experts, in every format; and four canvases in four bits and as they are."""
     from palimpsest_engine.cuda.kernels.moe import grouped_experts
     from palimpsest_engine.model.quantize import as_it_is, empty
 
-    for format, rows in (("int8", 256), ("fp8", 256), ("int4", 256), ("int4", 1024), ("none", 256), ("none", 1024)):
+    for format, rows in EXPERTS:
         gate_up, down = (
             as_it_is(torch.empty(shape, dtype=torch.bfloat16, device="meta"))
             if format == "none"
@@ -136,7 +140,8 @@ def experts():
 
 
 def linears():
-    """One row and several through maps of the 7B, with a bias and without, in every format."""
+    """One row and several through maps of the 7B, with a bias and without, in every format; and a canvas of 256 through those
+    of the 26B in eight bits."""
     from palimpsest_engine.cuda.kernels.linear import linear
     from palimpsest_engine.model.quantize import FORMATS, empty
 
@@ -146,6 +151,9 @@ def linears():
             bias = torch.empty(outputs, dtype=torch.bfloat16, device="meta") if biased else None
             for rows in (1, 32, 700):
                 linear(torch.empty(1, rows, width, dtype=torch.bfloat16, device="meta"), weight, bias)
+    for outputs, width in ((8192, 2816), (9216, 2816), (2816, 8192), (4224, 2816), (2816, 2112)):
+        hidden = torch.empty(256, width, dtype=torch.bfloat16, device="meta")
+        linear(hidden, empty((outputs, width), "int8", "meta"), None)
 
 
 WORK = {"sampler": sampler, "layer": layer, "experts": experts, "linears": linears}

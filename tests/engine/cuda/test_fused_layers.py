@@ -17,7 +17,7 @@ from palimpsest_engine.decoding.denoise import Canvas, denoise
 from palimpsest_engine.decoding.sampler import drawn
 from palimpsest_engine.model.forward import decode, encode
 from palimpsest_engine.model.kv_cache import RollbackCache
-from palimpsest_engine.model.moe import make_room
+from palimpsest_engine.model.moe import MATRICES, make_room, paths_of_maps
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
 
@@ -38,9 +38,9 @@ def context(model, length):
 
 def test_fusing_a_second_time_moves_no_weights(fused_model):
     layer = fused_model.model.decoder.layers[0]
-    before = layer.fused.qkv.data_ptr()
+    before = layer.fused.qkv.keywords["weight"].data_ptr()
     assert make_fused(fused_model)
-    assert layer.fused.qkv.data_ptr() == before == layer.self_attn.q_proj.weight.data_ptr()
+    assert layer.fused.qkv.keywords["weight"].data_ptr() == before == layer.self_attn.q_proj.weight.data_ptr()
 
 
 @pytest.mark.parametrize(("batch", "length", "past"), [(1, 1, 3), (2, 3, 30)])
@@ -110,6 +110,37 @@ def test_quantised_experts_have_kernels_of_their_own(model, mixing):
     make_room(changed, "int8", "cpu")
     assert not make_grouped(changed)
     assert not mixing
+
+
+def test_maps_in_eight_bits_are_joined_and_say_what_the_class_s_layers_say(model):
+    """The class's layers call the same maps one by one."""
+    changed = copy.deepcopy(model)
+    make_room(changed, "int4-small", "cpu")
+    fill_quantised(changed, model)
+    expected = copy.deepcopy(changed)
+    make_shared(changed)
+    assert make_fused(changed)
+    layer = changed.model.decoder.layers[0]
+    assert (
+        layer.self_attn.q_proj.codes.untyped_storage().data_ptr()
+        == layer.self_attn.k_proj.codes.untyped_storage().data_ptr()
+    )
+    assert layer.self_attn.q_proj is changed.model.encoder.language_model.layers[0].self_attn.q_proj
+    cache = context(expected, 12)
+    tokens = torch.randint(0, 97, (2, 5), generator=torch.Generator().manual_seed(2))
+    where, chances = torch.tensor([0]), torch.rand(1, 97).softmax(-1)
+    ours = decode(changed, SharedPrefix(cache), tokens, where, chances)
+    torch.testing.assert_close(ours, decode(expected, cache.branch(2), tokens, where, chances), atol=5e-5, rtol=1e-4)
+
+
+def fill_quantised(changed, model):
+    """Put the weights of a model into another one's experts and maps in fewer bits."""
+    for layer, exact in zip(changed.model.decoder.layers, model.model.decoder.layers, strict=True):
+        for name in MATRICES:
+            for expert, weight in enumerate(getattr(exact.experts, name)):
+                layer.experts.put(name, expert, weight)
+        for path in paths_of_maps(exact):
+            layer.get_submodule(path).put(exact.get_submodule(path).weight)
 
 
 def test_fused_layers_in_bfloat16_are_nearly_the_same(model):

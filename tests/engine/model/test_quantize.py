@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from palimpsest_engine.model.quantize import (
+    BLOCKS,
     FORMATS,
-    GROUP,
+    GROUPS,
     dequantised,
     empty,
     half_steps,
@@ -60,22 +61,32 @@ def test_stored_bytes_are_predicted_exactly(format, weight):
     assert room.width == quantised.width
 
 
-@given(seed=st.integers(0, 2**32), rows=st.integers(1, 4), groups=st.integers(1, 3))
-def test_packed_codes_are_unpacked_to_themselves(seed, rows, groups):
-    codes = torch.randint(-8, 8, (rows, groups, GROUP), generator=torch.Generator().manual_seed(seed)).to(torch.int8)
-    assert torch.equal(unpacked(packed(codes)), codes)
+@given(seed=st.integers(0, 2**32), rows=st.integers(1, 4), blocks=st.integers(1, 3), format=st.sampled_from([*GROUPS]))
+def test_packed_codes_are_unpacked_to_themselves(seed, rows, blocks, format):
+    shape = rows, blocks * BLOCKS[format] // GROUPS[format], GROUPS[format]
+    codes = torch.randint(-8, 8, shape, generator=torch.Generator().manual_seed(seed)).to(torch.int8)
+    assert torch.equal(unpacked(packed(codes, format), format), codes)
 
 
-def test_a_byte_holds_an_input_and_the_one_half_a_group_later():
-    weight = torch.zeros(1, 2 * GROUP)
-    weight[0, GROUP + 3], weight[0, GROUP + 3 + GROUP // 2] = -1.0, 0.5
-    codes = quantise(weight, "int4").codes
-    low, high = codes[0, GROUP // 2 + 3] & 15, codes[0, GROUP // 2 + 3] >> 4
+@pytest.mark.parametrize(("format", "block"), BLOCKS.items())
+def test_a_byte_holds_an_input_and_the_one_half_a_block_later(format, block):
+    weight = torch.zeros(1, 2 * block)
+    weight[0, block + 3], weight[0, block + 3 + block // 2] = -1.0, 0.5
+    codes = quantise(weight, format).codes
+    low, high = codes[0, block // 2 + 3] & 15, codes[0, block // 2 + 3] >> 4
     assert {int(low), int(high)} != {8}
     assert (codes != 0x88).sum() == 1
 
 
-@pytest.mark.parametrize(("format", "most"), [("int8", 0.01), ("fp8", 0.03), ("int4", 0.10)])
+def test_finer_groups_have_scales_of_their_own():
+    weight = torch.ones(1, 64)
+    weight[0, 16:32] = 1e-3
+    back = dequantised(quantise(weight, "int4-fine"))
+    torch.testing.assert_close(back, weight, rtol=0.01, atol=0)
+    assert dequantised(quantise(weight, "int4"))[0, 16:32].abs().max() == 0
+
+
+@pytest.mark.parametrize(("format", "most"), [("int8", 0.01), ("fp8", 0.03), ("int4-fine", 0.075), ("int4", 0.10)])
 def test_normal_weights_lose_little(format, most):
     weight = torch.randn(64, 704, generator=torch.Generator().manual_seed(1)) * 0.02
     error = (dequantised(quantise(weight, format)) - weight).norm() / weight.norm()
@@ -84,7 +95,7 @@ def test_normal_weights_lose_little(format, most):
 
 def test_int4_searches_for_a_better_scale():
     weight = torch.randn(64, 704, generator=torch.Generator().manual_seed(1))
-    groups = weight.unflatten(-1, (-1, GROUP))
+    groups = weight.unflatten(-1, (-1, GROUPS["int4"]))
     scale = groups.abs().amax(-1, keepdim=True) / 7
     plain = ((groups / scale).round() * scale).flatten(-2)
     found = dequantised(quantise(weight, "int4"))

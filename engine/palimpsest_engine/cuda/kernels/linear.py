@@ -15,7 +15,7 @@ import triton.language as tl
 from torch import Tensor
 
 from palimpsest_engine.cuda.kernels.moe import as_bytes, product
-from palimpsest_engine.model.quantize import GROUP, Quantised
+from palimpsest_engine.model.quantize import GROUPS, Quantised
 
 
 @triton.jit
@@ -54,8 +54,8 @@ def linear(hidden: Tensor, weight: Quantised, bias: Tensor | None) -> Tensor:
         _linear[(triton.cdiv(outputs, block_n), triton.cdiv(len(rows), block_m))](
             rows, as_bytes(weight), weight.scales, out if bias is None else bias, out, len(rows),
             WIDTH=weight.width, OUTPUTS=outputs, LINE=weight.codes.shape[1],
-            SCALES=weight.scales.shape[1] if weight.format == "int4" else 1, BIASED=bias is not None,
-            FORMAT=weight.format, GROUP=GROUP,
+            SCALES=weight.scales.shape[1] if weight.format in GROUPS else 1, BIASED=bias is not None,
+            FORMAT=weight.format, GROUP=GROUPS.get(weight.format, 0),
             # Triton's interpreter multiplies numbers in bfloat16 as if they were whole ones.
             DOT=tl.float32 if hidden.dtype == torch.float32 or not hidden.is_cuda else tl.bfloat16,
             BLOCK_M=block_m, BLOCK_N=block_n, BLOCK_K=128 if block_m <= 32 else 64,

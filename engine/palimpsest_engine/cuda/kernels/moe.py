@@ -21,7 +21,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from palimpsest_engine.model.quantize import GROUP, Quantised
+from palimpsest_engine.model.quantize import GROUPS, Quantised
 
 # Four bytes to eight codes in bfloat16, those in their lower halves and those in their upper. 0x43 before a byte below 16
 # is 128 more than it in bfloat16; the code is 136 less. The compiler's own way takes three times the instructions, which is
@@ -108,19 +108,20 @@ def product(
     outputs of one expert's weight, where valid. DOT: the format in which the two meet; a GPU multiplies float32 with the
     eleven leading bits of each (tf32), which is all that a code has."""
     sums = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
-    if FORMAT == "int4":
-        half: tl.constexpr = GROUP // 2
-        groups: tl.constexpr = (WIDTH + GROUP - 1) // GROUP
+    if FORMAT == "int4" or FORMAT == "int4-fine":
+        half: tl.constexpr = GROUP // 2 if FORMAT == "int4" else GROUP
+        blocks: tl.constexpr = (WIDTH + 2 * half - 1) // (2 * half)
+        groups: tl.constexpr = 2 * half * blocks // GROUP
         inner = tl.arange(0, half)
-        for group in range(groups):
-            low = group * GROUP + inner
+        for block in range(blocks):
+            low = block * 2 * half + inner
             high = low + half
             x_low = tl.load(inputs + at[:, None] + low[None, :], mask=real[:, None] & (low < WIDTH)[None, :], other=0.0)
             x_high = tl.load(
                 inputs + at[:, None] + high[None, :], mask=real[:, None] & (high < WIDTH)[None, :], other=0.0
             )
             both = tl.load(
-                codes + outputs[None, :] * (groups * half) + (group * half + inner)[:, None],
+                codes + outputs[None, :] * (blocks * half) + (block * half + inner)[:, None],
                 mask=valid[None, :], other=0,
             )  # fmt: skip
             if DOT == tl.bfloat16:
@@ -131,9 +132,16 @@ def product(
                 w_low = ((both & 15).to(tl.int32) - 8).to(tl.float32)
                 w_high = ((both >> 4).to(tl.int32) - 8).to(tl.float32)
             part = tl.dot(x_low.to(DOT), w_low, input_precision="tf32")
-            part = tl.dot(x_high.to(DOT), w_high, part, input_precision="tf32")
-            scale = tl.load(scales + outputs * groups + group, mask=valid, other=0.0).to(tl.float32)
-            sums += part * scale[None, :]
+            if FORMAT == "int4":  # one scale for both halves
+                part = tl.dot(x_high.to(DOT), w_high, part, input_precision="tf32")
+                scale = tl.load(scales + outputs * groups + block, mask=valid, other=0.0).to(tl.float32)
+                sums += part * scale[None, :]
+            else:
+                scale = tl.load(scales + outputs * groups + 2 * block, mask=valid, other=0.0).to(tl.float32)
+                sums += part * scale[None, :]
+                part = tl.dot(x_high.to(DOT), w_high, input_precision="tf32")
+                scale = tl.load(scales + outputs * groups + 2 * block + 1, mask=valid, other=0.0).to(tl.float32)
+                sums += part * scale[None, :]
     else:
         inner = tl.arange(0, BLOCK_K)
         for start in range(0, WIDTH, BLOCK_K):
@@ -274,7 +282,7 @@ def grouped_experts(
     columns = 128
     shape: dict[str, Any] = {
         "FORMAT": gate_up.format,
-        "GROUP": GROUP,
+        "GROUP": GROUPS.get(gate_up.format, 0),
         # Triton's interpreter multiplies numbers in bfloat16 as if they were whole ones.
         "DOT": tl.float32 if hidden.dtype == torch.float32 or not hidden.is_cuda else tl.bfloat16,
         "BLOCK_M": block_m,
