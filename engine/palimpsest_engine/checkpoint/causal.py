@@ -10,15 +10,12 @@ import json
 import math
 import random
 import re
-import shutil
-import tempfile
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -26,7 +23,7 @@ from palimpsest_engine.checkpoint import bpe_tokenizer
 from palimpsest_engine.checkpoint.gguf_file import GgufFile
 from palimpsest_engine.checkpoint.gguf_tokenizer import read_tokenizer, tokenizer_in
 from palimpsest_engine.checkpoint.header import floats_in
-from palimpsest_engine.checkpoint.kept import NOTE, identity, kept, place_of
+from palimpsest_engine.checkpoint import kept as copies
 from palimpsest_engine.checkpoint.locate import read_json, runs_code, weight_files
 from palimpsest_engine.checkpoint.published import Found, found_in
 from palimpsest_engine.checkpoint.weights import HALF_A_STEP, Files
@@ -83,7 +80,7 @@ def open_files(source: Path, *, int8: bool) -> Opened:
     Of a published diffusion model the stock class is used; the code that its config names is never run.
     """
     found = found_in(source) if source.is_dir() else None
-    if int8 and (folder := kept(source, exact_in_eight_bits())) is not None:
+    if int8 and (folder := copies.kept(source, copies.eight_bits(exact_in_eight_bits()))) is not None:
         config, tokenizer = read_json(folder / "config.json"), read_tokenizer(folder / "tokenizer.json")
         tensors = Files(folder, sorted(folder.glob("*.safetensors")))
         return Opened(source, config, tensors, tokenizer, config.pop(_BEGINS), folder, found)
@@ -268,11 +265,8 @@ def keep(opened: Opened, matrices: Collection[str]) -> Path | None:
         layer = re.match(r"model\.layers\.(\d+)\.", name)
         # The embedding is looked up where it lies, and would keep the pages of everything else in its file.
         shards.setdefault(f"layer-{int(layer[1]):04}" if layer else name, []).append(name)
-    folder = place_of(opened.source)
-    scratch = None
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+
+    def write(scratch: Path) -> None:
         for shard, names in shards.items():
             tensors = dict[str, Tensor]()
             for name in names:
@@ -286,12 +280,5 @@ def keep(opened: Opened, matrices: Collection[str]) -> Path | None:
         config = opened.config | {_BEGINS: opened.bos_id}
         (scratch / "config.json").write_text(json.dumps(config), "utf-8")
         opened.tokenizer.save(str(scratch / "tokenizer.json"))
-        (scratch / NOTE).write_text(json.dumps(identity(opened.source, exact_in_eight_bits())), "utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        scratch.rename(folder)
-    except (OSError, SafetensorError):
-        return None
-    finally:
-        if scratch is not None:
-            shutil.rmtree(scratch, ignore_errors=True)
-    return folder
+
+    return copies.keep(opened.source, copies.eight_bits(exact_in_eight_bits()), write)

@@ -23,6 +23,7 @@ FLOATS = ("F64", "F32", "F16", "BF16")
 _LARGEST = 100_000_000  # bytes of a header
 Shapes = dict[str, tuple[int, ...]]
 _EXPERTS = re.compile(r"\.experts\.(gate_up_proj|down_proj)$")
+_MAPS = re.compile(r"\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)\.weight$")
 VISION = ("vision_tower", "embed_vision")  # modules of the encoder through which no text goes
 
 
@@ -91,6 +92,11 @@ def shapes_of(settings: EngineSettings) -> Shapes:
 def is_expert(name: str) -> bool:
     """Return whether this is a tensor of the experts."""
     return bool(_EXPERTS.search(name))
+
+
+def is_map(name: str) -> bool:
+    """Return whether this is a large linear map of a layer: of attention, or of the dense path."""
+    return bool(_MAPS.search(name)) and not for_pictures(name)
 
 
 def has_mixture(shapes: Shapes) -> bool:

@@ -1,15 +1,16 @@
-"""Tell how much memory a checkpoint needs and whether a device has it."""
+"""Tell how much memory a checkpoint needs, with the context that it reads, and whether a device has it."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, get_args
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, get_args
 
 import psutil
 
-from palimpsest_engine.checkpoint.header import Shapes, for_pictures, is_expert
+from palimpsest_engine.checkpoint.header import Shapes, for_pictures, is_expert, is_map
 from palimpsest_engine.engine import Quantization
 from palimpsest_engine.errors import OutOfMemory
 
@@ -17,7 +18,52 @@ if TYPE_CHECKING:
     from palimpsest_engine.model.quantize import Format
 
 _LAYER = re.compile(r"\.layers\.(\d+)\.")
-_ROOM = 1.05  # how much more than its weights a model takes, at the least
+_KEYS = re.compile(r"\.layers\.(\d+)\.self_attn\.k_proj\.weight$")
+_ROOM = 1.05  # how much more than its weights a model takes, at the least, where nothing else is known
+_ON_TOP = 1.01  # what an allocator loses of the weights
+_OTHER = 2**28  # what a GPU's libraries, recorded graphs and the states of a pass take; an estimate
+_TIMES = 3  # of a step's logits: they, the probabilities made of them, and those of the step before
+CONTEXTS = (8192, 4096, 2048, 1024)  # tried in this order where a longer one does not fit
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """What a fill takes beside the weights.
+
+    sliding, full: bytes of keys and values of a token, in the layers that keep a window and in those that keep everything.
+    window: tokens. logits: bytes of a step's.
+    """
+
+    sliding: int
+    full: int
+    window: int
+    logits: int
+
+    def bytes(self, context: int) -> float:
+        """Return the bytes that a fill takes with a context of so many tokens: a cache that can be rolled back, a copy of what
+        the canvas sees of it, the logits, and the rest."""
+        from palimpsest_engine.model.kv_cache import KEPT
+
+        kept = min(context, self.window + KEPT) * self.sliding + context * self.full
+        seen = min(context, self.window) * self.sliding + context * self.full
+        return kept + seen + _TIMES * self.logits + _OTHER
+
+
+def fill_of(shapes: Shapes, config: Mapping[str, Any], dtype: str, positions: int) -> Fill:
+    """Return what a fill of a mixture takes. config: what config.json says; positions: of a canvas that a step decides on."""
+    width = _width(dtype)
+    text: Mapping[str, Any] = config.get("text_config", config)
+    kinds, window = text.get("layer_types") or [], text.get("sliding_window") or 0
+    taken = {"sliding_attention": 0, "full_attention": 0}
+    vocabulary = 0
+    for name, shape in shapes.items():
+        if found := _KEYS.search(name):
+            layer = int(found[1])
+            kind = kinds[layer] if layer < len(kinds) and kinds[layer] in taken else "full_attention"
+            taken[kind] += 2 * width * shape[0]  # values are as long as keys, also where they are the same
+        elif name.endswith("embed_tokens.weight"):
+            vocabulary = shape[0]
+    return Fill(taken["sliding_attention"], taken["full_attention"], int(window), positions * vocabulary * width)
 
 
 def gib(size: float) -> str:
@@ -25,19 +71,44 @@ def gib(size: float) -> str:
     return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
 
 
-def needed(shapes: Shapes, dtype: str, quantization: Quantization) -> float:
-    """Return the bytes that a checkpoint's tensors take on the device, with the room that loading and a fill need."""
-    width, total = {"float32": 4, "bfloat16": 2}[dtype], 0
+def _width(dtype: str) -> int:
+    return {"float32": 4, "bfloat16": 2}[dtype]
+
+
+def weights(shapes: Shapes, dtype: str, quantization: Quantization) -> int:
+    """Return the bytes that a checkpoint's tensors take on the device."""
+    width, total = _width(dtype), 0
     for name, shape in shapes.items():
+        format = format_of(name, shape, quantization)
         if for_pictures(name):
             continue
-        if quantization != "none" and is_expert(name) and len(shape) == 3:
+        if format is None:
+            total += width * math.prod(shape)
+        else:
             from palimpsest_engine.model.quantize import stored_bytes
 
-            total += shape[0] * stored_bytes(shape[1], shape[2], quantization)
-        else:
-            total += width * math.prod(shape)
-    return _ROOM * total
+            total += math.prod(shape[:-2]) * stored_bytes(shape[-2], shape[-1], format)
+    return total
+
+
+def format_of(name: str, shape: tuple[int, ...], quantization: Quantization) -> Format | None:
+    """Return the format in which a tensor of a mixture is kept; None for the model's own."""
+    if quantization == "none":
+        return None
+    from palimpsest_engine.model.quantize import EXPERTS, MAPS
+
+    if is_expert(name) and len(shape) == 3:
+        return EXPERTS[quantization]
+    return MAPS.get(quantization) if is_map(name) and len(shape) == 2 else None
+
+
+def needed(
+    shapes: Shapes, dtype: str, quantization: Quantization, fill: Fill | None = None, context: int = CONTEXTS[-1]
+) -> float:
+    """Return the bytes that a checkpoint takes on the device, with the room that loading and a fill need. fill: None for an
+    estimate by the weights."""
+    total = weights(shapes, dtype, quantization)
+    return _ROOM * total if fill is None else _ON_TOP * total + fill.bytes(context)
 
 
 def is_behind(name: str, layers: int | None) -> bool:
@@ -60,18 +131,38 @@ def room_on(device: str) -> tuple[str, float]:
     return "of main memory", float(psutil.virtual_memory().available)
 
 
-def that_fit(shapes: Shapes, device: str, dtype: str) -> dict[Quantization, float]:
-    """Return the formats of experts with which the checkpoint fits, each with the bytes it needs; the most exact first."""
-    found: dict[Quantization, float] = {each: needed(shapes, dtype, each) for each in get_args(Quantization)}
+def longest(
+    shapes: Shapes, dtype: str, quantization: Quantization, fill: Fill, free: float, most: int = CONTEXTS[0]
+) -> int | None:
+    """Return the longest context, of at most so many tokens, with which a mixture fits in so many bytes; None if none does."""
+    tried = (most, *(each for each in CONTEXTS if each < most))
+    return next((each for each in tried if needed(shapes, dtype, quantization, fill, each) <= free), None)
+
+
+def that_fit(shapes: Shapes, device: str, dtype: str, fill: Fill | None = None) -> dict[Quantization, float]:
+    """Return the formats of experts with which the checkpoint fits, if need be with the shortest context, each with the bytes
+    it needs; the most exact first."""
+    found: dict[Quantization, float] = {
+        each: needed(shapes, dtype, each, fill) for each in get_args(Quantization)
+    }
     return {each: size for each, size in found.items() if size <= room_on(device)[1]}
 
 
-def check_memory(shapes: Shapes, device: str, dtype: str, quantization: Quantization = "none") -> None:
+def smaller(shapes: Shapes, dtype: str, quantization: Quantization, fill: Fill | None = None) -> str:
+    """Name the next smaller format with what it needs, for a sentence; "" if this is the smallest."""
+    sizes = {each: needed(shapes, dtype, each, fill) for each in get_args(Quantization)}
+    less = [each for each, size in sizes.items() if size < sizes[quantization]]
+    return f"{less[0]}, which needs {gib(sizes[less[0]])}" if less else ""
+
+
+def check_memory(
+    shapes: Shapes, device: str, dtype: str, quantization: Quantization = "none", fill: Fill | None = None
+) -> None:
     """Raise `OutOfMemory` if the weights do not fit; it says what they need, what is free, and what to do."""
-    wanted, (place, free) = needed(shapes, dtype, quantization), room_on(device)
+    wanted, (place, free) = needed(shapes, dtype, quantization, fill), room_on(device)
     if wanted <= free:
         return
-    fitting = [f"{each} would need {gib(size)}" for each, size in that_fit(shapes, device, dtype).items()]
+    fitting = [f"{each} would need {gib(size)}" for each, size in that_fit(shapes, device, dtype, fill).items()]
     advice = f"set quantization ({', '.join(fitting)})" if fitting else "choose another device"
     kept = "" if quantization == "none" else f" with its experts in {quantization}"
     raise OutOfMemory(

@@ -4,11 +4,13 @@ a time. Knows nothing of settings or of what the weights mean."""
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from palimpsest_engine.engine import Quantization
@@ -227,3 +229,39 @@ def fill_map(files: Files, name: str, module: QuantisedLinear, filled: dict[obje
     except ValueError as error:
         raise CheckpointBroken(f"{name} in {files.folder} cannot be quantised: {error}") from None
     filled[module] = name
+
+
+def own_tensors(model: Any) -> dict[str, Tensor]:
+    """Return all tensors of a model by name, tied ones once, numbers in fp8 as the bytes that they are."""
+    once = {id(tensor): (name, tensor) for name, tensor in reversed(model.state_dict(keep_vars=True).items())}
+    return {name: as_bytes(tensor.detach()) for name, tensor in reversed(once.values())}
+
+
+def as_bytes(tensor: Tensor) -> Tensor:
+    """Return numbers in fp8 as bytes, and any others as they are."""
+    return tensor.view(torch.uint8) if tensor.dtype == torch.float8_e4m3fn else tensor
+
+
+def write_copy(model: Any, folder: Path) -> None:
+    """Write all tensors of a model as they lie on its device, a layer a file; main memory holds one layer at most."""
+    shards: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in own_tensors(model).items():
+        layer = re.search(r"\.layers\.(\d+)\.", name)
+        shards.setdefault(f"layer-{int(layer[1]):04}" if layer else "others", {})[name] = tensor
+    for shard, tensors in shards.items():
+        save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, folder / f"{shard}.safetensors")
+
+
+@torch.no_grad()
+def restore(model: Any, files: Files) -> None:
+    """Fill a model that has room from what `write_copy` wrote. Raises `CheckpointBroken` if that is not what the model has."""
+    places = own_tensors(model)
+    if odd := places.keys() ^ {*files.names}:
+        raise files.unfit("other", sorted(odd))
+    for name, place in places.items():
+        tensor = files.whole(name)
+        if tensor.shape != place.shape or tensor.dtype != place.dtype:
+            raise files.unfit("mismatched", [name])
+        place.copy_(tensor)
+    initialise(model, {id(tensor) for tensor in model.state_dict(keep_vars=True).values()})
+    check_buffers(model)
