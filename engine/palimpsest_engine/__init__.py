@@ -15,7 +15,15 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
 os.environ.setdefault("LRU_CACHE_CAPACITY", "32")
 
-from palimpsest_engine.engine import Endpoint, EndpointProtocol, Engine, EngineSettings, EngineStatus, Job
+from palimpsest_engine.engine import (
+    Endpoint,
+    EndpointProtocol,
+    Engine,
+    EngineSettings,
+    EngineStatus,
+    Job,
+    Quantization,
+)
 from palimpsest_engine.errors import (
     CheckpointBroken,
     CheckpointMissing,
@@ -64,6 +72,7 @@ __all__ = [
     "OutOfMemory",
     "Outline",
     "PalimpsestError",
+    "Quantization",
     "Span",
     "UnsupportedCheckpoint",
     "Verdict",

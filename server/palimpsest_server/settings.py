@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from palimpsest_engine import Endpoint, EndpointProtocol, EngineSettings
+from palimpsest_engine import Endpoint, EndpointProtocol, EngineSettings, Quantization
 from palimpsest_server.sections import SECTION, doubt, is_named, undotted
 
 LogLevel = Literal["error", "warning", "info", "debug"]
@@ -37,7 +37,7 @@ class Settings:
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     threads: int | None = None
-    quantization: Literal["none", "int8", "fp8", "int4"] = "none"
+    quantization: Quantization = "none"
     fallback: bool = False
     answer_within_ms: int = 250  # leaves the event loop and the wire their share of 300
     debounce_ms: int | None = None
@@ -164,7 +164,10 @@ KEYS: Mapping[str, _Key] = {
     "dtype": _Key("dtype", '"auto", "float32" or "bfloat16"', _one_of("auto", "float32", "bfloat16"), own=True),
     "threads": _Key("threads", "a whole number from 1 to 1024, or null", _whole(1, 1024), own=True),
     "quantization": _Key(
-        "quantization", '"none", "int8", "fp8" or "int4"', _one_of("none", "int8", "fp8", "int4"), own=True
+        "quantization",
+        '"none", "int8", "fp8", "int4-fine", "int4" or "int4-small"',
+        _one_of(*get_args(Quantization)),
+        own=True,
     ),
     "fallback": _Key("fallback", _SWITCH, _switch, own=True),
     "endpoint": _Key(

@@ -114,5 +114,9 @@ def test_the_predicted_bytes_are_allocated():
         model = random_model("26b-narrow", "cpu", "bfloat16", quantization)
         held = {id(tensor): tensor for tensor in model.state_dict(keep_vars=True).values()}
         named = {id(t): n for n, t in model.state_dict(keep_vars=True).items()}
-        held = {i: t for i, t in held.items() if "vision" not in named[i] and (t.dim() > 1 or "experts" in named[i] or named[i].endswith(".scales"))}
+        held = {
+            i: t
+            for i, t in held.items()
+            if "vision" not in named[i] and (t.dim() > 1 or "experts" in named[i] or named[i].endswith(".scales"))
+        }
         assert sum(tensor.nbytes for tensor in held.values()) == bytes_of(model.config, "bfloat16", quantization)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from palimpsest_engine import CheckpointMissing, Endpoint, EngineSettings, EngineStatus
 from palimpsest_engine.checkpoint import store
-from palimpsest_engine.checkpoint.header import shapes_of
 from palimpsest_engine.checkpoint.locate import EMBEDDED
 from palimpsest_engine.checkpoint.machine import Machine
+from palimpsest_engine.checkpoint.source import shapes_of
 from palimpsest_engine.engine import Quantization
 from palimpsest_engine.runtime import doctor
 from palimpsest_engine.runtime.scripted import ScriptedEngine
@@ -203,7 +203,7 @@ def test_the_formats_of_a_mixture_that_would_fit_are_named(
         available = gib * 2**30
 
     monkeypatch.setattr(psutil, "virtual_memory", Memory)
-    monkeypatch.setattr("palimpsest_engine.checkpoint.header.shapes_of", lambda settings: MIXTURE)
+    monkeypatch.setattr("palimpsest_engine.checkpoint.source.shapes_of", lambda settings: MIXTURE)
     settings = EngineSettings("x", "cpu", "bfloat16", quantization=quantization)
     (check,) = doctor.check_room(settings)
     assert (check.name, check.status, check.advice) == ("room", status, advice)

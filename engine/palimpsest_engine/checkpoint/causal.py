@@ -20,10 +20,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from palimpsest_engine.checkpoint import bpe_tokenizer
+from palimpsest_engine.checkpoint import kept as copies
 from palimpsest_engine.checkpoint.gguf_file import GgufFile
 from palimpsest_engine.checkpoint.gguf_tokenizer import read_tokenizer, tokenizer_in
 from palimpsest_engine.checkpoint.header import floats_in
-from palimpsest_engine.checkpoint import kept as copies
 from palimpsest_engine.checkpoint.locate import read_json, runs_code, weight_files
 from palimpsest_engine.checkpoint.published import Found, found_in
 from palimpsest_engine.checkpoint.weights import HALF_A_STEP, Files

@@ -8,13 +8,12 @@ import math
 import re
 import stat
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from palimpsest_engine.checkpoint.locate import locate, weight_files
 from palimpsest_engine.checkpoint.rules import shown
-from palimpsest_engine.engine import EngineSettings
+from palimpsest_engine.engine import Quantization
 from palimpsest_engine.errors import CheckpointBroken, UnsupportedCheckpoint
 
 BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1,
@@ -25,6 +24,15 @@ Shapes = dict[str, tuple[int, ...]]
 _EXPERTS = re.compile(r"\.experts\.(gate_up_proj|down_proj)$")
 _MAPS = re.compile(r"\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)\.weight$")
 VISION = ("vision_tower", "embed_vision")  # modules of the encoder through which no text goes
+
+
+class QuantisedShapes(Shapes):
+    """Shapes of the class's tensors in files that are quantised. own: the format in which the files have the experts, if it
+    is one of ours, and "none" otherwise."""
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]], own: Quantization) -> None:
+        super().__init__(shapes)
+        self.own: Quantization = own
 
 
 def read_header(path: Path) -> dict[str, dict[str, Any]]:
@@ -82,11 +90,6 @@ def floats_in(files: Sequence[Path]) -> Shapes:
                     f"{path} holds {name} as {shown(tensor['dtype'])}; weights in {', '.join(FLOATS)} are loaded."
                 )
     return shapes_in(files)
-
-
-def shapes_of(settings: EngineSettings) -> Shapes:
-    """Return the shapes of all tensors of the checkpoint that the settings choose; nothing but headers is read."""
-    return shapes_in(weight_files(locate(settings.checkpoint)))
 
 
 def is_expert(name: str) -> bool:

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from palimpsest_engine.checkpoint.adapter import merge, read_adapter
 from palimpsest_engine.checkpoint.calibration_file import calibration_of
 from palimpsest_engine.checkpoint.description import check_ids, read_spec
 from palimpsest_engine.checkpoint.gguf_tokenizer import read_tokenizer
-from palimpsest_engine.checkpoint.header import VISION, Shapes, digest, floats_in, for_pictures
+from palimpsest_engine.checkpoint.header import VISION, Shapes, digest
 from palimpsest_engine.checkpoint.load_causal import is_causal, load_causal
 from palimpsest_engine.checkpoint.loaded import Checkpoint, choose, cpu_threads
 from palimpsest_engine.checkpoint.locate import entries_in, locate, read_json, weight_files
-from palimpsest_engine.checkpoint.memory import check_memory, first_layers_of, is_behind
+from palimpsest_engine.checkpoint.memory import Fill, check_memory, first_layers_of, kept_as, longest, room_on, smaller
+from palimpsest_engine.checkpoint.source import fill_in, is_quantised, shapes_in
 from palimpsest_engine.checkpoint.spec import Spec
 from palimpsest_engine.engine import EngineSettings, Quantization
 from palimpsest_engine.errors import CheckpointBroken, OutOfMemory, UnsupportedCheckpoint
 
-if TYPE_CHECKING:
-    pass
-
 __all__ = ["Checkpoint", "load"]
+
+log = logging.getLogger("palimpsest.engine")
 
 ARCHITECTURE = "DiffusionGemmaForBlockDiffusion"
 
@@ -36,16 +38,10 @@ def verify(folder: Path, spec: Spec) -> Shapes:
         )
     if key := code_named_in(config):
         raise UnsupportedCheckpoint(f"{folder} wants to run code of its own ({key}); that is never done.")
-    if quantisation := config.get("quantization_config"):
-        method = quantisation.get("quant_method", "unknown")
-        raise UnsupportedCheckpoint(
-            f"{folder} is quantised ({method}); this version loads unquantised weights only (bfloat16 or float32), whose "
-            "experts it keeps in fewer bits itself: with the setting quantization (int8, fp8, int4-fine, int4 or int4-small)."
-        )
     if not (folder / "tokenizer.json").exists():
         raise CheckpointBroken(f"The checkpoint lacks tokenizer.json (looked in {folder}).")
     files = weight_files(folder)
-    shapes = floats_in(files)
+    shapes = shapes_in(folder)
     for path in files:
         wanted = spec.sha256.get(path.name)
         if wanted and digest(path) != wanted:
@@ -99,7 +95,7 @@ def read_model(folder: Path, device: str, dtype: str, quantization: Quantization
 
     info: dict[str, Any] = {}
     try:
-        if device != "cpu" or quantization != "none" or layers is not None:
+        if device != "cpu" or quantization != "none" or layers is not None or is_quantised(folder):
             model = read_onto(device, folder, dtype, quantization, layers)
         else:
             # The dtype goes to from_pretrained: casting a built model would also cast its rotary frequencies.
@@ -133,11 +129,12 @@ def read_model(folder: Path, device: str, dtype: str, quantization: Quantization
 
 
 def read_onto(device: str, folder: Path, dtype: str, quantization: Quantization, layers: int | None = None) -> Any:
-    """Read the model from the files straight onto the device: main memory holds one tensor at most."""
+    """Read the model from files straight onto the device: main memory holds one tensor at most, or one layer of a copy."""
     import torch
     from transformers import DiffusionGemmaConfig
 
-    from palimpsest_engine.checkpoint.weights import Files, give_room, hollow, read
+    from palimpsest_engine.checkpoint.quantised_copy import fill
+    from palimpsest_engine.checkpoint.weights import give_room, hollow
 
     config = DiffusionGemmaConfig.from_pretrained(folder, local_files_only=True)
     if layers is not None:
@@ -145,7 +142,7 @@ def read_onto(device: str, folder: Path, dtype: str, quantization: Quantization,
         text.layer_types, text.num_hidden_layers = text.layer_types[:layers], layers
     model = without_vision(hollow(config, getattr(torch, dtype)))
     give_room(model, device, quantization)
-    read(model, Files(folder, weight_files(folder), lambda name: for_pictures(name) or is_behind(name, layers)))
+    fill(model, folder, dtype, quantization, layers)
     if (folder / "generation_config.json").exists():  # as from_pretrained does; for the library's own generate()
         model.generation_config = type(model).generation_config_class.from_pretrained(folder, local_files_only=True)
     return model
@@ -167,9 +164,21 @@ def load(settings: EngineSettings, *, trainable: bool = False, layers: int | Non
     if settings.adapter is not None:
         adapter = read_adapter(settings.adapter, folder, spec, weight_files(folder))
     device, dtype = choose(settings)
-    if trainable and settings.quantization != "none":
-        raise UnsupportedCheckpoint("Quantised experts cannot be trained; set quantization to none.")
-    check_memory(first_layers_of(shapes, layers), device, dtype, settings.quantization)
+    quantization = kept_as(shapes, settings.quantization)
+    if trainable and quantization != "none":
+        remedy = (
+            "set quantization to none" if settings.quantization != "none" else "choose weights that are not quantised"
+        )
+        raise UnsupportedCheckpoint(f"Quantised experts cannot be trained; {remedy}.")
+    if adapter is not None and quantization == "int4-small":
+        raise UnsupportedCheckpoint(
+            "An adapter changes weights that int4-small keeps quantised; set quantization to int4."
+        )
+    there = first_layers_of(shapes, layers)
+    taken = fill_in(folder, there, dtype, spec)
+    check_memory(there, device, dtype, quantization, taken)
+    if taken is not None:
+        spec = shortened(spec, there, device, dtype, quantization, taken)
 
     import torch
     from transformers.utils import logging
@@ -181,9 +190,11 @@ def load(settings: EngineSettings, *, trainable: bool = False, layers: int | Non
     if ":" in device:
         torch.cuda.set_device(device)  # kernels and recorded graphs are for the current device of a thread
     try:
-        model = read_model(folder, device, dtype, settings.quantization, layers)
+        model = read_model(folder, device, dtype, quantization, layers)
     except torch.OutOfMemoryError as error:
-        raise OutOfMemory(f"{device} ran out of memory while the checkpoint was loaded: {error}") from error
+        less = smaller(there, dtype, quantization, taken)
+        advice = f"; set quantization to {less}" if less else "; close what else uses it, or choose another device"
+        raise OutOfMemory(f"{device} ran out of memory while the checkpoint was loaded{advice}: {error}") from error
     tokenizer = read_tokenizer(folder / "tokenizer.json")
     if adapter is not None:
         merge(model, adapter)
@@ -199,9 +210,18 @@ def load(settings: EngineSettings, *, trainable: bool = False, layers: int | Non
         )
     merged = adapter.name if adapter is not None else ""
     count = model.num_parameters()
-    return Checkpoint(
-        folder, spec, model, tokenizer, device, dtype, merged, settings.quantization, int8, count, calibration
-    )
+    return Checkpoint(folder, spec, model, tokenizer, device, dtype, merged, quantization, int8, count, calibration)
+
+
+def shortened(spec: Spec, shapes: Shapes, device: str, dtype: str, quantization: Quantization, taken: Fill) -> Spec:
+    """Return the description with the longest context, of at most its own, that fits beside the weights on a GPU."""
+    if not device.startswith("cuda"):
+        return spec
+    found = longest(shapes, dtype, quantization, taken, room_on(device)[1], spec.context)
+    if found is None or found == spec.context:
+        return spec
+    log.info("%s has room for a context of %d tokens in place of %d.", device, found, spec.context)
+    return replace(spec, context=found, suffix=min(spec.suffix, found // 4))
 
 
 def rows_of(shapes: Shapes) -> int:

@@ -64,7 +64,7 @@ def load_causal(settings: EngineSettings, source: Path) -> Checkpoint:
     """Load a left-to-right model: on a CPU in eight bits, unless the settings ask for a number format; on a GPU in the
     format that they ask for. With a denoiser, if the settings name one or one for this very file comes with the package."""
     device, dtype = choose(settings)
-    if device == "cpu" and settings.quantization in ("fp8", "int4"):
+    if device == "cpu" and settings.quantization not in ("none", "int8"):
         raise UnsupportedCheckpoint(
             f"{source} is a left-to-right model, which a CPU multiplies in int8; {settings.quantization} would be slower "
             "there, so set quantization to none."
@@ -76,7 +76,7 @@ def load_causal(settings: EngineSettings, source: Path) -> Checkpoint:
     from palimpsest_engine.checkpoint import causal
     from palimpsest_engine.model.canvas import give_canvas
     from palimpsest_engine.model.int8 import available
-    from palimpsest_engine.model.quantize import FORMATS
+    from palimpsest_engine.model.quantize import EXPERTS, FORMATS
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -89,7 +89,7 @@ def load_causal(settings: EngineSettings, source: Path) -> Checkpoint:
     spec = spec_of(opened, device)
     if "vocab_size" in opened.config:
         check_ids(spec, vocabulary_of(opened.config, source), source)
-    format = None if device == "cpu" or settings.quantization == "none" else settings.quantization
+    format = None if device == "cpu" else EXPERTS.get(settings.quantization)
     others = {each: causal.needed(opened, dtype, int8=int8, format=each) for each in FORMATS if device != "cpu"}
     check_room(source.name, causal.needed(opened, dtype, int8=int8, format=format), device, others)
     try:

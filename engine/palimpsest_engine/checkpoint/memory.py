@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import psutil
 
-from palimpsest_engine.checkpoint.header import Shapes, for_pictures, is_expert, is_map
+from palimpsest_engine.checkpoint.header import QuantisedShapes, Shapes, for_pictures, is_expert, is_map
 from palimpsest_engine.engine import Quantization
 from palimpsest_engine.errors import OutOfMemory
 
@@ -40,8 +40,8 @@ class Fill:
     logits: int
 
     def bytes(self, context: int) -> float:
-        """Return the bytes that a fill takes with a context of so many tokens: a cache that can be rolled back, a copy of what
-        the canvas sees of it, the logits, and the rest."""
+        """Return the bytes that a fill takes with a context of so many tokens: for a cache that can be rolled back, a copy of
+        what the canvas sees of it, the logits, and the rest."""
         from palimpsest_engine.model.kv_cache import KEPT
 
         kept = min(context, self.window + KEPT) * self.sliding + context * self.full
@@ -75,9 +75,14 @@ def _width(dtype: str) -> int:
     return {"float32": 4, "bfloat16": 2}[dtype]
 
 
+def kept_as(shapes: Shapes, quantization: Quantization) -> Quantization:
+    """Return the format in which the experts are kept: with the setting "none" the one that the files have them in."""
+    return shapes.own if quantization == "none" and isinstance(shapes, QuantisedShapes) else quantization
+
+
 def weights(shapes: Shapes, dtype: str, quantization: Quantization) -> int:
     """Return the bytes that a checkpoint's tensors take on the device."""
-    width, total = _width(dtype), 0
+    width, total, quantization = _width(dtype), 0, kept_as(shapes, quantization)
     for name, shape in shapes.items():
         format = format_of(name, shape, quantization)
         if for_pictures(name):
@@ -119,7 +124,8 @@ def is_behind(name: str, layers: int | None) -> bool:
 
 def first_layers_of(shapes: Shapes, layers: int | None) -> Shapes:
     """Return the shapes without those of the layers behind the first so many."""
-    return {name: shape for name, shape in shapes.items() if not is_behind(name, layers)}
+    found = {name: shape for name, shape in shapes.items() if not is_behind(name, layers)}
+    return QuantisedShapes(found, shapes.own) if isinstance(shapes, QuantisedShapes) else found
 
 
 def room_on(device: str) -> tuple[str, float]:
@@ -134,7 +140,7 @@ def room_on(device: str) -> tuple[str, float]:
 def longest(
     shapes: Shapes, dtype: str, quantization: Quantization, fill: Fill, free: float, most: int = CONTEXTS[0]
 ) -> int | None:
-    """Return the longest context, of at most so many tokens, with which a mixture fits in so many bytes; None if none does."""
+    """Return the longest context, of at most so many tokens, with which a mixture fits in so many bytes; or None."""
     tried = (most, *(each for each in CONTEXTS if each < most))
     return next((each for each in tried if needed(shapes, dtype, quantization, fill, each) <= free), None)
 
@@ -142,9 +148,7 @@ def longest(
 def that_fit(shapes: Shapes, device: str, dtype: str, fill: Fill | None = None) -> dict[Quantization, float]:
     """Return the formats of experts with which the checkpoint fits, if need be with the shortest context, each with the bytes
     it needs; the most exact first."""
-    found: dict[Quantization, float] = {
-        each: needed(shapes, dtype, each, fill) for each in get_args(Quantization)
-    }
+    found: dict[Quantization, float] = {each: needed(shapes, dtype, each, fill) for each in get_args(Quantization)}
     return {each: size for each, size in found.items() if size <= room_on(device)[1]}
 
 
@@ -164,7 +168,7 @@ def check_memory(
         return
     fitting = [f"{each} would need {gib(size)}" for each, size in that_fit(shapes, device, dtype, fill).items()]
     advice = f"set quantization ({', '.join(fitting)})" if fitting else "choose another device"
-    kept = "" if quantization == "none" else f" with its experts in {quantization}"
+    kept = "" if kept_as(shapes, quantization) == "none" else f" with its experts in {kept_as(shapes, quantization)}"
     raise OutOfMemory(
         f"The checkpoint needs {gib(wanted)} in {dtype}{kept} and {gib(free)} {place} is free; "
         f"close something, {advice}, or use the embedded checkpoint (model: embedded)."

@@ -4,19 +4,18 @@ a time. Knows nothing of settings or of what the weights mean."""
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from palimpsest_engine.engine import Quantization
 from palimpsest_engine.errors import CheckpointBroken
 from palimpsest_engine.model.moe import MATRICES, Matrix, QuantisedExperts, make_room
 from palimpsest_engine.model.quantised_linear import QuantisedLinear, quantised_linears
+from palimpsest_engine.model.quantize import Quantised, as_it_is, dequantised
 
 HALF_A_STEP = 1.01  # and rounding: how far off a quantised weight may be from what is in the file
 
@@ -95,6 +94,42 @@ def all_finite(tensor: Tensor) -> bool:
     return bool(torch.isfinite(tensor.sum(dtype=torch.float32)))
 
 
+def brought_back(stored: Quantised) -> Tensor:
+    """Return weights in float32; those that are not quantised as they are."""
+    return stored.codes if stored.format == "none" else dequantised(stored)
+
+
+class Source(Protocol):
+    """A supply of a model's tensors, by the names and in the layout of the class, whatever the files have."""
+
+    folder: Path
+
+    @property
+    def names(self) -> list[str]:
+        """Return the names of all tensors."""
+        ...
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return a tensor's shape without reading it."""
+        ...
+
+    def whole(self, name: str) -> Tensor:
+        """Return the tensor, on the CPU, in any number format that is not quantised."""
+        ...
+
+    def part(self, name: str, index: int) -> Tensor:
+        """Return one part along its first dimension, as `whole` does."""
+        ...
+
+    def stored(self, name: str, index: int | None = None) -> Quantised:
+        """Return a tensor, or one part of it, in the format in which the files have it ("none": as `whole` does)."""
+        ...
+
+    def unfit(self, kind: str, names: list[str]) -> CheckpointBroken:
+        """Return the error for tensors that are missing, unexpected or mismatched."""
+        ...
+
+
 class Files:
     """The tensors in some safetensors files, by name, read one at a time, of experts one expert at a time. without: names
     that are not looked at."""
@@ -130,6 +165,10 @@ class Files:
         """Return one part along its first dimension, on the CPU; nothing else is read."""
         return self._checked(name, self._where[name].get_slice(name)[index])
 
+    def stored(self, name: str, index: int | None = None) -> Quantised:
+        """Return the tensor, or one part of it, as it is."""
+        return as_it_is(self.whole(name) if index is None else self.part(name, index))
+
     def _checked(self, name: str, tensor: Tensor) -> Tensor:
         if tensor.is_floating_point() and not all_finite(tensor):
             raise CheckpointBroken(f"{name} in {self.folder} holds numbers that are not finite.")
@@ -137,13 +176,18 @@ class Files:
 
     def unfit(self, kind: str, names: list[str]) -> CheckpointBroken:
         """Return the error for tensors that are missing, unexpected or mismatched."""
-        return CheckpointBroken(
-            f"The weights in {self.folder} do not fit its config: {len(names)} {kind} keys, first {min(names)}."
-        )
+        return keys_unfit(self.folder, kind, names)
+
+
+def keys_unfit(folder: Path, kind: str, names: list[str]) -> CheckpointBroken:
+    """Return the error for tensors in a folder that are missing, unexpected or mismatched."""
+    return CheckpointBroken(
+        f"The weights in {folder} do not fit its config: {len(names)} {kind} keys, first {min(names)}."
+    )
 
 
 @torch.no_grad()
-def read(model: Any, files: Files) -> None:
+def read(model: Any, files: Source) -> None:
     """Fill a model that has room from files, each tensor exactly once, and check that the experts are what was read.
 
     Raises `CheckpointBroken` if a tensor is missing, unexpected, of another shape, there twice and different, or not what
@@ -196,7 +240,7 @@ def read(model: Any, files: Files) -> None:
     check_buffers(model)
 
 
-def fill_tensor(files: Files, name: str, place: Tensor, filled: dict[object, str]) -> None:
+def fill_tensor(files: Source, name: str, place: Tensor, filled: dict[object, str]) -> None:
     """Read a tensor into its place; if a tied one is there already, it must be the same."""
     tensor = files.whole(name)
     if before := filled.get(id(place)):
@@ -207,61 +251,36 @@ def fill_tensor(files: Files, name: str, place: Tensor, filled: dict[object, str
     filled[id(place)] = name
 
 
-def fill_experts(files: Files, name: str, experts: QuantisedExperts, matrix: Matrix, filled: dict[object, str]) -> None:
-    """Read and quantise experts one after the other; only the one at hand is on the device unquantised."""
+def fill_experts(
+    files: Source, name: str, experts: QuantisedExperts, matrix: Matrix, filled: dict[object, str]
+) -> None:
+    """Read experts one after the other, and quantise those that the files do not have in the format of their place; only the
+    one at hand is on the device unquantised."""
     slot = (experts, matrix)
     if before := filled.get(slot):
         raise CheckpointBroken(f"The weights in {files.folder} hold {before} and {name}, which are the same.")
     for index in range(experts.num_experts):
         try:
-            experts.put(matrix, index, files.part(name, index))
+            stored = files.stored(name, index)
+            if stored.format == experts.format:
+                experts.take(matrix, index, stored)
+            else:
+                experts.put(matrix, index, brought_back(stored))
         except ValueError as error:
             raise CheckpointBroken(f"{name} in {files.folder} cannot be quantised: {error}") from None
     filled[slot] = name
 
 
-def fill_map(files: Files, name: str, module: QuantisedLinear, filled: dict[object, str]) -> None:
-    """Read a linear map and quantise it."""
+def fill_map(files: Source, name: str, module: QuantisedLinear, filled: dict[object, str]) -> None:
+    """Read a linear map, and quantise it if the files do not have it in the format of its place."""
     if before := filled.get(module):
         raise CheckpointBroken(f"The weights in {files.folder} hold {before} and {name}, which are the same.")
     try:
-        module.put(files.whole(name))
+        stored = files.stored(name)
+        if stored.format == module.format:
+            module.take(stored)
+        else:
+            module.put(brought_back(stored))
     except ValueError as error:
         raise CheckpointBroken(f"{name} in {files.folder} cannot be quantised: {error}") from None
     filled[module] = name
-
-
-def own_tensors(model: Any) -> dict[str, Tensor]:
-    """Return all tensors of a model by name, tied ones once, numbers in fp8 as the bytes that they are."""
-    once = {id(tensor): (name, tensor) for name, tensor in reversed(model.state_dict(keep_vars=True).items())}
-    return {name: as_bytes(tensor.detach()) for name, tensor in reversed(once.values())}
-
-
-def as_bytes(tensor: Tensor) -> Tensor:
-    """Return numbers in fp8 as bytes, and any others as they are."""
-    return tensor.view(torch.uint8) if tensor.dtype == torch.float8_e4m3fn else tensor
-
-
-def write_copy(model: Any, folder: Path) -> None:
-    """Write all tensors of a model as they lie on its device, a layer a file; main memory holds one layer at most."""
-    shards: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in own_tensors(model).items():
-        layer = re.search(r"\.layers\.(\d+)\.", name)
-        shards.setdefault(f"layer-{int(layer[1]):04}" if layer else "others", {})[name] = tensor
-    for shard, tensors in shards.items():
-        save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, folder / f"{shard}.safetensors")
-
-
-@torch.no_grad()
-def restore(model: Any, files: Files) -> None:
-    """Fill a model that has room from what `write_copy` wrote. Raises `CheckpointBroken` if that is not what the model has."""
-    places = own_tensors(model)
-    if odd := places.keys() ^ {*files.names}:
-        raise files.unfit("other", sorted(odd))
-    for name, place in places.items():
-        tensor = files.whole(name)
-        if tensor.shape != place.shape or tensor.dtype != place.dtype:
-            raise files.unfit("mismatched", [name])
-        place.copy_(tensor)
-    initialise(model, {id(tensor) for tensor in model.state_dict(keep_vars=True).values()})
-    check_buffers(model)

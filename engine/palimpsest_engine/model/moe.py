@@ -58,8 +58,12 @@ class QuantisedExperts(nn.Module):
 
     def put(self, name: Matrix, expert: int, weight: Tensor) -> None:
         """Quantise a weight of one expert, `[outputs, inputs]`, into its place."""
+        self.take(name, expert, quantise(weight.to(self.get_buffer(f"{name}_codes").device), self.format))
+
+    def take(self, name: Matrix, expert: int, made: Quantised) -> None:
+        """Copy a weight of one expert that is in this format already into its place."""
+        assert made.format == self.format
         place = self.weights(name, expert)
-        made = quantise(weight.to(place.codes.device), self.format)
         place.codes.copy_(made.codes)
         place.scales.copy_(made.scales)
 

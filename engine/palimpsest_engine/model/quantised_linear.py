@@ -71,6 +71,13 @@ class QuantisedLinear(nn.Module):
             place.codes[lines].copy_(made.codes)
             place.scales[lines].copy_(made.scales)
 
+    def take(self, made: Quantised) -> None:
+        """Copy a weight that is in this format already into its place."""
+        assert made.format == self.format
+        place = self.quantised
+        place.codes.copy_(made.codes)
+        place.scales.copy_(made.scales)
+
     def off(self, weight: Tensor) -> float:
         """Return how far this is at most from the weight that it was made of, in half steps (`quantize.half_steps`)."""
         place, device = self.quantised, self.get_buffer("codes").device

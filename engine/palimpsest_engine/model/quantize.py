@@ -143,15 +143,16 @@ def grouped(weight: Tensor, format: str) -> Tensor:
 
 def packed(codes: Tensor, format: str) -> Tensor:
     """Pack codes -8 to 7 `[..., groups, GROUP]` as bytes `[..., blocks * BLOCK / 2]`."""
-    low, high = (codes + _OFFSET).to(torch.uint8).flatten(-2).unflatten(-1, (-1, BLOCKS[format])).chunk(2, -1)
+    blocks = (codes + _OFFSET).to(torch.uint8).reshape(*codes.shape[:-2], -1, BLOCKS[format])
+    low, high = blocks.chunk(2, -1)
     return (low | (high << 4)).flatten(-2)
 
 
 def unpacked(codes: Tensor, format: str) -> Tensor:
     """Return the inverse of `packed`, `[..., groups, GROUP]`."""
-    halves = codes.unflatten(-1, (-1, BLOCKS[format] // 2))
+    halves = codes.view(*codes.shape[:-1], -1, BLOCKS[format] // 2)
     whole = torch.cat((halves & 15, halves >> 4), -1).to(torch.int8) - _OFFSET
-    return whole.flatten(-2).unflatten(-1, (-1, GROUPS[format]))
+    return whole.view(*codes.shape[:-1], -1, GROUPS[format])
 
 
 def dequantised(quantised: Quantised, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -157,19 +157,19 @@ def check_model(settings: EngineSettings) -> Iterator[Check]:
 
 def check_room(settings: EngineSettings) -> Iterator[Check]:
     """Check, for a checkpoint with a mixture of experts, the memory that each format takes, and which of them fit."""
-    from palimpsest_engine.checkpoint.header import has_mixture, shapes_of
     from palimpsest_engine.checkpoint.loaded import choose
     from palimpsest_engine.checkpoint.memory import gib, needed, that_fit
+    from palimpsest_engine.checkpoint.source import mixture
 
     try:
-        shapes = shapes_of(settings)
         device, dtype = choose(settings)
-        if not has_mixture(shapes):
+        if (chosen := mixture(settings, dtype)) is None:
             return
-        fitting = that_fit(shapes, device, dtype)
+        shapes, fill = chosen
+        fitting = that_fit(shapes, device, dtype, fill)
     except (PalimpsestError, ImportError, OSError, RuntimeError):
         return  # the device and the checkpoint have checks of their own
-    takes = ", ".join(f"{each} {gib(needed(shapes, dtype, each))}" for each in get_args(Quantization))
+    takes = ", ".join(f"{each} {gib(needed(shapes, dtype, each, fill))}" for each in get_args(Quantization))
     found = (
         f"the checkpoint takes, by quantization: {takes}; on {device} {', '.join(fitting) or 'none of them'} would fit"
     )

@@ -105,19 +105,23 @@ def _no_answer(folder: Path) -> Iterator[Finding]:
 
 def _room(settings: EngineSettings, answers: KnownAnswers) -> tuple[int | None, Finding]:
     """Return how many layers are to be loaded, None for all: as many as fit of those with an answer. Raises OutOfMemory."""
-    from palimpsest_engine.checkpoint.header import shapes_of
+    from palimpsest_engine.checkpoint.description import read_spec
     from palimpsest_engine.checkpoint.loaded import choose
+    from palimpsest_engine.checkpoint.locate import locate
     from palimpsest_engine.checkpoint.memory import check_memory, first_layers_of, gib, needed, room_on
+    from palimpsest_engine.checkpoint.source import fill_in, shapes_in
 
-    whole = shapes_of(settings)
+    folder = locate(settings.checkpoint)
+    whole, spec = shapes_in(folder), read_spec(folder)
     device, dtype = choose(settings)
     place, free = room_on(device)
     short: OutOfMemory | None = None
     for layers in sorted({each.layers for each in answers.answers}, key=lambda count: -(count or 1 << 30)):
         shapes = first_layers_of(whole, layers)
-        takes = needed(shapes, dtype, settings.quantization)
+        fill = fill_in(folder, shapes, dtype, spec)
+        takes = needed(shapes, dtype, settings.quantization, fill)
         try:
-            check_memory(shapes, device, dtype, settings.quantization)
+            check_memory(shapes, device, dtype, settings.quantization, fill)
         except OutOfMemory as error:
             short = error
             continue

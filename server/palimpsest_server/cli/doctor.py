@@ -19,7 +19,7 @@ from palimpsest_engine.engine import Quantization
 from palimpsest_engine.errors import NoKnownAnswer
 from palimpsest_engine.runtime.doctor import Check, examine
 from palimpsest_engine.runtime.verify import Finding, verify
-from palimpsest_server.cli import engines
+from palimpsest_server.cli import cards, engines
 from palimpsest_server.documents.uris import path_of
 from palimpsest_server.status import status_file
 from palimpsest_server.status.visible import visible
@@ -32,6 +32,7 @@ _NOBODY = "no server is running for this user"
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--live", "running", is_flag=True, help="Show each of your running servers and its last requests.")
 @click.option("--verify", "verifying", is_flag=True, help="Compare what a model answers with what is published of it.")
+@click.option("--cards", "by_card", is_flag=True, help="Show what to choose for which graphics card.")
 @engines.engine_options
 @engines.adapter_option
 @engines.endpoint_option
@@ -41,6 +42,7 @@ def command(
     as_json: bool,
     running: bool,
     verifying: bool,
+    by_card: bool,
     checkpoint: str | None,
     device: str,
     quantization: Quantization,
@@ -48,10 +50,14 @@ def command(
     endpoint: Endpoint | None,
 ) -> None:
     """Check everything that a fill needs, and time a fill. With --live, show the running servers instead; with
-    --verify, say whether the model that is loaded is the published one.
+    --verify, say whether the model that is loaded is the published one; with --cards, what to choose for which card.
 
     The exit code is 0 if all is well, else 1, and with --verify 26 if nothing is published of the model.
     """
+    if by_card:
+        if running or verifying or (adapter, device, quantization, endpoint) != (None, "auto", "none", None):
+            raise click.UsageError("--cards asks no machine: leave all other options but --model and --json out")
+        ctx.exit(cards.show(EngineSettings(checkpoint), as_json))
     if verifying:
         if running or adapter is not None or endpoint is not None:
             raise click.UsageError(

@@ -14,9 +14,9 @@ import pytest
 
 from palimpsest_engine import EngineSettings
 from palimpsest_engine.checkpoint.gguf_tokenizer import read_tokenizer
-from palimpsest_engine.checkpoint.header import shapes_of
 from palimpsest_engine.checkpoint.locate import EMBEDDED
 from palimpsest_engine.checkpoint.memory import first_layers_of, needed
+from palimpsest_engine.checkpoint.source import shapes_of
 from palimpsest_engine.runtime.known_answers import FOLDER, KnownAnswers, Tolerance, all_known, read
 from palimpsest_engine.runtime.verify import EIGHT_BITS, Finding, check_tokens, compare, verify, within
 from palimpsest_train.known_answer import distances, in_every_format, record

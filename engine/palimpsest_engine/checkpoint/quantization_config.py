@@ -1,0 +1,81 @@
+"""Read what a config says of how its weights are quantised, and refuse what is not loaded. Reads no weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from palimpsest_engine.checkpoint.rules import shown
+from palimpsest_engine.errors import UnsupportedCheckpoint
+
+Kind = Literal["plain", "int8", "fp8"]  # how one tensor of a file is stored
+LOADED = "compressed-tensors with INT8 or FP8 weights (symmetric, a scale for each output or one for all)"
+_FORMATS = ("int-quantized", "float-quantized", "naive-quantized", "mixed-precision")
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """The formats of a checkpoint's weights. method: its name for people. kinds: what its tensors may be."""
+
+    method: str
+    kinds: frozenset[Kind]
+
+
+def scheme_in(config: Mapping[str, Any], where: Path) -> Scheme | None:
+    """Return how a config says that its weights are quantised; None if it does not.
+
+    Raises UnsupportedCheckpoint for everything that is not loaded, with the name of the method and what is.
+    """
+    found = config.get("quantization_config")
+    if not found:
+        return None
+    method = found.get("quant_method", "unknown") if isinstance(found, dict) else found
+    reader = _READERS.get(method) if isinstance(method, str) else None
+    try:
+        if reader is None:
+            raise _NotLoaded(str(method) if isinstance(method, str) else shown(method))
+        return reader(found)
+    except _NotLoaded as error:
+        raise UnsupportedCheckpoint(
+            f"{where} is quantised ({error}), which this version does not load. It loads {LOADED}, and unquantised weights "
+            "(bfloat16 or float32), whose experts it keeps in fewer bits itself: with the setting quantization (int8, fp8 "
+            "or int4)."
+        ) from None
+
+
+class _NotLoaded(Exception):
+    """A way of quantising, in words."""
+
+
+def _compressed_tensors(found: Mapping[str, Any]) -> Scheme:
+    """Read a config of the library compressed-tensors. What it says of activations and of the cache is about other programs'
+    arithmetic: here both stay in the model's format."""
+    name = f"compressed-tensors, {found.get('format')}"
+    if found.get("format") not in _FORMATS:
+        raise _NotLoaded(name)
+    for key in ("sparsity_config", "transform_config"):
+        if found.get(key):
+            raise _NotLoaded(f"{name} with {key}")
+    groups = found.get("config_groups")
+    if not isinstance(groups, dict) or not groups:
+        raise _NotLoaded(f"{name} without config_groups")
+    return Scheme(name, frozenset(_kind_of(each, name) for each in groups.values()))
+
+
+def _kind_of(group: Any, name: str) -> Kind:
+    """Return how the weights of one group of a config are stored."""
+    weights = group.get("weights") if isinstance(group, dict) else None
+    if not isinstance(weights, dict):
+        raise _NotLoaded(f"{name} with a group that does not say how its weights are stored")
+    bits, kind, strategy = (weights.get(key) for key in ("num_bits", "type", "strategy"))
+    said = f"{name}, {shown(bits)} bits of the type {shown(kind)}, a scale for each {shown(strategy)}"
+    if weights.get("symmetric") is not True:
+        raise _NotLoaded(f"{said}, not symmetric")
+    if bits == 8 and strategy in ("channel", "tensor") and kind in ("int", "float"):
+        return "int8" if kind == "int" else "fp8"
+    raise _NotLoaded(said)
+
+
+_READERS = {"compressed-tensors": _compressed_tensors}

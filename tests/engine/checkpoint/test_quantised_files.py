@@ -1,0 +1,347 @@
+"""Checkpoints that others have quantised: our codes are theirs, our weights what theirs stand for; nothing is passed over."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import psutil
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from palimpsest_engine import CheckpointBroken, EngineSettings, OutOfMemory, UnsupportedCheckpoint
+from palimpsest_engine.checkpoint.load import load
+from palimpsest_engine.checkpoint.memory import needed
+from palimpsest_engine.checkpoint.source import layout_in, shapes_of, source_in
+from palimpsest_engine.model.moe import MATRICES, QuantisedExperts, quantised_experts
+from palimpsest_engine.model.quantize import FORMATS, dequantised, quantise
+
+from ..quantised import WEIGHTS, edit_config, edit_weights, plain_copy, write_compressed
+
+PRESETS = {"W8A8": "int8", "FP8_DYNAMIC": "fp8", "FP8": "fp8"}
+MADE_OF = {"gate_up_proj": ("gate_proj", "up_proj"), "down_proj": ("down_proj",)}
+DECODER = "model.decoder.layers"
+QUERY = f"{DECODER}.0.self_attn.q_proj"
+EXPERT = f"{DECODER}.1.experts.2.up_proj"
+
+
+@pytest.fixture(scope="session", params=PRESETS)
+def preset(request):
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def published(checkpoint_folder, preset, tmp_path_factory):
+    return write_compressed(checkpoint_folder, tmp_path_factory.mktemp("published") / preset, preset)
+
+
+@pytest.fixture(scope="session")
+def int8_folder(checkpoint_folder, tmp_path_factory):
+    return write_compressed(checkpoint_folder, tmp_path_factory.mktemp("published") / "int8", "W8A8")
+
+
+@pytest.fixture
+def folder(int8_folder, tmp_path):
+    return shutil.copytree(int8_folder, tmp_path / "copy")
+
+
+def settings_for(folder, **changes):
+    return EngineSettings(str(folder), device="cpu", **{"dtype": "float32", **changes})
+
+
+def stands_for(tensors, module):
+    """The weights that a map of a file stands for, as the format's description says."""
+    return tensors[f"{module}.weight"].float() * tensors[f"{module}.weight_scale"].float()
+
+
+def class_weights(folder):
+    """All tensors of a file by the class's names, brought back by nothing that is tested."""
+    tensors = load_file(folder / WEIGHTS)
+    maps = [name.removesuffix(".weight_scale") for name in tensors if name.endswith(".weight_scale")]
+    found = {f"{module}.weight": stands_for(tensors, module) for module in maps if ".experts." not in module}
+    for layer in range(4):
+        for matrix, made_of in MADE_OF.items():
+            rows = [
+                torch.cat([stands_for(tensors, f"{DECODER}.{layer}.experts.{number}.{part}") for part in made_of])
+                for number in range(4)
+            ]
+            found[f"{DECODER}.{layer}.experts.{matrix}"] = torch.stack(rows)
+    rest = {name: tensor for name, tensor in tensors.items() if name.rpartition(".")[0] not in maps}
+    return rest | found
+
+
+def logits(model):
+    tokens = torch.arange(1, 40).view(1, -1)
+    with torch.inference_mode():
+        return model(input_ids=tokens, decoder_input_ids=tokens[:, :24]).logits
+
+
+def test_codes_and_scales_of_experts_go_over_as_they_are(published, preset):
+    found = load(settings_for(published))
+    assert found.quantization == PRESETS[preset]
+    assert found.number_format == f"float32, experts in {PRESETS[preset]}"
+    tensors = load_file(published / WEIGHTS)
+    for layer, experts in enumerate(quantised_experts(found.model)):
+        for matrix in MATRICES:
+            for number in range(experts.num_experts):
+                made = experts.weights(matrix, number)
+                maps = [f"{DECODER}.{layer}.experts.{number}.{part}" for part in MADE_OF[matrix]]
+                codes = torch.cat([tensors[f"{each}.weight"] for each in maps])
+                rows = [tensors[f"{each}.weight"].shape[0] for each in maps]
+                scales = [
+                    tensors[f"{each}.weight_scale"].float().flatten().expand(n)
+                    for each, n in zip(maps, rows, strict=True)
+                ]
+                assert made.codes.dtype == codes.dtype
+                assert torch.equal(made.codes.view(torch.uint8), codes.view(torch.uint8))
+                assert torch.equal(made.scales, torch.cat(scales))
+    assert layer == 3
+
+
+def test_every_tensor_is_what_the_file_stands_for_and_near_the_original(published, checkpoint):
+    theirs, found = class_weights(published), load(settings_for(published)).model
+    original = dict(checkpoint.model.state_dict())
+    compared = set()
+    for name, tensor in found.state_dict().items():
+        if name in theirs:
+            assert torch.equal(tensor, theirs[name].float()), name
+            compared.add(name)
+    for layer, experts in enumerate(quantised_experts(found)):
+        for matrix in MATRICES:
+            name = f"{DECODER}.{layer}.experts.{matrix}"
+            assert torch.equal(dequantised(experts.weights(matrix)), theirs[name])
+            compared.add(name)
+    assert compared == {name for name in theirs if "vision" not in name}
+    for name in compared:
+        off = (theirs[name].float() - original[name]).norm() / original[name].norm()
+        assert off < 0.05, name  # a hundredth in int8, three in fp8; another tensor would be off by more than 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_logits_are_those_of_the_class_on_the_weights_that_the_file_stands_for(
+    published, checkpoint_folder, tmp_path, dtype
+):
+    rounded = {name: tensor.to(getattr(torch, dtype)) for name, tensor in class_weights(published).items()}
+    plain = plain_copy(checkpoint_folder, tmp_path / "plain", rounded)
+    one = logits(load(settings_for(published, dtype=dtype)).model)
+    other = logits(load(settings_for(plain, dtype=dtype)).model)
+    torch.testing.assert_close(one, other, **({} if dtype == "float32" else {"rtol": 0.1, "atol": 0.1}))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_another_quantization_rounds_what_the_file_stands_for(published, preset, format):
+    found = load(settings_for(published, quantization=format))
+    assert found.quantization == format
+    theirs = class_weights(published)
+    for layer, experts in enumerate(quantised_experts(found.model)):
+        for matrix in MATRICES:
+            whole = theirs[f"{DECODER}.{layer}.experts.{matrix}"]
+            if format == PRESETS[preset]:
+                assert torch.equal(dequantised(experts.weights(matrix)), whole)
+            else:
+                assert torch.equal(
+                    experts.weights(matrix).codes.view(torch.uint8), quantise(whole, format).codes.view(torch.uint8)
+                )
+
+
+def test_a_source_gives_quantised_maps_and_plain_tensors_as_the_file_has_them(published, preset):
+    source, tensors = source_in(published), load_file(published / WEIGHTS)
+    query = source.stored(f"{QUERY}.weight")
+    assert query.format == PRESETS[preset]
+    assert torch.equal(query.codes.float(), tensors[f"{QUERY}.weight"].float())
+    assert source.stored(f"{DECODER}.0.router.proj.weight").format == "none"
+    assert torch.equal(
+        source.whole(f"{DECODER}.0.experts.down_proj")[3], source.part(f"{DECODER}.0.experts.down_proj", 3)
+    )
+    assert source.shape(f"{DECODER}.0.experts.gate_up_proj") == (4, 32, 32)
+
+
+def test_only_the_first_layers_are_read_if_only_those_are_wanted(int8_folder):
+    found = load(settings_for(int8_folder), layers=2).model
+    assert len(quantised_experts(found)) == 2
+
+
+def test_the_memory_needed_is_that_of_the_files_own_format(int8_folder, checkpoint_folder, monkeypatch):
+    shapes, plain = shapes_of(settings_for(int8_folder)), shapes_of(settings_for(checkpoint_folder))
+    assert needed(shapes, "bfloat16", "none") == needed(plain, "bfloat16", "int8")
+    assert needed(shapes, "bfloat16", "int4") == needed(plain, "bfloat16", "int4")
+
+    class Little:
+        available = 1000
+
+    monkeypatch.setattr(psutil, "virtual_memory", Little)
+    with pytest.raises(OutOfMemory, match="in bfloat16 with its experts in int8"):
+        load(settings_for(int8_folder, dtype="bfloat16"))
+
+
+def test_quantised_files_are_refused_for_training(int8_folder):
+    with pytest.raises(UnsupportedCheckpoint, match="choose weights that are not quantised"):
+        load(settings_for(int8_folder), trainable=True)
+
+
+def test_only_the_vision_tower_and_scales_of_inputs_and_of_the_cache_are_left_out(folder):
+    def give(tensors):
+        tensors[f"{QUERY}.input_scale"] = torch.ones(1)
+        tensors[f"{DECODER}.0.self_attn.k_proj.k_scale"] = torch.ones(1)
+
+    edit_weights(folder, give)
+    layout = layout_in(folder)
+    names = load_file(folder / WEIGHTS).keys()
+    left_out = {name for name in layout.left_out if "vision" not in name}
+    assert left_out == {f"{QUERY}.input_scale", f"{DECODER}.0.self_attn.k_proj.k_scale"}
+    used = {each for found in layout.maps.values() for each in found.names.values()} | set(layout.plain)
+    used |= {name for rows in layout.experts.values() for row in rows for each in row for name in each.names.values()}
+    assert used | set(layout.left_out) == names
+    assert not used & set(layout.left_out)
+    load(settings_for(folder))
+
+
+def renamed(old, new):
+    def change(tensors):
+        for name in [name for name in tensors if name.startswith(old)]:
+            tensors[name.replace(old, new)] = tensors.pop(name)
+
+    return change
+
+
+def changed(name, make):
+    def change(tensors):
+        tensors[name] = make(tensors[name])
+
+    return change
+
+
+def without(name):
+    return lambda tensors: tensors.pop(name)
+
+
+def with_one(value):
+    def make(tensor):
+        tensor = tensor.clone()
+        tensor.flatten()[1] = value
+        return tensor
+
+    return make
+
+
+DAMAGE = {
+    "an expert under another name": (
+        renamed(f"{DECODER}.1.experts.3.", f"{DECODER}.1.expert.3."),
+        "unexpected keys, first .*expert.3",
+    ),
+    "an expert with another number": (renamed(f"{DECODER}.1.experts.1.", f"{DECODER}.1.experts.7."), "missing"),
+    "a map of an expert under another name": (renamed(EXPERT, f"{EXPERT}x"), "missing keys, first .*experts.2.up_proj"),
+    "the last expert missing": (
+        lambda tensors: [tensors.pop(name) for name in list(tensors) if f"{DECODER}.1.experts.3." in name],
+        "mismatched keys, first .*layers.1.experts",
+    ),
+    "all experts of a layer missing": (
+        lambda tensors: [tensors.pop(name) for name in list(tensors) if f"{DECODER}.1.experts." in name],
+        "missing keys, first .*layers.1.experts",
+    ),
+    "another program's names for experts": (
+        renamed(f"{DECODER}.2.experts.", f"{DECODER}.2.moe.experts."),
+        "unexpected",
+    ),
+    "the scale of an expert missing": (without(f"{EXPERT}.weight_scale"), "lack .*experts.2.up_proj.weight_scale"),
+    "the scale of a map missing": (without(f"{QUERY}.weight_scale"), "lack .*q_proj.weight_scale"),
+    "a scale without weights": (without(f"{QUERY}.weight"), "q_proj as weight_scale"),
+    "a norm missing": (without("model.decoder.norm.weight"), "missing keys, first model.decoder.norm"),
+    "a tensor too many": (
+        lambda tensors: tensors.update({f"{QUERY}.weight_zero_point": torch.ones(1)}),
+        "unexpected keys, first .*weight_zero_point",
+    ),
+    "the scale of inputs of nothing": (
+        lambda tensors: tensors.update({"model.decoder.nothing.input_scale": torch.ones(1)}),
+        "unexpected keys, first model.decoder.nothing",
+    ),
+    "codes of another shape": (changed(f"{QUERY}.weight", lambda each: each[:, :-1].contiguous()), "mismatched"),
+    "codes of an expert of another shape": (
+        changed(f"{EXPERT}.weight", lambda each: each[:, :-1].contiguous()),
+        "different shapes",
+    ),
+    "codes transposed": (changed(f"{DECODER}.0.mlp.up_proj.weight", lambda each: each.T.contiguous()), "does not fit"),
+    "scales of another shape": (changed(f"{QUERY}.weight_scale", lambda each: each[:-1].clone()), r"shape \[31, 1\]"),
+    "scales for blocks": (
+        changed(f"{QUERY}.weight_scale", lambda each: each.expand(-1, 2).clone()),
+        r"shape \[32, 2\]",
+    ),
+    "a scale that is no number": (changed(f"{EXPERT}.weight_scale", with_one(torch.nan)), "not finite"),
+    "an infinite scale": (changed(f"{QUERY}.weight_scale", with_one(torch.inf)), "not finite"),
+    "a scale too large": (changed(f"{EXPERT}.weight_scale", with_one(3e38)), "makes weights that are not finite"),
+    "a scale that is zero": (changed(f"{EXPERT}.weight_scale", with_one(0.0)), "zero for weights that are not"),
+    "codes as floats with a scale": (changed(f"{QUERY}.weight", lambda each: each.bfloat16()), "does not explain"),
+    "codes of another format": (
+        changed(f"{QUERY}.weight", lambda each: each.float().to(torch.float8_e4m3fn)),
+        "does not explain",
+    ),
+    "scales as whole numbers": (changed(f"{QUERY}.weight_scale", lambda each: each.int()), "does not belong to int8"),
+    "whole numbers where nothing is quantised": (
+        changed("model.decoder.norm.weight", lambda each: each.to(torch.int8)),
+        "norm",
+    ),
+}
+
+
+@pytest.mark.parametrize("quantization", ["none", "int4"])
+@pytest.mark.parametrize(("change", "says"), DAMAGE.values(), ids=DAMAGE)
+def test_damage_is_refused_in_a_sentence(folder, change, says, quantization):
+    edit_weights(folder, change)
+    with pytest.raises((CheckpointBroken, UnsupportedCheckpoint), match=says) as caught:
+        load(settings_for(folder, quantization=quantization))
+    assert "\n" not in str(caught.value)
+
+
+def test_fp8_codes_that_are_no_numbers_are_refused(checkpoint_folder, tmp_path):
+    folder = write_compressed(checkpoint_folder, tmp_path / "fp8", "FP8_DYNAMIC")
+    edit_weights(folder, changed(f"{EXPERT}.weight", with_one(torch.nan)))
+    with pytest.raises(CheckpointBroken, match=r"experts\.2\.up_proj\.weight in .* not finite"):
+        load(settings_for(folder))
+
+
+def test_experts_mixed_up_while_they_are_read_are_an_error(int8_folder, monkeypatch):
+    take = QuantisedExperts.take
+    monkeypatch.setattr(QuantisedExperts, "take", lambda self, name, index, made: take(self, name, 3 - index, made))
+    with pytest.raises(CheckpointBroken, match="is not what was read"):
+        load(settings_for(int8_folder))
+
+
+def weights_of(**changes):
+    return lambda found: found["config_groups"]["group_0"]["weights"].update(changes)
+
+
+UNKNOWN = {
+    "another method": (lambda found: found.update(quant_method="awq"), r"\(awq\)"),
+    "a method that is no name": (lambda found: found.update(quant_method=["x"]), r'\["x"\]'),
+    "no method": (lambda found: found.pop("quant_method"), r"\(unknown\)"),
+    "another format": (lambda found: found.update(format="marlin-24"), "marlin-24"),
+    "no format": (lambda found: found.pop("format"), "compressed-tensors, None"),
+    "not symmetric": (weights_of(symmetric=False), "not symmetric"),
+    "scales for groups": (weights_of(strategy="group", group_size=128), 'a scale for each "group"'),
+    "scales for blocks": (weights_of(strategy="block"), 'a scale for each "block"'),
+    "six bits": (weights_of(num_bits=6), "6 bits"),
+    "a transform of weights": (lambda found: found.update(transform_config={"config_groups": {}}), "transform_config"),
+    "sparse weights": (lambda found: found.update(sparsity_config={"format": "x"}), "sparsity_config"),
+    "no groups": (lambda found: found.update(config_groups={}), "without config_groups"),
+    "groups that are a list": (lambda found: found.update(config_groups=[1]), "without config_groups"),
+    "a group that is nothing": (lambda found: found["config_groups"].update(group_0=None), "does not say how"),
+}
+
+
+@pytest.mark.parametrize(("change", "says"), UNKNOWN.values(), ids=UNKNOWN)
+def test_another_format_is_refused_with_its_name_and_with_those_that_load(folder, change, says):
+    edit_config(folder, change)
+    with pytest.raises(UnsupportedCheckpoint, match=says) as caught:
+        load(settings_for(folder))
+    assert "It loads compressed-tensors with INT8 or FP8" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_quantised_weights_that_the_config_does_not_name_are_refused(folder):
+    path = folder / "config.json"
+    config = json.loads(path.read_text("utf-8"))
+    del config["quantization_config"]
+    path.write_text(json.dumps(config), "utf-8")
+    with pytest.raises(UnsupportedCheckpoint, match='as "I8"'):
+        load(settings_for(folder))
