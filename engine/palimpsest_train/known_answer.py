@@ -11,11 +11,11 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
-from palimpsest_engine import EngineSettings
+from palimpsest_engine import EngineSettings, Quantization
 from palimpsest_engine.checkpoint.description import read_spec
 from palimpsest_engine.checkpoint.gguf_tokenizer import read_tokenizer
 from palimpsest_engine.checkpoint.header import has_mixture, shapes_in
@@ -23,8 +23,8 @@ from palimpsest_engine.checkpoint.load import load, read_model
 from palimpsest_engine.checkpoint.locate import TOKENIZER, read_json, weight_files
 from palimpsest_engine.model.cpu_layers import make_lean
 from palimpsest_engine.model.forward import first_layers
-from palimpsest_engine.model.moe import MATRICES
-from palimpsest_engine.model.quantize import FORMATS, Format, dequantised, quantise
+from palimpsest_engine.model.moe import MATRICES, paths_of_maps
+from palimpsest_engine.model.quantize import EXPERTS, MAPS, dequantised, quantise
 from palimpsest_engine.runtime.known_answers import KnownAnswers, Tolerance, read
 from palimpsest_engine.runtime.verify import EIGHT_BITS, compare, logits_at
 from palimpsest_train.tokenizer import BOS
@@ -34,6 +34,7 @@ MARGIN = (
 )
 _LEAST = Tolerance(0.9999, 0.9, 0.02, 0.002)  # what is allowed in any case
 FUNCTION = "def area(width: float, height: float) -> float:\n    "
+QUANTIZATIONS: list[Quantization] = [each for each in get_args(Quantization) if each != "none"]
 _RECOGNISED = ("hidden_size", "vocab_size")
 
 Piece = Mapping[str, Any]
@@ -105,7 +106,7 @@ def record(
                 "step": step,
                 "ids": list(ids),
                 "logits": stock.logits(count, step),
-                "quantised": {format: stock.logits(count, step, format) for format in FORMATS},
+                "quantised": {each: stock.logits(count, step, each) for each in QUANTIZATIONS},
                 "tolerances": {},
             }
             for count, step in steps
@@ -128,20 +129,23 @@ def allowed(found: Tolerance, margin: float) -> Tolerance:
 
 
 class _Stock:
-    """The library's own class in float32, with some of its layers, and with its experts in a format if asked for."""
+    """The library's own class in float32, with some of its layers, and quantised if asked for."""
 
     def __init__(self, folder: Path, prompt_ids: Sequence[int], positions: int, ids: Sequence[int]) -> None:
         self._folder, self._positions, self._ids = folder, positions, list(ids)
         self._prompt = torch.tensor([list(prompt_ids)])
 
-    def logits(self, layers: int | None, step: int, format: Format | None = None) -> list[list[float]]:
+    def logits(self, layers: int | None, step: int, quantization: Quantization = "none") -> list[list[float]]:
         """Return the logits `[positions, ids]`."""
         model = self._model(layers)
         with torch.no_grad():
-            if format is not None:
+            if quantization != "none":
                 for layer in model.model.decoder.layers:
                     for weight in (getattr(layer.experts, name) for name in MATRICES):
-                        weight.copy_(dequantised(quantise(weight, format)))
+                        weight.copy_(dequantised(quantise(weight, EXPERTS[quantization])))
+                    for path in paths_of_maps(layer) if quantization in MAPS else ():
+                        weight = layer.get_submodule(path).weight
+                        weight.copy_(dequantised(quantise(weight, MAPS[quantization])))
             canvas = torch.arange(model.config.canvas_length).unsqueeze(0)
             logits = model(input_ids=self._prompt, decoder_input_ids=canvas).logits
             if step == 2:
@@ -170,8 +174,8 @@ def in_every_format(folder: Path) -> Iterator[tuple[str, Any]]:
     """Yield the model in each number format of a CPU, as the product loads it."""
     for dtype in ("float32", "bfloat16"):
         yield dtype, load(EngineSettings(str(folder), "cpu", dtype)).model
-    for format in FORMATS:
-        yield format, load(EngineSettings(str(folder), "cpu", "bfloat16", quantization=format)).model
+    for quantization in QUANTIZATIONS:
+        yield quantization, load(EngineSettings(str(folder), "cpu", "bfloat16", quantization=quantization)).model
     if not has_mixture(shapes_in(weight_files(folder))):
         model = read_model(folder, "cpu", "float32", "none")
         make_lean(model, int8=True)

@@ -190,7 +190,7 @@ MIXTURE = {"model.decoder.layers.0.experts.gate_up_proj": (128, 1408, 2816), "th
         (2, "none", "ok", ""),
         (0.6, "none", "error", "use --quantization int8"),
         (0.6, "fp8", "ok", ""),
-        (0.4, "fp8", "error", "use --quantization int4"),
+        (0.4, "fp8", "error", "use --quantization int4-fine"),
         (0.1, "int4", "error", "close something, choose another device, or use the embedded checkpoint"),
     ],
 )
@@ -203,7 +203,7 @@ def test_the_formats_of_a_mixture_that_would_fit_are_named(
         available = gib * 2**30
 
     monkeypatch.setattr(psutil, "virtual_memory", Memory)
-    monkeypatch.setattr("palimpsest_engine.checkpoint.source.shapes_of", lambda settings: MIXTURE)
+    monkeypatch.setattr("palimpsest_engine.checkpoint.source.mixture", lambda settings, dtype: (MIXTURE, None))
     settings = EngineSettings("x", "cpu", "bfloat16", quantization=quantization)
     (check,) = doctor.check_room(settings)
     assert (check.name, check.status, check.advice) == ("room", status, advice)

@@ -17,7 +17,7 @@ from tokenizers.models import BPE
 from palimpsest_engine import EngineSettings
 from palimpsest_engine.checkpoint import bpe_tokenizer
 from palimpsest_engine.checkpoint.bpe_tokenizer import tokenizer_in
-from palimpsest_engine.checkpoint.kept import identity
+from palimpsest_engine.checkpoint.kept import eight_bits, identity
 from palimpsest_engine.checkpoint.load import load
 from palimpsest_engine.errors import CheckpointBroken, CheckpointError, UnsupportedCheckpoint
 
@@ -160,10 +160,10 @@ def test_a_model_without_tokenizer_json_is_loaded(words, tmp_path, monkeypatch):
     (folder / "tokenizer.json").unlink()
     loaded = load(EngineSettings(checkpoint=str(folder), device="cpu", dtype="float32"))
     assert loaded.tokenizer.encode("def").ids == tokenizer_in(folder).encode("def").ids
-    before = identity(folder, True)
+    before = identity(folder, eight_bits(True))
     assert {"vocab.json", "merges.txt", "tokenizer_config.json"} <= before["files"].keys()
     (folder / "merges.txt").write_text((folder / "merges.txt").read_text("utf-8") + "\n", "utf-8")
-    assert identity(folder, True) != before
+    assert identity(folder, eight_bits(True)) != before
 
 
 def config_with(**changed):

@@ -20,12 +20,14 @@ from palimpsest_engine import (
     OutOfMemory,
     UnsupportedCheckpoint,
 )
-from palimpsest_engine.checkpoint.header import for_pictures
+from palimpsest_engine.checkpoint import shape_26b
+from palimpsest_engine.checkpoint.header import for_pictures, is_map
 from palimpsest_engine.checkpoint.load import load, read_onto
 from palimpsest_engine.checkpoint.memory import check_memory, needed, that_fit
 from palimpsest_engine.checkpoint.weights import Files
 from palimpsest_engine.model.moe import MATRICES, QuantisedExperts, quantised_experts
-from palimpsest_engine.model.quantize import FORMATS, dequantised, quantise
+from palimpsest_engine.model.quantised_linear import QuantisedLinear
+from palimpsest_engine.model.quantize import EXPERTS, FORMATS, MAPS, dequantised, quantise
 
 
 @pytest.fixture
@@ -274,13 +276,16 @@ def test_quantising_changes_only_the_experts_and_as_the_format_says(checkpoint_f
     assert not any(parameter.is_meta for parameter in found.parameters())
 
 
-@pytest.mark.parametrize("format", FORMATS)
-def test_a_quantised_model_equals_the_class_on_dequantised_weights(checkpoint_folder, folder, format):
-    found = load(EngineSettings(str(checkpoint_folder), device="cpu", dtype="float32", quantization=format)).model
+@pytest.mark.parametrize("quantization", EXPERTS)
+def test_a_quantised_model_equals_the_class_on_dequantised_weights(checkpoint_folder, folder, quantization):
+    settings = EngineSettings(str(checkpoint_folder), device="cpu", dtype="float32", quantization=quantization)
+    found = load(settings).model
     tensors = load_file(folder / "model.safetensors")
     for name in tensors:
         if name.endswith(MATRICES):
-            tensors[name] = dequantised(quantise(tensors[name], format)).contiguous()
+            tensors[name] = dequantised(quantise(tensors[name], EXPERTS[quantization])).contiguous()
+        elif is_map(name) and quantization in MAPS:
+            tensors[name] = dequantised(quantise(tensors[name], MAPS[quantization])).contiguous()
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     wanted = load(EngineSettings(str(folder), device="cpu", dtype="float32")).model
     tokens = torch.arange(1, 40).view(1, -1)
@@ -309,6 +314,31 @@ def test_experts_that_differ_from_the_file_are_an_error(checkpoint_folder, monke
     )
     with pytest.raises(CheckpointBroken, match=r"Expert \d of .*experts.* is not what was read"):
         load(EngineSettings(str(checkpoint_folder), device="cpu", dtype="float32", quantization=format))
+
+
+def test_maps_that_differ_from_the_file_are_an_error(checkpoint_folder, monkeypatch):
+    put = QuantisedLinear.put
+    monkeypatch.setattr(QuantisedLinear, "put", lambda self, weight: put(self, weight.flip(0)))
+    with pytest.raises(CheckpointBroken, match=r"_proj\.weight in .* is not what was read"):
+        load(EngineSettings(str(checkpoint_folder), device="cpu", dtype="float32", quantization="int4-small"))
+
+
+def test_maps_in_eight_bits_are_one_module_for_both_stacks(checkpoint_folder):
+    settings = EngineSettings(str(checkpoint_folder), device="cpu", dtype="float32", quantization="int4-small")
+    model = load(settings).model
+    for writer, reader in zip(model.model.encoder.language_model.layers, model.model.decoder.layers, strict=True):
+        for path in ("self_attn.q_proj", "self_attn.o_proj", "mlp.down_proj"):
+            assert reader.get_submodule(path) is writer.get_submodule(path)
+            assert reader.get_submodule(path).format == "int8"
+    assert not isinstance(model.model.decoder.layers[0].router.proj, QuantisedLinear)
+    assert model.lm_head.weight is model.model.decoder.embed_tokens.weight
+
+
+def test_an_adapter_is_refused_where_its_weights_are_quantised(checkpoint_folder, monkeypatch):
+    monkeypatch.setattr("palimpsest_engine.checkpoint.load.read_adapter", lambda *args: object())
+    settings = EngineSettings(str(checkpoint_folder), device="cpu", adapter="/a", quantization="int4-small")
+    with pytest.raises(UnsupportedCheckpoint, match="set quantization to int4"):
+        load(settings)
 
 
 def test_experts_in_another_order_are_an_error(checkpoint_folder, monkeypatch):
@@ -343,12 +373,8 @@ def test_a_quantised_model_is_refused_for_training(folder):
         load(EngineSettings(str(folder), device="cpu", quantization="int8"), trainable=True)
 
 
-SHAPES_26B = {
-    f"model.decoder.layers.{layer}.experts.{name}": shape
-    for layer in range(30)
-    for name, shape in (("gate_up_proj", (128, 1408, 2816)), ("down_proj", (128, 2816, 704)))
-} | {"all.the.rest": (2_430_000_000,)}
-CARDS = [(64, "none"), (32, "int8"), (24, "int4"), (18, "int4"), (12, None)]
+SHAPES_26B = shape_26b.shapes()
+CARDS = [(64, "none"), (32, "int8"), (24, "int4-fine"), (18, "int4"), (16.2, "int4-small"), (12, None)]
 
 
 @pytest.mark.parametrize(("gigabytes", "first"), CARDS)
@@ -396,7 +422,7 @@ def test_the_one_expert_of_the_embedded_checkpoint_can_be_quantised_too():
                 each.model(input_ids=tokens, decoder_input_ids=tokens).logits.log_softmax(-1) for each in (exact, found)
             )
         off[format] = float((one - other).norm() / one.norm())
-    assert 0 < off["int8"] < off["fp8"] < off["int4"] < 0.05
+    assert 0 < off["int8"] < off["fp8"] < off["int4-fine"] < off["int4"] < 0.05
 
 
 @pytest.mark.parametrize("quantization", ["none", "int8"])

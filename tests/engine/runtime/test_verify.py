@@ -8,15 +8,16 @@ import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from palimpsest_engine import EngineSettings
+from palimpsest_engine import EngineSettings, Quantization
+from palimpsest_engine.checkpoint.description import read_spec
 from palimpsest_engine.checkpoint.gguf_tokenizer import read_tokenizer
 from palimpsest_engine.checkpoint.locate import EMBEDDED
 from palimpsest_engine.checkpoint.memory import first_layers_of, needed
-from palimpsest_engine.checkpoint.source import shapes_of
+from palimpsest_engine.checkpoint.source import fill_in, shapes_in
 from palimpsest_engine.runtime.known_answers import FOLDER, KnownAnswers, Tolerance, all_known, read
 from palimpsest_engine.runtime.verify import EIGHT_BITS, Finding, check_tokens, compare, verify, within
 from palimpsest_train.known_answer import distances, in_every_format, record
@@ -27,9 +28,7 @@ from .damage import DAMAGE, OF_MIXTURES, TEXT, write_stand_in
 FORMATS: dict[str, dict[str, Any]] = {
     "float32": {"dtype": "float32"},
     "bfloat16": {"dtype": "bfloat16"},
-    "int8": {"dtype": "bfloat16", "quantization": "int8"},
-    "fp8": {"dtype": "bfloat16", "quantization": "fp8"},
-    "int4": {"dtype": "bfloat16", "quantization": "int4"},
+    **{each: {"dtype": "bfloat16", "quantization": each} for each in get_args(Quantization) if each != "none"},
 }
 # The recording and the tests run on one machine, so less is to be allowed for than between machines.
 MARGIN = 1.8
@@ -120,9 +119,10 @@ def test_as_many_layers_are_loaded_as_fit(
     share: float,
     names: list[str],
 ) -> None:
+    shapes = first_layers_of(shapes_in(stand_in), layers)
     room(
         monkeypatch,
-        share * needed(first_layers_of(shapes_of(EngineSettings(str(stand_in))), layers), "bfloat16", "none"),
+        share * needed(shapes, "bfloat16", "none", fill_in(stand_in, shapes, "bfloat16", read_spec(stand_in))),
     )
     findings = found(stand_in, known, "bfloat16")
     assert findings[1].figures["layers"] == layers
