@@ -35,7 +35,7 @@ def fill(model: Any, folder: Path, dtype: str, quantization: Quantization, layer
     may = quantization != "none" and layers is None
     if may and (copy := kept.kept(folder, rounding, quantization)) is not None:
         try:
-            restore(model, Files(copy, weight_files(copy)))
+            restore(model, Files(copy, sorted(copy.glob("*.safetensors"))))
             return
         except (CheckpointBroken, OSError, SafetensorError) as error:
             log.warning("The copy in %s is read no more: %s", copy, error)

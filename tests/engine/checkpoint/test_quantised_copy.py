@@ -53,7 +53,7 @@ def said(model):
 
 
 def weights_of(folder):
-    return {name: tensor for path in weight_files(folder) for name, tensor in load_file(path).items()}
+    return {name: tensor for path in sorted(folder.glob("*.safetensors")) for name, tensor in load_file(path).items()}
 
 
 @pytest.mark.parametrize("quantization", EXPERTS)

@@ -41,7 +41,7 @@ DECODER = "model.decoder.layers."
 def write_stand_in(folder: Path) -> Path:
     """A small random model of the real class, with a mixture, both kinds of attention, and what a router and scales need."""
     tokenizer = new_tokenizer([path.read_text("utf-8") for path in SAMPLES], 512)
-    torch.manual_seed(20)
+    torch.manual_seed(21)  # with others two experts are as likely, and bfloat16 alone exchanges them: 5 % at a step
     config = DiffusionGemmaConfig(
         text_config={
             "vocab_size": tokenizer.get_vocab_size(),
