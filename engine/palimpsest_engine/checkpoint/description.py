@@ -26,7 +26,7 @@ from palimpsest_engine.checkpoint.rules import (
     text,
     whole,
 )
-from palimpsest_engine.checkpoint.spec import SPEC_FILE, Chat, Denoising, Sampling, Spec
+from palimpsest_engine.checkpoint.spec import SPEC_FILE, Chat, Denoising, Sampling, Spec, spec_of_chat
 from palimpsest_engine.errors import CheckpointBroken
 
 _MOST_TOKENS = 1 << 22  # of a context; no model here reads a quarter of it
@@ -88,25 +88,29 @@ _SPEC: dict[str, Rule] = {
 }
 
 
-def read_spec(folder: Path) -> Spec:
-    """Read the checkpoint's `palimpsest.json`; return the defaults for an instruction-tuned one without it.
+def read_spec(folder: Path, device: str = "cpu") -> Spec:
+    """Read the checkpoint's `palimpsest.json`; without one, it is an instruction-tuned checkpoint.
 
-    In the `chat` dialect, its template is rendered, too. Raises CheckpointBroken for a value that cannot be: a wrong kind,
-    out of its range, or at odds with another one, and for a broken template.
+    In the `chat` dialect, what it does not say is as `spec_of_chat` has it for the device, and its template is rendered.
+    Raises CheckpointBroken for a value that cannot be: a wrong kind, out of its range, or at odds with another one, and for
+    a broken template.
     """
-    spec = _written(folder)
+    spec = _written(folder, device)
     if spec.dialect != "chat":
         return spec
     return replace(spec, chat=replace(spec.chat, turns=turns_of(folder, spec.chat)))
 
 
-def _written(folder: Path) -> Spec:
+def _written(folder: Path, device: str) -> Spec:
     path = folder / SPEC_FILE
     if not os.path.lexists(path):
-        return Spec(name=folder.name)
+        return spec_of_chat(folder.name, device)
     raw = read_json(path)
     try:
-        spec = Spec(**checked({"name": None} | raw, _SPEC))
+        values = checked({"name": None} | raw, _SPEC)
+        spec = Spec(**values)
+        if spec.dialect == "chat":
+            spec = replace(spec_of_chat(spec.name, device), **values)
         _check_together(spec)
     except Unfit as error:
         raise CheckpointBroken(f"{path} is not a checkpoint description this version understands: {error}.") from error

@@ -157,7 +157,7 @@ def load(settings: EngineSettings, *, trainable: bool = False, layers: int | Non
     folder = locate(settings.checkpoint)
     if is_causal(folder):
         return load_causal(settings, folder)
-    spec, calibration = read_spec(folder), calibration_of(folder)
+    spec, calibration = read_spec(folder, choose(settings)[0]), calibration_of(folder)
     shapes = verify(folder, spec)
     check_ids(spec, rows_of(shapes), folder)
     adapter = None

@@ -198,6 +198,22 @@ def spec_of_causal(name: str, bos_id: int | None, device: str, *, files: bool) -
     )
 
 
+def spec_of_chat(name: str, device: str) -> Spec:
+    """Return what holds for an instruction-tuned diffusion model as far as its description does not say otherwise.
+
+    Its canvas has no filler, so a hole of the wrong size costs most; what its causal encoder writes has the length that it
+    takes. One such candidate: it is the likeliest text, and the denoised ones are its guesses, of which a pass checks many. A
+    second one would be drawn by chance, and would take other experts in each of its passes.
+    None of this was measured on the 26B.
+    """
+    return Spec(
+        name,
+        causal_candidates=1,
+        written=64 if device == "cpu" else 128,
+        written_in_line=48,
+    )
+
+
 def denoising_too(spec: Spec, denoising: Denoising, filler: int, sizes: tuple[int, ...], pins: tuple[int, int]) -> Spec:
     """Return the description of a left-to-right model with a denoiser: the sizes, pins and filler of its training.
 

@@ -79,7 +79,7 @@ class Candidates:
             return self.ranking.rank(layout, (yield from self._written(layout, self.request.candidates)))
         found = yield from self._denoised(layout, plan)
         if plan.lines and not self.resources.sides:
-            lines = None if self.resources.taught else 1
+            lines = None if self.resources.ends_itself else 1
             found += yield from self._written(layout, plan.lines, lines, others=found)
         return self.ranking.rank(layout, found)
 

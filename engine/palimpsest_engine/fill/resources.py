@@ -13,6 +13,7 @@ from palimpsest_engine.checkpoint.load import Checkpoint
 from palimpsest_engine.checkpoint.spec import Spec
 from palimpsest_engine.cuda.backend import Backend, prepare, prepare_left_to_right
 from palimpsest_engine.errors import UnsupportedCheckpoint
+from palimpsest_engine.prompt.layout import CHAT_ENDS
 from palimpsest_engine.prompt.tokens import Tokens
 from palimpsest_engine.request import FillRequest
 
@@ -56,6 +57,11 @@ class Resources:
     def taught(self) -> bool:
         """Return whether the prompt is the one that a left-to-right model was taught."""
         return self.spec.dialect == "taught"
+
+    @property
+    def ends_itself(self) -> bool:
+        """Return whether the model is shown both sides and ends a middle, or its turn, by a token of its own."""
+        return self.spec.dialect in ("taught", "chat")
 
     def writes(self, request: FillRequest) -> bool:
         """Return whether the holes of a request are written left to right, and not denoised."""
@@ -104,6 +110,8 @@ class Resources:
         ends = frozenset({spec.filler} if spec.left_to_right and spec.filler is not None else ())
         if spec.dialect == "taught":
             ends = tokens.ends
+        elif spec.dialect == "chat":
+            ends = frozenset(map(tokens.control, CHAT_ENDS))
         banned_but_ends = all_banned.clone()
         banned_but_ends[list(ends)] = False
         tensors = [each.to(model.device) for each in (banned, all_banned, banned_but_ends)]

@@ -28,7 +28,8 @@ class Writer:
     """Writes the hole of one request. others: other continuations, which make guesses as the context does.
 
     A middle ends at a control token that the model was taught for it, or before the suffix begins again, or at a limit of
-    lines; if the request has one size, after as many tokens.
+    lines; if the request has one size, after as many tokens. Who was taught to fill in the middle knows where to end, and
+    only what is plain to see is cut off. A model that chats writes the whole file and comes to the suffix in any case.
     """
 
     def __init__(
@@ -47,7 +48,10 @@ class Writer:
         self.after = self.below[:FAR]
         hole, text = request.holes[0], request.text
         beside = text[: hole.start].rpartition("\n")[2] + text[hole.end :].partition("\n")[0]
-        self.blank = resources.taught and not beside.strip()
+        self.blank = resources.ends_itself and not beside.strip()
+        self.one_line = False
+        self.chats = resources.ends_itself and not resources.taught
+        self.line_end = "\n" if self.chats and not text[: hole.start].rpartition("\n")[2] else ""  # before the hole
         self.indented = bool(beside)  # blanks are there already, and would stay above whatever began with a line end
         self.guess = Lookup(layout.context, others)
 
@@ -62,6 +66,7 @@ class Writer:
         """
         spec, sizes = self.resources.spec, self.request.sizes
         limit = lines or self.request.max_lines
+        self.one_line = limit == 1
         usual = spec.written_in_line if limit == 1 else spec.written
         most = max(sizes or (usual or max(spec.hole_sizes),)) + (0 if self.fixed or self.ends else spec.pins)
         banned = self.resources.all_banned if not self.ends else self.resources.banned_but_ends
@@ -104,13 +109,17 @@ class Writer:
         text = self.text(ids)
         if limit is not None and text.count("\n") >= limit:
             return True
-        if middle_of(text, self.after)[1]:
+        if middle_of(text, self.after)[1] and (self.after or not self.chats):  # the file's last line may be one of many
             return True
-        if not self.resources.taught:
+        if not self.resources.ends_itself:
             return False
-        if FENCE in text or before_repetition(text, self.below) != text:
+        if FENCE in self.line_end + text or before_repetition(text, self.below) != text:
             return True
         return "\n" in self.tokens.text(ids[-1]) and loses_a_line(self.request, 0, text)
+
+    def before_fence(self, text: str) -> str:
+        """Return the text before the end of a code block."""
+        return (self.line_end + text).partition(FENCE)[0][len(self.line_end) :]
 
     def text(self, ids: Sequence[int]) -> str:
         """Return what was written after the text that the hole writes again."""
@@ -122,10 +131,12 @@ class Writer:
             return list(ids)
         if ids and ids[-1] in self.ends:
             ids = ids[:-1]
-            if not self.resources.taught:
+            if not self.resources.ends_itself:
                 return list(ids)
         text = self.text(ids)
         cut, sure = middle_of(text, self.after)
-        if self.resources.taught:  # such a model knows where to end; only what is plain to see is cut off
-            cut = before_repetition((cut if sure else text).partition(FENCE)[0], self.below)
+        if self.resources.ends_itself:
+            # Of many lines, one that begins as the suffix does may be one of the middle.
+            at_best = self.one_line or (sure and bool(self.after)) if self.chats else sure
+            cut = before_repetition(self.before_fence(cut if at_best else text), self.below)
         return list(ids) if cut == text else self.tokens.encode(self.layout.healed + cut)

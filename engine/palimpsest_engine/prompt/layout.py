@@ -22,6 +22,10 @@ CHARACTERS = 16  # at most in a token, on average; in code there are three or fo
 TOKEN_STRIDE = 64
 LONGEST_HEALED = 24
 EOS = 1
+CHAT_ENDS = TURN_END, AFTER_TURN = (
+    "<turn|>",
+    "<eos>",
+)  # the end of the model's turn, and what fills a canvas up after it
 # The sentences of the chat dialect.
 ASK = (
     "Write out the whole {language} file whose ending is given below, without changes to that ending. "
@@ -138,8 +142,8 @@ def lay_out(
         end = min(tokens.ends, default=EOS)
     else:
         context = [*asked, *before]
-        end = tokens.control("<eos>")  # what the model was taught to fill a canvas up with, after the end of its turn
-        closing = [*tokens.encode(closing_fence(keeps[-1])), tokens.control("<turn|>")]
+        end = tokens.control(AFTER_TURN)
+        closing = [*tokens.encode(closing_fence(keeps[-1])), tokens.control(TURN_END)]
     return Layout(
         context=tuple(context),
         healed=healed,

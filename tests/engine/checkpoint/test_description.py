@@ -14,7 +14,7 @@ from palimpsest_engine.checkpoint import description, rules
 from palimpsest_engine.checkpoint.description import check_ids, read_spec
 from palimpsest_engine.checkpoint.locate import EMBEDDED
 from palimpsest_engine.checkpoint.published import PUBLISHED
-from palimpsest_engine.checkpoint.spec import Chat, Denoising, Sampling, Spec
+from palimpsest_engine.checkpoint.spec import Chat, Denoising, Sampling, Spec, spec_of_chat
 from palimpsest_engine.errors import CheckpointBroken
 
 HUGE = 10**9
@@ -177,7 +177,8 @@ def test_every_field_has_a_rule_and_cases():
 
 
 def test_a_good_description_is_read_as_it_is(tmp_path):
-    assert read_spec(tmp_path) == Spec(tmp_path.name)
+    for device in ("cpu", "cuda"):
+        assert read_spec(tmp_path, device) == spec_of_chat(tmp_path.name, device)
     described = read_spec(EMBEDDED)
     assert read_spec(written(tmp_path, asdict(described))) == described
     assert read_spec(written(tmp_path, GOOD | {"sampling": {"entropy_bound": 1}})).sampling.entropy_bound == 1

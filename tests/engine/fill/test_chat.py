@@ -11,11 +11,15 @@ from tests.engine.conftest import SAMPLES, tiny
 from tokenizers import AddedToken
 
 from palimpsest_engine import FillRequest, Span
+from palimpsest_engine.checkpoint.description import read_spec
 from palimpsest_engine.checkpoint.load import load
 from palimpsest_engine.engine import EngineSettings
 from palimpsest_engine.errors import CheckpointBroken
+from palimpsest_engine.fill.canvas_fill import CanvasFill
 from palimpsest_engine.fill.detokenize import Detokenizer
 from palimpsest_engine.fill.filler import Filler
+from palimpsest_engine.fill.ranking import Ranking
+from palimpsest_engine.fill.writer import Writer
 from palimpsest_engine.prompt.preview import seen
 from palimpsest_train.tokenizer import new_tokenizer
 
@@ -65,6 +69,73 @@ def test_no_hole_ends_the_turn_or_is_shorter_than_asked(folder, monkeypatch, max
     filler.resources = replace(filler.resources, banned=nothing)
     control = filler.resources.tokens.special
     assert any(set(hole) & control for hole in canvases(filler, request, monkeypatch)), "the model would end its turn"
+
+
+def middle(filler, request, written, ends=()):
+    """Return the middle that comes of it if the model goes on with this text."""
+    layout = CanvasFill(filler.resources, request, filler.prefix_cache("d")).layout
+    writer = Writer(filler.resources, request, layout, torch.Generator())
+    writer.steps(None, 1)  # nothing runs before its first pass is asked for
+    ids = [*filler.tokens.encode(layout.healed + written), *map(filler.tokens.control, ends)]
+    count = next((n for n in range(1, len(ids) + 1) if writer.over(ids[:n], request.max_lines)), len(ids))
+    return filler.tokens.decode(writer.middle(ids[:count])).removeprefix(layout.healed)
+
+
+@pytest.mark.parametrize(
+    ("text", "max_lines", "written", "ends", "wanted"),
+    [
+        ("y = ¦\nreturn y\n", 1, "f(x)\nreturn y\n```", ["<turn|>"], "f(x)"),
+        ("y = f(¦)\nreturn y\n", 1, "x, 1)\nreturn y\n", [], "x, 1"),
+        ("y = f(¦)\nreturn y\n", None, "x, 1)\nreturn y\n", [], "x, 1"),
+        (
+            "def f():\n¦return y_of_it\n",
+            None,
+            "    y = 1\n    z = 2\nreturn y_of_it\n```",
+            [],
+            "    y = 1\n    z = 2\n",
+        ),
+        ("def f():\n¦", None, "    y = 1\n    z = 2\n```", ["<turn|>"], "    y = 1\n    z = 2"),
+        ("def f():\n¦", None, "    y = 1\n    z = 2", ["<turn|>"], "    y = 1\n    z = 2"),
+        ("def f():\n¦", None, "    y = 1\n    z = 2", ["<eos>"], "    y = 1\n    z = 2"),
+        ("def f():\n¦", 1, "    y = 1\n    z = 2\n```", ["<turn|>"], "    y = 1\n"),
+        ("x = 1\n¦", None, "```\n\nThat is all.", ["<turn|>"], ""),
+        ("x = ¦", None, "1\n```\nThat is all.", ["<turn|>"], "1"),
+    ],
+)
+def test_a_written_middle_ends_at_the_line_the_text_below_the_block_or_the_turn(
+    folder, text, max_lines, written, ends, wanted
+):
+    filler = Filler(load(EngineSettings(str(folder), device="cpu", dtype="float32")))
+    at = text.index("¦")
+    request = FillRequest(text.replace("¦", ""), (Span(at, at),), language="python", max_lines=max_lines)
+    assert middle(filler, request, written, ends) == wanted
+
+
+@pytest.mark.parametrize("max_lines", [1, None])
+def test_a_candidate_is_written_on_from_the_prefix_and_ranked_with_those_of_the_canvas(folder, monkeypatch, max_lines):
+    filler = Filler(load(EngineSettings(str(folder), device="cpu", dtype="float32")))
+    begun, ranked = [], []
+    write, rank = Writer.steps, Ranking.rank
+    monkeypatch.setattr(
+        Writer, "steps", lambda self, *args, **more: begun.append((self, args)) or write(self, *args, **more)
+    )
+    monkeypatch.setattr(
+        Ranking, "rank", lambda self, layout, found: ranked.append(list(found)) or rank(self, layout, found)
+    )
+    list(filler.fill(FillRequest(TEXT, (Span(AT, AT),), language="python", max_lines=max_lines), lambda: False))
+    (writer, (_, count, lines, _)), found = begun[0], ranked[0]
+    context = filler.tokens.tokenizer.decode(list(writer.layout.context), skip_special_tokens=False)
+    assert (context + writer.layout.healed).endswith("<|turn>model\n```python\ndef f(x):\n    y = ")
+    assert count == filler.spec.causal_candidates == 1
+    assert lines is None, "the request's own limit"
+    assert [bool(each.logs) for each in found] == [False, False, True]
+
+
+def test_a_description_can_leave_that_out(folder, tmp_path):
+    described = json.loads((folder / "palimpsest.json").read_text("utf-8"))
+    (tmp_path / "palimpsest.json").write_text(json.dumps(described | {"causal_candidates": 0}), "utf-8")
+    assert read_spec(folder).causal_candidates == 1
+    assert read_spec(tmp_path).causal_candidates == 0
 
 
 def test_the_prompt_is_the_templates(folder):
