@@ -17,9 +17,10 @@ from palimpsest_eval.systems import Filled, System
 SAMPLING = tuple(field.name for field in fields(Sampling))
 NUMBERS = ("pins", "suffix", "tries", "length_power", "causal_candidates", "fresh")
 SIZES = ("hole_sizes", "line_sizes")
+WHOLE_CANVAS, NEAR = "whole_canvas", "near"
 PAIRS = ("steps_by_size", "prune")
 CHAT = ("template", "thinking")
-KEYS = (*SAMPLING, *NUMBERS, *SIZES, *PAIRS, *CHAT, "candidates")
+KEYS = (*SAMPLING, *NUMBERS, *SIZES, NEAR, WHOLE_CANVAS, *PAIRS, *CHAT, "candidates")
 
 
 def grid(changes: Sequence[str]) -> list[dict[str, str]]:
@@ -62,13 +63,18 @@ def _parsed(spec: Spec, key: str, value: str) -> Any:
     """Parse a value of the grid.
 
     Pairs are `prune=none` or `prune=3:2+5:1` (two rows after step 3, one after step 5) and `steps_by_size=8:4`; sizes are
-    `hole_sizes=4+8`; `fresh` is `denoised` or `written`; all others are numbers.
+    `hole_sizes=4+8`, `near` is `none` or factors, `1+0.75`; `whole_canvas` is `true` or `false`; `fresh` is `denoised` or
+    `written`; all others are numbers.
     """
     if key in PAIRS:
         pairs = [] if value == "none" else [pair.split(":") for pair in value.split("+")]
         return tuple((_positive(one), _positive(other)) for one, other in pairs)
     if key in SIZES:
         return tuple(sorted(_positive(size) for size in value.split("+")))
+    if key == NEAR:
+        return () if value == "none" else tuple(float(factor) for factor in value.split("+"))
+    if key == WHOLE_CANVAS:
+        return _flag(value)
     if key == "fresh" and value not in ("denoised", "written"):
         raise ValueError(value)
     return type(getattr(spec, key))(value)
@@ -76,11 +82,16 @@ def _parsed(spec: Spec, key: str, value: str) -> Any:
 
 def _chat(chat: Chat, key: str, value: str) -> Chat:
     """Return another way to ask in the `chat` dialect; its turns are to be made anew."""
-    allowed = get_args(get_type_hints(Chat)["template"]) if key == "template" else ("true", "false")
-    if value not in allowed:
+    if key == "template" and value not in get_args(get_type_hints(Chat)["template"]):
         raise ValueError(value)
-    setting: dict[str, Any] = {key: value if key == "template" else value == "true"}
+    setting: dict[str, Any] = {key: value if key == "template" else _flag(value)}
     return replace(chat, turns=None, **setting)
+
+
+def _flag(value: str) -> bool:
+    if value not in ("true", "false"):
+        raise ValueError(value)
+    return value == "true"
 
 
 def _sampling(key: str, value: str) -> Any:

@@ -73,8 +73,10 @@ _SPEC: dict[str, Rule] = {
     **dict.fromkeys(("suffix", "excerpts", "written", "written_in_line"), whole(0, _MOST_TOKENS)),
     "canvas": whole(1, _MOST_SLOTS),
     "pins": whole(0, _MOST_SLOTS),
+    "whole_canvas": flag,
     "hole_sizes": each(whole(1, _MOST_SLOTS), 1, 64),
     "line_sizes": each(whole(1, _MOST_SLOTS), 0, 64),
+    "near": each(number(0.01, 100), 0, 16),
     "tries": whole(1, 64),
     "steps_by_size": each(pair(whole(1, _MOST_SLOTS), whole(1, _MOST_STEPS)), 0, 1_000),
     "prune": each(pair(whole(0, _MOST_STEPS), whole(1, _MOST_ROWS)), 0, 1_000),
@@ -110,7 +112,8 @@ def _written(folder: Path, device: str) -> Spec:
         values = checked({"name": None} | raw, _SPEC)
         spec = Spec(**values)
         if spec.dialect == "chat":
-            spec = replace(spec_of_chat(spec.name, device), **values)
+            sizes = {"line_sizes": ()} if "hole_sizes" in values else {}  # the same for lines, unless it says otherwise
+            spec = replace(spec_of_chat(spec.name, device), **(sizes | values))
         _check_together(spec)
     except Unfit as error:
         raise CheckpointBroken(f"{path} is not a checkpoint description this version understands: {error}.") from error

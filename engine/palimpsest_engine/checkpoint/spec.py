@@ -114,10 +114,12 @@ class Spec:
     suffix_id, prefix_id, bos_id: the `fim` dialect's control tokens. bos_id, eos_id: the first and the last token of the
     `sides` dialect, None for none. context, suffix: token budgets of the encoder; in the `sides` dialect of all tokens,
     those of the canvas included, and of those after it.
-    canvas: most canvas positions. pins: right pins wanted in a canvas. hole_sizes: tried as one batch.
-    line_sizes: those for a fill within a line (empty: the same). written, written_in_line: most tokens that are written left
-    to right, in all and in a line; 0 for what the sizes and pins allow. fresh: whether a hole at full strength is denoised,
-    or written left to right, which leaves denoising to what keeps a part of the text.
+    canvas: most canvas positions. pins: right pins wanted in a canvas. whole_canvas: fill up to `canvas` with more of them.
+    hole_sizes: tried as one batch. line_sizes: those for a fill within a line (empty: the same). near: where a hole replaces
+    text, its length times each of these, the first first, takes the place of the nearest size; if it is longer, that of all.
+    written, written_in_line: most tokens that are written left to right, in all and in a line; 0 for what the sizes and pins
+    allow. fresh: whether a hole at full strength is denoised, or written left to right, which leaves denoising to what keeps
+    a part of the text.
     tries: rows of each size, each with noise of its own.
     steps_by_size: pairs (tokens, steps), ascending: a canvas whose shortest row has at most so many hole tokens takes at
     most so many steps; a longer one `sampling.max_steps`.
@@ -147,8 +149,10 @@ class Spec:
     sources: tuple[str, ...] = ()
     canvas: int = 256
     pins: int = 32
+    whole_canvas: bool = False
     hole_sizes: tuple[int, ...] = (8, 16, 32, 64)
     line_sizes: tuple[int, ...] = ()
+    near: tuple[float, ...] = ()
     written: int = 0
     written_in_line: int = 0
     fresh: Literal["denoised", "written"] = "denoised"
@@ -204,12 +208,20 @@ def spec_of_chat(name: str, device: str) -> Spec:
     Its canvas has no filler, so a hole of the wrong size costs most; what its causal encoder writes has the length that it
     takes. One such candidate: it is the likeliest text, and the denoised ones are its guesses, of which a pass checks many. A
     second one would be drawn by chance, and would take other experts in each of its passes.
+    The sizes are those that lie near most middles of held-out code in the tokens of its vocabulary (ADR 46). It was trained
+    with whole canvases, and needs more steps in small ones. A GPU reads most of its weights for any canvas, so more rows and
+    positions cost it little; on a CPU the time grows with each.
     None of this was measured on the 26B.
     """
+    small = device == "cpu"
     return Spec(
         name,
+        whole_canvas=not small,
+        hole_sizes=(12, 24, 36, 56) if small else (8, 16, 24, 32, 44, 60, 80),
+        line_sizes=(3, 6, 12, 24) if small else (3, 5, 8, 12, 16, 24, 32),
+        near=(1.0,) if small else (1.0, 0.75, 1.35),
         causal_candidates=1,
-        written=64 if device == "cpu" else 128,
+        written=64 if small else 128,
         written_in_line=48,
     )
 

@@ -173,11 +173,14 @@ class Candidates:
                 row += [layout.end] * size + list(kept)
             rows.append(row)
             spans.append(tuple(where))
-        length = min(max(self.spec.canvas, max(map(len, rows))), max(map(len, rows)) + self.spec.pins)
+        longest = max(map(len, rows))
+        length = max(self.spec.canvas, longest)
+        if not self.spec.whole_canvas:
+            length = min(length, longest + self.spec.pins)
         used = None
         if self.resources.taught or self.resources.sides:  # so many pins and no more, and nothing behind the document
             pins = len(layout.right) if self.resources.sides else min(self.spec.pins, len(layout.right))
-            length = max(map(len, rows)) + pins
+            length = longest + pins
             used = torch.tensor([[at < len(row) + pins for at in range(length)] for row in rows])
         right = [*layout.right, *[layout.end] * length]
         ids = torch.tensor([(row + right)[:length] for row in rows], device=self.model.device)

@@ -55,13 +55,28 @@ def _sizes(request: FillRequest, spec: Spec, tokens: Tokens, layout: Layout) -> 
     if count == 1 and request.strength < 1.0:
         wanted = [present + min(spec.hole_sizes)]  # the present text decides; the surplus is for growing
     elif count == 1 and not request.sizes and present > wanted[-1]:
-        wanted = [present]
+        wanted = sorted(_multiples(present, spec.near)) if present <= room else [present]
+    elif count == 1 and not request.sizes and present >= wanted[0]:
+        wanted = _nearer(wanted, _multiples(present, spec.near)) if spec.near else wanted
     fitting = [size for size in wanted if size * count <= room]
     if count > 1:
         return fitting or [max(1, room // count)], 0
     if fitting:
         return fitting, 0
     return list(spec.hole_sizes), -(-(wanted[0] - max(spec.hole_sizes)) // spec.canvas)
+
+
+def _multiples(present: int, factors: Sequence[float]) -> list[int]:
+    """Return the length of the present text, times each factor; without any, as it is."""
+    return list(dict.fromkeys(max(1, round(present * factor)) for factor in factors or (1.0,)))
+
+
+def _nearer(sizes: Sequence[int], wanted: Sequence[int]) -> list[int]:
+    """Return as many sizes, with the wanted ones, the first of them first, in place of those nearest to them by ratio."""
+    left, wanted = list(sizes), wanted[: len(sizes)]
+    for size in wanted:
+        left.remove(min(left, key=lambda each: max(each / size, size / each)))
+    return sorted({*left, *wanted})
 
 
 def _causal_candidates(request: FillRequest, spec: Spec) -> int:

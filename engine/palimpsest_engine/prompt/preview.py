@@ -35,7 +35,8 @@ def seen(settings: EngineSettings, request: FillRequest) -> Seen:
     language = language_of(request.path, request.language)
     layout = lay_out(pieces(request), spec, tokens, language, request.context, request.path)
     read, sides = [*layout.context, *layout.left], spec.dialect == "sides"
-    right = layout.right if sides else layout.right[: spec.pins]
+    pinned = spec.canvas - min((*spec.hole_sizes, *spec.line_sizes)) if spec.whole_canvas else spec.pins
+    right = layout.right if sides else layout.right[:pinned]
     spelled = tokens.tokenizer.decode(read, skip_special_tokens=False)
     pins = tokens.tokenizer.decode(list(right), skip_special_tokens=False)
     return Seen(spelled, layout.healed, pins, len(read) + sides * len(right), spec)

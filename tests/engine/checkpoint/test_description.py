@@ -29,6 +29,8 @@ CASES: dict[str, tuple[object, ...]] = {
     "blank_line_candidates": tuple(each for each in WHOLE if each is not None),
     **dict.fromkeys(("filler", "bos_id", "eos_id", "suffix_id", "prefix_id"), IDS),
     "hole_sizes": ([], [0], [-8], [8, HUGE], [8.0], ["8"], [True], [None], 8, "8", {}, None, [8] * 65, [[8]], [257]),
+    "near": ([0], [-1], [101], ["1"], [None], [float("nan")], 1, None, [1] * 17),
+    "whole_canvas": (1, "true", None, []),
     "line_sizes": ([0], [-8], [HUGE], ["8"], 8, None, [8] * 65, [257]),
     "steps_by_size": (
         [8],

@@ -13,11 +13,14 @@ from tokenizers import AddedToken
 from palimpsest_engine import FillRequest, Span
 from palimpsest_engine.checkpoint.description import read_spec
 from palimpsest_engine.checkpoint.load import load
+from palimpsest_engine.checkpoint.spec import spec_of_chat
 from palimpsest_engine.engine import EngineSettings
 from palimpsest_engine.errors import CheckpointBroken
+from palimpsest_engine.fill import candidates
 from palimpsest_engine.fill.canvas_fill import CanvasFill
 from palimpsest_engine.fill.detokenize import Detokenizer
 from palimpsest_engine.fill.filler import Filler
+from palimpsest_engine.fill.plan import plan_canvas
 from palimpsest_engine.fill.ranking import Ranking
 from palimpsest_engine.fill.writer import Writer
 from palimpsest_engine.prompt.preview import seen
@@ -45,6 +48,16 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def loaded(folder):
+    return load(EngineSettings(str(folder), device="cpu", dtype="float32"))
+
+
+@pytest.fixture
+def filler(loaded):
+    return Filler(loaded)
+
+
 def canvases(filler, request, monkeypatch):
     """Return the tokens of the holes of all candidates."""
     found, texts = [], Detokenizer.texts
@@ -59,8 +72,7 @@ def canvases(filler, request, monkeypatch):
 
 @pytest.mark.parametrize("max_lines", [1, None])
 @pytest.mark.parametrize("seed", range(4))
-def test_no_hole_ends_the_turn_or_is_shorter_than_asked(folder, monkeypatch, max_lines, seed):
-    filler = Filler(load(EngineSettings(str(folder), device="cpu", dtype="float32")))
+def test_no_hole_ends_the_turn_or_is_shorter_than_asked(filler, monkeypatch, max_lines, seed):
     request = FillRequest(TEXT, (Span(AT, AT),), language="python", max_lines=max_lines, seed=seed)
     holes = canvases(filler, request, monkeypatch)
     assert {len(hole) for hole in holes} >= {8, 16}
@@ -69,6 +81,63 @@ def test_no_hole_ends_the_turn_or_is_shorter_than_asked(folder, monkeypatch, max
     filler.resources = replace(filler.resources, banned=nothing)
     control = filler.resources.tokens.special
     assert any(set(hole) & control for hole in canvases(filler, request, monkeypatch)), "the model would end its turn"
+
+
+def test_values_that_a_description_leaves_open_depend_on_the_device(folder, tmp_path):
+    (tmp_path / "palimpsest.json").write_text('{"name": "a"}', "utf-8")
+    assert replace(read_spec(tmp_path, "cuda:1"), name="b") == spec_of_chat("b", "cuda:0")
+    gpu, cpu = read_spec(tmp_path, "cuda"), read_spec(tmp_path, "cpu")
+    assert (gpu.canvas, gpu.whole_canvas, cpu.whole_canvas) == (256, True, False)
+    for sizes in ("hole_sizes", "line_sizes"):
+        assert len(getattr(gpu, sizes)) > len(getattr(cpu, sizes)), "rows cost more on a CPU"
+    own = read_spec(folder, "cuda")
+    assert (own.hole_sizes, own.line_sizes, own.canvas, own.pins) == ((8, 16), (), 32, 8), "it says so itself"
+
+
+@pytest.mark.parametrize(
+    ("near", "present", "sizes"),
+    [
+        ((), 0, (4, 8, 16)),
+        ((), 10, (4, 8, 16)),
+        ((), 20, (20,)),
+        ((1.0, 0.75, 1.35), 0, (4, 8, 16)),
+        ((1.0, 0.75, 1.35), 3, (4, 8, 16)),  # a placeholder says nothing of the length
+        ((1.0, 0.75, 1.35), 4, (3, 4, 5)),
+        ((1.0, 0.75), 10, (8, 10, 16)),
+        ((1.0,), 14, (4, 8, 14)),
+        ((1.0, 0.75, 1.35), 20, (15, 20, 27)),
+        ((1.0,), 20, (20,)),
+        ((1.0, 2.0), 20, (20,)),  # forty have no room
+        ((1.0, 0.75), 40, (4, 8, 16)),  # after a whole canvas
+    ],
+)
+def test_the_sizes_of_a_hole_are_near_the_length_of_the_text_it_replaces(filler, near, present, sizes):
+    spec = replace(filler.spec, hole_sizes=(4, 8, 16), near=near)
+    text = "".join("0123456789"[n % 10] for n in range(present))
+    assert len(filler.tokens.encode(text)) == present
+    request = FillRequest("a = " + text + "\n", (Span(4, 4 + present),))
+    layout = CanvasFill(filler.resources, request, filler.prefix_cache("d")).layout
+    plan = plan_canvas(request, spec, filler.tokens, layout)
+    assert plan.sizes == sizes
+    assert plan.blocks == (present > spec.canvas)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_whole_canvas_has_the_text_below_the_end_of_the_turn_and_then_what_follows_it(filler, monkeypatch, whole):
+    filler.resources = replace(filler.resources, spec=replace(filler.spec, whole_canvas=whole, canvas=64))
+    text, canvases = "def f(x):\n    y = \n    return y\n", []
+    denoised = candidates.denoise
+    monkeypatch.setattr(
+        candidates, "denoise", lambda m, p, canvas, *rest: canvases.append(canvas) or denoised(m, p, canvas, *rest)
+    )
+    list(filler.fill(FillRequest(text, (Span(AT, AT),), language="python"), lambda: False))
+    (canvas, *_), tokens = canvases, filler.tokens
+    assert canvas.tokens.shape == (2, 64 if whole else 16 + filler.spec.pins)
+    after, end, rest = tokens.encode(text[AT:] + "```"), tokens.control("<turn|>"), tokens.control("<eos>")
+    for row, size in zip(canvas.tokens.tolist(), (8, 16), strict=True):
+        pins = [*after, end, *[rest] * 64][: len(row) - size]
+        assert row[size:] == pins
+    assert not canvas.is_hole[0, 8:].any()
 
 
 def middle(filler, request, written, ends=()):
@@ -103,17 +172,15 @@ def middle(filler, request, written, ends=()):
     ],
 )
 def test_a_written_middle_ends_at_the_line_the_text_below_the_block_or_the_turn(
-    folder, text, max_lines, written, ends, wanted
+    filler, text, max_lines, written, ends, wanted
 ):
-    filler = Filler(load(EngineSettings(str(folder), device="cpu", dtype="float32")))
     at = text.index("¦")
     request = FillRequest(text.replace("¦", ""), (Span(at, at),), language="python", max_lines=max_lines)
     assert middle(filler, request, written, ends) == wanted
 
 
 @pytest.mark.parametrize("max_lines", [1, None])
-def test_a_candidate_is_written_on_from_the_prefix_and_ranked_with_those_of_the_canvas(folder, monkeypatch, max_lines):
-    filler = Filler(load(EngineSettings(str(folder), device="cpu", dtype="float32")))
+def test_a_candidate_is_written_on_from_the_prefix_and_ranked_with_those_of_the_canvas(filler, monkeypatch, max_lines):
     begun, ranked = [], []
     write, rank = Writer.steps, Ranking.rank
     monkeypatch.setattr(

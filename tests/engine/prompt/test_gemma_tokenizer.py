@@ -13,13 +13,14 @@ from tests.engine import gemma
 from tokenizers import AddedToken
 
 import palimpsest_engine
-from palimpsest_engine.checkpoint.spec import Chat, Spec
+from palimpsest_engine.checkpoint.spec import Chat, Spec, spec_of_chat
 from palimpsest_engine.errors import UnsupportedCheckpoint
 from palimpsest_engine.fill.plan import plan_canvas
 from palimpsest_engine.prompt.layout import ASK, ASK_FOR_ALL, heal, lay_out
 from palimpsest_engine.prompt.pieces import pieces, plain
 from palimpsest_engine.prompt.tokens import Tokens
 from palimpsest_engine.request import Excerpt, FillRequest, Span
+from palimpsest_eval.held_out import Document, problems
 
 pytest.importorskip("splintr")
 pytestmark = pytest.mark.xdist_group("gemma")  # building the tokenizer takes some seconds, once a process
@@ -121,13 +122,45 @@ def test_a_template_with_a_control_token_that_the_tokenizer_lacks_is_refused(tok
 @pytest.mark.parametrize("lines", [1, None])
 @pytest.mark.parametrize("after", ["", "\n", "\n    return x\n"])
 def test_a_line_never_gets_one_token_and_no_end_of_an_answer(tokens, lines, after):
-    """Terse questions were answered with one token, or none. A hole has eight slots at least, and none of them can end it."""
+    """Terse questions were answered with one token, or none. A hole has three slots at least, and none of them can end it."""
     text = "def f(x):\n    "
     request = FillRequest(text + after, (Span(len(text), len(text)),), max_lines=lines)
-    plan = plan_canvas(request, SPEC, tokens, laid_out(text, after, tokens))
-    assert min(plan.sizes) >= 8
+    for device in ("cpu", "cuda"):
+        plan = plan_canvas(request, spec_of_chat("gemma", device), tokens, laid_out(text, after, tokens))
+        assert min(plan.sizes) >= (3 if lines == 1 else 8)
     assert {tokens.control(each) for each in ("<eos>", "<turn|>", "<pad>", "<|channel>")} <= tokens.special
     assert SPEC.filler is None
+
+
+def middles(tokens, kinds):
+    """Return the lengths of holes in this package's own code, with the token that is written again."""
+    own = [Document("", path.name, path.read_text("utf-8")) for path in sorted(HERE.rglob("*.py"))]
+    lengths = []
+    for hole in problems(own, 150 * len(kinds), 7, kinds):
+        before = hole.prompt[-200:]
+        lengths.append(len(tokens.encode(before + hole.truth)) - len(tokens.encode(before)) + 1)
+    return lengths
+
+
+def near(sizes, lengths):
+    """Return the share of lengths that lie within 15 % of a size, or are off by one."""
+    return sum(any(abs(n - size) <= max(1, 0.15 * n) for size in sizes) for n in lengths) / len(lengths)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "powers", "cpu", "gpu"),
+    [(("span", "rest of line", "line"), 0.35, 0.6, 0.8), (("block",), 0.45, 0.5, 0.8)],
+)
+def test_most_middles_are_near_one_of_the_sizes(tokens, kinds, powers, cpu, gpu):
+    lengths = middles(tokens, kinds)
+
+    def sizes(device):
+        spec = spec_of_chat("gemma", device)
+        return spec.hole_sizes if kinds == ("block",) else spec.line_sizes
+
+    assert near(SPEC.hole_sizes, lengths) < powers
+    assert near(sizes("cpu"), lengths) > cpu
+    assert near(sizes("cuda"), lengths) > gpu
 
 
 @pytest.mark.parametrize("folder", ["prompt", "syntax", "fill"])
