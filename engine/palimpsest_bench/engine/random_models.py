@@ -39,13 +39,13 @@ _NARROW |= {
 }
 
 
-def config_of(shape: Shape) -> Any:
-    """Return the class's config, with a minimal vision tower."""
+def config_of(shape: Shape, **more: Any) -> Any:
+    """Return the class's config, with a minimal vision tower. more: replaces settings of the text stack."""
     from transformers import DiffusionGemmaConfig
 
     from palimpsest_engine.model.layers import TOKEN_VISION
 
-    text = _TEXT_26B | (_NARROW if shape == "26b-narrow" else {})
+    text = _TEXT_26B | (_NARROW if shape == "26b-narrow" else {}) | more
     length = 32 if shape == "26b-narrow" else 256
     return DiffusionGemmaConfig(text_config=text, vision_config=dict(TOKEN_VISION), canvas_length=length)
 
