@@ -49,6 +49,61 @@ def write_compressed(base: Path, folder: Path, preset: str, **changes: Any) -> P
     return folder
 
 
+def write_modelopt(base: Path, folder: Path) -> Path:
+    """Write a checkpoint folder with NVFP4 weights as ModelOpt names their parts; the numbers are compressed-tensors'."""
+    write_compressed(base, folder, "NVFP4")
+    names = {"weight_packed": "weight", "weight_global_scale": "weight_scale_2", "input_global_scale": "input_scale"}
+
+    def rename(tensors: dict[str, Tensor]) -> None:
+        for name in list(tensors):
+            module, _, part = name.rpartition(".")
+            if part in names:
+                tensor = tensors.pop(name)
+                tensors[f"{module}.{names[part]}"] = tensor if tensor.dtype == torch.uint8 else (1 / tensor).reshape(())
+
+    edit_weights(folder, rename)
+    ours = {"quant_method": "modelopt", "quant_algo": "NVFP4", "producer": {"name": "modelopt"}, "ignore": ["lm_head"]}
+    edit_config(folder, lambda found: (found.clear(), found.update(ours)))
+    return folder
+
+
+def write_auto_round(base: Path, folder: Path, group: int = 64) -> Path:
+    """Write a checkpoint folder with experts in four bits as AutoRound packs them (`auto_round:auto_gptq`)."""
+    shutil.copytree(base, folder)
+    tensors = load_file(folder / WEIGHTS)
+    for name in [name for name in tensors if ".decoder." in name and name.endswith("experts.gate_up_proj")]:
+        module = name.removesuffix(".gate_up_proj")
+        gate_up, down = tensors.pop(name), tensors.pop(f"{module}.down_proj")
+        for number in range(len(gate_up)):
+            parts = dict(zip(("gate_proj", "up_proj"), gate_up[number].chunk(2), strict=True)) | {
+                "down_proj": down[number]
+            }
+            for part, weight in parts.items():
+                for leaf, tensor in as_words(weight, group).items():
+                    tensors[f"{module}.{number}.{part}.{leaf}"] = tensor
+    save_file(tensors, folder / WEIGHTS)
+    path = folder / "config.json"
+    ours = {"quant_method": "auto-round", "packing_format": "auto_round:auto_gptq", "bits": 4, "group_size": group}
+    ours |= {"sym": True, "data_type": "int", "extra_config": {"model.decoder.embed_tokens": {"bits": 16}}}
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {"quantization_config": ours}), "utf-8")
+    return folder
+
+
+def as_words(weight: Tensor, group: int) -> dict[str, Tensor]:
+    """Return a map `[outputs, inputs]` as symmetric GPTQ words: eight inputs in one, 8 for zero, of which 7 is stored."""
+    outputs, inputs = weight.shape
+    groups = [each.float() for each in weight.split(group, -1)]
+    scales = torch.stack([each.abs().amax(-1) / 7 for each in groups], -1).half()
+    levels = [
+        (each / scale[:, None]).round().clamp(-8, 7) + 8 for each, scale in zip(groups, scales.float().T, strict=True)
+    ]
+    shifts = torch.arange(0, 32, 4)
+    words = (torch.cat(levels, -1).long().view(outputs, inputs // 8, 8) << shifts).sum(-1)
+    zeros = torch.full((len(groups), outputs // 8), 0x77777777, dtype=torch.int32)
+    signed = torch.where(words >= 2**31, words - 2**32, words).int()
+    return {"qweight": signed.T.contiguous(), "qzeros": zeros, "scales": scales.T.contiguous()}
+
+
 def as_maps(experts: Any) -> nn.ModuleList:
     """Return a mixture's experts as linear maps of their own."""
     gate_up, down = experts.gate_up_proj.detach(), experts.down_proj.detach()

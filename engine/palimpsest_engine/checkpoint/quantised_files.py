@@ -13,6 +13,8 @@ from palimpsest_engine.errors import CheckpointBroken
 from palimpsest_engine.model.quantize import Format, Quantised, as_it_is, dequantised
 
 _LARGEST = 448.0  # of all codes in eight bits
+_FP4 = [sign * size for sign in (1.0, -1.0) for size in (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)]  # by code
+_EIGHTS_LESS_ONE = 0x77777777  # GPTQ stores what stands for zero, less one
 
 
 class QuantisedFiles:
@@ -61,7 +63,42 @@ class QuantisedFiles:
         """Read one linear map, and refuse numbers that cannot be."""
         if found.kind == "plain":
             return as_it_is(self._files.whole(found.names["weight"]))
-        return self._eight_bits(found, found.kind)
+        if found.kind == "gptq":
+            return as_it_is(self._gptq(found))
+        if found.kind == "int8" or found.kind == "fp8":
+            return self._eight_bits(found, found.kind)
+        return as_it_is(self._nvfp4(found))
+
+    def _nvfp4(self, found: Map) -> Tensor:
+        """Read four bits in floating point: the lower half of a byte is the first of two inputs."""
+        names, theirs = found.names, found.kind == "modelopt"
+        codes = self._files.whole(names["weight" if theirs else "weight_packed"])
+        whole = self._files.whole(names["weight_scale_2" if theirs else "weight_global_scale"])
+        scales = self._files.whole(names["weight_scale"]).float() * (whole if theirs else 1.0 / whole)
+        values = torch.tensor(_FP4)[torch.stack((codes & 15, codes >> 4), -1).flatten(-2).int()]
+        return self._scaled(values, scales, found)
+
+    def _gptq(self, found: Map) -> Tensor:
+        """Read four bits as GPTQ packs them: eight inputs in a word, the first in the lowest bits; 8 stands for zero."""
+        words, zeros = self._files.whole(found.names["qweight"]), self._files.whole(found.names["qzeros"])
+        if not bool((zeros == _EIGHTS_LESS_ONE).all()):
+            raise CheckpointBroken(f"{found.names['qzeros']} in {self.folder} is not that of symmetric weights.")
+        shifts = torch.arange(0, 32, 4, dtype=torch.int32)
+        levels = (words.unsqueeze(1) >> shifts.view(1, -1, 1)) & 15  # [words, 8, outputs]
+        return self._scaled(
+            levels.flatten(0, 1).T.float() - 8.0, self._files.whole(found.names["scales"]).float().T, found
+        )
+
+    def _scaled(self, values: Tensor, scales: Tensor, found: Map) -> Tensor:
+        """Return weights `[outputs, inputs]` by their codes' values and scales `[outputs, groups]`."""
+        weights = values * scales.repeat_interleave(found.group, -1)[:, : values.shape[-1]]
+        if not all_finite(weights):
+            raise CheckpointBroken(
+                f"The scales of {min(found.names.values())} in {self.folder} are not finite, or zero."
+            )
+        if bool((values != 0).any()) and not bool((weights != 0).any()):
+            raise CheckpointBroken(f"The scales of {min(found.names.values())} in {self.folder} are all zero.")
+        return weights
 
     def _eight_bits(self, found: Map, format: Format) -> Quantised:
         """Read codes of eight bits and their scales, one for each output; bfloat16 is exact in float32."""

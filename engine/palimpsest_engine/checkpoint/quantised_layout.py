@@ -6,6 +6,7 @@ is a part of one of the class's, or of a kind that is left out on purpose (`_lef
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -26,20 +27,25 @@ _OF_INPUTS = ("input_scale", "input_zero_point", "input_global_scale")
 _OF_THE_CACHE = re.compile(r".+\.self_attn\.((k_proj|v_proj)\.)?(k_scale|v_scale)")
 _EXPERT = re.compile(r"(.+\.experts)\.(\d+)\.(gate_proj|up_proj|down_proj)")
 _MADE_OF = {"gate_up_proj": ("gate_proj", "up_proj"), "down_proj": ("down_proj",)}
-# The tensors of a quantised map by the last part of their names, and the number formats that each may have.
+# The tensors of a quantised map by the last part of their names, its codes first, and the number formats that each may have.
 _PARTS: dict[Kind, dict[str, tuple[str, ...]]] = {
     "int8": {"weight": ("I8",), "weight_scale": FLOATS},
     "fp8": {"weight": ("F8_E4M3",), "weight_scale": FLOATS},
+    "nvfp4": {"weight_packed": ("U8",), "weight_scale": ("F8_E4M3",), "weight_global_scale": ("F32",)},
+    "modelopt": {"weight": ("U8",), "weight_scale": ("F8_E4M3",), "weight_scale_2": ("F32",)},
+    "gptq": {"qweight": ("I32",), "scales": FLOATS, "qzeros": ("I32",)},
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Map:
-    """A linear map in a file. names: of its tensors, by the last part. shape: of its weight, `[outputs, inputs]`."""
+    """A linear map in a file. names: of its tensors, by the last part. shape: of its weight, `[outputs, inputs]`. group: the
+    inputs that share a scale, where not all do."""
 
     kind: Kind
     names: Mapping[str, str]
     shape: tuple[int, ...]
+    group: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,37 +106,50 @@ def _map_of(module: str, parts: dict[str, str], headers: Mapping[str, Header], s
     if parts.keys() == {"weight"} and dtypes["weight"] in FLOATS:
         return Map("plain", parts, tuple(headers[parts["weight"]]["shape"]))
     for kind, wanted in _PARTS.items():
-        if kind in scheme.kinds and any(dtypes.get(part) in each for part, each in wanted.items() if each != FLOATS):
-            if missing := sorted(wanted.keys() - parts.keys()):
-                raise CheckpointBroken(
-                    f"The weights in {where} lack {module}.{missing[0]}: its weights cannot be read."
-                )
-            if odd := [part for part in parts if dtypes[part] not in wanted.get(part, ())]:
-                raise CheckpointBroken(
-                    f"{where} holds {module}.{odd[0]} as {shown(dtypes[odd[0]])}, which does not belong to {kind} weights."
-                )
-            found = Map(kind, parts, _shape_of(kind, parts, headers))
-            _check_scales(found, module, headers, where)
-            return found
+        codes = next(iter(wanted))
+        if kind not in scheme.kinds or dtypes.get(codes) not in wanted[codes]:
+            continue
+        if missing := sorted(wanted.keys() - parts.keys()):
+            raise CheckpointBroken(f"The weights in {where} lack {module}.{missing[0]}: its weights cannot be read.")
+        if odd := [part for part in parts if dtypes[part] not in wanted.get(part, ())]:
+            raise CheckpointBroken(
+                f"{where} holds {module}.{odd[0]} as {shown(dtypes[odd[0]])}, which does not belong to {kind} weights."
+            )
+        return _checked(
+            kind, module, parts, {part: tuple(headers[name]["shape"]) for part, name in parts.items()}, scheme, where
+        )
     raise CheckpointBroken(
         f"{where} holds {module} as {', '.join(f'{part} in {shown(dtypes[part])}' for part in sorted(parts))}, which its "
         f"config ({scheme.method}) does not explain."
     )
 
 
-def _shape_of(kind: Kind, parts: Mapping[str, str], headers: Mapping[str, Header]) -> tuple[int, ...]:
-    return tuple(headers[parts["weight"]]["shape"])
-
-
-def _check_scales(found: Map, module: str, headers: Mapping[str, Header], where: Path) -> None:
-    """Raise CheckpointBroken for scales of another shape than the weights need."""
-    shape = tuple(headers[found.names["weight_scale"]]["shape"])
-    fitting = ((found.shape[0], 1), (found.shape[0],), (1,), ()) if len(found.shape) == 2 else ()
-    if shape not in fitting:
-        raise CheckpointBroken(
-            f"{module}.weight_scale in {where} has the shape {list(shape)}, which does not fit weights of the shape "
-            f"{list(found.shape)} with a scale for each output."
-        )
+def _checked(
+    kind: Kind, module: str, parts: dict[str, str], shapes: Mapping[str, tuple[int, ...]], scheme: Scheme, where: Path
+) -> Map:
+    """Return a quantised map. Raises CheckpointBroken if the shapes of its tensors do not fit each other."""
+    codes = shapes[next(iter(_PARTS[kind]))]
+    fits = len(codes) == 2
+    outputs, inputs = (*codes, 0, 0)[:2]
+    group, wanted = 0, dict[str, list[tuple[int, ...]]]()
+    if kind == "gptq":
+        outputs, inputs, group = inputs, outputs * 8, scheme.group
+        groups = math.ceil(inputs / group)
+        wanted = {"scales": [(groups, outputs)], "qzeros": [(groups, math.ceil(outputs / 8))]}
+    elif kind in ("nvfp4", "modelopt"):
+        inputs, group = inputs * 2, scheme.group
+        fits = fits and inputs % group == 0
+        whole = "weight_global_scale" if kind == "nvfp4" else "weight_scale_2"
+        wanted = {"weight_scale": [(outputs, inputs // group)], whole: [(), (1,)]}
+    else:
+        wanted = {"weight_scale": [(outputs, 1), (outputs,), (1,), ()]}
+    for part, fitting in wanted.items():
+        if not fits or shapes[part] not in fitting:
+            raise CheckpointBroken(
+                f"{module}.{part} in {where} has the shape {list(shapes[part])}, which does not fit codes of the shape "
+                f"{list(codes)} ({kind})."
+            )
+    return Map(kind, parts, (outputs, inputs), group)
 
 
 def _arranged(plain: Mapping[str, Header], maps: Mapping[str, Map], left_out: tuple[str, ...], where: Path) -> Layout:

@@ -10,17 +10,25 @@ from typing import Any, Literal
 from palimpsest_engine.checkpoint.rules import shown
 from palimpsest_engine.errors import UnsupportedCheckpoint
 
-Kind = Literal["plain", "int8", "fp8"]  # how one tensor of a file is stored
-LOADED = "compressed-tensors with INT8 or FP8 weights (symmetric, a scale for each output or one for all)"
-_FORMATS = ("int-quantized", "float-quantized", "naive-quantized", "mixed-precision")
+# How one tensor of a file is stored. nvfp4 and modelopt: four bits in floating point, with a scale for each 16 inputs, as
+# compressed-tensors and as ModelOpt name their parts. gptq: four bits, evenly spaced, as GPTQ packs them.
+Kind = Literal["plain", "int8", "fp8", "nvfp4", "modelopt", "gptq"]
+LOADED = (
+    "compressed-tensors with INT8 or FP8 weights (symmetric, a scale for each output or one for all) or NVFP4, ModelOpt's "
+    "NVFP4, AutoRound's symmetric INT4 (auto_round:auto_gptq)"
+)
+_FORMATS = ("int-quantized", "float-quantized", "naive-quantized", "mixed-precision", "nvfp4-pack-quantized")
+_NVFP4_GROUP = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """The formats of a checkpoint's weights. method: its name for people. kinds: what its tensors may be."""
+    """The formats of a checkpoint's weights. method: its name for people. kinds: what its tensors may be. group: the inputs
+    that share a scale."""
 
     method: str
     kinds: frozenset[Kind]
+    group: int = _NVFP4_GROUP
 
 
 def scheme_in(config: Mapping[str, Any], where: Path) -> Scheme | None:
@@ -75,7 +83,43 @@ def _kind_of(group: Any, name: str) -> Kind:
         raise _NotLoaded(f"{said}, not symmetric")
     if bits == 8 and strategy in ("channel", "tensor") and kind in ("int", "float"):
         return "int8" if kind == "int" else "fp8"
+    if (bits, kind, strategy, weights.get("group_size")) == (4, "float", "tensor_group", _NVFP4_GROUP):
+        return "nvfp4"
     raise _NotLoaded(said)
 
 
-_READERS = {"compressed-tensors": _compressed_tensors}
+def _modelopt(found: Mapping[str, Any]) -> Scheme:
+    """Read a config of NVIDIA's ModelOpt."""
+    name = f"modelopt, {shown(found.get('quant_algo'))}"
+    if found.get("quant_algo") != "NVFP4" or found.get("group_size", _NVFP4_GROUP) != _NVFP4_GROUP:
+        raise _NotLoaded(name)
+    return Scheme(name, frozenset(["modelopt"]))
+
+
+def _auto_round(found: Mapping[str, Any]) -> Scheme:
+    """Read a config of AutoRound. `extra_config` is about single modules, some of which stay as they were."""
+    packing, bits = found.get("packing_format"), found.get("bits")
+    name = f"auto-round, {shown(bits)} bits packed as {shown(packing)}"
+    if (packing, bits, found.get("data_type", "int")) != ("auto_round:auto_gptq", 4, "int"):
+        raise _NotLoaded(name)
+    if found.get("sym") is not True:
+        raise _NotLoaded(f"{name}, not symmetric")
+    group, extra = found.get("group_size"), found.get("extra_config") or {}
+    if type(group) is not int or group < 1:
+        raise _NotLoaded(f"{name} in groups of {shown(group)}")
+    for module, each in extra.items() if isinstance(extra, dict) else [("extra_config", None)]:
+        same = isinstance(each, dict) and (
+            each.get("bits", 4) >= 16
+            or (each.get("bits", 4), each.get("sym", True), each.get("group_size", group)) == (4, True, group)
+        )
+        if not same:
+            raise _NotLoaded(f"{name}, and {shown(module)} otherwise")
+    return Scheme(name, frozenset(["gptq"]), group)
+
+
+_READERS = {
+    "compressed-tensors": _compressed_tensors,
+    "modelopt": _modelopt,
+    "auto-round": _auto_round,
+    "intel/auto-round": _auto_round,
+}

@@ -8,6 +8,10 @@ import shutil
 import psutil
 import pytest
 import torch
+from compressed_tensors.compressors.nvfp4.helpers import unpack_fp4_from_uint8
+from compressed_tensors.entrypoints.convert import ModelOptNvfp4Converter
+from compressed_tensors.quantization.lifecycle.forward import dequantize
+from compressed_tensors.quantization.quant_scheme import preset_name_to_scheme
 from safetensors.torch import load_file
 
 from palimpsest_engine import CheckpointBroken, EngineSettings, OutOfMemory, UnsupportedCheckpoint
@@ -17,7 +21,15 @@ from palimpsest_engine.checkpoint.source import layout_in, shapes_of, source_in
 from palimpsest_engine.model.moe import MATRICES, QuantisedExperts, quantised_experts
 from palimpsest_engine.model.quantize import FORMATS, dequantised, quantise
 
-from ..quantised import WEIGHTS, edit_config, edit_weights, plain_copy, write_compressed
+from ..quantised import (
+    WEIGHTS,
+    edit_config,
+    edit_weights,
+    plain_copy,
+    write_auto_round,
+    write_compressed,
+    write_modelopt,
+)
 
 PRESETS = {"W8A8": "int8", "FP8_DYNAMIC": "fp8", "FP8": "fp8"}
 MADE_OF = {"gate_up_proj": ("gate_proj", "up_proj"), "down_proj": ("down_proj",)}
@@ -225,6 +237,14 @@ def with_one(value):
     return make
 
 
+def zero(tensor):
+    return torch.zeros_like(tensor)
+
+
+def no_number(tensor):
+    return torch.full_like(tensor.float(), torch.nan).to(tensor.dtype)
+
+
 DAMAGE = {
     "an expert under another name": (
         renamed(f"{DECODER}.1.experts.3.", f"{DECODER}.1.expert.3."),
@@ -336,6 +356,170 @@ def test_another_format_is_refused_with_its_name_and_with_those_that_load(folder
         load(settings_for(folder))
     assert "It loads compressed-tensors with INT8 or FP8" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+WRITERS = {
+    "nvfp4": lambda base, folder: write_compressed(base, folder, "NVFP4"),
+    "modelopt": write_modelopt,
+    "auto-round": write_auto_round,
+}
+
+
+@pytest.fixture(scope="session", params=WRITERS)
+def in_four_bits(request, checkpoint_folder, tmp_path_factory):
+    return request.param, WRITERS[request.param](checkpoint_folder, tmp_path_factory.mktemp("four") / request.param)
+
+
+def by_the_library(folder):
+    """The weights of the maps of a file with NVFP4, as the library that describes the format brings them back."""
+    tensors = load_file(folder / WEIGHTS)
+    if "modelopt" in folder.name:
+        tensors = ModelOptNvfp4Converter(targets=["re:.*"]).process(tensors)
+    scheme, found = preset_name_to_scheme("NVFP4", ["Linear"]), {}
+    for module in [name.removesuffix(".weight_packed") for name in tensors if name.endswith(".weight_packed")]:
+        parts = {part: tensors[f"{module}.{part}"] for part in ("weight_packed", "weight_scale", "weight_global_scale")}
+        packed = parts.pop("weight_packed")
+        codes = unpack_fp4_from_uint8(packed, packed.shape[0], packed.shape[1] * 2, dtype=torch.float32)
+        scale, whole = parts["weight_scale"].float(), parts["weight_global_scale"]
+        found[module] = dequantize(codes, scale, args=scheme.weights, global_scale=whole, dtype=torch.float32)
+    return found
+
+
+def by_the_description(folder):
+    """The weights of the maps of a file with GPTQ's words, one by one."""
+    tensors, found = load_file(folder / WEIGHTS), {}
+    for module in [name.removesuffix(".qweight") for name in tensors if name.endswith(".qweight")]:
+        words, scales = tensors[f"{module}.qweight"].tolist(), tensors[f"{module}.scales"].float()
+        inputs = [[(word >> shift) & 15 for word in row] for row in words for shift in range(0, 32, 4)]
+        levels = torch.tensor(inputs) - 8.0  # [inputs, outputs]
+        found[module] = (levels * scales.repeat_interleave(64, 0)[: len(levels)]).T
+    return found
+
+
+def test_four_bits_are_brought_back_as_their_format_says_and_near_the_original(in_four_bits, checkpoint):
+    name, folder = in_four_bits
+    maps = by_the_description(folder) if name == "auto-round" else by_the_library(folder)
+    source, original = source_in(folder), dict(checkpoint.model.state_dict())
+    for module, weights in maps.items():
+        if ".experts." not in module:
+            torch.testing.assert_close(source.whole(f"{module}.weight"), weights, rtol=1e-6, atol=1e-9)
+    for layer in range(4):
+        for matrix, made_of in MADE_OF.items():
+            whole = f"{DECODER}.{layer}.experts.{matrix}"
+            for number in range(4):
+                theirs = torch.cat([maps[f"{DECODER}.{layer}.experts.{number}.{part}"] for part in made_of])
+                ours = source.part(whole, number)
+                torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-9)
+                assert (ours - original[whole][number]).norm() < 0.2 * original[whole][number].norm()
+
+
+def test_a_model_of_four_bits_is_the_class_on_the_weights_that_they_stand_for(
+    in_four_bits, checkpoint_folder, tmp_path
+):
+    _, folder = in_four_bits
+    source = source_in(folder)
+    weights = {name: source.whole(name) for name in source.names if "vision" not in name}
+    vision = {name: each for name, each in load_file(checkpoint_folder / WEIGHTS).items() if "vision" in name}
+    plain = plain_copy(checkpoint_folder, tmp_path / "plain", weights | vision)
+    found = load(settings_for(folder))
+    assert found.quantization == "none"
+    torch.testing.assert_close(logits(found.model), logits(load(settings_for(plain)).model))
+    one, other = (load(settings_for(each, quantization="int4")).model for each in (folder, plain))
+    torch.testing.assert_close(logits(one), logits(other))
+
+
+def test_the_memory_needed_for_a_format_that_is_not_ours_is_that_of_what_it_becomes(in_four_bits, checkpoint_folder):
+    shapes, plain = (shapes_of(settings_for(each)) for each in (in_four_bits[1], checkpoint_folder))
+    for quantization in ("none", *FORMATS):
+        assert needed(shapes, "bfloat16", quantization) == needed(plain, "bfloat16", quantization)
+
+
+FP4_EXPERT = f"{DECODER}.1.experts.2.up_proj"
+FOUR_DAMAGE = {
+    "a scale of nvfp4 missing": ("nvfp4", without(f"{FP4_EXPERT}.weight_scale"), "lack .*weight_scale"),
+    "the whole scale of nvfp4 missing": ("nvfp4", without(f"{FP4_EXPERT}.weight_global_scale"), "lack .*global_scale"),
+    "the whole scale of nvfp4 zero": (
+        "nvfp4",
+        changed(f"{FP4_EXPERT}.weight_global_scale", zero),
+        "not finite, or zero",
+    ),
+    "the whole scale of modelopt zero": ("modelopt", changed(f"{FP4_EXPERT}.weight_scale_2", zero), "all zero"),
+    "the whole scale of modelopt no number": (
+        "modelopt",
+        changed(f"{FP4_EXPERT}.weight_scale_2", no_number),
+        "not finite",
+    ),
+    "all scales of modelopt zero": ("modelopt", changed(f"{FP4_EXPERT}.weight_scale", zero), "all zero"),
+    "a scale of nvfp4 no number": ("nvfp4", changed(f"{FP4_EXPERT}.weight_scale", no_number), "not finite"),
+    "scales of nvfp4 of another shape": (
+        "nvfp4",
+        changed(f"{FP4_EXPERT}.weight_scale", lambda each: each[:, :1].contiguous()),
+        r"shape \[16, 1\]",
+    ),
+    "codes of nvfp4 of another shape": (
+        "nvfp4",
+        changed(f"{FP4_EXPERT}.weight_packed", lambda each: each[:, :-1].contiguous()),
+        r"codes of the shape \[16, 15\]",
+    ),
+    "the names of the other program": (
+        "nvfp4",
+        renamed(f"{FP4_EXPERT}.weight_packed", f"{FP4_EXPERT}.weight"),
+        "explain",
+    ),
+    "an expert of modelopt renamed": ("modelopt", renamed(FP4_EXPERT, f"{FP4_EXPERT}s"), "missing keys"),
+    "zero points of gptq missing": ("auto-round", without(f"{FP4_EXPERT}.qzeros"), "lack .*qzeros"),
+    "zero points of gptq that are others": (
+        "auto-round",
+        changed(f"{FP4_EXPERT}.qzeros", lambda each: each + 1),
+        "not that of symmetric",
+    ),
+    "scales of gptq for other groups": (
+        "auto-round",
+        changed(f"{FP4_EXPERT}.scales", lambda each: each.repeat(2, 1)),
+        r"shape \[2, 16\]",
+    ),
+    "a scale of gptq no number": ("auto-round", changed(f"{FP4_EXPERT}.scales", no_number), "not finite"),
+    "the order of inputs of gptq": (
+        "auto-round",
+        lambda tensors: tensors.update({f"{FP4_EXPERT}.g_idx": torch.zeros(32, dtype=torch.int32)}),
+        "does not explain",
+    ),
+}
+
+
+@pytest.mark.parametrize(("writer", "change", "says"), FOUR_DAMAGE.values(), ids=FOUR_DAMAGE)
+def test_damage_to_four_bits_is_refused_in_a_sentence(checkpoint_folder, tmp_path, writer, change, says):
+    folder = WRITERS[writer](checkpoint_folder, tmp_path / writer)
+    edit_weights(folder, change)
+    with pytest.raises((CheckpointBroken, UnsupportedCheckpoint), match=says) as caught:
+        load(settings_for(folder))
+    assert "\n" not in str(caught.value)
+
+
+OTHERS = {
+    "another algorithm": ("modelopt", lambda found: found.update(quant_algo="W4A8_AWQ"), "W4A8_AWQ"),
+    "mixed algorithms": ("modelopt", lambda found: found.update(quant_algo="MIXED_PRECISION"), "MIXED_PRECISION"),
+    "other groups of nvfp4": ("modelopt", lambda found: found.update(group_size=32), "NVFP4"),
+    "groups of nvfp4 of compressed-tensors": ("nvfp4", weights_of(group_size=32), "4 bits"),
+    "another packing": ("auto-round", lambda found: found.update(packing_format="auto_round:auto_awq"), "auto_awq"),
+    "two bits": ("auto-round", lambda found: found.update(bits=2), "2 bits"),
+    "zero points": ("auto-round", lambda found: found.update(sym=False), "not symmetric"),
+    "no groups": ("auto-round", lambda found: found.update(group_size=-1), "groups of -1"),
+    "a module of other bits": (
+        "auto-round",
+        lambda found: found.update(extra_config={"x": {"bits": 8}}),
+        '"x" otherwise',
+    ),
+    "modules in a list": ("auto-round", lambda found: found.update(extra_config=["x"]), "otherwise"),
+}
+
+
+@pytest.mark.parametrize(("writer", "change", "says"), OTHERS.values(), ids=OTHERS)
+def test_another_way_of_four_bits_is_refused_with_its_name(checkpoint_folder, tmp_path, writer, change, says):
+    folder = WRITERS[writer](checkpoint_folder, tmp_path / writer)
+    edit_config(folder, change)
+    with pytest.raises(UnsupportedCheckpoint, match=says):
+        load(settings_for(folder))
 
 
 def test_quantised_weights_that_the_config_does_not_name_are_refused(folder):
