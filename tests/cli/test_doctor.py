@@ -381,3 +381,41 @@ def test_a_model_that_is_not_there_keeps_its_exit_code(palimpsest: Palimpsest) -
 def test_verify_refuses_what_is_not_published(palimpsest: Palimpsest) -> None:
     for options in (["--live"], ["--adapter", "x"], ["--endpoint", "http://127.0.0.1:9"]):
         assert palimpsest("doctor", "--verify", *options).exit_code == 2
+
+
+# Cards
+
+
+def test_cards_are_shown_for_the_published_model_without_its_files(palimpsest: Palimpsest) -> None:
+    result = palimpsest("doctor", "--cards")
+    lines = result.output.splitlines()
+    assert (result.exit_code, lines[0]) == (0, "google/diffusiongemma-26B-A4B-it")
+    assert [line.split()[:3] for line in lines[2:8]] == [
+        ["12", "GB", "nothing"],
+        ["16", "GB", "int4-small"],
+        ["24", "GB", "int4-fine"],
+        ["32", "GB", "int8"],
+        ["48", "GB", "int8"],
+        ["80", "GB", "none"],
+    ]
+
+
+def test_cards_in_json(palimpsest: Palimpsest) -> None:
+    report = json.loads(palimpsest("doctor", "--cards", "--json").output)
+    assert report["ok"]
+    assert [card["gigabytes"] for card in report["cards"]] == [12, 16, 24, 32, 48, 80]
+    assert report["cards"][0] == {"gigabytes": 12, "quantization": None, "needed": 0.0, "context": 0, "smaller": []}
+
+
+@pytest.mark.parametrize("also", [["--live"], ["--verify"], ["--device", "cpu"], ["--quantization", "int4"]])
+def test_cards_look_at_no_machine(palimpsest: Palimpsest, also: list[str]) -> None:
+    result = palimpsest("doctor", "--cards", *also)
+    assert (result.exit_code, "--cards asks no machine" in result.output) == (2, True)
+
+
+def test_cards_of_a_model_that_is_not_there(palimpsest: Palimpsest) -> None:
+    result = palimpsest("doctor", "--cards", "--json", "--model", "/no/such")
+    report = json.loads(result.stdout)
+    assert not report["ok"]
+    assert "/no/such" in report["reason"]
+    assert result.exit_code == CheckpointMissing.exit_code

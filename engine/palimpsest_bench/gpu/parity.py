@@ -26,11 +26,12 @@ from palimpsest_engine.cuda.graphs import Prefixes, as_graph, unrecorded
 from palimpsest_engine.cuda.shared_prefix import SharedPrefix, make_shared
 from palimpsest_engine.decoding.denoise import Canvas, denoise
 from palimpsest_engine.decoding.sampler import as_stock, drawn, drawn_at, sample
+from palimpsest_engine.engine import Quantization
 from palimpsest_engine.model.forward import decode, encode
 from palimpsest_engine.model.kv_cache import RollbackCache
 from palimpsest_engine.model.moe import quantised_experts
 from palimpsest_engine.model.quantised_linear import make_room, plain, quantised_linears
-from palimpsest_engine.model.quantize import FORMATS, Format, Stored
+from palimpsest_engine.model.quantize import EXPERTS, FORMATS, Format, Stored
 
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 # Of a whole pass in bfloat16: on an H100, random layers of the true width were off by 0.13 to 0.17, a tiny model by 0.03.
@@ -73,9 +74,9 @@ def checks(place: Place) -> dict[str, Callable[[Place], dict[str, Any]]]:
     found["recorded fused pass, layers of the true width, bfloat16"] = Check(
         PASS["bfloat16"], partial(a_pass, dtype="bfloat16", fused=True, recorded=True, wide=True)
     )
-    for format in FORMATS:
-        found[f"recorded pass, experts in {format}"] = Check(
-            PASS["bfloat16"], partial(a_pass, dtype="bfloat16", fused=True, recorded=True, format=format)
+    for quantization in EXPERTS:
+        found[f"recorded pass, {quantization}"] = Check(
+            PASS["bfloat16"], partial(a_pass, dtype="bfloat16", fused=True, recorded=True, quantization=quantization)
         )
     found["denoise() gives the tokens of generate(), embedded checkpoint"] = Check(0.2, embedded_tokens)
     found["denoise() on the GPU's way, tokens of the class's, float32"] = Check(0.5, same_tokens)
@@ -154,7 +155,7 @@ def maps(place: Place, format: Format) -> float:
 
 
 @cache
-def small_model(place: Place, dtype: str, format: Format | None = None, wide: bool = False) -> Any:
+def small_model(place: Place, dtype: str, quantization: Quantization = "none", wide: bool = False) -> Any:
     """Return a thin model of the 26B's kind, the same each time, far enough from its initialisation that attention and
     routing matter. wide: a layer of each kind in their true width instead, as they are initialised."""
     two: dict[str, Any] = {"num_hidden_layers": 2, "layer_types": ["sliding_attention", "full_attention"]}
@@ -163,7 +164,7 @@ def small_model(place: Place, dtype: str, format: Format | None = None, wide: bo
     config = config_of(place.shape if wide else "26b-narrow", **(two if wide or not place.on_gpu else {}))
     torch.manual_seed(0)
     model = hollow(config, TYPES[dtype])
-    give_room(model, str(place.device), format)
+    give_room(model, str(place.device), quantization)
     draw(model)
     with torch.no_grad():
         for parameter in () if wide else model.parameters():
@@ -172,14 +173,17 @@ def small_model(place: Place, dtype: str, format: Format | None = None, wide: bo
 
 
 @cache
-def changed(place: Place, dtype: str, fused: bool, format: Format | None = None, wide: bool = False) -> Any:
+def changed(place: Place, dtype: str, fused: bool, quantization: Quantization = "none", wide: bool = False) -> Any:
     """Return a copy of the small model whose layers are those of a GPU. Raises if the fused layers are not used."""
-    model = copy.deepcopy(small_model(place, dtype, format, wide))
-    if format is not None:
+    model = copy.deepcopy(small_model(place, dtype, quantization, wide))
+    if quantization != "none":
+        from palimpsest_engine.cuda.kernels.linear import linear
         from palimpsest_engine.cuda.kernels.moe import grouped_experts
 
         for each in quantised_experts(model):
             each.grouped = grouped_experts
+        for map in quantised_linears(model):
+            map.multiply = linear
     make_shared(model)
     if fused and not make_fused(model):
         raise ArithmeticError("the fused layers are not used here; the log says why")
@@ -207,12 +211,12 @@ def ids(model: Any, shape: tuple[int, ...], seed: int) -> Tensor:
 
 
 def a_pass(
-    place: Place, dtype: str, fused: bool, recorded: bool, format: Format | None = None, wide: bool = False
+    place: Place, dtype: str, fused: bool, recorded: bool, quantization: Quantization = "none", wide: bool = False
 ) -> float:
     """Compare passes over a shared prefix with the class's own: the error of the median position, as two experts that are
     equally likely may change places. Raises if a pass was to be recorded and was not."""
     wide = wide and place.on_gpu
-    theirs, ours = small_model(place, dtype, format, wide), changed(place, dtype, fused, format, wide)
+    theirs, ours = small_model(place, dtype, quantization, wide), changed(place, dtype, fused, quantization, wide)
     prefixes, worst = Prefixes(as_graph if recorded and place.on_gpu else unrecorded), 0.0
     padded = recorded and (place.on_gpu or not fused)  # the interpreter is slow
     passes = [(1, 32, 30), (3, 33, 131), (5, 12, 600), (4, 9, 7)] if place.on_gpu else [(1, 2, 30)]

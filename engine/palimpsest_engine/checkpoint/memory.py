@@ -28,7 +28,7 @@ CONTEXTS = (8192, 4096, 2048, 1024)  # tried in this order where a longer one do
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """What a fill takes beside the weights.
+    """The memory that a fill takes beside the weights.
 
     sliding, full: bytes of keys and values of a token, in the layers that keep a window and in those that keep everything.
     window: tokens. logits: bytes of a step's.

@@ -14,13 +14,21 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from palimpsest_engine.engine import Quantization
+
 Format = Literal["int8", "fp8", "int4-fine", "int4"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 Stored = Format | Literal["none"]
 # The formats that each value of the setting `quantization` stands for: of a mixture's experts, or of all linear maps of a
 # left-to-right model; and of a mixture's other linear maps, if those are not kept as they are.
-EXPERTS: dict[str, Format] = {**{each: each for each in FORMATS}, "int4-small": "int4"}
-MAPS: dict[str, Format] = {"int4-small": "int8"}
+EXPERTS: dict[Quantization, Format] = {
+    "int8": "int8",
+    "fp8": "fp8",
+    "int4-fine": "int4-fine",
+    "int4": "int4",
+    "int4-small": "int4",
+}
+MAPS: dict[Quantization, Format] = {"int4-small": "int8"}
 # Inputs that share a scale in four bits. `int4` has 64: with 32 the error is a tenth less and the experts of the 26B take 0.7
 # GB more, with which they do not fit 18 GB; 128 does not divide their 704. A smallest value of each group's own is 3 % better
 # for 0.2 GB. `int4-fine` has 16: a fifth less error for 2.1 GB, on cards of 24 GB; a matrix unit takes no fewer at once.

@@ -1,4 +1,4 @@
-"""What a mixture takes: computed for the published 26B, and compared with what is allocated."""
+"""The memory of a mixture: computed for the published 26B, and compared with what is allocated."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from palimpsest_engine.checkpoint.weights import hollow
 from palimpsest_engine.model.forward import encode
 from palimpsest_engine.model.kv_cache import RollbackCache
 from palimpsest_engine.model.quantize import EXPERTS
-from palimpsest_engine.runtime.cards import cards
+from palimpsest_engine.runtime.cards import cards, subject
 
 GIB = 2**30
 SHAPES = shape_26b.shapes()
@@ -94,6 +94,13 @@ def test_each_card_has_its_way():
         assert each.needed <= (each.gigabytes - 0.4) * GIB
         if each.quantization and each.context < 8192:
             assert longest(SHAPES, "bfloat16", each.quantization, FILL, (each.gigabytes - 0.4) * GIB) == each.context
+
+
+def test_a_mixture_of_one_s_own_has_cards_of_its_own(checkpoint_folder):
+    name, shapes, fill = subject(EngineSettings(str(checkpoint_folder)))
+    assert name == str(checkpoint_folder)
+    assert {(each.quantization, each.context) for each in cards(shapes, fill)} == {("none", 8192)}
+    assert subject(EngineSettings("embedded"))[0] == shape_26b.NAME  # it is no mixture
 
 
 def test_out_of_memory_while_loading_names_the_next_smaller_format(checkpoint_folder, monkeypatch):
