@@ -203,7 +203,7 @@ def test_the_formats_of_a_mixture_that_would_fit_are_named(
         available = gib * 2**30
 
     monkeypatch.setattr(psutil, "virtual_memory", Memory)
-    monkeypatch.setattr("palimpsest_engine.checkpoint.source.mixture", lambda settings, dtype: (MIXTURE, None))
+    monkeypatch.setattr("palimpsest_engine.checkpoint.source.mixture", lambda settings, device, dtype: (MIXTURE, None))
     settings = EngineSettings("x", "cpu", "bfloat16", quantization=quantization)
     (check,) = doctor.check_room(settings)
     assert (check.name, check.status, check.advice) == ("room", status, advice)

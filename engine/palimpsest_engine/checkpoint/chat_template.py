@@ -47,10 +47,18 @@ def turns_of(folder: Path, chat: Chat) -> Turns | None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8"
         raise CheckpointBroken(f"{path} cannot be read: {reason}.") from None
+    return turns_by(template, chat, _special(folder), str(path))
+
+
+def turns_by(template: str, chat: Chat, special: dict[str, str], where: str) -> Turns:
+    """Return the turns that a template writes. special: the tokens that it may ask for, by their roles.
+
+    Raises CheckpointBroken for a broken one.
+    """
     try:
-        return _turns(template, chat.thinking, json.dumps(_special(folder)))
+        return _turns(template, chat.thinking, json.dumps(special))
     except ValueError as error:
-        raise CheckpointBroken(f"The chat template {path} cannot be used: {error}.") from None
+        raise CheckpointBroken(f"The chat template {where} cannot be used: {error}.") from None
 
 
 def _special(folder: Path) -> dict[str, str]:

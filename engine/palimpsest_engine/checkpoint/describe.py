@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from palimpsest_engine.checkpoint.description import read_spec
-from palimpsest_engine.checkpoint.gguf_tokenizer import read_tokenizer
+from palimpsest_engine.checkpoint.gguf_diffusion import open_gguf
 from palimpsest_engine.checkpoint.load_causal import is_causal, spec_of
 from palimpsest_engine.checkpoint.loaded import choose, vocabulary_of
 from palimpsest_engine.checkpoint.locate import locate, read_json
+from palimpsest_engine.checkpoint.source import spec_in, tokenizer_of
 from palimpsest_engine.checkpoint.spec import Spec
 from palimpsest_engine.engine import EngineSettings
 
@@ -31,5 +31,5 @@ def describe(settings: EngineSettings) -> Described:
 
         opened = causal.open_files(source, int8=True)
         return Described(spec_of(opened, choose(settings)[0]), opened.tokenizer, vocabulary_of(opened.config, source))
-    vocabulary = vocabulary_of(read_json(source / "config.json"), source)
-    return Described(read_spec(source), read_tokenizer(source / "tokenizer.json"), vocabulary)
+    config = open_gguf(source).config() if source.is_file() else read_json(source / "config.json")
+    return Described(spec_in(source), tokenizer_of(source), vocabulary_of(config, source))

@@ -6,9 +6,10 @@ that somebody wrote. Knows no model.
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from palimpsest_engine.errors import CheckpointBroken, UnsupportedCheckpoint
 
@@ -35,11 +36,19 @@ _TOP = {
     "output_norm.weight": "model.norm.weight",
     "output.weight": "lm_head.weight",
 }
+_FIRST, _LONGEST = 32, 1 << 16  # keys, and bytes of one, until the architecture has to be named
+_STRING = 8
+_WIDTHS = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}  # bytes of a value, by its kind
 ARCHITECTURES = {"qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM", "llama": "LlamaForCausalLM"}
 
 
 class GgufFile:
-    """An opened GGUF file. Raises CheckpointBroken for a damaged one, UnsupportedCheckpoint for what is not loaded."""
+    """An opened GGUF file. Raises CheckpointBroken for a damaged one, UnsupportedCheckpoint for what is not loaded.
+
+    known: the architectures that are loaded, and their classes.
+    """
+
+    known: ClassVar[dict[str, str]] = ARCHITECTURES
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -52,10 +61,10 @@ class GgufFile:
             raise CheckpointBroken(f"{path} is truncated or its GGUF header is damaged.") from error
         self._fields = reader.fields
         self.architecture = str(self.field("general.architecture", ""))
-        if self.architecture not in ARCHITECTURES:
+        if self.architecture not in self.known:
             raise UnsupportedCheckpoint(
                 f"{path} is of the architecture {self.architecture or 'unknown'}; of GGUF files this engine loads "
-                f"{', '.join(ARCHITECTURES)}. A llama.cpp server may run it: see the setting endpoint."
+                f"{', '.join((*ARCHITECTURES, 'diffusion-gemma'))}. A llama.cpp server may run it: see the setting endpoint."
             )
         self._tensors = {self._name(tensor.name): tensor for tensor in reader.tensors}
         if len(self._tensors) != len(reader.tensors):
@@ -111,20 +120,8 @@ class GgufFile:
 
     def whole(self, name: str) -> Tensor:
         """Return a tensor, dequantised to float32, in the class's layout. Raises CheckpointBroken if it is not finite."""
-        import numpy as np
-        import torch
-        from gguf import dequantize
-
         stored = self._tensors[name]
-        try:
-            values = np.array(dequantize(stored.data, stored.tensor_type), dtype=np.float32, order="C")
-        except (NotImplementedError, ValueError) as error:
-            raise UnsupportedCheckpoint(
-                f"{self.path} stores {name} as {stored.tensor_type.name}, which cannot be read here."
-            ) from error
-        tensor = torch.from_numpy(values.reshape(self._shape_of(name)))
-        if not bool(torch.isfinite(tensor).all()):
-            raise CheckpointBroken(f"{name} in {self.path} holds numbers that are not finite.")
+        tensor = dequantised(self.path, name, stored.data, stored.tensor_type, self._shape_of(name))
         if self.architecture == "llama" and name.endswith(("q_proj.weight", "k_proj.weight")):
             kind = "head_count" if name.endswith("q_proj.weight") else "head_count_kv"
             return as_halves(tensor, int(self.field(f"llama.attention.{kind}")))
@@ -141,6 +138,52 @@ class GgufFile:
             return _TOP.get(stored, stored)
         _, number, place, kind = (*stored.split("."), "", "", "")[:4]
         return f"model.layers.{number}.{_LAYER[place]}.{kind}" if place in _LAYER else stored
+
+
+def dequantised(path: Path, name: str, data: Any, kind: Any, shape: tuple[int, ...]) -> Tensor:
+    """Return the blocks of a tensor in a file as float32. Raises CheckpointBroken if they are not finite."""
+    import numpy as np
+    import torch
+    from gguf import dequantize
+
+    try:
+        with np.errstate(all="ignore"):  # what is not finite is found below
+            values = np.array(dequantize(data, kind), dtype=np.float32, order="C")
+    except (NotImplementedError, ValueError) as error:
+        raise UnsupportedCheckpoint(f"{path} stores {name} as {kind.name}, which cannot be read here.") from error
+    tensor = torch.from_numpy(values.reshape(shape))
+    if not bool(torch.isfinite(tensor).all()):
+        raise CheckpointBroken(f"{name} in {path} holds numbers that are not finite.")
+    return tensor
+
+
+def architecture_of(path: Path) -> str:
+    """Return the architecture that the first keys of a GGUF file name; "" if they do not, or if it is none. Reads no more."""
+    try:
+        _check_head(path)
+        with path.open("rb") as file:
+            file.seek(24)
+            for _ in range(_FIRST):
+                key, kind = _text(file), _number(file, "<I")
+                if kind != _STRING:
+                    file.seek(_WIDTHS[kind], os.SEEK_CUR)
+                elif (value := _text(file)) and key == "general.architecture":
+                    return value
+    except (CheckpointBroken, UnsupportedCheckpoint, OSError, KeyError, ValueError, struct.error):
+        pass
+    return ""
+
+
+def _text(file: BinaryIO) -> str:
+    size = _number(file, "<Q")
+    if size > _LONGEST:
+        raise ValueError
+    return file.read(size).decode("utf-8")
+
+
+def _number(file: BinaryIO, format: str) -> int:
+    value: int = struct.unpack(format, file.read(struct.calcsize(format)))[0]
+    return value
 
 
 def as_halves(weight: Tensor, heads: int) -> Tensor:

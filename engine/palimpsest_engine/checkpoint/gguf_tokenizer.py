@@ -17,6 +17,8 @@ from palimpsest_engine.checkpoint.gguf_file import GgufFile
 from palimpsest_engine.errors import CheckpointBroken, UnsupportedCheckpoint
 
 _CONTROL, _USER_DEFINED, _UNUSED = 3, 4, 5  # llama.cpp's kinds of token
+_GEMMA = "gemma4"  # llama.cpp's name for a tokenizer without the words of others
+_UNKNOWN_OF_GEMMA = 3  # the id of `<unk>`
 _LETTERS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+"
 _SIGNS = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 _WORDS = {"qwen2": rf"{_LETTERS}|\p{{N}}|{_SIGNS}", "llama-bpe": rf"{_LETTERS}|\p{{N}}{{1,3}}|{_SIGNS}"}
@@ -35,7 +37,7 @@ def tokenizer_in(file: GgufFile) -> Tokenizer:
     Raises UnsupportedCheckpoint if there is neither, CheckpointBroken if it is damaged.
     """
     kind, rule = file.field("tokenizer.ggml.model", "none"), file.field("tokenizer.ggml.pre", "default")
-    if kind != "gpt2" or rule not in (*_WORDS, *_DIGITS_APART, *_PLAIN):
+    if kind != _GEMMA and (kind != "gpt2" or rule not in (*_WORDS, *_DIGITS_APART, *_PLAIN)):
         beside = file.path.with_name("tokenizer.json")
         if beside.exists():
             return read_tokenizer(beside)
@@ -47,8 +49,11 @@ def tokenizer_in(file: GgufFile) -> Tokenizer:
     while kinds and len(kinds) == len(tokens) and kinds[-1] == _UNUSED:  # rows of the matrix that no token has
         tokens, kinds = tokens[:-1], kinds[:-1]
     special = [token for token, kind in zip(tokens, kinds, strict=False) if kind in (_CONTROL, _USER_DEFINED)]
+    merges = _pairs(file.field("tokenizer.ggml.merges"))
     try:
-        return byte_level_bpe(rule, _numbered(tokens), _pairs(file.field("tokenizer.ggml.merges")), _controls(special))
+        if kind == _GEMMA:
+            return gemma_bpe(tokens, merges, kinds[: len(tokens)])
+        return byte_level_bpe(rule, _numbered(tokens), merges, _controls(special))
     except CheckpointBroken:
         raise
     except Exception as error:  # tokenizers raises nothing more exact
@@ -92,6 +97,26 @@ def byte_level_bpe(
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(words)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_tokens(list(added))
+    return tokenizer
+
+
+def gemma_bpe(tokens: Sequence[str], merges: Sequence[tuple[str, str]], kinds: Sequence[int]) -> Tokenizer:
+    """Make the tokenizer of Gemma 4. kinds: llama.cpp's kind of each token.
+
+    Text is cut behind its blanks, which are `▁`. The longest run of blanks or line ends is one token, whatever the merges
+    say; letters that no token has are bytes.
+    """
+    vocabulary = _numbered(tokens)
+    unknown = tokens[_UNKNOWN_OF_GEMMA] if len(tokens) > _UNKNOWN_OF_GEMMA else None
+    tokenizer = Tokenizer(BPE(vocabulary, list(merges), unk_token=unknown, fuse_unk=True, byte_fallback=True))
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    runs = [each for each in tokens if len(each) > 1 and set(each) in ({"▁"}, {"\n"})]
+    tokenizer.add_tokens([AddedToken(each, normalized=True) for each in runs])
+    named = [(token, kind) for token, kind in zip(tokens, kinds, strict=True) if kind in (_CONTROL, _USER_DEFINED)]
+    tokenizer.add_tokens([AddedToken(token, normalized=False) for token, kind in named if kind == _USER_DEFINED])
+    tokenizer.add_special_tokens(_controls(token for token, kind in named if kind == _CONTROL))
     return tokenizer
 
 

@@ -10,14 +10,21 @@ from typing import Any
 
 from palimpsest_engine.checkpoint.adapter import merge, read_adapter
 from palimpsest_engine.checkpoint.calibration_file import calibration_of
-from palimpsest_engine.checkpoint.description import check_ids, read_spec
-from palimpsest_engine.checkpoint.gguf_tokenizer import read_tokenizer
+from palimpsest_engine.checkpoint.description import check_ids
 from palimpsest_engine.checkpoint.header import VISION, Shapes, digest
 from palimpsest_engine.checkpoint.load_causal import is_causal, load_causal
 from palimpsest_engine.checkpoint.loaded import Checkpoint, choose, cpu_threads
 from palimpsest_engine.checkpoint.locate import entries_in, locate, read_json, weight_files
 from palimpsest_engine.checkpoint.memory import Fill, check_memory, first_layers_of, kept_as, longest, room_on, smaller
-from palimpsest_engine.checkpoint.source import fill_in, is_quantised, shapes_in
+from palimpsest_engine.checkpoint.source import (
+    config_of,
+    files_of,
+    fill_in,
+    is_quantised,
+    shapes_in,
+    spec_in,
+    tokenizer_of,
+)
 from palimpsest_engine.checkpoint.spec import Spec
 from palimpsest_engine.engine import EngineSettings, Quantization
 from palimpsest_engine.errors import CheckpointBroken, OutOfMemory, UnsupportedCheckpoint
@@ -31,6 +38,8 @@ ARCHITECTURE = "DiffusionGemmaForBlockDiffusion"
 
 def verify(folder: Path, spec: Spec) -> Shapes:
     """Check everything that needs no loading; return the shapes of all tensors, by name."""
+    if folder.is_file():
+        return shapes_in(folder)
     config = read_json(folder / "config.json")
     if ARCHITECTURE not in config.get("architectures", [ARCHITECTURE]) or config.get("model_type") != "diffusion_gemma":
         raise UnsupportedCheckpoint(
@@ -131,12 +140,11 @@ def read_model(folder: Path, device: str, dtype: str, quantization: Quantization
 def read_onto(device: str, folder: Path, dtype: str, quantization: Quantization, layers: int | None = None) -> Any:
     """Read the model from files straight onto the device: main memory holds one tensor at most, or one layer of a copy."""
     import torch
-    from transformers import DiffusionGemmaConfig
 
     from palimpsest_engine.checkpoint.quantised_copy import fill
     from palimpsest_engine.checkpoint.weights import give_room, hollow
 
-    config = DiffusionGemmaConfig.from_pretrained(folder, local_files_only=True)
+    config = config_of(folder)
     if layers is not None:
         text = config.get_text_config()
         text.layer_types, text.num_hidden_layers = text.layer_types[:layers], layers
@@ -157,12 +165,12 @@ def load(settings: EngineSettings, *, trainable: bool = False, layers: int | Non
     folder = locate(settings.checkpoint)
     if is_causal(folder):
         return load_causal(settings, folder)
-    spec, calibration = read_spec(folder, choose(settings)[0]), calibration_of(folder)
+    spec, calibration = spec_in(folder, choose(settings)[0]), calibration_of(folder)
     shapes = verify(folder, spec)
     check_ids(spec, rows_of(shapes), folder)
     adapter = None
     if settings.adapter is not None:
-        adapter = read_adapter(settings.adapter, folder, spec, weight_files(folder))
+        adapter = read_adapter(settings.adapter, folder, spec, files_of(folder))
     device, dtype = choose(settings)
     quantization = kept_as(shapes, settings.quantization)
     if trainable and quantization != "none":
@@ -195,7 +203,7 @@ def load(settings: EngineSettings, *, trainable: bool = False, layers: int | Non
         less = smaller(there, dtype, quantization, taken)
         advice = f"; set quantization to {less}" if less else "; close what else uses it, or choose another device"
         raise OutOfMemory(f"{device} ran out of memory while the checkpoint was loaded{advice}: {error}") from error
-    tokenizer = read_tokenizer(folder / "tokenizer.json")
+    tokenizer = tokenizer_of(folder)
     if adapter is not None:
         merge(model, adapter)
     parameters = model.num_parameters() if device == "cpu" else 0  # on a GPU what is left to do here is small

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from palimpsest_engine.checkpoint.calibration_file import calibration_of
 from palimpsest_engine.checkpoint.denoiser import read_denoiser, read_matrices, shipped
 from palimpsest_engine.checkpoint.description import check_ids, read_spec
+from palimpsest_engine.checkpoint.gguf_diffusion import ARCHITECTURE
+from palimpsest_engine.checkpoint.gguf_file import architecture_of
 from palimpsest_engine.checkpoint.loaded import LARGE, Checkpoint, choose, cpu_threads, vocabulary_of
 from palimpsest_engine.checkpoint.locate import NO_ADAPTER, read_json
 from palimpsest_engine.checkpoint.memory import check_room
@@ -27,7 +29,7 @@ def is_causal(source: Path) -> bool:
     """Return whether a folder or file holds a model of a left-to-right class that this engine runs, or of a published one
     that has its tensors."""
     if source.is_file():
-        return True  # of single files only GGUF is loaded; another one is refused there
+        return architecture_of(source) != ARCHITECTURE  # of files only GGUF is loaded; another one is refused there
     from palimpsest_engine.model.families import CAUSAL
 
     if not (source / "config.json").exists():

@@ -16,8 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from palimpsest_engine.checkpoint import kept
-from palimpsest_engine.checkpoint.locate import weight_files
-from palimpsest_engine.checkpoint.source import source_in
+from palimpsest_engine.checkpoint.source import files_of, source_in
 from palimpsest_engine.checkpoint.weights import Files, check_buffers, initialise, read
 from palimpsest_engine.engine import Quantization
 from palimpsest_engine.errors import CheckpointBroken
@@ -40,10 +39,10 @@ def fill(model: Any, folder: Path, dtype: str, quantization: Quantization, layer
         except (CheckpointBroken, OSError, SafetensorError) as error:
             log.warning("The copy in %s is read no more: %s", copy, error)
     read(model, source_in(folder, layers))
-    there = sum(path.stat().st_size for path in weight_files(folder))
+    there = sum(path.stat().st_size for path in files_of(folder))
     size = sum(tensor.nbytes for tensor in own_tensors(model).values())
-    if not may or there < WORTH or size > SAVING * there:
-        return
+    if not may or there < WORTH or (size > SAVING * there and not folder.is_file()):
+        return  # of a GGUF file a copy saves time: bringing its blocks back takes minutes
     if not kept.has_room(folder, size, quantization):
         log.info("There is no room to keep the quantised weights; the next start quantises them again.")
         return

@@ -1,31 +1,76 @@
-"""Choose where the tensors of a checkpoint come from, by what its config says of its files. Knows no format itself."""
+"""Open the parts of a diffusion checkpoint, whatever its files are: config, description, tokenizer, tensors."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from palimpsest_engine.checkpoint.chat_template import LARGEST, turns_by
+from palimpsest_engine.checkpoint.description import read_spec
+from palimpsest_engine.checkpoint.gguf_diffusion import GgufSource, open_gguf
+from palimpsest_engine.checkpoint.gguf_tokenizer import read_tokenizer, tokenizer_in
 from palimpsest_engine.checkpoint.header import Shapes, floats_in, for_pictures, has_mixture
 from palimpsest_engine.checkpoint.locate import locate, read_json, weight_files
 from palimpsest_engine.checkpoint.memory import Fill, fill_of, is_behind
 from palimpsest_engine.checkpoint.quantised_layout import Layout, layout_of
 from palimpsest_engine.checkpoint.quantization_config import scheme_in
-from palimpsest_engine.checkpoint.spec import Spec
+from palimpsest_engine.checkpoint.spec import Spec, spec_of_chat
 from palimpsest_engine.engine import EngineSettings
 
 if TYPE_CHECKING:
     from palimpsest_engine.checkpoint.weights import Source
 
 
-def is_quantised(folder: Path) -> bool:
+def is_quantised(place: Path) -> bool:
     """Return whether the files of a checkpoint are quantised. Raises UnsupportedCheckpoint if in a way that is not loaded."""
-    return scheme_in(read_json(folder / "config.json"), folder) is not None
+    return place.is_file() or scheme_in(read_json(place / "config.json"), place) is not None
 
 
-def shapes_in(folder: Path) -> Shapes:
+def files_of(place: Path) -> list[Path]:
+    """Return the files of a checkpoint's weights."""
+    return [place] if place.is_file() else weight_files(place)
+
+
+def spec_in(place: Path, device: str = "cpu") -> Spec:
+    """Return what a checkpoint says of itself, for a device. A GGUF file has the chat template, and no description."""
+    if not place.is_file():
+        return read_spec(place, device)
+    file, spec = open_gguf(place), spec_of_chat(place.stem, device)
+    template = file.field("tokenizer.chat_template", "")
+    if not template or len(template) > LARGEST:
+        return spec
+    tokens = file.field("tokenizer.ggml.tokens")
+    special = {f"{role}_token": f"<{role}>" for role in ("bos", "eos", "pad", "unk")}
+    named = {"bos": "bos", "eos": "eos", "padding": "pad", "unknown": "unk"}
+    for role, ours in named.items():
+        number = file.field(f"tokenizer.ggml.{role}_token_id", -1)
+        if type(number) is int and 0 <= number < len(tokens):
+            special[f"{ours}_token"] = tokens[number]
+    return replace(spec, chat=replace(spec.chat, turns=turns_by(template, spec.chat, special, f"in {place}")))
+
+
+def tokenizer_of(place: Path) -> Any:
+    """Return the tokenizer of a checkpoint."""
+    return tokenizer_in(open_gguf(place)) if place.is_file() else read_tokenizer(place / "tokenizer.json")
+
+
+def config_of(place: Path) -> Any:
+    """Return the class's config of a checkpoint."""
+    from transformers import DiffusionGemmaConfig
+
+    if place.is_file():
+        return DiffusionGemmaConfig(**open_gguf(place).config())
+    return DiffusionGemmaConfig.from_pretrained(place, local_files_only=True)
+
+
+def shapes_in(place: Path) -> Shapes:
     """Return the shapes of all tensors of a checkpoint by the names of the class; nothing but headers is read."""
-    layout = layout_in(folder)
-    return floats_in(weight_files(folder)) if layout is None else layout.shapes
+    if place.is_file():
+        file = open_gguf(place)
+        return {name: file.shape(name) for name in file.names}
+    layout = layout_in(place)
+    return floats_in(weight_files(place)) if layout is None else layout.shapes
 
 
 def shapes_of(settings: EngineSettings) -> Shapes:
@@ -33,33 +78,38 @@ def shapes_of(settings: EngineSettings) -> Shapes:
     return shapes_in(locate(settings.checkpoint))
 
 
-def fill_in(folder: Path, shapes: Shapes, dtype: str, spec: Spec) -> Fill | None:
+def fill_in(place: Path, shapes: Shapes, dtype: str, spec: Spec) -> Fill | None:
     """Return what a fill takes beside the weights of a mixture; None for a model without one, which takes little."""
     if not has_mixture(shapes):
         return None
-    return fill_of(shapes, read_json(folder / "config.json"), dtype, max(spec.canvas, sum(spec.hole_sizes)))
+    config = open_gguf(place).config() if place.is_file() else read_json(place / "config.json")
+    return fill_of(shapes, config, dtype, max(spec.canvas, sum(spec.hole_sizes)))
 
 
-def mixture(settings: EngineSettings, dtype: str) -> tuple[Shapes, Fill] | None:
+def mixture(settings: EngineSettings, device: str, dtype: str) -> tuple[Shapes, Fill] | None:
     """Return (shapes, what a fill takes) of the checkpoint that the settings choose, if it is a mixture of experts."""
-    from palimpsest_engine.checkpoint.description import read_spec
+    from palimpsest_engine.checkpoint.load_causal import is_causal
 
-    folder = locate(settings.checkpoint)
-    shapes = shapes_in(folder) if folder.is_dir() else {}
-    fill = fill_in(folder, shapes, dtype, read_spec(folder)) if has_mixture(shapes) else None
+    place = locate(settings.checkpoint)
+    if is_causal(place) or not has_mixture(shapes := shapes_in(place)):
+        return None
+    fill = fill_in(place, shapes, dtype, spec_in(place, device))
     return None if fill is None else (shapes, fill)
 
 
-def source_in(folder: Path, layers: int | None = None) -> Source:
+def source_in(place: Path, layers: int | None = None) -> Source:
     """Return the tensors of text of a checkpoint: of all layers, or of the first so many."""
     from palimpsest_engine.checkpoint.quantised_files import QuantisedFiles
     from palimpsest_engine.checkpoint.weights import Files
 
-    layout = layout_in(folder)
+    if place.is_file():
+        file = open_gguf(place)
+        return GgufSource(file, [name for name in file.names if not is_behind(name, layers)])
+    layout = layout_in(place)
     if layout is None:
-        return Files(folder, weight_files(folder), lambda name: for_pictures(name) or is_behind(name, layers))
+        return Files(place, weight_files(place), lambda name: for_pictures(name) or is_behind(name, layers))
     names = [name for name in layout.shapes if not is_behind(name, layers)]
-    return QuantisedFiles(folder, Files(folder, weight_files(folder)), layout, names)
+    return QuantisedFiles(place, Files(place, weight_files(place)), layout, names)
 
 
 def layout_in(folder: Path) -> Layout | None:

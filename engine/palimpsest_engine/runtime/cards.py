@@ -48,7 +48,7 @@ def subject(settings: EngineSettings) -> tuple[str, Shapes, Fill]:
     from palimpsest_engine.checkpoint.source import mixture
 
     try:
-        if (found := mixture(settings, "bfloat16")) is not None:
+        if (found := mixture(settings, "cuda", "bfloat16")) is not None:
             return str(settings.checkpoint), *found
     except PalimpsestError:
         if settings.checkpoint is not None:

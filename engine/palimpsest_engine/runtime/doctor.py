@@ -163,7 +163,7 @@ def check_room(settings: EngineSettings) -> Iterator[Check]:
 
     try:
         device, dtype = choose(settings)
-        if (chosen := mixture(settings, dtype)) is None:
+        if (chosen := mixture(settings, device, dtype)) is None:
             return
         shapes, fill = chosen
         fitting = that_fit(shapes, device, dtype, fill)
