@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from palimpsest_engine import CheckpointMissing, Endpoint, EngineSettings, EngineStatus
 from palimpsest_engine.checkpoint import store
+from palimpsest_engine.checkpoint.header import QuantisedShapes
 from palimpsest_engine.checkpoint.locate import EMBEDDED
 from palimpsest_engine.checkpoint.machine import Machine
 from palimpsest_engine.checkpoint.source import shapes_of
@@ -208,6 +209,15 @@ def test_the_formats_of_a_mixture_that_would_fit_are_named(
     (check,) = doctor.check_room(settings)
     assert (check.name, check.status, check.advice) == ("room", status, advice)
     assert "none 1.0 GiB, int8 5" in check.found
+
+
+def test_the_memory_of_experts_in_a_files_own_format_is_that_of_the_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "palimpsest_engine.checkpoint.source.shapes_of", lambda settings: QuantisedShapes(MIXTURE, "int8")
+    )
+    (check,) = doctor.check_room(EngineSettings("any", device="cpu", dtype="bfloat16"))
+    sizes = dict(each.split(" ", 1) for each in check.found.split(": ")[1].split(";")[0].split(", "))
+    assert sizes["none"] == sizes["int8"] != sizes["int4"]
 
 
 def test_without_a_mixture_or_a_checkpoint_there_is_nothing_to_say_of_room() -> None:

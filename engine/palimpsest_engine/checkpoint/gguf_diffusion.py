@@ -113,12 +113,23 @@ class DiffusionGguf(GgufFile):
             "tie_word_embeddings": True,
         }
         canvas = self._checked("diffusion.canvas_length", self.field("diffusion.canvas_length"))
-        return {"text_config": text, "vision_config": dict(TOKEN_VISION), "canvas_length": canvas}
+        return {
+            "architectures": [self.known[self.architecture]],
+            "model_type": "diffusion_gemma",
+            "text_config": text,
+            "vision_config": dict(TOKEN_VISION),
+            "canvas_length": canvas,
+        }
 
     @property
     def names(self) -> list[str]:
         """Return the names of all tensors, as the class has them; the frequencies are in the config."""
         return [name for name in self._tensors if name != _ROPE]
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """Return the names of the kinds of blocks in which tensors are stored."""
+        return frozenset(tensor.tensor_type.name for tensor in self._tensors.values())
 
     def part(self, name: str, index: int) -> Tensor:
         """Return one part of a tensor along its first dimension, as `whole` does; nothing else is brought back."""
@@ -191,9 +202,14 @@ class GgufSource:
 
 
 def open_gguf(path: Path) -> DiffusionGguf:
-    """Open a GGUF file of DiffusionGemma; the one that was opened last is kept, as reading its vocabulary takes seconds."""
+    """Open a GGUF file of DiffusionGemma. It stays open until `close_gguf`, as reading its vocabulary takes seconds."""
     found = path.stat()
     return _opened(path, found.st_size, found.st_mtime_ns)
+
+
+def close_gguf() -> None:
+    """Forget the file that was opened last: what was read of its keys takes hundreds of megabytes."""
+    _opened.cache_clear()
 
 
 @lru_cache(maxsize=1)

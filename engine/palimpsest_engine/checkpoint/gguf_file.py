@@ -53,10 +53,10 @@ class GgufFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         _check_head(path)
-        from gguf import GGUFReader
+        from palimpsest_engine.checkpoint.gguf_reader import QuickReader
 
         try:
-            reader = GGUFReader(path)
+            reader = QuickReader(path)
         except Exception as error:  # the reader checks nothing itself: any exception of NumPy's can come out of it
             raise CheckpointBroken(f"{path} is truncated or its GGUF header is damaged.") from error
         self._fields = reader.fields

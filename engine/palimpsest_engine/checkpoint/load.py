@@ -11,6 +11,7 @@ from typing import Any
 from palimpsest_engine.checkpoint.adapter import merge, read_adapter
 from palimpsest_engine.checkpoint.calibration_file import calibration_of
 from palimpsest_engine.checkpoint.description import check_ids
+from palimpsest_engine.checkpoint.gguf_diffusion import close_gguf
 from palimpsest_engine.checkpoint.header import VISION, Shapes, digest
 from palimpsest_engine.checkpoint.load_causal import is_causal, load_causal
 from palimpsest_engine.checkpoint.loaded import Checkpoint, choose, cpu_threads
@@ -204,6 +205,7 @@ def load(settings: EngineSettings, *, trainable: bool = False, layers: int | Non
         advice = f"; set quantization to {less}" if less else "; close what else uses it, or choose another device"
         raise OutOfMemory(f"{device} ran out of memory while the checkpoint was loaded{advice}: {error}") from error
     tokenizer = tokenizer_of(folder)
+    close_gguf()
     if adapter is not None:
         merge(model, adapter)
     parameters = model.num_parameters() if device == "cpu" else 0  # on a GPU what is left to do here is small

@@ -16,7 +16,7 @@ from palimpsest_engine.checkpoint.memory import Fill, fill_of, is_behind
 from palimpsest_engine.checkpoint.quantised_layout import Layout, layout_of
 from palimpsest_engine.checkpoint.quantization_config import scheme_in
 from palimpsest_engine.checkpoint.spec import Spec, spec_of_chat
-from palimpsest_engine.engine import EngineSettings
+from palimpsest_engine.engine import EngineSettings, Quantization
 
 if TYPE_CHECKING:
     from palimpsest_engine.checkpoint.weights import Source
@@ -25,6 +25,22 @@ if TYPE_CHECKING:
 def is_quantised(place: Path) -> bool:
     """Return whether the files of a checkpoint are quantised. Raises UnsupportedCheckpoint if in a way that is not loaded."""
     return place.is_file() or scheme_in(read_json(place / "config.json"), place) is not None
+
+
+def coarsest_in(place: Path) -> Quantization:
+    """Return the format of ours that is about as coarse as the coarsest weights in a checkpoint's files; "none" if all have
+    sixteen bits or more."""
+    if place.is_file():
+        kinds = open_gguf(place).kinds - {"F32", "F16", "BF16"}
+        return "none" if not kinds else "int8" if kinds == {"Q8_0"} else "int4"
+    layout = layout_in(place)
+    if layout is None:
+        return "none"
+    found = {each.kind for rows in layout.experts.values() for row in rows for each in row} - {"plain"}
+    found |= {each.kind for each in layout.maps.values()}
+    if found - {"int8", "fp8"}:
+        return "int4"
+    return "fp8" if "fp8" in found else "int8" if found else "none"
 
 
 def files_of(place: Path) -> list[Path]:
@@ -60,7 +76,7 @@ def config_of(place: Path) -> Any:
     from transformers import DiffusionGemmaConfig
 
     if place.is_file():
-        return DiffusionGemmaConfig(**open_gguf(place).config())
+        return DiffusionGemmaConfig.from_dict(open_gguf(place).config())
     return DiffusionGemmaConfig.from_pretrained(place, local_files_only=True)
 
 

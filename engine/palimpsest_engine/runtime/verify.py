@@ -17,6 +17,7 @@ from palimpsest_engine.errors import NoKnownAnswer, OutOfMemory, PalimpsestError
 from palimpsest_engine.runtime.known_answers import Answer, KnownAnswers, Rows, Tolerance, all_known
 
 EIGHT_BITS = "float32-int8"  # the format of layers that multiply in eight bits
+_COARSE = ("int8", "fp8", "int4")  # the coarsest last; all others are finer
 _TIE = 0.5  # logits; two tokens closer than that are both the likeliest
 _UNLIKE = 1  # the exit code of a model that is not the published one
 
@@ -52,6 +53,7 @@ def verify(settings: EngineSettings, known: Sequence[KnownAnswers] | None = None
 def _verify(settings: EngineSettings, known: Sequence[KnownAnswers]) -> Iterator[Finding]:
     from palimpsest_engine.checkpoint.load import load
     from palimpsest_engine.checkpoint.locate import locate
+    from palimpsest_engine.checkpoint.source import coarsest_in
     from palimpsest_engine.model.forward import first_layers
 
     folder = locate(settings.checkpoint)
@@ -64,7 +66,7 @@ def _verify(settings: EngineSettings, known: Sequence[KnownAnswers]) -> Iterator
     yield room
     checkpoint = load(settings, layers=layers)
     yield check_tokens(checkpoint.tokenizer, answers)
-    number_format = format_of(checkpoint)
+    number_format = coarser(format_of(checkpoint), coarsest_in(folder))
     for answer in answers.answers:
         if layers is None or answer.layers == layers:
             with first_layers(checkpoint.model, answer.layers):
@@ -75,11 +77,16 @@ def _verify(settings: EngineSettings, known: Sequence[KnownAnswers]) -> Iterator
 def answers_for(folder: Path, known: Sequence[KnownAnswers]) -> KnownAnswers | None:
     """Return the answers that are meant for a checkpoint, or None. Raises CheckpointBroken."""
     from palimpsest_engine.checkpoint.description import read_spec
+    from palimpsest_engine.checkpoint.load_causal import is_causal
     from palimpsest_engine.checkpoint.locate import read_json
     from palimpsest_engine.checkpoint.spec import SPEC_FILE
 
     if folder.is_file():
-        return None
+        if is_causal(folder):
+            return None
+        from palimpsest_engine.checkpoint.gguf_diffusion import open_gguf
+
+        return next((each for each in known if each.is_of(open_gguf(folder).config(), None)), None)
     config = read_json(folder / "config.json")
     label = read_spec(folder).name if (folder / SPEC_FILE).exists() else None
     return next((each for each in known if each.is_of(config, label)), None)
@@ -152,6 +159,11 @@ def format_of(checkpoint: Any) -> str:
     if checkpoint.quantization != "none":
         return str(checkpoint.quantization)
     return EIGHT_BITS if checkpoint.int8 else str(checkpoint.dtype)
+
+
+def coarser(kept: str, stored: str) -> str:
+    """Return the coarser of two formats: the one in which weights are kept, and the one in which the files have them."""
+    return max(kept, stored, key=lambda each: _COARSE.index(each) if each in _COARSE else -1)
 
 
 def logits_at(model: Any, answers: KnownAnswers, answer: Answer) -> Rows:

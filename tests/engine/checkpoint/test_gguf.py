@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from palimpsest_engine import EngineSettings
 from palimpsest_engine.checkpoint.gguf_file import ARCHITECTURES, GgufFile, as_halves
+from palimpsest_engine.checkpoint.gguf_reader import QuickReader
 from palimpsest_engine.checkpoint.load import load
 from palimpsest_engine.errors import CheckpointBroken, CheckpointError, UnsupportedCheckpoint
 from palimpsest_engine.model.forward import encode, head
@@ -107,6 +108,31 @@ def test_a_gguf_says_what_the_class_says(kind, dtype, tmp_path):
 def test_the_order_of_queries_and_keys_is_undone(heads, half, inputs):
     weight = torch.arange(heads * 2 * half * inputs).view(heads * 2 * half, inputs)
     assert torch.equal(as_halves(as_pairs(weight, heads), heads), weight)
+
+
+def test_arrays_of_a_file_are_what_the_package_reads(tmp_path):
+    writer = gguf.GGUFWriter(str(tmp_path / "arrays.gguf"), "x")
+    arrays = {
+        "texts": ["a", "", "▁é", "x" * 1_000],
+        "numbers": [1, -2, 3],
+        "fractions": [0.5, -1.25],
+        "flags": [True, False, True],
+        "one": [7],
+    }
+    for key, value in arrays.items():
+        writer.add_array(key, value)
+    writer.add_string("text", "after")
+    writer.add_tensor("t", np.ones((2, 3), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    ours, theirs = (reader(tmp_path / "arrays.gguf") for reader in (QuickReader, gguf.GGUFReader))
+    assert {key: field.contents() for key, field in ours.fields.items()} == {
+        key: field.contents() for key, field in theirs.fields.items()
+    }
+    assert {key: ours.fields[key].contents() for key in arrays} == arrays
+    assert [(each.name, each.data.tolist()) for each in ours.tensors] == [("t", [[1.0] * 3] * 2)]
 
 
 def test_quantised_blocks_are_read(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,13 @@ from palimpsest_engine.checkpoint.gguf_diffusion import DiffusionGguf
 from palimpsest_engine.checkpoint.gguf_file import architecture_of
 from palimpsest_engine.checkpoint.gguf_tokenizer import gemma_bpe
 from palimpsest_engine.checkpoint.load import load
-from palimpsest_engine.checkpoint.source import config_of, shapes_of, source_in
+from palimpsest_engine.checkpoint.source import coarsest_in, config_of, shapes_of, source_in
 from palimpsest_engine.errors import CheckpointError
 from palimpsest_engine.model.layers import TOKEN_VISION
 from palimpsest_engine.model.moe import MATRICES, quantised_experts
 from palimpsest_engine.model.quantize import FORMATS, quantise
+from palimpsest_engine.runtime.known_answers import Answer, KnownAnswers, Tolerance
+from palimpsest_engine.runtime.verify import logits_at, verify
 
 from .. import gemma
 
@@ -285,6 +288,13 @@ def test_blocks_are_brought_back_as_the_package_does_tensor_by_tensor(file_type,
     torch.testing.assert_close(logits(load(settings_for(tmp_path / "tiny.gguf")).model), logits(model))
 
 
+def test_the_coarsest_blocks_of_a_file_are_known(plain, tmp_path):
+    for file_type in ("Q8_0", "Q4_K_M"):
+        write(tmp_path / f"{file_type}.gguf", file_type)
+    found = [coarsest_in(each) for each in (plain[0], tmp_path / "Q8_0.gguf", tmp_path / "Q4_K_M.gguf")]
+    assert found == ["none", "int8", "int4"]
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_experts_are_rounded_to_the_format_that_is_asked_for(format, tmp_path):
     theirs = write(tmp_path / "tiny.gguf", "Q4_K_M")
@@ -343,6 +353,33 @@ def test_the_tokenizer_of_gemma_4_is_the_same_from_a_files_lists():
     for _ in range(500):
         text = "".join(draw.choice(pieces).replace("▁", " ") for _ in range(draw.randrange(1, 12)))
         assert ours.encode(text).ids == theirs.encode(text).ids
+
+
+def known_answers(path):
+    """The answer of the model in a file to a short prompt, with what other formats are allowed."""
+    prompt = ((True, "<bos>"), (False, "def ret"))
+    ids = tuple(TOKENS.index(each) for each in ("<bos>", "def", "▁", "ret"))
+    bounds = {"float32": 0.001, "int8": 0.1, "int4": 0.3}
+    allowed = {name: Tolerance(1 - off / 4, 0.5, 10.0, off) for name, off in bounds.items()}
+    answer = Answer(None, 1, (1, 20, 99, 280), ((0.0,) * 4,) * 8, {}, allowed)
+    config = {"model_type": "diffusion_gemma", "text_config": {"hidden_size": 256}}
+    known = KnownAnswers("tiny", "here", config, None, prompt, ids, 16, (answer,))
+    rows = logits_at(load(settings_for(path)).model, known, answer)
+    return replace(known, answers=(replace(answer, logits=rows),))
+
+
+def test_a_file_can_be_shown_to_be_the_published_model(plain, tmp_path):
+    known = known_answers(plain[0])
+    write(tmp_path / "good.gguf", "Q8_0")
+    write(tmp_path / "bad.gguf", "Q8_0", change=made("blk.1.attn_q.weight", lambda each: each[::-1]))
+    states = {}
+    for name, path in {"same": plain[0], "good": tmp_path / "good.gguf", "bad": tmp_path / "bad.gguf"}.items():
+        findings = [*verify(settings_for(path), [known])]
+        states[name] = [(each.name, each.status) for each in findings if each.name in ("tokens", "all layers")]
+        format = next(each.figures["format"] for each in findings if each.name == "all layers")
+        assert format == ("float32" if name == "same" else "int8")
+    assert states["same"] == states["good"] == [("tokens", "ok"), ("all layers", "ok")]
+    assert states["bad"] == [("tokens", "ok"), ("all layers", "error")]
 
 
 def moved(old, new):

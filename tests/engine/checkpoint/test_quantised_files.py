@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from palimpsest_engine import CheckpointBroken, EngineSettings, OutOfMemory, UnsupportedCheckpoint
 from palimpsest_engine.checkpoint.load import load
 from palimpsest_engine.checkpoint.memory import needed
-from palimpsest_engine.checkpoint.source import layout_in, shapes_of, source_in
+from palimpsest_engine.checkpoint.source import coarsest_in, layout_in, shapes_of, source_in
 from palimpsest_engine.model.moe import MATRICES, QuantisedExperts, quantised_experts
 from palimpsest_engine.model.quantize import FORMATS, dequantised, quantise
 
@@ -530,3 +530,8 @@ def test_quantised_weights_that_the_config_does_not_name_are_refused(folder):
     path.write_text(json.dumps(config), "utf-8")
     with pytest.raises(UnsupportedCheckpoint, match='as "I8"'):
         load(settings_for(folder))
+
+
+def test_the_coarsest_format_of_the_files_is_known(in_four_bits, int8_folder, checkpoint_folder):
+    found = [coarsest_in(each) for each in (checkpoint_folder, int8_folder, in_four_bits[1])]
+    assert found == ["none", "int8", "int4"]

@@ -19,7 +19,7 @@ from palimpsest_engine.checkpoint.locate import EMBEDDED
 from palimpsest_engine.checkpoint.memory import first_layers_of, needed
 from palimpsest_engine.checkpoint.source import fill_in, shapes_in
 from palimpsest_engine.runtime.known_answers import FOLDER, KnownAnswers, Tolerance, all_known, read
-from palimpsest_engine.runtime.verify import EIGHT_BITS, Finding, check_tokens, compare, verify, within
+from palimpsest_engine.runtime.verify import EIGHT_BITS, Finding, check_tokens, coarser, compare, verify, within
 from palimpsest_train.known_answer import distances, in_every_format, record
 from palimpsest_train.tokenizer import BOS
 
@@ -163,6 +163,22 @@ def test_a_gguf_file_is_named_by_its_hash(tmp_path: Path) -> None:
     first, last = verify(EngineSettings(str(path), "cpu"))
     assert first.figures["sha256"] == hashlib.sha256(b"GGUF").hexdigest()
     assert last.exit_code == 26
+
+
+@pytest.mark.parametrize(
+    ("kept", "stored", "wanted"),
+    [
+        ("float32", "none", "float32"),
+        (EIGHT_BITS, "none", EIGHT_BITS),
+        ("bfloat16", "int4", "int4"),
+        ("int8", "int4", "int4"),
+        ("int4", "int8", "int4"),
+        ("fp8", "int8", "fp8"),
+        ("int8", "none", "int8"),
+    ],
+)
+def test_as_much_is_allowed_as_the_coarsest_format_needs(kept: str, stored: str, wanted: str) -> None:
+    assert coarser(kept, stored) == wanted
 
 
 def test_a_checkpoint_that_does_not_load_says_why(stand_in: Path, known: KnownAnswers, tmp_path: Path) -> None:
