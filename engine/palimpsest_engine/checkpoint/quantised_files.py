@@ -106,7 +106,7 @@ class QuantisedFiles:
         scales = self._files.whole(found.names["weight_scale"]).float().flatten().expand(found.shape[0])
         if not all_finite(scales * _LARGEST):
             raise CheckpointBroken(f"{found.names['weight_scale']} in {self.folder} makes weights that are not finite.")
-        if bool((codes.float().abs().amax(-1)[scales == 0] > 0).any()):
+        if bool((scales == 0).any()) and bool((codes.float().abs().amax(-1)[scales == 0] > 0).any()):
             raise CheckpointBroken(f"{found.names['weight_scale']} in {self.folder} is zero for weights that are not.")
         return Quantised(format, codes, scales, found.shape[-1])
 

@@ -25,6 +25,7 @@ Header = Mapping[str, Any]  # what a file says of one tensor: dtype, shape
 # What is about activations, beside a quantised map, and about the cache of keys and values: here neither is quantised.
 _OF_INPUTS = ("input_scale", "input_zero_point", "input_global_scale")
 _OF_THE_CACHE = re.compile(r".+\.self_attn\.((k_proj|v_proj)\.)?(k_scale|v_scale)")
+_ENCODER, _DECODER = "model.encoder.language_model.", "model.decoder."
 _EXPERT = re.compile(r"(.+\.experts)\.(\d+)\.(gate_proj|up_proj|down_proj)")
 _MADE_OF = {"gate_up_proj": ("gate_proj", "up_proj"), "down_proj": ("down_proj",)}
 # The tensors of a quantised map by the last part of their names, its codes first, and the number formats that each may have.
@@ -70,9 +71,10 @@ def layout_of(files: Iterable[Path], scheme: Scheme, where: Path) -> Layout:
                 raise CheckpointBroken(f"The weights in {where} hold {name} twice.")
             headers[name] = said
     left_out = tuple(name for name in headers if _left_out(name, headers))
+    out = frozenset(left_out)
     modules: dict[str, dict[str, str]] = defaultdict(dict)
     plain: dict[str, Header] = {}
-    for name in headers.keys() - set(left_out):
+    for name in (name for name in headers if name not in out):
         module, _, part = name.rpartition(".")
         if any(part in parts for parts in _PARTS.values()):
             modules[module][part] = name
@@ -85,6 +87,8 @@ def layout_of(files: Iterable[Path], scheme: Scheme, where: Path) -> Layout:
             plain[found.names["weight"]] = headers[found.names["weight"]]
         else:
             maps[module] = found
+    for module in [module for module in maps if _is_second(module, maps)]:
+        left_out += tuple(maps.pop(module).names.values())
     for name, header in plain.items():
         if header["dtype"] not in FLOATS:
             raise UnsupportedCheckpoint(
@@ -98,6 +102,17 @@ def _left_out(name: str, headers: Mapping[str, Header]) -> bool:
     module, _, part = name.rpartition(".")
     beside = part in _OF_INPUTS and any(f"{module}.{scales}" in headers for scales in ("weight_scale", "scales"))
     return beside or for_pictures(name) or bool(_OF_THE_CACHE.fullmatch(name))
+
+
+def _is_second(module: str, maps: Mapping[str, Map]) -> bool:
+    """Return whether a map is the encoder's, and the decoder's is there, too, quantised likewise.
+
+    The class has one for both. A program that rounds them apart stores two roundings of the same weights, of which the
+    decoder's is used.
+    """
+    first = maps.get(module.replace(_ENCODER, _DECODER, 1)) if module.startswith(_ENCODER) else None
+    mine = maps[module]
+    return first is not None and first.kind == mine.kind != "plain" and first.shape == mine.shape
 
 
 def _map_of(module: str, parts: dict[str, str], headers: Mapping[str, Header], scheme: Scheme, where: Path) -> Map:

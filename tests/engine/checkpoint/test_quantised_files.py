@@ -523,6 +523,31 @@ def test_another_way_of_four_bits_is_refused_with_its_name(checkpoint_folder, tm
         load(settings_for(folder))
 
 
+def twice(tensors):
+    """Give the encoder a rounding of its own of every quantised map, as programs do that do not know that there is one."""
+    for name in [name for name in tensors if ".decoder.layers." in name]:
+        tensors[name.replace(".decoder.", ".encoder.language_model.")] = tensors[name].clone()
+    for name, tensor in tensors.items():
+        if ".encoder.language_model." in name and tensor.dtype in (torch.int8, torch.int32):
+            tensors[name] = tensor.flip(0)
+
+
+@pytest.mark.parametrize("writer", [lambda base, folder: write_compressed(base, folder, "W8A8"), write_auto_round])
+def test_a_second_rounding_for_the_encoder_is_left_out(checkpoint_folder, tmp_path, writer):
+    folder = writer(checkpoint_folder, tmp_path / "copy")
+    before = logits(load(settings_for(folder)).model)
+    scalars = {name: tensor for name, tensor in load_file(folder / WEIGHTS).items() if "layer_scalar" in name}
+    edit_weights(folder, lambda tensors: (twice(tensors), tensors.update(scalars)))
+    assert torch.equal(logits(load(settings_for(folder)).model), before)
+    left_out = [name for name in layout_in(folder).left_out if "language_model" in name]
+    assert left_out
+    assert all("norm" not in name and "router" not in name for name in left_out)
+    other = next(name for name in left_out if name.endswith(("weight", "qweight")))
+    edit_weights(folder, changed(other, lambda each: each[:, :-8].contiguous()))
+    with pytest.raises(CheckpointBroken):
+        load(settings_for(folder))
+
+
 def test_quantised_weights_that_the_config_does_not_name_are_refused(folder):
     path = folder / "config.json"
     config = json.loads(path.read_text("utf-8"))
