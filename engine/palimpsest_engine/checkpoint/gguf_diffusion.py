@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from palimpsest_engine.checkpoint.gguf_file import GgufFile, dequantised
+from palimpsest_engine.checkpoint.rules import shown
 from palimpsest_engine.errors import CheckpointBroken, UnsupportedCheckpoint
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class DiffusionGguf(GgufFile):
         if not isinstance(sliding, list) or len(sliding) != layers or all(sliding) or not any(sliding):
             raise CheckpointBroken(f"{self.path} does not say of each layer whether it sees a window or everything.")
         heads = self.field(f"{ARCHITECTURE}.attention.head_count_kv")
-        heads = [heads] * layers if isinstance(heads, int) else heads
+        heads = heads if isinstance(heads, list) else [heads] * layers
         kinds = {(bool(one), other) for one, other in zip(sliding, heads, strict=False)}
         if len(heads) != layers or len(kinds) != 2:
             raise CheckpointBroken(f"{self.path} has other heads of keys in layers of one kind.")
@@ -97,19 +98,19 @@ class DiffusionGguf(GgufFile):
             "num_experts": self._whole("expert_count"),
             "top_k_experts": self._whole("expert_used_count"),
             "moe_intermediate_size": self._whole("expert_feed_forward_length"),
-            "rms_norm_eps": float(self._number("attention.layer_norm_rms_epsilon")),
-            "final_logit_softcapping": float(self._number("final_logit_softcapping")),
+            "rms_norm_eps": self._fraction("attention.layer_norm_rms_epsilon"),
+            "final_logit_softcapping": self._fraction("final_logit_softcapping"),
             "rope_parameters": {
-                "sliding_attention": {"rope_type": "default", "rope_theta": float(self._number("rope.freq_base_swa"))},
+                "sliding_attention": {"rope_type": "default", "rope_theta": self._fraction("rope.freq_base_swa")},
                 "full_attention": {
                     "rope_type": "proportional",
-                    "rope_theta": float(self._number("rope.freq_base")),
+                    "rope_theta": self._fraction("rope.freq_base"),
                     "partial_rotary_factor": self._rotated(),
                 },
             },
-            "pad_token_id": self.field("tokenizer.ggml.padding_token_id", 0),
-            "eos_token_id": self.field("tokenizer.ggml.eos_token_id", 1),
-            "bos_token_id": self.field("tokenizer.ggml.bos_token_id", 2),
+            "pad_token_id": self._id("padding", 0),
+            "eos_token_id": self._id("eos", 1),
+            "bos_token_id": self._id("bos", 2),
             "tie_word_embeddings": True,
         }
         canvas = self._checked("diffusion.canvas_length", self.field("diffusion.canvas_length"))
@@ -155,9 +156,19 @@ class DiffusionGguf(GgufFile):
     def _whole(self, key: str) -> int:
         return self._checked(key, self._number(key))
 
+    def _id(self, role: str, usual: int) -> int:
+        value = self.field(f"tokenizer.ggml.{role}_token_id", usual)
+        return 0 if value == 0 and type(value) is int else self._checked(f"{role}_token_id", value)
+
+    def _fraction(self, key: str) -> float:
+        value = self._number(key)
+        if not isinstance(value, int | float) or not 0 < value < 1e12:
+            raise CheckpointBroken(f"{self.path} says that its {key} is {shown(value)}, which cannot be.")
+        return float(value)
+
     def _checked(self, key: str, value: Any) -> int:
         if type(value) is not int or not 0 < value < _MOST:
-            raise CheckpointBroken(f"{self.path} says that its {key} is {value}, which cannot be.")
+            raise CheckpointBroken(f"{self.path} says that its {key} is {shown(value)}, which cannot be.")
         return value
 
     def _name(self, stored: str) -> str:

@@ -26,7 +26,7 @@ Header = Mapping[str, Any]  # what a file says of one tensor: dtype, shape
 _OF_INPUTS = ("input_scale", "input_zero_point", "input_global_scale")
 _OF_THE_CACHE = re.compile(r".+\.self_attn\.((k_proj|v_proj)\.)?(k_scale|v_scale)")
 _ENCODER, _DECODER = "model.encoder.language_model.", "model.decoder."
-_EXPERT = re.compile(r"(.+\.experts)\.(\d+)\.(gate_proj|up_proj|down_proj)")
+_EXPERT = re.compile(r"(.+\.experts)\.(\d{1,6})\.(gate_proj|up_proj|down_proj)")
 _MADE_OF = {"gate_up_proj": ("gate_proj", "up_proj"), "down_proj": ("down_proj",)}
 # The tensors of a quantised map by the last part of their names, its codes first, and the number formats that each may have.
 _PARTS: dict[Kind, dict[str, tuple[str, ...]]] = {
@@ -180,7 +180,7 @@ def _arranged(plain: Mapping[str, Header], maps: Mapping[str, Map], left_out: tu
     shapes |= {name: each.shape for name, each in single.items()}
     experts: dict[str, tuple[tuple[Map, ...], ...]] = {}
     for module, found in numbered.items():
-        count = 1 + max(number for number, _ in found)
+        count = min(1 + max(number for number, _ in found), len(found))  # not as many as a number in a name makes up
         for matrix, made_of in _MADE_OF.items():
             wanted = [[(number, part) for part in made_of] for number in range(count)]
             if missing := [key for row in wanted for key in row if key not in found]:

@@ -40,11 +40,10 @@ def scheme_in(config: Mapping[str, Any], where: Path) -> Scheme | None:
     if not found:
         return None
     method = found.get("quant_method", "unknown") if isinstance(found, dict) else found
-    reader = _READERS.get(method) if isinstance(method, str) else None
     try:
-        if reader is None:
-            raise _NotLoaded(str(method) if isinstance(method, str) else shown(method))
-        return reader(found)
+        if not isinstance(method, str) or not isinstance(found, dict) or method not in _READERS:
+            raise _NotLoaded(method if isinstance(method, str) and method.isprintable() else shown(method))
+        return _READERS[method](found)
     except _NotLoaded as error:
         raise UnsupportedCheckpoint(
             f"{where} is quantised ({error}), which this version does not load. It loads {LOADED}, and unquantised weights "
@@ -108,13 +107,21 @@ def _auto_round(found: Mapping[str, Any]) -> Scheme:
     if type(group) is not int or group < 1:
         raise _NotLoaded(f"{name} in groups of {shown(group)}")
     for module, each in extra.items() if isinstance(extra, dict) else [("extra_config", None)]:
-        same = isinstance(each, dict) and (
-            each.get("bits", 4) >= 16
-            or (each.get("bits", 4), each.get("sym", True), each.get("group_size", group)) == (4, True, group)
-        )
-        if not same:
+        if not isinstance(each, dict) or not (_sixteen(each) or _alike(each, group)):
             raise _NotLoaded(f"{name}, and {shown(module)} otherwise")
     return Scheme(name, frozenset(["gptq"]), group)
+
+
+def _sixteen(module: Mapping[str, Any]) -> bool:
+    """Return whether a module is said to stay as it was."""
+    bits = module.get("bits")
+    return type(bits) is int and bits >= 16
+
+
+def _alike(module: Mapping[str, Any], group: int) -> bool:
+    """Return whether a module is said to be stored as all others are."""
+    usual = {"bits": 4, "sym": True, "group_size": group}
+    return all(module.get(key, value) == value for key, value in usual.items())
 
 
 _READERS = {

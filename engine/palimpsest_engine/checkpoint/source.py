@@ -53,16 +53,15 @@ def spec_in(place: Path, device: str = "cpu") -> Spec:
     if not place.is_file():
         return read_spec(place, device)
     file, spec = open_gguf(place), spec_of_chat(place.stem, device)
-    template = file.field("tokenizer.chat_template", "")
-    if not template or len(template) > LARGEST:
+    template, tokens = file.field("tokenizer.chat_template", ""), file.field("tokenizer.ggml.tokens")
+    if not isinstance(template, str) or not template or len(template) > LARGEST:
         return spec
-    tokens = file.field("tokenizer.ggml.tokens")
     special = {f"{role}_token": f"<{role}>" for role in ("bos", "eos", "pad", "unk")}
     named = {"bos": "bos", "eos": "eos", "padding": "pad", "unknown": "unk"}
     for role, ours in named.items():
         number = file.field(f"tokenizer.ggml.{role}_token_id", -1)
-        if type(number) is int and 0 <= number < len(tokens):
-            special[f"{ours}_token"] = tokens[number]
+        if type(number) is int and isinstance(tokens, list) and 0 <= number < len(tokens):
+            special[f"{ours}_token"] = str(tokens[number])
     return replace(spec, chat=replace(spec.chat, turns=turns_by(template, spec.chat, special, f"in {place}")))
 
 

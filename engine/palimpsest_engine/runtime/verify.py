@@ -112,14 +112,13 @@ def _no_answer(folder: Path) -> Iterator[Finding]:
 
 def _room(settings: EngineSettings, answers: KnownAnswers) -> tuple[int | None, Finding]:
     """Return how many layers are to be loaded, None for all: as many as fit of those with an answer. Raises OutOfMemory."""
-    from palimpsest_engine.checkpoint.description import read_spec
     from palimpsest_engine.checkpoint.loaded import choose
     from palimpsest_engine.checkpoint.locate import locate
     from palimpsest_engine.checkpoint.memory import check_memory, first_layers_of, gib, needed, room_on
-    from palimpsest_engine.checkpoint.source import fill_in, shapes_in
+    from palimpsest_engine.checkpoint.source import fill_in, shapes_in, spec_in
 
     folder = locate(settings.checkpoint)
-    whole, spec = shapes_in(folder), read_spec(folder)
+    whole, spec = shapes_in(folder), spec_in(folder)
     device, dtype = choose(settings)
     place, free = room_on(device)
     short: OutOfMemory | None = None

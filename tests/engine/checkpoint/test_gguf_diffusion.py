@@ -436,6 +436,11 @@ DAMAGE = {
     "too few heads": ({"attention.head_count_kv": [2, 1]}, "other heads of keys"),
     "no canvas": ({"canvas_length": None}, "lacks the key diffusion.canvas_length"),
     "a canvas of nothing": ({"canvas_length": 0}, "canvas_length is 0"),
+    "heads that are no whole number": ({"attention.head_count_kv": 0.5}, "has other heads|head_count_kv is 0.5"),
+    "a list of layers": ({"block_count": [4]}, "block_count is"),
+    "a base that is a truth": ({"rope.freq_base": [1, 2]}, "freq_base is"),
+    "a cap below zero": ({"final_logit_softcapping": -3.0}, "final_logit_softcapping is -3.0"),
+    "a pattern that is a number": ({"attention.sliding_window_pattern": 3}, "does not say of each layer"),
     "no experts": ({"expert_count": 0}, "expert_count is 0"),
     "other sizes than the tensors": ({"feed_forward_length": 128}, "mismatched keys"),
 }

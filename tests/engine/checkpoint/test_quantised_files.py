@@ -252,6 +252,14 @@ DAMAGE = {
         "unexpected keys, first .*expert.3",
     ),
     "an expert with another number": (renamed(f"{DECODER}.1.experts.1.", f"{DECODER}.1.experts.7."), "missing"),
+    "an expert with a number beyond all": (
+        renamed(f"{DECODER}.1.experts.1.", f"{DECODER}.1.experts.999999."),
+        "missing",
+    ),
+    "an expert with a number of many digits": (
+        renamed(f"{DECODER}.1.experts.1.", f"{DECODER}.1.experts.{'9' * 30}."),
+        "unexpected|missing",
+    ),
     "a map of an expert under another name": (renamed(EXPERT, f"{EXPERT}x"), "missing keys, first .*experts.2.up_proj"),
     "the last expert missing": (
         lambda tensors: [tensors.pop(name) for name in list(tensors) if f"{DECODER}.1.experts.3." in name],
@@ -335,6 +343,8 @@ def weights_of(**changes):
 UNKNOWN = {
     "another method": (lambda found: found.update(quant_method="awq"), r"\(awq\)"),
     "a method that is no name": (lambda found: found.update(quant_method=["x"]), r'\["x"\]'),
+    "a method with a line end": (lambda found: found.update(quant_method="a\nb"), r'"a\\nb"'),
+    "bits in words": (weights_of(num_bits=["eight"]), "eight"),
     "no method": (lambda found: found.pop("quant_method"), r"\(unknown\)"),
     "another format": (lambda found: found.update(format="marlin-24"), "marlin-24"),
     "no format": (lambda found: found.pop("format"), "compressed-tensors, None"),
@@ -511,6 +521,11 @@ OTHERS = {
         lambda found: found.update(extra_config={"x": {"bits": 8}}),
         '"x" otherwise',
     ),
+    "a module of bits in words": (
+        "auto-round",
+        lambda found: found.update(extra_config={"x": {"bits": "many"}}),
+        '"x" otherwise',
+    ),
     "modules in a list": ("auto-round", lambda found: found.update(extra_config=["x"]), "otherwise"),
 }
 
@@ -546,6 +561,17 @@ def test_a_second_rounding_for_the_encoder_is_left_out(checkpoint_folder, tmp_pa
     edit_weights(folder, changed(other, lambda each: each[:, :-8].contiguous()))
     with pytest.raises(CheckpointBroken):
         load(settings_for(folder))
+
+
+@pytest.mark.parametrize(
+    "found", ["modelopt", ["compressed-tensors"], 8, {"quant_method": "modelopt"}, {"quant_method": None}]
+)
+def test_a_config_of_another_kind_is_refused_in_a_sentence(folder, found):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {"quantization_config": found}), "utf-8")
+    with pytest.raises(UnsupportedCheckpoint, match="which this version does not load") as caught:
+        load(settings_for(folder))
+    assert "\n" not in str(caught.value)
 
 
 def test_quantised_weights_that_the_config_does_not_name_are_refused(folder):
