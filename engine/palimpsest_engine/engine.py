@@ -16,6 +16,7 @@ from typing import Literal, Protocol
 from palimpsest_engine.request import Draft, Fill, FillRequest
 
 Quantization = Literal["none", "int8", "fp8", "int4-fine", "int4", "int4-small"]
+Profile = Literal["fast", "balanced", "thorough"]
 EndpointProtocol = Literal["auto", "llama.cpp", "openai", "ollama"]
 EngineState = Literal["starting", "loading", "ready", "busy", "error", "closed"]
 
@@ -49,7 +50,8 @@ class EngineSettings:
     keeps the checkpoint's. "int4-small" keeps the experts in int4, and the mixture's other linear maps in int8.
     fallback: when the checkpoint runs out of memory or loses its device, go on with the embedded one on the CPU.
     Nothing is downloaded. endpoint: fill over HTTP instead, and load no checkpoint. edit: the name of the model that answers
-    edits (`FillRequest.edit`), on this machine; None for the one that answers everything else.
+    edits (`FillRequest.edit`), on this machine; None for the one that answers everything else. profile: whether a diffusion
+    model is to take fewer or more denoising steps than usual; others do not change.
     """
 
     checkpoint: str | None = None
@@ -61,6 +63,7 @@ class EngineSettings:
     fallback: bool = False
     endpoint: Endpoint | None = None
     edit: str | None = None
+    profile: Profile = "balanced"
 
 
 @dataclass(frozen=True, slots=True)

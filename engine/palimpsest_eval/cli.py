@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from palimpsest_engine import Endpoint, EngineSettings, open_engine
-from palimpsest_engine.engine import Quantization
+from palimpsest_engine.engine import Profile, Quantization
 from palimpsest_engine.errors import DataError, DocumentMissing
 from palimpsest_server.cli import engines
 
@@ -40,6 +40,7 @@ class Options:
     device: str
     threads: int | None
     quantization: Quantization
+    profile: Profile
     endpoint: Endpoint | None = None
 
     def load(self) -> Checkpoint:
@@ -53,6 +54,7 @@ class Options:
                 threads=self.threads,
                 adapter=self.adapter,
                 quantization=self.quantization,
+                profile=self.profile,
             )
         )
 
@@ -70,12 +72,13 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
         device: str,
         threads: int | None,
         quantization: Quantization,
+        profile: Profile,
         endpoint: Endpoint | None,
         **own: Any,
     ) -> None:
         if not out.parent.is_dir():
             raise DocumentMissing(f"there is no folder {out.parent}")
-        command(Options(out, seed, checkpoint, adapter, device, threads, quantization, endpoint), **own)
+        command(Options(out, seed, checkpoint, adapter, device, threads, quantization, profile, endpoint), **own)
 
     decorated: Callable[..., None] = gathered
     for option in (
@@ -85,6 +88,7 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
             metavar="URL",
             help="Also ask this model server, as one more system.",
         ),
+        engines.profile_option,
         engines.adapter_option,
         engines.engine_options,
         click.option(

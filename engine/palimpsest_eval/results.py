@@ -207,7 +207,7 @@ def commit() -> str:
 def described(checkpoint: Checkpoint, adapter: str | None = None) -> dict[str, Any]:
     """Return everything about a checkpoint that decides its answers. adapter: the folder of its adapter."""
     spec = asdict(checkpoint.spec)
-    for told_otherwise in ("name", "sha256", "languages", "sources"):
+    for told_otherwise in ("name", "sha256", "languages", "sources", "profiles"):
         del spec[told_otherwise]
     return {
         "name": checkpoint.name,

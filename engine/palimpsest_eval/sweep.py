@@ -100,9 +100,11 @@ def _sampling(key: str, value: str) -> Any:
         if value not in get_args(get_type_hints(Sampling)["by"]):
             raise ValueError(value)
         return value
-    if key in ("max_steps", "stability"):
-        return _positive(value) if key == "max_steps" else int(value)
-    return None if value == "none" and key in ("entropy_bound", "threshold", "linear_to") else float(value)
+    if value == "none" and key in ("entropy_bound", "threshold", "linear_to", "each", "still", "unsure"):
+        return None
+    if key in ("max_steps", "each", "still"):
+        return _positive(value)
+    return int(value) if key in ("stability", "again") else float(value)
 
 
 def _positive(value: str) -> int:

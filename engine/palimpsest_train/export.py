@@ -23,7 +23,7 @@ from palimpsest_engine.checkpoint.spec import SPEC_FILE, Spec
 from palimpsest_engine.errors import PalimpsestError
 from palimpsest_train.errors import TrainingError
 from palimpsest_train.model import build
-from palimpsest_train.recipe import Described, Recipe, with_vocabulary
+from palimpsest_train.recipe import PROFILES, Described, Recipe, with_vocabulary
 from palimpsest_train.splits import fingerprint, read_tokenizer
 from palimpsest_train.state import read_state, recipes, why
 from palimpsest_train.tokenizer import BOS, EOS, FILLER, PAD, PREFIX, SUFFIX
@@ -123,5 +123,6 @@ def spec(recipe: Recipe, folder: Path) -> Spec:
         length_power=described.length_power,
         left_to_right=recipe.objective == "left-to-right",
         sampling=described.sampling,
+        profiles=PROFILES,
         sha256={p.name: digest(p) for p in sorted(folder.glob("*.safetensors"))},
     )

@@ -20,6 +20,10 @@ RECIPES = Path(__file__).parent / "recipes"
 Objective = Literal["diffusion", "left-to-right"]
 
 
+# What the profiles change; measured as the sampling below (docs/settings.md).
+PROFILES: dict[str, dict[str, Any]] = {"fast": {"max_steps": 2, "steps_by_size": ()}, "thorough": {"steps_by_size": ()}}
+
+
 @dataclass(frozen=True, slots=True)
 class Described:
     """The part of a recipe that the exported checkpoint says of itself (see `palimpsest_engine.checkpoint.spec.Spec`)."""

@@ -38,6 +38,7 @@ class Settings:
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     threads: int | None = None
     quantization: Quantization = "none"
+    profile: Literal["fast", "balanced", "thorough"] = "balanced"
     fallback: bool = False
     answer_within_ms: int = 250  # leaves the event loop and the wire their share of 300
     debounce_ms: int | None = None
@@ -73,6 +74,7 @@ class Settings:
             self.fallback,
             self.endpoint,
             self.model.edit,
+            self.profile,
         )
 
 
@@ -169,6 +171,7 @@ KEYS: Mapping[str, _Key] = {
         _one_of(*get_args(Quantization)),
         own=True,
     ),
+    "profile": _Key("profile", '"fast", "balanced" or "thorough"', _one_of("fast", "balanced", "thorough"), own=True),
     "fallback": _Key("fallback", _SWITCH, _switch, own=True),
     "endpoint": _Key(
         "endpoint",

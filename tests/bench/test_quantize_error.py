@@ -33,7 +33,7 @@ def test_fewer_bits_are_further_off_and_the_model_is_left_as_it_was(texts):
     assert torch.equal(logits_of(model, *texts), before)
     assert [row["layer"] for row in found["layers"]] == [0, 1, 2, 3]
     for row in found["layers"]:
-        assert 0 < row["bfloat16"] < row["int8"] < row["fp8"] < row["int4"] < 0.3
+        assert 0 < row["bfloat16"] < row["int8"] < row["fp8"] < row["int4-fine"] < row["int4"] < 0.3
     ends = found["logits"]
     assert set(ends) == {*FORMATS, "bfloat16"}
     assert 0 < ends["int8"]["kl"] < ends["int4"]["kl"]
@@ -58,7 +58,7 @@ def test_weights_that_a_format_has_already_lose_nothing_in_it(texts, format):
 def test_the_command_prints_tables(capsys):
     main(["--shape", "26b-narrow", "--rows", "1", "--context", "8"])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "| layer | int8 | fp8 | int4 | bfloat16 |"
+    assert lines[0] == "| layer | int8 | fp8 | int4-fine | int4 | bfloat16 |"
     assert sum(line.startswith("|") for line in lines) == 2 + 6 + 2 + 4
     main(["--shape", "26b-narrow", "--rows", "1", "--context", "8", "--json"])
     assert set(json.loads(capsys.readouterr().out)["logits"]) == {*FORMATS, "bfloat16"}

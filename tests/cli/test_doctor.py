@@ -213,7 +213,8 @@ def test_the_formats_of_a_mixture_that_would_fit_are_named(
 
 def test_the_memory_of_experts_in_a_files_own_format_is_that_of_the_format(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "palimpsest_engine.checkpoint.source.shapes_of", lambda settings: QuantisedShapes(MIXTURE, "int8")
+        "palimpsest_engine.checkpoint.source.mixture",
+        lambda settings, device, dtype: (QuantisedShapes(MIXTURE, "int8"), None),
     )
     (check,) = doctor.check_room(EngineSettings("any", device="cpu", dtype="bfloat16"))
     sizes = dict(each.split(" ", 1) for each in check.found.split(": ")[1].split(";")[0].split(", "))

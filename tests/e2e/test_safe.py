@@ -122,6 +122,7 @@ FOREIGN = {
     "dtype": "bfloat16",
     "threads": 3,
     "quantization": "int4",
+    "profile": "fast",
     "fallback": True,
     "endpoint": ENDPOINT,
     "logText": True,
@@ -145,7 +146,7 @@ def test_a_workspace_chooses_no_model_without_trust(trusts, way):
         until(lambda: client.said("window/showMessage") or '"threads": 3' in client.offered())
         used = json.loads(client.offered())
         own = {"checkpoint": None, "adapter": None, "device": "auto", "dtype": "auto", "threads": None}
-        own |= {"quantization": "none", "fallback": False}
+        own |= {"quantization": "none", "fallback": False, "profile": "balanced"}
         endpoint, _ = used.pop("endpoint"), used.pop("edit")
         assert used == ({key: FOREIGN["model" if key == "checkpoint" else key] for key in own} if trusts else own)
         assert (endpoint and endpoint["url"]) == (ENDPOINT["url"] if trusts else None)

@@ -112,6 +112,23 @@ def test_held_out_holes(corpus: Path, options: list[object], tmp_path: Path, sho
     assert {row.exact for row in rows if row.system == "truth"} == {True}
 
 
+def test_a_profile_is_measured_as_the_description_has_it(folder: Path, corpus: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    for path in folder.iterdir():
+        (own / path.name).symlink_to(path)
+    described = json.loads((folder / "palimpsest.json").read_text("utf-8")) | {"profiles": {"fast": {"max_steps": 1}}}
+    (own / "palimpsest.json").unlink()
+    (own / "palimpsest.json").write_text(json.dumps(described), "utf-8")
+    steps = {}
+    for profile in ("fast", "balanced", "thorough"):
+        out = tmp_path / f"{profile}.json"
+        options = ["--model", own, "--device", "cpu", "--profile", profile, "--out", out]
+        assert palimpsest("held-out", "--corpus", corpus, "--count", 2, *options).exit_code == 0
+        steps[profile] = read(out).settings["checkpoint"]["spec"]["sampling"]["max_steps"]
+    assert steps == {"fast": 1, "balanced": 2, "thorough": 2}
+
+
 def test_a_sweep_and_a_report_of_it(corpus: Path, data: Path, options: list[object], tmp_path: Path) -> None:
     axes = ["--set", "max_steps=1,2", "--set", "pins=4"]
     result = palimpsest("sweep", "--corpus", corpus, "--count", 4, "--seeds", 2, *axes, *options)

@@ -135,12 +135,17 @@ def test_settings_of_a_sweep_reach_the_engine(checkpoint: Checkpoint, problems: 
         "hole_sizes": "8+2",
         "length_power": "0",
         "near": "1+0.75",
+        "still": "3",
+        "unsure": "0.2",
+        "again": "2",
         "whole_canvas": "true",
     }
     system = varied(checkpoint, point)
     assert isinstance(system, Filled)
     spec = system.filler.spec
     assert (spec.sampling.max_steps, spec.sampling.t_max, spec.pins, spec.length_power) == (1, 0.9, 3, 0.0)
+    assert (spec.sampling.still, spec.sampling.unsure, spec.sampling.again) == (3, 0.2, 2)
+    assert varied(checkpoint, {"still": "none", "unsure": "none"}).filler.spec.sampling == checkpoint.spec.sampling
     assert (spec.near, spec.whole_canvas) == ((1.0, 0.75), True)
     assert (spec.prune, spec.hole_sizes) == (((1, 1), (2, 1)), (2, 8))
     assert spec.steps_by_size == ((2, 1), (4, 3))

@@ -19,6 +19,7 @@ GOOD = {
     "dtype": ("bfloat16", "dtype", "bfloat16"),
     "threads": (4.0, "threads", 4),
     "quantization": ("int4", "quantization", "int4"),
+    "profile": ("fast", "profile", "fast"),
     "fallback": (True, "fallback", True),
     "endpoint": ("http://localhost:8012", "endpoint", Endpoint("http://localhost:8012")),
     "answerWithinMs": (0, "answer_within_ms", 0),
@@ -56,6 +57,8 @@ BAD = [
     ("threads", 0),
     ("quantization", "int2"),
     ("quantization", 4),
+    ("profile", "quick"),
+    ("profile", 3),
     ("fallback", "cpu"),
     ("endpoint", "localhost:8012"),
     ("endpoint", "file:///etc/passwd"),
@@ -153,6 +156,7 @@ def test_the_keys_that_are_the_users_own():
         "dtype",
         "threads",
         "quantization",
+        "profile",
         "fallback",
         "endpoint",
         "logText",
@@ -277,8 +281,11 @@ def test_the_section_is_found_in_any_spelling_and_all_else_is_named(options, sec
 
 def test_the_settings_that_only_a_new_engine_can_take_up():
     own = {"model": "x", "device": "cpu", "dtype": "float32", "threads": 2, "adapter": "y"}
-    settings, _ = parse({**own, "quantization": "fp8", "fallback": True, "endpoint": "http://[::1]:1"})
-    assert settings.engine == EngineSettings("x", "cpu", "float32", 2, "y", "fp8", True, Endpoint("http://[::1]:1"))
+    settings, _ = parse(
+        {**own, "quantization": "fp8", "fallback": True, "endpoint": "http://[::1]:1", "profile": "fast"}
+    )
+    expected = EngineSettings("x", "cpu", "float32", 2, "y", "fp8", True, Endpoint("http://[::1]:1"), profile="fast")
+    assert settings.engine == expected
 
 
 @pytest.mark.parametrize(

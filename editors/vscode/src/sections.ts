@@ -8,6 +8,7 @@ export const OWN = [
   "dtype",
   "threads",
   "quantization",
+  "profile",
   "fallback",
   "endpoint",
   "logText",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from palimpsest_engine.checkpoint.chat_template import LONGEST, turns_of
 from palimpsest_engine.checkpoint.locate import read_json
@@ -46,7 +47,11 @@ _SAMPLING: dict[str, Rule] = {
     "by": one_of("entropy", "probability", "margin"),
     "top_p": number(1e-6, 1),
     "each": optional(whole(1, _MOST_SLOTS)),
+    "still": optional(whole(1, _MOST_STEPS)),
+    "unsure": optional(number(0, 1e9)),
+    "again": whole(0, 16),
 }
+_STEPS_BY_SIZE = each(pair(whole(1, _MOST_SLOTS), whole(1, _MOST_STEPS)), 0, 1_000)
 _DENOISING: dict[str, Rule] = {
     "noise": one_of("uniform", "mask"),
     "context": one_of("causal", "both"),
@@ -78,7 +83,7 @@ _SPEC: dict[str, Rule] = {
     "line_sizes": each(whole(1, _MOST_SLOTS), 0, 64),
     "near": each(number(0.01, 100), 0, 16),
     "tries": whole(1, 64),
-    "steps_by_size": each(pair(whole(1, _MOST_SLOTS), whole(1, _MOST_STEPS)), 0, 1_000),
+    "steps_by_size": _STEPS_BY_SIZE,
     "prune": each(pair(whole(0, _MOST_STEPS), whole(1, _MOST_ROWS)), 0, 1_000),
     "length_power": number(-10, 10),
     "causal_candidates": whole(0, 64),
@@ -86,6 +91,7 @@ _SPEC: dict[str, Rule] = {
     "sampling": lambda value: Sampling(**checked(value, _SAMPLING)),
     "denoising": lambda value: Denoising(**checked(value, _DENOISING)),
     "chat": lambda value: Chat(**checked(value, _CHAT)),
+    "profiles": lambda value: checked(value, dict.fromkeys(("fast", "thorough"), _profile)),
     "sha256": table(text(255, r"[^/\\]+"), text(64, "[0-9a-f]{64}"), 10_000),
 }
 
@@ -112,12 +118,17 @@ def _written(folder: Path, device: str) -> Spec:
         values = checked({"name": None} | raw, _SPEC)
         spec = Spec(**values)
         if spec.dialect == "chat":
-            sizes = {"line_sizes": ()} if "hole_sizes" in values else {}  # the same for lines, unless it says otherwise
-            spec = replace(spec_of_chat(spec.name, device), **(sizes | values))
+            ours: dict[str, Any] = {"line_sizes": ()} if "hole_sizes" in values else {}  # the same for lines
+            ours |= {"profiles": {}} if "sampling" in values else {}  # ours are for our own sampling
+            spec = replace(spec_of_chat(spec.name, device), **(ours | values))
         _check_together(spec)
     except Unfit as error:
         raise CheckpointBroken(f"{path} is not a checkpoint description this version understands: {error}.") from error
     return spec
+
+
+def _profile(value: Any) -> dict[str, Any]:
+    return checked(value, _SAMPLING | {"steps_by_size": _STEPS_BY_SIZE})
 
 
 def _check_together(spec: Spec) -> None:

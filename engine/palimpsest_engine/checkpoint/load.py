@@ -17,6 +17,7 @@ from palimpsest_engine.checkpoint.load_causal import is_causal, load_causal
 from palimpsest_engine.checkpoint.loaded import Checkpoint, choose, cpu_threads
 from palimpsest_engine.checkpoint.locate import entries_in, locate, read_json, weight_files
 from palimpsest_engine.checkpoint.memory import Fill, check_memory, first_layers_of, kept_as, longest, room_on, smaller
+from palimpsest_engine.checkpoint.profile import profiled
 from palimpsest_engine.checkpoint.source import (
     config_of,
     files_of,
@@ -166,7 +167,7 @@ def load(settings: EngineSettings, *, trainable: bool = False, layers: int | Non
     folder = locate(settings.checkpoint)
     if is_causal(folder):
         return load_causal(settings, folder)
-    spec, calibration = spec_in(folder, choose(settings)[0]), calibration_of(folder)
+    spec, calibration = spec_for(folder, settings), calibration_of(folder)
     shapes = verify(folder, spec)
     check_ids(spec, rows_of(shapes), folder)
     adapter = None
@@ -232,6 +233,12 @@ def shortened(spec: Spec, shapes: Shapes, device: str, dtype: str, quantization:
         return spec
     log.info("%s has room for a context of %d tokens in place of %d.", device, found, spec.context)
     return replace(spec, context=found, suffix=min(spec.suffix, found // 4))
+
+
+def spec_for(folder: Path, settings: EngineSettings) -> Spec:
+    """Return what a diffusion checkpoint says of itself, for the device and the profile of the settings."""
+    quantised = settings.quantization != "none" or is_quantised(folder)
+    return profiled(spec_in(folder, choose(settings)[0]), settings.profile, quantised=quantised)
 
 
 def rows_of(shapes: Shapes) -> int:

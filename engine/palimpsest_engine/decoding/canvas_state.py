@@ -82,7 +82,7 @@ class State:
             current = torch.where(canvas.start_known, canvas.start, current)
             open_ = is_hole & ~canvas.start_known if how.lasts else is_hole
         current = torch.where(is_hole, current, tokens)
-        history = torch.full((sampling.stability, *tokens.shape), -1, device=tokens.device)
+        history = torch.full((sampling.remembered, *tokens.shape), -1, device=tokens.device)
         finished = ~open_.any(-1) & how.lasts
         entropy = torch.zeros_like(tokens, dtype=torch.float32)
         place = torch.arange(tokens.shape[1], device=tokens.device)

@@ -99,10 +99,12 @@ def denoise(
                 chances = torch.where(at.of_open(at.finished)[:, None], at.chances, chances)
         # 6. Stop test, over hole positions only.
         if not how.lasts:
-            stable = (at.history == argmax).all(-1).all(0)
+            stable = unchanged(at.history, argmax, sampling.stability)
             confident = entropy.sum(-1) / at.is_hole.sum(-1).clamp_min(1) < sampling.confidence
-            at.history = torch.cat((at.history, argmax[None]))[1:] if sampling.stability else at.history
             at.finished = at.finished | (stable & confident)
+            if sampling.still is not None:
+                at.finished = at.finished | unchanged(at.history, argmax, sampling.still)
+            at.history = torch.cat((at.history, argmax[None]))[1:] if sampling.remembered else at.history
         else:
             argmax = torch.where(at.open & accepted, following, argmax)
             at.finished = at.finished | accepted.all(-1)
@@ -140,6 +142,11 @@ def accept(at: State, sampled: Sampled, entropy: Tensor, sampling: Sampling, num
         if sampling.each is not None:
             accepted = accepted | (rank < sampling.each)
     return accepted
+
+
+def unchanged(history: Tensor, argmax: Tensor, steps: int) -> Tensor:
+    """Return `[B]`: True for rows of `argmax [B, T]` that are those of the last so many of `history [S, B, T]`."""
+    return (history[len(history) - steps :] == argmax).all(-1).all(0)
 
 
 def planned(left: Tensor, sampling: Sampling, number: int, how: Denoising) -> Tensor:

@@ -81,7 +81,7 @@ class Candidates:
         if plan.lines and not self.resources.sides:
             lines = None if self.resources.ends_itself else 1
             found += yield from self._written(layout, plan.lines, lines, others=found)
-        return self.ranking.rank(layout, found)
+        return self.ranking.rank(layout, self._sure(found))
 
     def _written(
         self, layout: Layout, count: int, lines: int | None = None, others: Sequence[Candidate] = ()
@@ -123,15 +123,29 @@ class Candidates:
             found = yield from self._written(layout, DRAWN)
             if self.spec.denoises and not self.resources.left_to_right:
                 found += yield from self._denoised(layout, plan)
-            return self.ranking.rank(layout, found)
-        return self.ranking.rank(layout, (yield from self._denoised(layout, plan)))
+        else:
+            found = yield from self._denoised(layout, plan)
+        return self.ranking.rank(layout, self._sure(found))
 
     def _denoised(self, layout: Layout, plan: Plan) -> Generator[Draft, None, list[Candidate]]:
-        """Denoise all sizes; below full strength, from the text in the hole."""
-        found = list[Candidate]()
-        for sizes in self._batches(plan.sizes):
-            found += yield from self._denoised_together(layout, sizes)
+        """Denoise all sizes; below full strength, from the text in the hole. If no row is sure, all are drawn anew, as often
+        as the checkpoint says."""
+        found, sampling = list[Candidate](), self.spec.sampling
+        for _ in range(1 + (sampling.again if sampling.t_max else 0)):
+            for sizes in self._batches(plan.sizes):
+                found += yield from self._denoised_together(layout, sizes)
+            if any(map(self._is_sure, found)):
+                break
         return found
+
+    def _is_sure(self, candidate: Candidate) -> bool:
+        """Return whether a candidate is as sure as the checkpoint wants; what was written left to right is."""
+        unsure = self.spec.sampling.unsure
+        return unsure is None or candidate.entropy <= unsure
+
+    def _sure(self, found: list[Candidate]) -> list[Candidate]:
+        """Return the candidates that are sure; all of them if none is, as an unsure text is better than none."""
+        return list(filter(self._is_sure, found)) or found
 
     def _batches(self, sizes: Sequence[int]) -> list[list[int]]:
         """Return the sizes that are denoised together: all; of a published model those of as many steps, as its rules count

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_args
 import click
 
 from palimpsest_engine import Draft, Endpoint, Engine, EngineSettings, Fill, FillRequest
-from palimpsest_engine.engine import Quantization
+from palimpsest_engine.engine import Profile, Quantization
 
 EngineFactory = Callable[[EngineSettings], Engine]
 
@@ -56,6 +56,14 @@ def checkpoint_options(command: _Command) -> _Command:
     )(command)
     return model_option(command)
 
+
+profile_option = click.option(
+    "--profile",
+    type=click.Choice(get_args(Profile)),
+    default="balanced",
+    show_default=True,
+    help="Fewer or more denoising steps; nothing else changes.",
+)
 
 adapter_option = click.option(
     "--adapter", metavar="FOLDER", help="Adapter that `palimpsest tune` wrote for the checkpoint. [default: none]"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from palimpsest_engine import Endpoint, EngineSettings, Fill, FillRequest, LanguageUnknown, Span, Verdict, untrained
-from palimpsest_engine.engine import Quantization
+from palimpsest_engine.engine import Profile, Quantization
 from palimpsest_engine.syntax.grammars import language_of, load
 from palimpsest_server.cli import engines, files, patch, places, report, shown
 from palimpsest_server.cli.holes import holes_in, without_markers
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 @click.option("--language", metavar="ID", help="Language of the syntax check. [default: by the file name]")
 @click.option("--any-language", is_flag=True, help="Fill it even if the model was not trained on its language.")
 @engines.engine_options
+@engines.profile_option
 @engines.adapter_option
 @engines.endpoint_option
 @click.option("--fallback", is_flag=True, help="Answer with the embedded checkpoint if memory or the device fails.")
@@ -70,6 +71,7 @@ def command(
     checkpoint: str | None,
     device: str,
     quantization: Quantization,
+    profile: Profile,
     adapter: str | None,
     endpoint: Endpoint | None,
     fallback: bool,
@@ -105,7 +107,13 @@ def command(
             any_language=any_language,
         )
         settings = EngineSettings(
-            checkpoint, device, adapter=adapter, quantization=quantization, fallback=fallback, endpoint=endpoint
+            checkpoint,
+            device,
+            adapter=adapter,
+            quantization=quantization,
+            fallback=fallback,
+            endpoint=endpoint,
+            profile=profile,
         )
         with _insisting(), engines.opened(ctx.obj, settings) as engine:
             if summary:

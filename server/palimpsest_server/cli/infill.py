@@ -11,7 +11,7 @@ from typing import Any, cast
 import click
 
 from palimpsest_engine import Endpoint, EngineSettings, FillRequest, Span
-from palimpsest_engine.engine import Quantization
+from palimpsest_engine.engine import Profile, Quantization
 from palimpsest_engine.errors import DataError
 from palimpsest_server.cli import engines, files
 from palimpsest_server.documents import edits
@@ -38,6 +38,7 @@ class Task:
 @engines.seed_option
 @engines.sizes_option
 @engines.engine_options
+@engines.profile_option
 @engines.adapter_option
 @engines.endpoint_option
 @click.pass_context
@@ -52,6 +53,7 @@ def command(
     checkpoint: str | None,
     device: str,
     quantization: Quantization,
+    profile: Profile,
     adapter: str | None,
     endpoint: Endpoint | None,
 ) -> None:
@@ -67,7 +69,9 @@ def command(
     done = mend(Path(out))
     left = [task for task in tasks if task.task_id not in done]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    settings = EngineSettings(checkpoint, device, adapter=adapter, quantization=quantization, endpoint=endpoint)
+    settings = EngineSettings(
+        checkpoint, device, adapter=adapter, quantization=quantization, endpoint=endpoint, profile=profile
+    )
     with (
         engines.opened(ctx.obj, settings) as engine,
         open(out, "ab") as file,

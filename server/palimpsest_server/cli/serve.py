@@ -9,7 +9,7 @@ from typing import get_args
 import click
 
 from palimpsest_engine import Endpoint, Engine, EngineSettings, refuse_relative
-from palimpsest_engine.engine import Quantization
+from palimpsest_engine.engine import Profile, Quantization
 from palimpsest_server.cli import engines
 from palimpsest_server.cli.engines import EngineFactory
 from palimpsest_server.settings import KEYS, LOG_LEVELS, LogLevel
@@ -42,6 +42,11 @@ from palimpsest_server.settings import KEYS, LOG_LEVELS, LogLevel
     help="Number format of a mixture's experts, or of weights on a GPU.",
 )
 @click.option(
+    "--profile",
+    type=click.Choice(get_args(Profile)),
+    help="Fewer or more denoising steps. [default: the setting profile]",
+)
+@click.option(
     "--log-level", type=click.Choice(LOG_LEVELS), help="Least severe level to log. [default: the setting logLevel]"
 )
 @click.option(
@@ -60,6 +65,7 @@ def command(
     adapter: str | None,
     device: str | None,
     quantization: Quantization | None,
+    profile: Profile | None,
     endpoint: Endpoint | None,
     log_level: LogLevel | None,
     log_file: Path | None,
@@ -76,7 +82,7 @@ def command(
     from palimpsest_server.status import log
 
     log.set_up(log_level, log_file)
-    engine = choosing(ctx.obj, checkpoint, adapter, device, quantization, endpoint)
+    engine = choosing(ctx.obj, checkpoint, adapter, device, quantization, endpoint, profile)
     ctx.exit(serve(engine, listen=listen, client=client))
 
 
@@ -87,6 +93,7 @@ def choosing(
     device: str | None,
     quantization: Quantization | None = None,
     endpoint: Endpoint | None = None,
+    profile: Profile | None = None,
 ) -> EngineFactory:
     """Wrap an engine factory so that the choices of the command line override the settings.
 
@@ -100,6 +107,8 @@ def choosing(
             settings = replace(settings, adapter=adapter)
         if quantization is not None:
             settings = replace(settings, quantization=quantization)
+        if profile is not None:
+            settings = replace(settings, profile=profile)
         if endpoint is not None:
             settings = replace(settings, endpoint=endpoint)
         if device is not None:

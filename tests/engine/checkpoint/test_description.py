@@ -68,6 +68,10 @@ CASES: dict[str, tuple[object, ...]] = {
     "sampling": ([], 1, None, "a", {"wings": 2}),
     "denoising": ([], 1, None, "a", {"wings": 2}),
     "chat": ([], 1, None, "a", {"wings": 2}),
+    "profiles": (
+        *([], 1, None, "a", {"wings": {}}, {"balanced": {}}, {"fast": 1}, {"fast": {"pins": 1}}),
+        *({"fast": {"max_steps": 0}}, {"thorough": {"unsure": "0.2"}}, {"fast": {"steps_by_size": [[8]]}}),
+    ),
     "wings": (2,),
     "\x1b[31m": (2,),
 }
@@ -79,6 +83,9 @@ SAMPLING: dict[str, tuple[object, ...]] = {
     "confidence": NUMBER,
     **dict.fromkeys(("threshold", "linear_to"), (-0.1, 1.1, *(each for each in NUMBER if each is not None))),
     "top_p": (0, -1, 1.1, *NUMBER),
+    "still": (0, *(each for each in WHOLE if each is not None)),
+    "unsure": (-0.1, *(each for each in NUMBER if each is not None)),
+    "again": (17, *WHOLE),
     "by": KIND,
     "each": (0, *(each for each in WHOLE if each is not None)),
 }

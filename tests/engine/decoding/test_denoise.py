@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,9 +12,11 @@ from hypothesis import strategies as st
 from tests.engine.causal import model_of
 from transformers.models.diffusion_gemma.generation_diffusion_gemma import EntropyBoundSamplerConfig
 
-from palimpsest_engine.checkpoint.spec import Denoising, Sampling
+from palimpsest_engine.checkpoint.profile import profiled
+from palimpsest_engine.checkpoint.spec import Denoising, Sampling, spec_of_chat
+from palimpsest_engine.decoding import denoise as denoising
 from palimpsest_engine.decoding.denoise import STOCK, Canvas, denoise
-from palimpsest_engine.decoding.sampler import as_stock, drawn, entropy_of
+from palimpsest_engine.decoding.sampler import Sampled, as_stock, drawn, entropy_of
 from palimpsest_engine.model.canvas import CanvasAdapter, give_canvas
 from palimpsest_engine.model.forward import decode, encode
 from palimpsest_engine.model.kv_cache import RollbackCache
@@ -102,6 +107,88 @@ def test_the_lively_cases_stop_early_and_late(model):
         ids = torch.randint(0, VOCABULARY, (1, 5), generator=torch.Generator().manual_seed(1000 + seed))
         steps += ours(model, ids, 3, LIVELY, seed)[1]
     assert min(steps) < 5 < max(steps)
+
+
+def scripted(monkeypatch, drafts, entropy):
+    """Let each step find these tokens likeliest, the last one for ever, with this entropy; return the temperatures."""
+    temperatures = []
+
+    def sampled(logits, *, temperature, **rest):
+        token = drafts[min(len(temperatures), len(drafts) - 1)]
+        temperatures.append(temperature)
+        ids = torch.full((len(logits),), token)
+        return Sampled(torch.softmax(logits.float(), -1), ids, ids, torch.full((len(logits),), entropy))
+
+    monkeypatch.setattr(denoising, "sample", sampled)
+    return temperatures
+
+
+def steps_of(model, sampling, rows=1):
+    """Return the number of steps until each row has finished; None for one that never does."""
+    cache = encoded(model, torch.tensor([[2, 5, 9]] * rows))
+    canvas = Canvas(torch.zeros(rows, CANVAS, dtype=torch.long), torch.ones(rows, CANVAS, dtype=torch.bool))
+    *_, last = denoise(model, cache, canvas, sampling, torch.Generator().manual_seed(0), drawn)
+    return last.number if bool(last.finished.all()) else None
+
+
+CHAT = spec_of_chat("chat", "cuda")
+
+
+@pytest.mark.parametrize(
+    ("profile", "quantised", "entropy", "steps"),
+    [
+        ("thorough", False, 0.004, 5),  # as soon as the draft is that of the step before
+        ("thorough", False, 0.02, None),
+        ("balanced", False, 0.02, 5),
+        ("fast", False, 0.02, 5),
+        ("balanced", False, 0.3, None),
+        ("thorough", True, 0.02, 5),
+        ("balanced", True, 0.02, 5),
+        ("fast", True, 0.02, 5),
+        ("thorough", True, 0.3, 7),  # as soon as the draft is that of the three steps before
+        ("balanced", True, 0.3, 7),
+        ("fast", True, 0.3, 7),
+    ],
+)
+def test_weights_in_few_bits_stop_without_ever_being_as_sure(model, monkeypatch, profile, quantised, entropy, steps):
+    """The draft changes for four steps, then no more; the entropy never falls."""
+    sampling = profiled(CHAT, profile, quantised=quantised).sampling
+    temperatures = scripted(monkeypatch, [1, 2, 3, 4], entropy)
+    assert steps_of(model, sampling) == steps
+    assert len(temperatures) == (steps or sampling.max_steps)
+
+
+@pytest.mark.parametrize(("stability", "still", "steps"), [(0, 1, 5), (0, 4, 8), (3, 2, 6), (2, 5, 9), (2, None, None)])
+def test_a_draft_that_stands_still_for_so_many_steps_ends_a_run(model, monkeypatch, stability, still, steps):
+    scripted(monkeypatch, [1, 2, 3, 4], 9.0)
+    assert steps_of(model, Sampling(max_steps=12, stability=stability, still=still)) == steps
+
+
+def test_rows_stand_still_each_for_itself(model, monkeypatch):
+    sampled, seen = denoising.sample, []
+
+    def one_stands_still(logits, **rest):
+        found = sampled(logits, **rest)
+        seen.append(len(logits))
+        argmax = torch.full_like(found.argmax, 7)
+        argmax[len(logits) // 2 :] += len(seen) % 5
+        return replace(found, argmax=argmax)
+
+    monkeypatch.setattr(denoising, "sample", one_stands_still)
+    cache = encoded(model, torch.tensor([[2, 5, 9]] * 2))
+    canvas = Canvas(torch.zeros(2, CANVAS, dtype=torch.long), torch.ones(2, CANVAS, dtype=torch.bool))
+    found = denoise(model, cache, canvas, Sampling(max_steps=6, still=2), torch.Generator().manual_seed(0), drawn)
+    assert [step.finished.tolist() for step in found] == [[False, False]] * 2 + [[True, False]] * 4
+
+
+@pytest.mark.parametrize("cap", [8, 16, 24, 48])
+def test_a_cap_of_steps_stretches_the_fall_of_the_temperature(model, monkeypatch, cap):
+    temperatures = scripted(monkeypatch, range(1, 60), 9.0)
+    assert steps_of(model, Sampling(max_steps=cap)) is None
+    assert temperatures[0] == pytest.approx(0.8)
+    assert temperatures[-1] == pytest.approx(0.4 + 0.4 / cap)
+    falls = [before - after for before, after in pairwise(temperatures)]
+    assert falls == pytest.approx([0.4 / cap] * (cap - 1))
 
 
 canvases = st.lists(st.one_of(st.none(), st.integers(0, VOCABULARY - 1)), min_size=1, max_size=20)

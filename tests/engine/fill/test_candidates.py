@@ -45,6 +45,46 @@ def batches(filler, request, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("unsure", "again", "t_max", "times", "written"),
+    [
+        (None, 3, 0.06, 1, 0),
+        (1e9, 3, 0.06, 1, 0),
+        (0.0, 0, 0.06, 1, 0),
+        (0.0, 1, 0.06, 2, 0),
+        (0.0, 1, 0.0, 1, 0),  # the likeliest text is the same again
+        (0.0, 1, 0.06, 2, 1),
+        (1e9, 1, 0.06, 1, 1),
+    ],
+)
+def test_unsure_rows_are_drawn_anew_and_give_way_to_surer_ones(
+    checkpoint, monkeypatch, unsure, again, t_max, times, written
+):
+    sampling = Sampling(max_steps=2, t_min=min(0.02, t_max), t_max=t_max, confidence=-1.0, unsure=unsure, again=again)
+    filler, ranked, rank = filler_of(checkpoint, sampling=sampling, causal_candidates=written), [], Ranking.rank
+    filler.resources = replace(filler.resources, redraw=False)
+    monkeypatch.setattr(Ranking, "rank", lambda self, layout, found: ranked.append(found) or rank(self, layout, found))
+    rows = batches(filler, REQUEST, monkeypatch)
+    assert rows == [3, 3] * times
+    (found,) = ranked
+    unsure_ones = [] if written and unsure == 0.0 else [False] * 3 * times
+    assert [bool(each.logs) for each in found] == unsure_ones + [True] * written
+
+
+def test_no_row_is_drawn_anew_if_one_is_sure(checkpoint, monkeypatch):
+    sampling = Sampling(max_steps=1, t_min=0.02, t_max=0.06, confidence=-1.0)
+    filler, ranked, rank = filler_of(checkpoint, sampling=sampling), [], Ranking.rank
+    filler.resources = replace(filler.resources, redraw=False)
+    monkeypatch.setattr(Ranking, "rank", lambda self, layout, found: ranked.append(found) or rank(self, layout, found))
+    run(filler, REQUEST)
+    least, *others = sorted(each.entropy for each in ranked.pop())
+    assert least < min(others)
+    filler = filler_of(checkpoint, sampling=replace(sampling, unsure=least, again=1))
+    filler.resources = replace(filler.resources, redraw=False)
+    assert batches(filler, REQUEST, monkeypatch) == [3]
+    assert [each.entropy for each in ranked.pop()] == [least]
+
+
+@pytest.mark.parametrize(
     ("changes", "request_changes", "rows"),
     [
         ({}, {}, 3),
