@@ -262,6 +262,15 @@ def peers(plan: Plan) -> dict[str, Any]:
     return measured(plan.subject, middle(plan.lengths), 3 if plan.quick else 7, plan.no_later_than(_PEERS_SECONDS, 1.0))
 
 
+def diffusers(plan: Plan) -> dict[str, Any]:
+    """Compare our loop with the pipeline of the library diffusers; a sentence where that is not installed."""
+    from palimpsest_bench.engine.diffusers_peer import peer
+    from palimpsest_bench.engine.steps import middle
+
+    found = peer(plan.subject, plan.document, middle(plan.lengths), 10 if plan.quick else 200, 3 if plan.quick else 7)
+    return {"diffusers": found}
+
+
 def quantization(plan: Plan) -> dict[str, Any]:
     """Measure the error of quantised experts; nothing for models without unquantised experts."""
     import torch
@@ -285,7 +294,7 @@ PARTS: dict[str, Part] = {
     part.__name__: part
     for part in (
         *(keystroke, start, overhead, typing, along, share, superseded, memory, big, files, session),
-        *(hardware, engine, steps, contexts, hole, quantization, peers),
+        *(hardware, engine, steps, contexts, hole, quantization, peers, diffusers),
     )
 }
-WITHOUT_A_CHECKPOINT = ("hardware", "steps", "contexts", "hole", "quantization", "peers")
+WITHOUT_A_CHECKPOINT = ("hardware", "steps", "contexts", "hole", "quantization", "peers", "diffusers")

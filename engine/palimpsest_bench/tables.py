@@ -55,7 +55,7 @@ MAIN = "What it takes"
 
 def tables(figures: dict[str, Any]) -> Iterator[Table]:
     """Yield the tables that have rows."""
-    made = (each(figures) for each in (main, steps, contexts, files, peers, quantised, failed))
+    made = (each(figures) for each in (main, steps, contexts, files, peers, diffusers, quantised, failed))
     return (table for table in made if table.rows)
 
 
@@ -206,6 +206,24 @@ def peers(f: dict[str, Any]) -> Table:
         f"The same weights, a canvas of {found['canvas']} tokens in 16 steps, {found['context']:,} tokens of context"
     )
     return Table(title, ("decoder", "", "takes", "tokens a second"), tuple(rows))
+
+
+def diffusers(f: dict[str, Any]) -> Table:
+    """Make the table of pins by the library diffusers."""
+    found = f.get("diffusers", {})
+    head = ("filled by", "pinned tokens kept", "canvases with all of them", "tokens right", "steps", "a step")
+    if "ratio" not in found:
+        return Table("Pins by diffusers", head, (("", found["reason"], "", "", "", ""),) if found.get("reason") else ())
+    rows = tuple(
+        (
+            "Palimpsest" if name == "ours" else name.replace("diffusers", f"diffusers {found['version']}"),
+            *(f"{100 * row[key]:.1f} %" for key in ("kept", "whole", "right")),
+            f"{row['steps']:.1f}",
+            ms(found["step_ms"]["ours" if name == "ours" else "diffusers"]),
+        )
+        for name, row in found["pins"].items()
+    )
+    return Table(f"{found['holes']} holes in canvases whose other tokens are pinned", head, rows)
 
 
 def quantised(f: dict[str, Any]) -> Table:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from palimpsest_bench.engine import contexts, fills, hardware, peers, steps, subject, timing
+from palimpsest_bench.engine import contexts, diffusers_peer, fills, hardware, peers, steps, subject, timing
 from palimpsest_bench.engine.random_models import config_of
 from palimpsest_bench.engine.subject import open_subject
 from palimpsest_engine import EngineSettings, PalimpsestError
@@ -238,3 +240,64 @@ def test_on_a_gpu_the_other_ways_are_timed_beside_the_engines(narrow, monkeypatc
     assert set(found) == {"plain_step_ms"}
     assert set(failed) == {"recorded_step_ms", "shared_step_ms"}
     assert failed["shared_step_ms"].startswith("ZeroDivisionError")
+
+
+class Careless:
+    """A pipeline with the step callback of diffusers, which replaces the first canvas position after the last one."""
+
+    def __init__(self, model, scheduler, processor):
+        self.model, self.ids = model, processor.apply_chat_template([])["input_ids"]
+
+    def set_progress_bar_config(self, disable):
+        pass
+
+    def __call__(self, gen_length, num_inference_steps, confidence_threshold, callback_on_step_end=None, **more):
+        canvas = torch.zeros(1, gen_length, dtype=torch.long)
+        for step in range(num_inference_steps):
+            logits = torch.nn.functional.one_hot(canvas + 1, 4096).float()
+            if callback_on_step_end is not None:
+                canvas = callback_on_step_end(self, step, step, {"canvas": canvas, "logits": logits})["canvas"]
+        if confidence_threshold is not None:
+            canvas[0, -1] = 4095
+        return SimpleNamespace(sequences=canvas)
+
+
+def test_pins_of_the_other_library_are_compared_with_ours(narrow, monkeypatch):
+    library = SimpleNamespace(DiffusionGemmaPipeline=Careless, EntropyBoundScheduler=lambda **settings: None)
+    monkeypatch.setitem(sys.modules, "diffusers", library)
+    monkeypatch.setattr(diffusers_peer.importlib.metadata, "version", lambda name: "9")
+    found = diffusers_peer.peer(narrow, TEXT, 16, count=3, runs=1)
+    assert (found["version"], found["reason"], found["holes"]) == ("9", "", 3)
+    pins = found["pins"]
+    assert pins["ours"]["kept"] == pins["ours"]["whole"] == pins["diffusers, all steps"]["whole"] == 1.0
+    assert pins["diffusers"]["whole"] == 0.0
+    assert 0.9 < pins["diffusers"]["kept"] < 1.0
+    assert pins["diffusers"]["steps"] == diffusers_peer.STEPS
+    assert found["ratio"] == pytest.approx(found["step_ms"]["diffusers"] / found["step_ms"]["ours"])
+
+
+@pytest.mark.parametrize(
+    ("version", "reason"),
+    [(lambda name: "9", "AttributeError: no pipeline"), (None, "the package diffusers is not installed")],
+)
+def test_the_other_library_may_be_missing_or_fail(narrow, monkeypatch, version, reason):
+    class Broken:
+        def __getattr__(self, name):
+            raise AttributeError("no pipeline")
+
+    def missing(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setitem(sys.modules, "diffusers", Broken())
+    monkeypatch.setattr(diffusers_peer.importlib.metadata, "version", version or missing)
+    found = diffusers_peer.peer(narrow, TEXT, 16, count=1, runs=1)
+    assert found["reason"] == reason
+    assert "pins" not in found
+
+
+@pytest.mark.skipif(find_spec("diffusers") is None, reason="diffusers is not installed")
+def test_the_real_pipeline_keeps_all_pins_only_with_all_steps():
+    """It keeps them where its own stop does not overwrite them; newer names of transformers it may not know."""
+    embedded = open_subject(EngineSettings("embedded", device="cpu"))
+    found = diffusers_peer.peer(embedded, TEXT, 16, count=4, runs=1)
+    assert "past_key_values" in found["reason"] or found["pins"]["diffusers, all steps"]["whole"] == 1.0
