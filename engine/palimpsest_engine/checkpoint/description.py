@@ -51,6 +51,7 @@ _SAMPLING: dict[str, Rule] = {
     "unsure": optional(number(0, 1e9)),
     "again": whole(0, 16),
 }
+_CANDIDATES = whole(0, 64)
 _STEPS_BY_SIZE = each(pair(whole(1, _MOST_SLOTS), whole(1, _MOST_STEPS)), 0, 1_000)
 _DENOISING: dict[str, Rule] = {
     "noise": one_of("uniform", "mask"),
@@ -86,8 +87,8 @@ _SPEC: dict[str, Rule] = {
     "steps_by_size": _STEPS_BY_SIZE,
     "prune": each(pair(whole(0, _MOST_STEPS), whole(1, _MOST_ROWS)), 0, 1_000),
     "length_power": number(-10, 10),
-    "causal_candidates": whole(0, 64),
-    "blank_line_candidates": optional(whole(0, 64)),
+    "causal_candidates": _CANDIDATES,
+    "blank_line_candidates": optional(_CANDIDATES),
     "sampling": lambda value: Sampling(**checked(value, _SAMPLING)),
     "denoising": lambda value: Denoising(**checked(value, _DENOISING)),
     "chat": lambda value: Chat(**checked(value, _CHAT)),
@@ -128,7 +129,7 @@ def _written(folder: Path, device: str) -> Spec:
 
 
 def _profile(value: Any) -> dict[str, Any]:
-    return checked(value, _SAMPLING | {"steps_by_size": _STEPS_BY_SIZE})
+    return checked(value, _SAMPLING | {"steps_by_size": _STEPS_BY_SIZE, "causal_candidates": _CANDIDATES})
 
 
 def _check_together(spec: Spec) -> None:

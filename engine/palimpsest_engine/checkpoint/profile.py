@@ -20,6 +20,7 @@ def profiled(spec: Spec, profile: Profile, *, quantised: bool) -> Spec:
     """
     changes = spec.profiles.get(profile, {})
     sampling = replace(spec.sampling, **{key: value for key, value in changes.items() if key in _SAMPLING})
+    others = {key: value for key, value in changes.items() if key not in _SAMPLING}
     if quantised and not spec.denoising.lasts and sampling.confidence <= SURE:
         sampling = replace(sampling, confidence=SURE, still=sampling.still or STILL)
-    return replace(spec, sampling=sampling, steps_by_size=changes.get("steps_by_size", spec.steps_by_size))
+    return replace(spec, sampling=sampling, **others)

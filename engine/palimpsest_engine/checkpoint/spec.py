@@ -143,8 +143,8 @@ class Spec:
     chat: how the `chat` dialect asks.
     left_to_right: a control for the evaluation, trained left to right and for nothing else; its filler
     ends a middle, and the engine does not serve it.
-    profiles: by the name of a profile, `fast` or `thorough`, the values of `sampling`, and `steps_by_size`, that are others
-    with it; `profile.py` puts them in place. All other values are those of `balanced`.
+    profiles: by the name of a profile, `fast` or `thorough`, the values of `sampling`, `steps_by_size` and
+    `causal_candidates` that are others with it; `profile.py` puts them in place. All other values are those of `balanced`.
     sha256: of each weights file, checked on loading where given.
     """
 
@@ -222,8 +222,9 @@ def spec_of_chat(name: str, device: str) -> Spec:
     """Return what holds for an instruction-tuned diffusion model as far as its description does not say otherwise.
 
     Its canvas has no filler, so a hole of the wrong size costs most; what its causal encoder writes has the length that it
-    takes. One such candidate: it is the likeliest text, and the denoised ones are its guesses, of which a pass checks many. A
-    second one would be drawn by chance, and would take other experts in each of its passes.
+    takes. One such candidate, and a short one: a pass writes a token and takes a GPU longer than a step of a canvas does. It
+    is the likeliest text, and the denoised ones are its guesses, of which a pass checks many; a second one would be drawn
+    by chance, and would take other experts in each of its passes.
     The sizes are those that lie near most middles of held-out code in the tokens of its vocabulary (ADR 46). It was trained
     with whole canvases, and needs more steps in small ones. A GPU reads most of its weights for any canvas, so more rows and
     positions cost it little; on a CPU the time grows with each.
@@ -239,11 +240,11 @@ def spec_of_chat(name: str, device: str) -> Spec:
         line_sizes=(3, 6, 12, 24) if small else (3, 5, 8, 12, 16, 24, 32),
         near=(1.0,) if small else (1.0, 0.75, 1.35),
         causal_candidates=1,
-        written=64 if small else 128,
-        written_in_line=48,
+        written=48,
+        written_in_line=32,
         sampling=Sampling(max_steps=16, confidence=SURE, unsure=0.2, again=1),
         profiles={
-            "fast": {"max_steps": 8, "again": 0},
+            "fast": {"max_steps": 8, "again": 0, "causal_candidates": 0},
             "thorough": {"max_steps": 24, "confidence": Sampling().confidence},
         },
     )

@@ -71,6 +71,7 @@ CASES: dict[str, tuple[object, ...]] = {
     "profiles": (
         *([], 1, None, "a", {"wings": {}}, {"balanced": {}}, {"fast": 1}, {"fast": {"pins": 1}}),
         *({"fast": {"max_steps": 0}}, {"thorough": {"unsure": "0.2"}}, {"fast": {"steps_by_size": [[8]]}}),
+        {"fast": {"causal_candidates": 65}},
     ),
     "wings": (2,),
     "\x1b[31m": (2,),

@@ -37,12 +37,13 @@ def test_balanced_is_what_the_description_says(spec):
 
 
 @pytest.mark.parametrize("spec", BOTH, ids=["chat", "embedded"])
-def test_a_slower_profile_takes_more_steps_and_changes_the_sampling_alone(spec):
+def test_a_slower_profile_takes_more_steps_and_changes_nothing_that_it_may_not(spec):
     steps = []
     for profile in PROFILES:
         found = profiled(spec, profile, quantised=False)
         steps.append([found.steps(tokens) for tokens in (4, 8, 16, 32)])
-        assert replace(found, sampling=spec.sampling, steps_by_size=spec.steps_by_size) == spec
+        same = {"sampling": spec.sampling, "steps_by_size": spec.steps_by_size}
+        assert replace(found, **same, causal_candidates=spec.causal_candidates) == spec
     for fewer, more in pairwise(steps):
         assert all(a <= b for a, b in zip(fewer, more, strict=True))
         assert fewer != more
@@ -54,6 +55,8 @@ def test_the_chat_dialect_takes_8_to_24_steps_and_the_published_entropy_only_if_
     assert [found[profile].confidence for profile in PROFILES] == [SURE, SURE, Sampling().confidence]
     assert {found[profile].unsure for profile in PROFILES} == {0.2}
     assert [found[profile].again for profile in PROFILES] == [0, 1, 1]
+    written = [profiled(BOTH[0], profile, quantised=False).causal_candidates for profile in PROFILES]
+    assert written == [0, 1, 1], "a token a pass is the slowest part"
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -98,8 +101,8 @@ def test_sampling_of_its_own_is_left_alone(tmp_path, profile):
     assert (found.sampling.max_steps, found.steps(8)) == ((4, 2) if profile == "fast" else (40, 40))
 
 
-def test_every_value_of_a_profile_is_one_of_sampling_or_the_steps_by_size():
-    names = {field.name for field in fields(Sampling)} | {"steps_by_size"}
+def test_every_value_of_a_profile_is_one_that_a_profile_may_change():
+    names = {field.name for field in fields(Sampling)} | {"steps_by_size", "causal_candidates"}
     for spec in BOTH:
         for values in spec.profiles.values():
             assert set(values) <= names
