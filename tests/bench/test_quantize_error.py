@@ -59,6 +59,6 @@ def test_the_command_prints_tables(capsys):
     main(["--shape", "26b-narrow", "--rows", "1", "--context", "8"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "| layer | int8 | fp8 | int4-fine | int4 | bfloat16 |"
-    assert sum(line.startswith("|") for line in lines) == 2 + 6 + 2 + 4
+    assert sum(line.startswith("|") for line in lines) == 2 + 6 + 2 + len([*FORMATS, "bfloat16"])
     main(["--shape", "26b-narrow", "--rows", "1", "--context", "8", "--json"])
     assert set(json.loads(capsys.readouterr().out)["logits"]) == {*FORMATS, "bfloat16"}

@@ -136,7 +136,7 @@ def middles(tokens, kinds):
     """Return the lengths of holes in this package's own code, with the token that is written again."""
     own = [Document("", path.name, path.read_text("utf-8")) for path in sorted(HERE.rglob("*.py"))]
     lengths = []
-    for hole in problems(own, 150 * len(kinds), 7, kinds):
+    for hole in problems(own, 600 * len(kinds), 7, kinds):
         before = hole.prompt[-200:]
         lengths.append(len(tokens.encode(before + hole.truth)) - len(tokens.encode(before)) + 1)
     return lengths
@@ -149,7 +149,7 @@ def near(sizes, lengths):
 
 @pytest.mark.parametrize(
     ("kinds", "powers", "cpu", "gpu"),
-    [(("span", "rest of line", "line"), 0.35, 0.6, 0.8), (("block",), 0.45, 0.5, 0.8)],
+    [(("span", "rest of line", "line"), 0.35, 0.55, 0.75), (("block",), 0.5, 0.45, 0.75)],
 )
 def test_most_middles_are_near_one_of_the_sizes(tokens, kinds, powers, cpu, gpu):
     lengths = middles(tokens, kinds)
@@ -158,7 +158,7 @@ def test_most_middles_are_near_one_of_the_sizes(tokens, kinds, powers, cpu, gpu)
         spec = spec_of_chat("gemma", device)
         return spec.hole_sizes if kinds == ("block",) else spec.line_sizes
 
-    assert near(SPEC.hole_sizes, lengths) < powers
+    assert near(SPEC.hole_sizes, lengths) < min(powers, near(sizes("cpu"), lengths))
     assert near(sizes("cpu"), lengths) > cpu
     assert near(sizes("cuda"), lengths) > gpu
 
