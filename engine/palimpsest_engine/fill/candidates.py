@@ -48,6 +48,9 @@ class Candidates:
         self.nfe = 0
         self.ranking = Ranking(resources, request, cache, read)
         self.redrew = self.seeded = False
+        self.again = (
+            self.spec.sampling.again if self.spec.sampling.t_max else 0
+        )  # the likeliest text is the same each time
 
     def check_cancelled(self) -> None:
         """Raise `FillCancelled` if the request was cancelled."""
@@ -129,14 +132,14 @@ class Candidates:
 
     def _denoised(self, layout: Layout, plan: Plan) -> Generator[Draft, None, list[Candidate]]:
         """Denoise all sizes; below full strength, from the text in the hole. If no row is sure, all are drawn anew, as often
-        as the checkpoint says."""
-        found, sampling = list[Candidate](), self.spec.sampling
-        for _ in range(1 + (sampling.again if sampling.t_max else 0)):
+        a request as the checkpoint says."""
+        found = list[Candidate]()
+        while True:
             for sizes in self._batches(plan.sizes):
                 found += yield from self._denoised_together(layout, sizes)
-            if any(map(self._is_sure, found)):
-                break
-        return found
+            if not self.again or any(map(self._is_sure, found)):
+                return found
+            self.again -= 1
 
     def _is_sure(self, candidate: Candidate) -> bool:
         """Return whether a candidate is as sure as the checkpoint wants; what was written left to right is."""

@@ -14,6 +14,7 @@ from palimpsest_engine.decoding import autoregressive, denoise, scoring
 from palimpsest_engine.fill import candidates, writer
 from palimpsest_engine.fill.canvas_fill import CanvasFill
 from palimpsest_engine.fill.filler import Filler
+from palimpsest_engine.fill.plan import plan_canvas
 from palimpsest_engine.fill.ranking import Ranking
 from palimpsest_engine.model import prefix_cache
 
@@ -68,6 +69,21 @@ def test_unsure_rows_are_drawn_anew_and_give_way_to_surer_ones(
     (found,) = ranked
     unsure_ones = [] if written and unsure == 0.0 else [False] * 3 * times
     assert [bool(each.logs) for each in found] == unsure_ones + [True] * written
+
+
+def test_unsure_rows_are_drawn_anew_once_a_request(checkpoint, monkeypatch):
+    sampling = Sampling(max_steps=1, t_min=0.02, t_max=0.06, confidence=-1.0, unsure=0.0, again=1)
+    filler = filler_of(checkpoint, sampling=sampling)
+    canvas = CanvasFill(filler.resources, REQUEST, filler.prefix_cache(""))
+    canvas.cache.encode(canvas.layout.context)
+    seen, decode = [], denoise.decode
+    monkeypatch.setattr(
+        denoise, "decode", lambda m, c, tokens, *a: seen.append(len(tokens)) or decode(m, c, tokens, *a)
+    )
+    plan = plan_canvas(REQUEST, filler.spec, filler.tokens, canvas.layout)
+    for times in (2, 3, 4):
+        list(canvas.candidates.ranked(canvas.layout, plan))
+        assert seen == [3] * times
 
 
 def test_no_row_is_drawn_anew_if_one_is_sure(checkpoint, monkeypatch):
