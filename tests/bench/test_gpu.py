@@ -25,7 +25,9 @@ PAGE = (Path(__file__).parents[2] / "docs" / "performance.md").read_text("utf-8"
 ELSEWHERE = ("pygls", "lsprotocol", "cattrs", "tree_sitter", "gguf", "platformdirs", "matplotlib", "peft")
 
 
-@pytest.mark.parametrize("part", [part.name for part in PARTS if part.name not in ("step int4", "step fp8")])
+@pytest.mark.parametrize(
+    "part", [part.name for part in PARTS if part.name not in ("step int4", "step fp8", "step int8")]
+)
 def test_a_rehearsal_measures_every_item(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers.shutil, "which", lambda name: None)  # compiling the library's path takes too long here
     lines = list(worker.rows(part, rehearse=True))

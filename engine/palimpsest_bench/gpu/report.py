@@ -9,8 +9,8 @@ from palimpsest_bench.gpu.run import PARTS
 from palimpsest_bench.tables import Table, as_markdown, ms, share, times
 
 NOT_YET = "not yet measured"
-FORMATS = ("bfloat16", "int8", "fp8", "int4")
-_STEP = {"bfloat16": "step", "int8": "step int8", "fp8": "step fp8", "int4": "step int4"}
+_STEP = {"bfloat16": "step"} | {each: f"step {each}" for each in ("int8", "fp8", "int4", "int4-small")}
+_MAPS = ("int8", "fp8", "int4-fine", "int4")  # of left-to-right models
 _SHOWN = 12  # kernels of a step
 
 
@@ -57,8 +57,8 @@ def figure_rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     checks = found.get("parts", {}).get("parity", {}).get("rows", [])
     right = sum(bool(row.get("ok")) for row in checks)
     yield "GPU paths that agree with the plain ones", f"{right} of {len(checks)}" if checks else NOT_YET
-    for format in FORMATS:
-        row = rows_of(found, _STEP[format]).get("step")
+    for format, part in _STEP.items():
+        row = rows_of(found, part).get("step")
         name = f"a step, canvas 256, 1,024 tokens of context, {format}"
         if row is None:
             yield name, NOT_YET
@@ -72,10 +72,10 @@ def figure_rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
         row = rows_of(found, "step").get(name)
         text = f"a step of `generate()`{kind}, over ours, bfloat16"
         yield text, NOT_YET if row is None else ratio(row["ways"])
-    loaded = {format: rows_of(found, _STEP[format]).get("step") for format in FORMATS}
+    loaded = {format: rows_of(found, part).get("step") for format, part in _STEP.items()}
     memory = [f"{row['most_gib']:.1f}" if row and row["most_gib"] else "–" for row in loaded.values()]
-    yield f"memory at most, {' / '.join(FORMATS)}", f"{' / '.join(memory)} GiB" if any(loaded.values()) else NOT_YET
-    for format in FORMATS[1:]:
+    yield f"memory at most, {' / '.join(_STEP)}", f"{' / '.join(memory)} GiB" if any(loaded.values()) else NOT_YET
+    for format in _MAPS:
         token = token_ms(found, format)
         name = f"the linear maps of a token of a 7B, {format}, over torch's own in bfloat16"
         yield name, NOT_YET if token is None else f"{ms(token[0])}, {share(token[0] / token[1])} of the time"

@@ -42,12 +42,13 @@ class Part:
 PARTS = (
     Part("machine", 30),
     Part("parity", 90, item=30),
-    Part("step", 180),
-    Part("step int8", 50),
-    Part("step int4", 50),
-    Part("step fp8", 45),
-    Part("kernels", 55),
-    Part("left to right", 40),
+    Part("step", 170),
+    Part("step int8", 45),
+    Part("step int4", 45),
+    Part("step int4-small", 40),
+    Part("step fp8", 35),
+    Part("kernels", 50),
+    Part("left to right", 35),
 )
 MINUTES = sum(part.seconds for part in PARTS) / 60
 

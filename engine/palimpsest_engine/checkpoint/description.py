@@ -87,6 +87,7 @@ _SPEC: dict[str, Rule] = {
     "steps_by_size": _STEPS_BY_SIZE,
     "prune": each(pair(whole(0, _MOST_STEPS), whole(1, _MOST_ROWS)), 0, 1_000),
     "length_power": number(-10, 10),
+    "written_passes": whole(0, _MOST_STEPS),
     "causal_candidates": _CANDIDATES,
     "blank_line_candidates": optional(_CANDIDATES),
     "sampling": lambda value: Sampling(**checked(value, _SAMPLING)),

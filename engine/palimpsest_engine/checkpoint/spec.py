@@ -133,6 +133,8 @@ class Spec:
     written, written_in_line: most tokens that are written left to right, in all and in a line; 0 for what the sizes and pins
     allow. fresh: whether a hole at full strength is denoised, or written left to right, which leaves denoising to what keeps
     a part of the text.
+    written_passes: most passes for a text that is written beside denoised ones; one that has not ended by then is left out. 0
+    for no limit.
     tries: rows of each size, each with noise of its own.
     steps_by_size: pairs (tokens, steps), ascending: a canvas whose shortest row has at most so many hole tokens takes at
     most so many steps; a longer one `sampling.max_steps`.
@@ -170,6 +172,7 @@ class Spec:
     near: tuple[float, ...] = ()
     written: int = 0
     written_in_line: int = 0
+    written_passes: int = 0
     fresh: Literal["denoised", "written"] = "denoised"
     tries: int = 1
     steps_by_size: tuple[tuple[int, int], ...] = ()
@@ -223,8 +226,8 @@ def spec_of_chat(name: str, device: str) -> Spec:
 
     Its canvas has no filler, so a hole of the wrong size costs most; what its causal encoder writes has the length that it
     takes. One such candidate, and a short one: a pass writes a token and takes a GPU longer than a step of a canvas does. It
-    is the likeliest text, and the denoised ones are its guesses, of which a pass checks many; a second one would be drawn
-    by chance, and would take other experts in each of its passes.
+    is the likeliest text, and the denoised ones are its guesses, of which a pass checks many; if it goes its own way for long,
+    it is given up. A second one would be drawn by chance, and would take other experts in each of its passes.
     The sizes are those that lie near most middles of held-out code in the tokens of its vocabulary (ADR 46). It was trained
     with whole canvases, and needs more steps in small ones. A GPU reads most of its weights for any canvas, so more rows and
     positions cost it little; on a CPU the time grows with each.
@@ -242,6 +245,7 @@ def spec_of_chat(name: str, device: str) -> Spec:
         causal_candidates=1,
         written=48,
         written_in_line=32,
+        written_passes=12,
         sampling=Sampling(max_steps=16, confidence=SURE, unsure=0.2, again=1),
         profiles={
             "fast": {"max_steps": 8, "again": 0, "causal_candidates": 0},

@@ -89,7 +89,8 @@ class Candidates:
     def _written(
         self, layout: Layout, count: int, lines: int | None = None, others: Sequence[Candidate] = ()
     ) -> Generator[Draft, None, list[Candidate]]:
-        """Write the one hole left to right, `count` times. others: denoised candidates, after which no drafts are shown."""
+        """Write the one hole left to right, `count` times. others: denoised candidates, after which no drafts are shown,
+        and no more than `written_passes` passes made."""
         writer = Writer(
             self.resources, self.request, layout, self.generator, [self.read.ids(each)[0] for each in others]
         )
@@ -97,8 +98,11 @@ class Candidates:
         branch = self.cache.cache.branch(count, None if whole else len(layout.context) - 1)
         texts, logs = [list[int]() for _ in range(count)], [list[float]() for _ in range(count)]
         self.check_cancelled()
-        for texts in writer.steps(branch, count, lines, logs):
+        limit = self.spec.written_passes if others else 0
+        for number, texts in enumerate(writer.steps(branch, count, lines, logs), 1):
             self.nfe += 1
+            if limit and number > limit:
+                return []
             if not others:
                 yield self.read.written(self.nfe, writer.middle(texts[0]))
             self.check_cancelled()

@@ -25,7 +25,9 @@ KIND = (HUGE, "no", None, [], {}, 1.0)
 IDS = (-1, HUGE, 2.0, "3", True, [3])
 CASES: dict[str, tuple[object, ...]] = {
     **dict.fromkeys(("context", "canvas", "tries"), (0, *WHOLE)),
-    **dict.fromkeys(("suffix", "excerpts", "pins", "written", "written_in_line", "causal_candidates"), WHOLE),
+    **dict.fromkeys(
+        ("suffix", "excerpts", "pins", "written", "written_in_line", "written_passes", "causal_candidates"), WHOLE
+    ),
     "blank_line_candidates": tuple(each for each in WHOLE if each is not None),
     **dict.fromkeys(("filler", "bos_id", "eos_id", "suffix_id", "prefix_id"), IDS),
     "hole_sizes": ([], [0], [-8], [8, HUGE], [8.0], ["8"], [True], [None], 8, "8", {}, None, [8] * 65, [[8]], [257]),

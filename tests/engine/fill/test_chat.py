@@ -198,6 +198,19 @@ def test_a_candidate_is_written_on_from_the_prefix_and_ranked_with_those_of_the_
     assert [bool(each.logs) for each in found] == [False, False, True]
 
 
+@pytest.mark.parametrize(("limit", "kept"), [(0, True), (1, False), (100, True)])
+def test_a_written_text_that_takes_too_many_passes_is_left_out(loaded, monkeypatch, limit, kept):
+    filler = Filler(replace(loaded, spec=replace(loaded.spec, written_passes=limit)))
+    ranked, rank = [], Ranking.rank
+    monkeypatch.setattr(
+        Ranking, "rank", lambda self, layout, found: ranked.append(list(found)) or rank(self, layout, found)
+    )
+    *_, fill = filler.fill(FillRequest(TEXT, (Span(AT, AT),), language="python", max_lines=1), lambda: False)
+    assert any(each.logs for each in ranked[0]) == kept
+    assert len(ranked[0]) > 0
+    assert fill.nfe > 0
+
+
 def test_a_description_can_leave_that_out(folder, tmp_path):
     described = json.loads((folder / "palimpsest.json").read_text("utf-8"))
     (tmp_path / "palimpsest.json").write_text(json.dumps(described | {"causal_candidates": 0}), "utf-8")
