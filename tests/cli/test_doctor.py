@@ -205,7 +205,7 @@ def test_the_formats_of_a_mixture_that_would_fit_are_named(
 
     monkeypatch.setattr(psutil, "virtual_memory", Memory)
     monkeypatch.setattr("palimpsest_engine.checkpoint.source.mixture", lambda settings, device, dtype: (MIXTURE, None))
-    settings = EngineSettings("x", "cpu", "bfloat16", quantization=quantization)
+    settings = EngineSettings("embedded", "cpu", "bfloat16", quantization=quantization)
     (check,) = doctor.check_room(settings)
     assert (check.name, check.status, check.advice) == ("room", status, advice)
     assert "none 1.0 GiB, int8 5" in check.found
@@ -216,7 +216,7 @@ def test_the_memory_of_experts_in_a_files_own_format_is_that_of_the_format(monke
         "palimpsest_engine.checkpoint.source.mixture",
         lambda settings, device, dtype: (QuantisedShapes(MIXTURE, "int8"), None),
     )
-    (check,) = doctor.check_room(EngineSettings("any", device="cpu", dtype="bfloat16"))
+    (check,) = doctor.check_room(EngineSettings("embedded", device="cpu", dtype="bfloat16"))
     sizes = dict(each.split(" ", 1) for each in check.found.split(": ")[1].split(";")[0].split(", "))
     assert sizes["none"] == sizes["int8"] != sizes["int4"]
 

@@ -93,3 +93,13 @@ def forget(source: Path) -> None:
     """Remove all copies of a model."""
     for kind in get_args(Quantization):
         shutil.rmtree(place_of(source, kind), ignore_errors=True)
+
+
+def copies(source: Path) -> list[tuple[str, Path, int]]:
+    """Return (kind, folder, bytes) of all copies of a model."""
+    folders = {kind: place_of(source, kind) for kind in get_args(Quantization)}
+    return [
+        (kind, folder, sum(path.stat().st_size for path in folder.iterdir()))
+        for kind, folder in folders.items()
+        if (folder / NOTE).exists()
+    ]

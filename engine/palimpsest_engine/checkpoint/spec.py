@@ -226,8 +226,8 @@ def spec_of_chat(name: str, device: str) -> Spec:
 
     Its canvas has no filler, so a hole of the wrong size costs most; what its causal encoder writes has the length that it
     takes. One such candidate, and a short one: a pass writes a token and takes a GPU longer than a step of a canvas does. It
-    is the likeliest text, and the denoised ones are its guesses, of which a pass checks many; if it goes its own way for long,
-    it is given up. A second one would be drawn by chance, and would take other experts in each of its passes.
+    is the likeliest text, and the denoised ones are its guesses, of which a pass checks many; if it goes its own way for
+    long, it is given up. A second one would be drawn by chance, and would take other experts in each of its passes.
     The sizes are those that lie near most middles of held-out code in the tokens of its vocabulary (ADR 46). It was trained
     with whole canvases, and needs more steps in small ones. A GPU reads most of its weights for any canvas, so more rows and
     positions cost it little; on a CPU the time grows with each.

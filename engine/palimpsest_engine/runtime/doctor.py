@@ -157,7 +157,9 @@ def check_model(settings: EngineSettings) -> Iterator[Check]:
 
 def check_room(settings: EngineSettings) -> Iterator[Check]:
     """Check, for a checkpoint with a mixture of experts, the memory that each format takes, and which of them fit."""
+    from palimpsest_engine.checkpoint import kept
     from palimpsest_engine.checkpoint.loaded import choose
+    from palimpsest_engine.checkpoint.locate import locate
     from palimpsest_engine.checkpoint.memory import gib, needed, that_fit
     from palimpsest_engine.checkpoint.source import mixture
 
@@ -173,6 +175,8 @@ def check_room(settings: EngineSettings) -> Iterator[Check]:
     found = (
         f"the checkpoint takes, by quantization: {takes}; on {device} {', '.join(fitting) or 'none of them'} would fit"
     )
+    if copies := kept.copies(locate(settings.checkpoint)):
+        found += "".join(f"; a copy in {kind} of {gib(size)} is kept in {place}" for kind, place, size in copies)
     if settings.quantization in fitting:
         yield Check("room", "ok", found)
     elif fitting:
@@ -188,7 +192,7 @@ def check_checkpoint(engine: Engine) -> Check:
     while (status := engine.status()).state in ("starting", "loading"):
         time.sleep(0.02)
     if status.state == "error":
-        return Check("checkpoint", "error", status.reason, "choose another with --checkpoint, or install it again")
+        return Check("checkpoint", "error", status.reason, "choose another with --model, or install it again")
     found = f"{status.model} on {status.device}, loaded in {time.perf_counter() - begun:.1f} s"
     if status.state == "ready" and status.reason:  # another one stands in for it
         return Check("checkpoint", "warning", f"{found}. {status.reason}", "choose another with --model or --device")

@@ -16,6 +16,7 @@ from palimpsest_engine.checkpoint.load import load
 from palimpsest_engine.checkpoint.locate import weight_files
 from palimpsest_engine.checkpoint.weights import Files
 from palimpsest_engine.model.quantize import EXPERTS
+from palimpsest_engine.runtime.doctor import check_room
 
 TOKENS = torch.arange(1, 40).view(1, -1)
 
@@ -169,6 +170,15 @@ def test_a_copy_that_saves_little_is_not_kept(source, monkeypatch):
     monkeypatch.setattr(quantised_copy, "SAVING", 0.1)
     loaded(source, "int8")
     assert not kept.place_of(source, "int8").exists()
+
+
+def test_doctor_names_the_copies(source):
+    loaded(source, "int4")
+    ((kind, folder, size),) = kept.copies(source)
+    assert (kind, folder) == ("int4", kept.place_of(source, "int4"))
+    assert size > sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    (check,) = check_room(EngineSettings(str(source), "cpu", "bfloat16"))
+    assert f"; a copy in int4 of 0 MiB is kept in {folder}" in check.found
 
 
 def test_forgetting_a_model_removes_its_copies(source):
