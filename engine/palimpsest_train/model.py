@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from transformers import DiffusionGemmaConfig, DiffusionGemmaForBlockDiffusion
 
 from palimpsest_engine.model.forward import through
-from palimpsest_engine.model.layers import TOKEN_VISION
+from palimpsest_engine.model.layers import TOKEN_VISION, conditioned_on
 from palimpsest_train.shape import Shape as Shape
 from palimpsest_train.tokenizer import BOS, EOS, PAD
 
@@ -175,7 +175,7 @@ def packed_forward(
     decoder = model.model.decoder
     context, canvas = context_ids.shape[1], canvas_ids.shape[1] // starts.shape[1]
     embedded = decoder.embed_tokens(torch.cat((context_ids, canvas_ids), dim=1))
-    canvases = decoder.self_conditioning(embedded[:, context:], soft_embeddings)
+    canvases = conditioned_on(decoder, embedded[:, context:], soft_embeddings)
     hidden = torch.cat((embedded[:, :context], canvases.to(embedded.dtype)), dim=1)
     visible = torch.arange(context, device=hidden.device)[None, None, :] < starts[:, :, None]
     return through_packed(decoder, hidden, positions, Packed(kernels, context, canvas, visible))

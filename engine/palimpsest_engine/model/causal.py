@@ -96,7 +96,6 @@ def attention(
     value: Tensor,
     attention_mask: Tensor | None,
     scaling: float = 1.0,
-    **unused: Any,
 ) -> tuple[Tensor, None]:
     """Attend with `query [B, H, T, D]` over `key, value [B, G, S, D]` by torch's fused kernel; out `[B, T, H, D]`."""
     out = F.scaled_dot_product_attention(query, key, value, attn_mask=attention_mask, scale=scaling, enable_gqa=True)

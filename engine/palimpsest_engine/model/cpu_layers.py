@@ -31,7 +31,6 @@ def grouped_attention(
     value: Tensor,
     attention_mask: Tensor | None,
     scaling: float = 1.0,
-    **unused: Any,
 ) -> tuple[Tensor, None]:
     """Attend with `query [B, H, T, D]` over `key, value [B, G, S, D]`, H a multiple of G; out `[B, T, H, D]`.
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from palimpsest_engine.model.kv_cache import Reading, RollbackCache, RollbackLayer, kinds_of
-from palimpsest_engine.model.layers import causal_stack, conditioned, kind_of, ropes_of, run_layer
+from palimpsest_engine.model.layers import causal_stack, conditioned, conditioned_on, kind_of, ropes_of, run_layer
 
 
 class Shared(Protocol):
@@ -76,7 +76,7 @@ def decode(
     if chances is not None:
         soft = soft_embeddings(decoder.embed_tokens, chances)
         signal = embedded.flatten(0, 1).index_copy(0, where, soft).view_as(embedded)
-    hidden = decoder.self_conditioning(embedded, signal)
+    hidden = conditioned_on(decoder, embedded, signal)
     if not isinstance(cache, RollbackCache):
         return cache.through(decoder, hidden, positions)
     return through(decoder, hidden, positions, {}, cache)

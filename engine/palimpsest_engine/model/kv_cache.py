@@ -74,8 +74,9 @@ class RollbackLayer(CacheLayerMixin):
         """Do nothing: the first update brings the tensors."""
         self.is_initialized = True
 
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Append, and return what the new positions may attend to."""
+    def update(self, key_states: Tensor, value_states: Tensor, *, kwargs: Any = None) -> tuple[Tensor, Tensor]:
+        """Append, and return what the new positions may attend to. kwargs: what the class hands on to caches that the layers
+        have arguments for; these have none."""
         new = key_states.shape[2]
         end = self._length + new
         if not self._own or self._keys is None or end > self._keys.shape[2]:
@@ -194,7 +195,7 @@ class Reading:
     def __init__(self, cache: RollbackCache) -> None:
         self.layers = cache.layers
 
-    def update(self, keys: Tensor, values: Tensor, layer: int, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+    def update(self, keys: Tensor, values: Tensor, layer: int, *, kwargs: Any = None) -> tuple[Tensor, Tensor]:
         """Return the keys and values `[B, G, N, D]` that the canvas attends to in a layer."""
         kept_keys, kept_values = self.layers[layer].keys, self.layers[layer].values
         if kept_keys is None or kept_values is None:

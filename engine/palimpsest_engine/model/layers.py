@@ -1,13 +1,13 @@
 """Call the modules of the model class; this is the only file that knows how they want their arguments.
 
 Between versions of transformers 5.17 and 5.24 the layers' argument for the cache was renamed from `past_key_values` to
-`cache`. Every call here names its arguments, and a replaced forward refuses arguments it does not know, so that the next
-renaming is an error and not a wrong number.
+`cache`. Every call here names its arguments, and a replaced forward or attention refuses arguments it does not know, so that
+the next renaming is an error and not a wrong number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Set
 from functools import cache
 from inspect import signature
 from typing import Any
@@ -18,7 +18,9 @@ from transformers.models.diffusion_gemma import modeling_diffusion_gemma as libr
 
 Rope = tuple[Tensor, Tensor]
 Forward = Callable[[Any, Tensor, Rope, Any, Any], Tensor]
-Attention = Callable[..., tuple[Tensor, Tensor | None]]
+Attention = Callable[..., tuple[Tensor, Tensor | None]]  # of module, query, key, value, mask, and `scaling`
+# What the classes tell their attention beside that, and is in the mask or the cache already.
+_KNOWN_ALREADY = frozenset({"sliding_window", "is_causal", "position_ids", "use_cache"})
 # The config of the smallest vision tower: the class always has one, even where no picture goes through it.
 TOKEN_VISION = {
     "model_type": "gemma4_vision",
@@ -104,14 +106,23 @@ def replace_layer(layer: Any, forward: Forward) -> None:
 
 def use_attention(model: Any, name: str, plain: Attention) -> None:
     """Have a model's layers attend by `plain`, except where something other than a tensor stands in the mask's place: that
-    computes the attention itself, by `attended(index, query, key, value, scaling)`, to `[B, T, H, D]`."""
+    computes the attention itself, by `attended(index, query, key, value, scaling)`, to `[B, T, H, D]`. An argument that
+    neither would heed is a TypeError: a soft cap, say, or the dropout of training."""
 
     def attention(
-        module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **others: Any
+        module: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attention_mask: Any,
+        scaling: float,
+        dropout: float = 0.0,
+        **others: Any,
     ) -> tuple[Tensor, Tensor | None]:
+        refuse(others.keys() - _KNOWN_ALREADY | ({"dropout"} if dropout else set()), "attention")
         if attention_mask is None or isinstance(attention_mask, Tensor):
-            return plain(module, query, key, value, attention_mask, **others)
-        return attention_mask.attended(module.layer_idx, query, key, value, module.scaling), None
+            return plain(module, query, key, value, attention_mask, scaling=scaling)
+        return attention_mask.attended(module.layer_idx, query, key, value, scaling), None
 
     AttentionInterface.register(name, attention)
     model.set_attn_implementation(name)
@@ -119,9 +130,20 @@ def use_attention(model: Any, name: str, plain: Attention) -> None:
 
 def only_cache(keywords: Mapping[str, Any]) -> Any:
     """Return the cache among keyword arguments, or None; raise TypeError if anything else is among them."""
-    if unknown := keywords.keys() - {"cache", "past_key_values"}:
-        raise TypeError(f"a layer got arguments it does not know: {', '.join(sorted(unknown))}")
+    refuse(keywords.keys() - {"cache", "past_key_values"}, "a layer")
     return next(iter(keywords.values()), None)
+
+
+def refuse(unknown: Set[str], what: str) -> None:
+    """Raise TypeError if there are unknown arguments."""
+    if unknown:
+        raise TypeError(f"{what} got arguments it does not know: {', '.join(sorted(unknown))}")
+
+
+def conditioned_on(decoder: Any, embedded: Tensor, signal: Tensor) -> Tensor:
+    """Return the embeddings of a canvas `[B, T, d]` with what the step before says of it, `signal [B, T, d]`, taken in."""
+    out: Tensor = decoder.self_conditioning(inputs_embeds=embedded, self_conditioning_signal=signal)
+    return out
 
 
 def run_encoder(

@@ -230,10 +230,10 @@ def test_the_decoder_reads_the_pins_at_every_step(model, monkeypatch):
     shown, told = [], []
     conditioned = type(model.model.decoder.self_conditioning).forward
 
-    def spy(self, embedded, signal):
-        shown.append(embedded[0])
-        told.append(signal[0])
-        return conditioned(self, embedded, signal)
+    def spy(self, inputs_embeds, self_conditioning_signal):
+        shown.append(inputs_embeds[0])
+        told.append(self_conditioning_signal[0])
+        return conditioned(self, inputs_embeds, self_conditioning_signal)
 
     monkeypatch.setattr(type(model.model.decoder.self_conditioning), "forward", spy)
     decoded = spied(monkeypatch)
