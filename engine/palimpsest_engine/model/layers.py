@@ -7,7 +7,7 @@ the next renaming is an error and not a wrong number.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Set
+from collections.abc import Callable, Hashable, Mapping
 from functools import cache
 from inspect import signature
 from typing import Any
@@ -19,8 +19,6 @@ from transformers.models.diffusion_gemma import modeling_diffusion_gemma as libr
 Rope = tuple[Tensor, Tensor]
 Forward = Callable[[Any, Tensor, Rope, Any, Any], Tensor]
 Attention = Callable[..., tuple[Tensor, Tensor | None]]  # of module, query, key, value, mask, and `scaling`
-# What the classes tell their attention beside that, and is in the mask or the cache already.
-_KNOWN_ALREADY = frozenset({"sliding_window", "is_causal", "position_ids", "use_cache"})
 # The config of the smallest vision tower: the class always has one, even where no picture goes through it.
 TOKEN_VISION = {
     "model_type": "gemma4_vision",
@@ -117,9 +115,13 @@ def use_attention(model: Any, name: str, plain: Attention) -> None:
         attention_mask: Any,
         scaling: float,
         dropout: float = 0.0,
-        **others: Any,
+        sliding_window: int | None = None,  # this and what follows is in the mask or in the cache already
+        is_causal: bool | None = None,
+        position_ids: Tensor | None = None,
+        use_cache: bool | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        refuse(others.keys() - _KNOWN_ALREADY | ({"dropout"} if dropout else set()), "attention")
+        if dropout:
+            raise TypeError("the attention knows no dropout")
         if attention_mask is None or isinstance(attention_mask, Tensor):
             return plain(module, query, key, value, attention_mask, scaling=scaling)
         return attention_mask.attended(module.layer_idx, query, key, value, scaling), None
@@ -130,14 +132,9 @@ def use_attention(model: Any, name: str, plain: Attention) -> None:
 
 def only_cache(keywords: Mapping[str, Any]) -> Any:
     """Return the cache among keyword arguments, or None; raise TypeError if anything else is among them."""
-    refuse(keywords.keys() - {"cache", "past_key_values"}, "a layer")
+    if unknown := keywords.keys() - {"cache", "past_key_values"}:
+        raise TypeError(f"a layer got arguments it does not know: {', '.join(sorted(unknown))}")
     return next(iter(keywords.values()), None)
-
-
-def refuse(unknown: Set[str], what: str) -> None:
-    """Raise TypeError if there are unknown arguments."""
-    if unknown:
-        raise TypeError(f"{what} got arguments it does not know: {', '.join(sorted(unknown))}")
 
 
 def conditioned_on(decoder: Any, embedded: Tensor, signal: Tensor) -> Tensor:

@@ -134,3 +134,16 @@ def test_nothing_takes_arguments_that_it_does_not_use():
 
 def _used(function: ast.FunctionDef, name: str) -> bool:
     return any(isinstance(node, ast.Name) and node.id == name for node in ast.walk(function))
+
+
+def test_the_library_can_compile_the_attention_whole(model):
+    """Its static path is compiled on a GPU, where the attention stays when our layers are taken out."""
+    attention, module = registered(model, GROUPED, grouped_attention)
+    query = torch.randn(1, 2, 3, 4)
+
+    def one(states):
+        return attention(module, states, states, states, None, scaling=1.0, dropout=0.0, sliding_window=9)[0]
+
+    compiled = torch.compile(one, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(query), one(query))
+    torch._dynamo.reset()
