@@ -136,13 +136,26 @@ def test_every_row_is_in_the_file_before_the_next_one_begins(stand_in: tuple[str
     assert sorted(each.name for each in tmp_path.iterdir()) == ["gpu.json", "gpu.log", "worker.py"]
 
 
-def test_a_machine_without_a_gpu_is_given_up_at_once(stand_in: tuple[str, str], tmp_path: Path) -> None:
-    parts = [Part("broken", 60), Part("steady", 60)]
-    found = run.run(9, False, tmp_path / "gpu.json", lambda line: None, parts, stand_in)
-    assert found["parts"]["broken"]["failed"] == "its process ended with 1"
-    assert "steady" in found["parts"]
-    lines = list(worker.rows("machine", rehearse=False))
-    assert "no CUDA device" in lines[1]["row"]["error"] or lines[1]["row"]["gpu"]
+@pytest.mark.parametrize(
+    ("program", "given_up"),
+    [
+        ("import sys; sys.exit('torch cannot be imported')", True),
+        (STAND_IN.replace('"ms": 1.0', '"error": "no GPU"'), True),
+        ("import signal; signal.pause()", False),
+    ],
+    ids=["broken", "no GPU", "slow"],
+)
+def test_a_machine_without_a_gpu_is_given_up_at_once(
+    stand_in: tuple[str, str], tmp_path: Path, program: str, given_up: bool
+) -> None:
+    Path(stand_in[1]).write_text(program)
+    found = ran(stand_in, tmp_path / "gpu.json", Part("machine", 1), Part("steady", 1))
+    assert ("steady" not in found) == given_up
+
+
+def test_the_error_without_a_gpu_says_how_to_rehearse() -> None:
+    row = list(worker.rows("machine", rehearse=False))[1]["row"]
+    assert "--rehearse" in row.get("error", "") or row["gpu"]
 
 
 def test_the_parts_have_nine_minutes_together_and_the_most_important_come_first() -> None:

@@ -26,6 +26,7 @@ from palimpsest_engine import __version__
 
 WORKER = (sys.executable, "-m", "palimpsest_bench.gpu.worker")
 NEEDED = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "psutil", "triton", "click")
+LATE = "the time was up"
 _LEFT = 3.0  # seconds of all to print what was found
 
 
@@ -95,8 +96,9 @@ def run(
             about["seconds"] = round(time.monotonic() - started, 1)
             found["took_s"] = round(time.monotonic() - begun, 1)
             save(found, output)
-            if part.name == "machine" and ("failed" in about or "error" in about["rows"][0]):
-                break  # there is no GPU, or torch cannot be imported
+            useless = about.get("failed", LATE) != LATE or any("error" in row for row in about["rows"][:1])
+            if part.name == "machine" and useless:
+                break  # there is no GPU, or torch cannot be imported; a slow first import is no reason
     return found
 
 
@@ -150,7 +152,7 @@ class Work:
                     about["failed"] = end.why
                     self.say(f"{self.part.name}: {end.why}")
                 return
-        about["failed"] = "the time was up"
+        about["failed"] = LATE
 
     def _one(self, after: str | None, take: Callable[[dict[str, Any]], None]) -> End:
         """Run one process, which begins behind the item `after`."""
@@ -183,7 +185,7 @@ class Work:
             code = process.wait(timeout=max(0.0, self.until - time.monotonic()))
         except (queue.Empty, subprocess.TimeoutExpired):
             over = time.monotonic() >= self.until
-            return End(-1, done, under_way, "the time was up" if over else f"it took longer than {self.item:.0f} s")
+            return End(-1, done, under_way, LATE if over else f"it took longer than {self.item:.0f} s")
         finally:
             kill(process)
             reader.join()
