@@ -21,7 +21,7 @@ from palimpsest_engine.cuda.shared_prefix import SharedPrefix, softmax_part
 from palimpsest_engine.model.cpu_layers import join
 from palimpsest_engine.model.forward import encode
 from palimpsest_engine.model.kv_cache import RollbackCache
-from palimpsest_engine.model.layers import Rope, replace_layer, run_class_layer
+from palimpsest_engine.model.layers import Rope, replace_layer, ropes_of, run_class_layer
 from palimpsest_engine.model.quantised_linear import QuantisedLinear, joined
 
 log = logging.getLogger(__name__)
@@ -130,8 +130,9 @@ def tried(model: Any, layers: Iterable[Any]) -> list[float]:
     shape = 2, 3, decoder.embed_tokens.weight.shape[1]
     hidden = torch.randn(shape, generator=generator, device=model.device, dtype=model.dtype)
     positions = torch.arange(5, 8, device=model.device).unsqueeze(0)
+    ropes = ropes_of(decoder, hidden, positions)
     for layer in layers:
-        rope = decoder.rotary_emb(hidden, positions, layer.self_attn.layer_type)
+        rope = ropes[layer.self_attn.layer_type]
         theirs = run_class_layer(layer, hidden.clone(), rope, prefix, positions, None)
         ours = fused_layer(layer, hidden.clone(), rope, prefix, None)
         each = (ours - theirs).float().norm(dim=-1) / theirs.float().norm(dim=-1)

@@ -82,7 +82,7 @@ def test_models_without_steps_to_save_do_not_change():
 
 @pytest.mark.parametrize(("quantization", "published"), [("none", False), ("int8", False), ("none", True)])
 def test_the_settings_and_the_files_decide(tmp_path, quantization, published):
-    config = {"quantization_config": {"quant_method": "compressed-tensors"}} if published else {}
+    config = {"quantization_config": {"quant_method": "modelopt", "quant_algo": "NVFP4"}} if published else {}
     (tmp_path / "config.json").write_text(json.dumps(config), "utf-8")
     settings = EngineSettings(str(tmp_path), device="cpu", quantization=quantization, profile="thorough")
     few = quantization != "none" or published
