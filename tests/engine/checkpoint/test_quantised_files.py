@@ -90,6 +90,14 @@ def logits(model):
         return model(input_ids=tokens, decoder_input_ids=tokens[:, :24]).logits
 
 
+def test_maps_of_eight_bits_go_over_as_they_are_where_they_are_kept_so(int8_folder):
+    found = load(settings_for(int8_folder, quantization="int4-small")).model
+    tensors = load_file(int8_folder / WEIGHTS)
+    query = found.get_submodule(QUERY)
+    assert torch.equal(query.codes, tensors[f"{QUERY}.weight"])
+    assert torch.equal(query.scales, tensors[f"{QUERY}.weight_scale"].float().flatten())
+
+
 def test_codes_and_scales_of_experts_go_over_as_they_are(published, preset):
     found = load(settings_for(published))
     assert found.quantization == PRESETS[preset]
