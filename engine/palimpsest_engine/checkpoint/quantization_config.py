@@ -46,9 +46,9 @@ def scheme_in(config: Mapping[str, Any], where: Path) -> Scheme | None:
         return _READERS[method](found)
     except _NotLoaded as error:
         raise UnsupportedCheckpoint(
-            f"{where} is quantised ({error}), which this version does not load. It loads {LOADED}, and unquantised weights "
-            "(bfloat16 or float32), whose experts it keeps in fewer bits itself: with the setting quantization (int8, fp8 "
-            "or int4)."
+            f"{where} is quantised ({error}), which this version does not load. It loads {LOADED}, GGUF files, "
+            "and unquantised weights (bfloat16 or float32), whose experts it keeps in fewer bits itself: with the "
+            "setting quantization (int8, fp8 or int4)."
         ) from None
 
 

@@ -25,7 +25,7 @@ def show(settings: EngineSettings, as_json: bool) -> int:
         if as_json:
             click.echo(json.dumps({"format": 1, "version": __version__, "ok": False, "reason": str(error)}))
         else:
-            click.echo(str(error), err=True)
+            click.echo(f"palimpsest: {error}", err=True)
         return error.exit_code
     found = cards(shapes, fill)
     if as_json:

@@ -114,3 +114,11 @@ def test_half_steps_show_the_codes_of_another_weight(format):
 def test_weights_that_cannot_be_quantised_are_an_error(format, bad):
     with pytest.raises(ValueError, match=r"not finite|the shape \(3,\)"):
         quantise(bad, format)
+
+
+@pytest.mark.parametrize(("format", "wanted"), [("int4-fine", 0.086), ("int4", 0.123)])
+def test_finer_groups_help_more_where_there_are_outliers(format, wanted):
+    torch.manual_seed(0)
+    weight = torch.distributions.StudentT(5.0).sample((512, 2816))
+    error = (dequantised(quantise(weight, format)) - weight).norm() / weight.norm()
+    assert float(error) == pytest.approx(wanted, abs=0.003)
