@@ -15,6 +15,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
 os.environ.setdefault("LRU_CACHE_CAPACITY", "32")
 
+from palimpsest_engine.changes import Change, FollowUps, NextEdit, NextEditQuestion, OpenDocument, Place
 from palimpsest_engine.engine import (
     Endpoint,
     EndpointProtocol,
@@ -43,9 +44,10 @@ from palimpsest_engine.runtime.open import open_engine, refuse_relative
 if TYPE_CHECKING:
     from palimpsest_engine.syntax.language_ids import language_id, untrained
     from palimpsest_engine.syntax.mending import Mend
-    from palimpsest_engine.syntax.watched import Complaints, Definition, Mender, Outline, judge, warm_parser
+    from palimpsest_engine.syntax.watched import Complaints, Definition, Mender, Outline, follow_ups, judge, warm_parser
 
 __all__ = [
+    "Change",
     "CheckpointBroken",
     "CheckpointMissing",
     "Complaints",
@@ -65,17 +67,23 @@ __all__ = [
     "Fill",
     "FillCancelled",
     "FillRequest",
+    "FollowUps",
     "Job",
     "LanguageUnknown",
     "Mend",
     "Mender",
+    "NextEdit",
+    "NextEditQuestion",
+    "OpenDocument",
     "OutOfMemory",
     "Outline",
     "PalimpsestError",
+    "Place",
     "Quantization",
     "Span",
     "UnsupportedCheckpoint",
     "Verdict",
+    "follow_ups",
     "judge",
     "language_id",
     "open_engine",
@@ -86,7 +94,9 @@ __all__ = [
 ]
 __version__ = "0.1.0"
 
-_LATER = dict.fromkeys(("Complaints", "Definition", "Mender", "Outline", "judge", "warm_parser"), "syntax.watched") | {
+_LATER = dict.fromkeys(
+    ("Complaints", "Definition", "Mender", "Outline", "follow_ups", "judge", "warm_parser"), "syntax.watched"
+) | {
     "Mend": "syntax.mending",
     "language_id": "syntax.language_ids",
     "untrained": "syntax.language_ids",

@@ -37,7 +37,7 @@ class Parsed:
         self.text = text
         self.grammar = grammar
         self.reason = ""
-        self._budget = budget_ms / 1000
+        self.budget_ms = budget_ms
         self._done: tuple[bytes, Tree] | None = None
         self._base: tuple[bytes, Tree] | None = None
         if previous is not None:  # the last text that was parsed, not a chain of texts that never were
@@ -108,7 +108,7 @@ class Parsed:
 
         if self.tree is None:
             return
-        deadline = time.perf_counter() + self._budget
+        deadline = time.perf_counter() + self.budget_ms / 1000
         for at in range(start, end, _SEARCH):
             cursor = QueryCursor(query)
             cursor.set_byte_range(at, min(at + _SEARCH, end))
@@ -123,11 +123,11 @@ class Parsed:
 
         data, old = self.data, None if self._base is None else edited(*self._base, self.data)
         parser = Parser(load(self.grammar))
-        deadline = time.perf_counter() + self._budget
+        deadline = time.perf_counter() + self.budget_ms / 1000
         return parse_until(lambda: time.perf_counter() > deadline, parser, data, old, _SMALL)
 
     def _give_up(self) -> None:
-        self.reason = f"parsing the {self.grammar} took over {self._budget * 1000:g} ms"
+        self.reason = f"parsing the {self.grammar} took over {self.budget_ms:g} ms"
 
 
 def parse_until(over: Callable[[], bool], parser: Parser, data: bytes, old: Tree | None, small: int) -> Tree:

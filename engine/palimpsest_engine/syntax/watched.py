@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any, cast
 
+from palimpsest_engine.changes import FollowUps, NextEdit, NextEditQuestion, Place
 from palimpsest_engine.request import FillRequest, Span, Verdict
 from palimpsest_engine.syntax import complaints, gate, process
 from palimpsest_engine.syntax.grammars import language_of
@@ -19,7 +20,7 @@ from palimpsest_engine.syntax.outline import Definition, Kind
 from palimpsest_engine.syntax.process import MARGIN, Lost
 from palimpsest_engine.syntax.spliced import Snapshot
 
-__all__ = ["Complaints", "Definition", "Mender", "Outline", "SyntaxGate", "judge", "warm_parser"]
+__all__ = ["Complaints", "Definition", "Mender", "Outline", "SyntaxGate", "follow_ups", "judge", "warm_parser"]
 
 _MENDING = 2.0  # seconds for a search among edits, which bounds itself by parses and bytes
 
@@ -240,6 +241,31 @@ class Mender:
         """Return whether somebody else's texts for the holes mend the text."""
         holes = tuple((hole.start, hole.end) for hole in request.holes)
         return bool(self._complaints.ask(False, "is_mended_by", request.text, holes, tuple(texts)))
+
+
+def follow_ups(question: NextEditQuestion) -> FollowUps:
+    """Return what follows from some changes, as `next_edit.follow_up` does; nothing if that ended the process."""
+    first = question.documents[0]
+    grammar = language_of(first.path, first.language) or ""
+    if not grammar:
+        return FollowUps(reason=f"there is no grammar for {first.language or 'this kind of document'}")
+    size = sum(len(each.text) for each in question.documents)
+    there = _There("next edit", grammar, size, MARGIN + 4 * question.budget_ms / 1000)
+    made_of = (
+        tuple((each.name, each.text, each.language, each.path) for each in question.documents),
+        tuple((each.document, each.start, each.before, each.after) for each in question.changes),
+        question.cursor,
+        question.budget_ms,
+    )
+    try:
+        edits, places, reason = there.ask(made_of, "follow_ups")
+    except Lost as lost:
+        return FollowUps(reason=str(lost))
+    return FollowUps(
+        tuple(NextEdit(name, Span(start, end), *rest) for name, start, end, *rest in edits),
+        tuple(Place(name, Span(start, end), *rest) for name, start, end, *rest in places),
+        reason,
+    )
 
 
 def _spans(pairs: Sequence[Sequence[int]]) -> tuple[Span, ...]:

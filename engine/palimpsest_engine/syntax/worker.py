@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
+from palimpsest_engine.changes import Change, NextEditQuestion, OpenDocument
 from palimpsest_engine.request import FillRequest, Span, Verdict
 
 __all__ = ["Question", "answer", "answer_all", "receive", "send"]
@@ -119,7 +120,27 @@ def _mender(_: dict[int, Any], text: str, language: str | None, path: str | None
     return Mender(text, language, path, Complaints(text, language, path, cell=cell))
 
 
-_MAKERS: dict[str, Callable[..., Any]] = {"gate": _gate, "outline": _outline, "mender": _mender}
+def _next_edit(
+    _: dict[int, Any],
+    documents: tuple[tuple[str, str, str | None, str | None], ...],
+    changes: tuple[tuple[str, int | None, str, str], ...],
+    cursor: int,
+    budget_ms: float,
+) -> NextEditQuestion:
+    return NextEditQuestion(
+        tuple(OpenDocument(*each) for each in documents),
+        tuple(Change(*each) for each in changes),
+        cursor,
+        budget_ms=budget_ms,
+    )
+
+
+_MAKERS: dict[str, Callable[..., Any]] = {
+    "gate": _gate,
+    "outline": _outline,
+    "mender": _mender,
+    "next edit": _next_edit,
+}
 
 
 def _judge(gate: Any, texts: tuple[str, ...]) -> list[Any]:
@@ -148,6 +169,18 @@ def _is_mended_by(mender: Any, text: str, holes: tuple[tuple[int, int], ...], te
     return bool(mender.is_mended_by(request, tuple(texts)))
 
 
+def _follow_ups(question: NextEditQuestion) -> list[Any]:
+    from palimpsest_engine.syntax.next_edit.follow_up import follow_ups
+
+    found = follow_ups(question)
+    edits = [
+        [each.document, each.span.start, each.span.end, each.text, each.kind, each.reason, each.certainty]
+        for each in found.edits
+    ]
+    places = [[each.document, each.span.start, each.span.end, each.reason, each.certainty] for each in found.places]
+    return [edits, places, found.reason]
+
+
 def _spans(spans: Iterable[Span]) -> list[list[int]]:
     return [[span.start, span.end] for span in spans]
 
@@ -167,6 +200,7 @@ _METHODS: dict[tuple[str, str], Callable[..., Any]] = {
     ("mender", "defects"): lambda mender, start, end: _spans(mender.defects(Span(start, end))),
     ("mender", "mend"): _mend,
     ("mender", "is_mended_by"): _is_mended_by,
+    ("next edit", "follow_ups"): _follow_ups,
 }
 
 
