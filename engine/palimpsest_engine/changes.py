@@ -26,7 +26,7 @@ class OpenDocument:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a person would call one change: some whole lines of a document have become others.
+    """One change, as a person would call it: some whole lines of a document have become others.
 
     document: the name of an `OpenDocument`. start: the offset of `after` in its present text; None if it is not there any
     more, as it was changed again or the document is closed. before, after: whole lines with their line ends, "" for none.
