@@ -30,14 +30,14 @@ def edit(start: int, end: int, text: str) -> NextEdit:
         pytest.param([edit(10, 11, "2"), edit(6, 11, "b = 2")], [6], id="no two overlap"),
     ],
 )
-def test_what_is_left_of_what_finders_found(found: list[NextEdit], kept: list[int]) -> None:
+def test_unsound_overlapping_and_empty_edits_are_left_out(found: list[NextEdit], kept: list[int]) -> None:
     def finder(_: Scene) -> Iterator[NextEdit]:
         yield from found
 
     assert [each.span.start for each in follow_ups(QUESTION, (finder,)).edits] == kept
 
 
-def test_nothing_has_a_reason() -> None:
+def test_an_empty_answer_has_a_reason() -> None:
     assert follow_ups(NextEditQuestion((DOCUMENT,), (), 0)).reason == "nothing was changed yet"
     assert "no grammar" in asked_there(NextEditQuestion((OpenDocument("a.xyz", "", "xyz"),), (), 0)).reason
 
