@@ -37,6 +37,7 @@ from palimpsest_engine.errors import (
     PalimpsestError,
     UnsupportedCheckpoint,
 )
+from palimpsest_engine.fill.edit_window import edits_of, window_request
 from palimpsest_engine.fill.tidy import tidy
 from palimpsest_engine.request import Confidence, Draft, DraftPiece, Excerpt, Fill, FillRequest, Span, Verdict
 from palimpsest_engine.runtime.open import open_engine, refuse_relative
@@ -83,6 +84,7 @@ __all__ = [
     "Span",
     "UnsupportedCheckpoint",
     "Verdict",
+    "edits_of",
     "follow_ups",
     "judge",
     "language_id",
@@ -91,6 +93,7 @@ __all__ = [
     "tidy",
     "untrained",
     "warm_parser",
+    "window_request",
 ]
 __version__ = "0.1.0"
 

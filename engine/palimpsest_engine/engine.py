@@ -75,6 +75,7 @@ class EngineStatus:
     elsewhere: the number of tokens of that context that it has room for.
     denoises: whether edits can keep a part of the text (`FillRequest.strength` below 1); True while nobody knows.
     writes: whether holes that keep nothing are written left to right. calibrated: whether fills say how sure they are.
+    edits: whether it can say what follows from a change (`FillRequest.changes`).
     edit_languages: those of the model for edits (`EngineSettings.edit`); None if it is the same model.
     """
 
@@ -89,6 +90,7 @@ class EngineStatus:
     denoises: bool = True
     writes: bool = False
     calibrated: bool = False
+    edits: bool = False
     edit_languages: tuple[str, ...] | None = None
 
 

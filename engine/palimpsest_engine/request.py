@@ -33,6 +33,15 @@ class Excerpt:
 
 
 @dataclass(frozen=True, slots=True)
+class Diff:
+    """Whole lines of a file that have become others. path: as the model reads it."""
+
+    path: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
 class FillRequest:
     """A request: a document's text and the holes in it.
 
@@ -48,6 +57,8 @@ class FillRequest:
     max_lines: cut the fill to so many lines (None: no limit).
     max_steps: at most so many denoising steps a canvas; None for the checkpoint's own choice.
     edit: somebody asked for a change by name, and did not just type; another model may answer that (`EngineSettings.edit`).
+    changes: what the text in the one hole may have to follow, the newest last. It is then written anew only where the changes
+    make that likelier than leaving it alone (`fill.rewrite`). cursor: an offset in `text`, or None.
     any_language: fill it even if the checkpoint was not trained on its language; otherwise that is a `LanguageUnknown`.
     """
 
@@ -67,6 +78,8 @@ class FillRequest:
     tidy: bool = False
     edit: bool = False
     any_language: bool = False
+    changes: tuple[Diff, ...] = ()
+    cursor: int | None = None
 
     def __post_init__(self) -> None:
         if not self.holes:
@@ -78,6 +91,8 @@ class FillRequest:
             end = hole.end
         if not 0.0 < self.strength <= 1.0:
             raise ValueError(f"strength is in (0, 1], not {self.strength}")
+        if self.changes and len(self.holes) != 1:
+            raise ValueError(f"what follows from changes is written in one hole, not in {len(self.holes)}")
         if self.candidates < 1:
             raise ValueError(f"at least one candidate is wanted, not {self.candidates}")
 

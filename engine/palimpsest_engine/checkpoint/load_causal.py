@@ -17,7 +17,15 @@ from palimpsest_engine.checkpoint.loaded import LARGE, Checkpoint, choose, cpu_t
 from palimpsest_engine.checkpoint.locate import NO_ADAPTER, read_json
 from palimpsest_engine.checkpoint.memory import check_room
 from palimpsest_engine.checkpoint.published import found_in
-from palimpsest_engine.checkpoint.spec import FILE_MARKS, SPEC_FILE, Spec, denoising_too, spec_of_causal
+from palimpsest_engine.checkpoint.spec import (
+    FILE_MARKS,
+    SPEC_FILE,
+    TURN_MARKS,
+    Spec,
+    denoising_too,
+    edits_of,
+    spec_of_causal,
+)
 from palimpsest_engine.engine import EngineSettings
 from palimpsest_engine.errors import OutOfMemory, UnsupportedCheckpoint
 
@@ -59,7 +67,9 @@ def spec_of(opened: Opened, device: str) -> Spec:
     if (opened.source / SPEC_FILE).exists():
         return read_spec(opened.source)
     files = any(opened.tokenizer.token_to_id(mark) is not None for mark in FILE_MARKS)
-    return spec_of_causal(opened.name, opened.bos_id, device, files=files)
+    turns = all(opened.tokenizer.token_to_id(mark) is not None for mark in TURN_MARKS)
+    edits = edits_of(opened.name) or ("chatml" if turns else "")
+    return spec_of_causal(opened.name, opened.bos_id, device, files=files, edits=edits)
 
 
 def load_causal(settings: EngineSettings, source: Path) -> Checkpoint:

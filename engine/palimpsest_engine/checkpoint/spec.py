@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
@@ -9,6 +10,8 @@ SPEC_FILE = "palimpsest.json"
 FILE_MARKS = ("<|file_sep|>", "<file_sep>", "<filename>", "<|file_separator|>")  # control tokens before other files
 SECOND_OPINION = (8, 16)  # tokens of the holes in which a line is denoised that was not right left to right
 SURE = 0.05  # mean entropy of a hole, in nats, below which others found the text of the 26B settled
+TURN_MARKS = ("<|im_start|>", "<|im_end|>")  # control tokens around the turns of a chat
+EditFormat: TypeAlias = Literal["", "chatml", "sweep", "zeta2"]
 Turns: TypeAlias = tuple[str, str]  # before and after a question
 SOURCES = ("imports", "documents", "diagnostics", "edits")  # of context from elsewhere
 
@@ -143,6 +146,7 @@ class Spec:
     causal_candidates: so many lines, written left to right by the causal encoder, stand beside what is denoised, and the
     ranking chooses. blank_line_candidates: as many where nothing else stands on the hole's line; None: no other number.
     chat: how the `chat` dialect asks.
+    edits: the format in which a left-to-right model is asked for the next edit (`prompt/edit_formats.py`); "" for none.
     left_to_right: a control for the evaluation, trained left to right and for nothing else; its filler
     ends a middle, and the engine does not serve it.
     profiles: by the name of a profile, `fast` or `thorough`, the values of `sampling`, `steps_by_size` and
@@ -184,6 +188,7 @@ class Spec:
     sampling: Sampling = field(default_factory=Sampling)
     denoising: Denoising = field(default_factory=Denoising)
     chat: Chat = field(default_factory=Chat)
+    edits: EditFormat = ""
     profiles: dict[str, dict[str, Any]] = field(default_factory=dict)
     sha256: dict[str, str] = field(default_factory=dict)
 
@@ -197,8 +202,15 @@ class Spec:
         return next((steps for size, steps in self.steps_by_size if tokens <= size), self.sampling.max_steps)
 
 
-def spec_of_causal(name: str, bos_id: int | None, device: str, *, files: bool) -> Spec:
+def edits_of(model: str) -> EditFormat:
+    """Return the format of next edits that a published model was taught, by its name; "" for all others."""
+    name = model.lower()
+    return "sweep" if "sweep-next-edit" in name else "zeta2" if re.search(r"zeta[-_.]?2", name) else ""
+
+
+def spec_of_causal(name: str, bos_id: int | None, device: str, *, files: bool, edits: EditFormat = "") -> Spec:
     """Return the description of a left-to-right model that has none of its own. files: it was taught marks for other files.
+    edits: as in `Spec`.
 
     What such a model is shown of other files helps it (`docs/context.md` has the figures).
 
@@ -218,6 +230,7 @@ def spec_of_causal(name: str, bos_id: int | None, device: str, *, files: bool) -
         line_sizes=(48,),
         written=128,
         written_in_line=48,
+        edits=edits,
     )
 
 

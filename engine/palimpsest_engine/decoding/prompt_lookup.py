@@ -12,22 +12,23 @@ APART = chr(0x10FFFF)  # no token: no vocabulary is that large
 class Lookup:
     """Guesses the tokens after a context, out of that context, the tokens written so far, and other continuations of it.
 
-    others: those continuations. The longest run of equal tokens counts; of equally long ones the last in `others, context,
-    written`.
+    others: those continuations. ahead: tokens to guess at most. The longest run of equal tokens counts; of equally long ones
+    the last in `others, context, written`.
     """
 
-    def __init__(self, context: Sequence[int], others: Iterable[Sequence[int]] = ()) -> None:
+    def __init__(self, context: Sequence[int], others: Iterable[Sequence[int]] = (), ahead: int = AHEAD) -> None:
+        self.ahead = ahead
         # As code points, so that string search finds them.
         whole = as_text(context)
         self.before = "".join(whole[-SAME:] + as_text(other) + APART for other in others) + whole
 
     def __call__(self, written: Sequence[int]) -> list[int]:
-        """Return up to `AHEAD` tokens, or none."""
+        """Return up to `ahead` tokens, or none."""
         text = self.before + as_text(written)
         for same in range(SAME, 0, -1):
             found = text.rfind(text[-same:], 0, -1)
             if found >= 0:
-                guess, _, _ = text[found + same : found + same + AHEAD].partition(APART)
+                guess, _, _ = text[found + same : found + same + self.ahead].partition(APART)
                 return list(map(ord, guess))
         return []
 

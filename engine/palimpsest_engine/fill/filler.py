@@ -5,13 +5,16 @@ Belongs to the thread that owns the model. `canvas_fill.py` fills each canvas.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from palimpsest_engine.checkpoint.load import Checkpoint
 from palimpsest_engine.fill.canvas_fill import CanvasFill
 from palimpsest_engine.fill.in_turn import in_turn, joined
 from palimpsest_engine.fill.plan import groups, parts
 from palimpsest_engine.fill.resources import Resources
+from palimpsest_engine.fill.rewrite import Rewrite
 from palimpsest_engine.model.device_errors import give_back_memory
 from palimpsest_engine.model.prefix_cache import PrefixCache
 from palimpsest_engine.request import Draft, Fill, FillRequest
@@ -51,6 +54,13 @@ class Filler:
 
     def fill(self, request: FillRequest, cancelled: Callable[[], bool] = lambda: False) -> Iterator[Draft | Fill]:
         """Yield drafts, then the `Fill`. Raises `FillCancelled` before the next decoder pass once `cancelled()` is true."""
+        if request.changes:
+            begun = time.perf_counter()
+            for event in Rewrite(self.resources, request, lambda each: self.fill(each, cancelled), cancelled).run():
+                if isinstance(event, Fill):
+                    event = replace(event, ms=(time.perf_counter() - begun) * 1000)
+                yield event
+            return
         spans = parts(request, self.spec, self.tokens)
         alone = request.strength < 1.0 or self.resources.writes(request)
         chosen = ((span,) for span in spans) if alone else groups(request.text, spans, self.spec, self.tokens)

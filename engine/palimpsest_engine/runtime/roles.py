@@ -29,7 +29,9 @@ class TwoEngines:
         if told.state == "ready" and edits.state == "error":
             told = replace(told, reason=told.reason or f"Edits: {edits.reason}")
         names = [name for name in (told.model, f"edits: {edits.model}" if edits.model else "") if name]
-        return replace(told, model=", ".join(names), denoises=edits.denoises, edit_languages=edits.languages)
+        return replace(
+            told, model=", ".join(names), denoises=edits.denoises, edits=edits.edits, edit_languages=edits.languages
+        )
 
     def warm(self) -> None:
         """Load the model that completes."""
