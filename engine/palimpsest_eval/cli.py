@@ -16,6 +16,7 @@ import click
 from palimpsest_engine import Endpoint, EngineSettings, open_engine
 from palimpsest_engine.engine import Profile, Quantization
 from palimpsest_engine.errors import DataError, DocumentMissing
+from palimpsest_eval.next_edit.cli import command as next_edit
 from palimpsest_server.cli import engines
 
 if TYPE_CHECKING:
@@ -118,6 +119,9 @@ def command() -> None:
 
     The floors and the ceiling are always measured, too. The same command resumes a run that was stopped.
     """
+
+
+command.add_command(next_edit)
 
 
 @command.command("humaneval", short_help="Fill programs and run their tests.")
