@@ -79,7 +79,7 @@ def test_tables_have_a_line_for_each_part(case: Case) -> None:
         assert f"\n| {part} | " in table
 
 
-def test_whoever_knows_what_is_due_reaches_every_place() -> None:
+def test_every_place_is_reached_with_knowledge_of_what_is_due() -> None:
     for case in [each for name in ("tune", "test") for each in read(FIXTURES / f"{name}.jsonl")]:
         left = sorted((due[-1] for due in case.due), key=lambda option: option.span.start)
 
