@@ -4,6 +4,7 @@ VENV ?= .venv
 MODEL ?= --recommended
 CODE ?= code
 SESSIONS ?= 10000
+NEXT_EDITS ?= 100000
 PARSE_SECONDS ?= 30
 WORKERS ?= 2
 CONSTRAINTS ?= constraints/newest.txt
@@ -21,7 +22,7 @@ help:
 	@echo "make test-coder     fill with the 0.5B model for real; fetches it the first time (0.5 GB)"
 	@echo "make test-editors   drive VS Code, Neovim and Emacs for real; fetches them the first time (1 GB, some minutes)"
 	@echo "make bench-editors  from the keystroke to the ghost text on the screen"
-	@echo "make fuzz   hostile texts for every grammar, then ten thousand sessions at random; takes half an hour or more"
+	@echo "make fuzz   hostile texts for every grammar, then ten thousand sessions at random, and a hundred thousand of next edits; takes an hour or more"
 	@echo "make soak   an hour of typing, replayed, and what it leaves in memory; takes some minutes"
 	@echo "make lint   ruff, mypy and import-linter"
 	@echo "make bench  measure what a keystroke costs on this machine"
@@ -65,6 +66,7 @@ bench-editors: $(VENV)/installed-editors
 fuzz: $(VENV)/installed-dev
 	PALIMPSEST_PARSE_SECONDS=$(PARSE_SECONDS) $(BIN)/python -m pytest -n 2 tests/engine/syntax/test_fuzz.py
 	PALIMPSEST_SESSIONS=$(SESSIONS) $(BIN)/python -m pytest tests/server/test_stateful.py
+	PALIMPSEST_NEXT_EDITS=0:$(NEXT_EDITS) $(BIN)/python -m pytest tests/server/test_next_edits_at_random.py
 
 soak: $(VENV)/installed-dev
 	$(BIN)/python -m pytest --timeout 3600 -m slow

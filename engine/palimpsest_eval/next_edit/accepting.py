@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import replace
 from difflib import SequenceMatcher
@@ -24,7 +25,7 @@ def with_edit(
 
 def change_between(name: str, was: str, now: str) -> Change:
     """Return the change that makes one text of another, in whole lines."""
-    old, new = was.splitlines(keepends=True), now.splitlines(keepends=True)
+    old, new = (list(io.StringIO(text, newline="")) for text in (was, now))  # lines end as in the protocol
     blocks = SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
     different = [each for each in blocks if each[0] != "equal"]
     if not different:
