@@ -27,6 +27,12 @@ vim.api.nvim_create_autocmd({ 'LspAttach', 'LspDetach' }, {
   end,
 })
 
+for name, keys in pairs({ next_edit = 'next-edit', dismiss_next_edit = 'next-edit-dismiss' }) do
+  vim.keymap.set({ 'n', 'i' }, ('<Plug>(palimpsest-%s)'):format(keys), function()
+    require('palimpsest')[name]()
+  end, { desc = 'Palimpsest: ' .. name:gsub('_', ' ') })
+end
+
 vim.api.nvim_create_user_command('Palimpsest', function(command)
   require('palimpsest.command').run(command)
 end, {

@@ -26,6 +26,8 @@ function M.define()
   define('PalimpsestDraft', 'NonText', { ctermfg = nontext.ctermfg or GREY, cterm = { italic = true } })
   define('PalimpsestRemoved', 'DiffDelete', { strikethrough = true, cterm = { strikethrough = true } })
   vim.api.nvim_set_hl(0, 'PalimpsestAdded', { default = true, link = 'DiffAdd' })
+  vim.api.nvim_set_hl(0, 'PalimpsestReason', { default = true, link = 'Comment' })
+  vim.api.nvim_set_hl(0, 'PalimpsestNextEdit', { default = true, link = 'DiffText' })
   vim.api.nvim_set_hl(0, 'PalimpsestHint', { default = true, link = 'MoreMsg' })
 end
 

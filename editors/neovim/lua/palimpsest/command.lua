@@ -151,6 +151,16 @@ local WORDS = {
       end
     end,
   },
+  nextEdit = {
+    run = function(words)
+      if words[1] == 'dismiss' then
+        require('palimpsest').dismiss_next_edit()
+      elseif not require('palimpsest').next_edit() and client_or_tell(vim.api.nvim_get_current_buf()) then
+        require('palimpsest.next_edit').ask()
+      end
+    end,
+    words = { 'dismiss' },
+  },
   cancel = {
     run = function()
       if not require('palimpsest.rewrite').cancel(vim.api.nvim_get_current_buf()) then

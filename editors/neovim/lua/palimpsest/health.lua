@@ -115,8 +115,9 @@ local function check_conflicts()
       { 'delete those that you copied' }
     )
   end
-  for name, lhs in pairs(require('palimpsest').options.keys) do
-    if lhs then
+  local options, keys = require('palimpsest').options, require('palimpsest.keys')
+  for name, lhs in pairs(options.keys) do
+    if lhs and not keys.ELSEWHERE[name] then
       local mapping = vim.fn.maparg(lhs, 'i', false, true)
       local ours = (mapping.desc or ''):match('^Palimpsest')
       if not vim.tbl_isempty(mapping) and not ours and lhs:match('^<[MA]%-') then
@@ -124,6 +125,17 @@ local function check_conflicts()
           ('require("palimpsest").setup({ keys = { %s = "…" } })'):format(name),
         })
       end
+    end
+  end
+  for _, mode in ipairs(options.keys.next_edit and options.next_edit and { 'n', 'i' } or {}) do
+    if not keys.free(0, mode, options.keys.next_edit) then
+      conflict(
+        ('%s is bound to something else in %s mode, so it does not go to the next edit'):format(
+          options.keys.next_edit,
+          mode == 'n' and 'normal' or 'insert'
+        ),
+        { 'bind another key to <Plug>(palimpsest-next-edit), or set the option keys.next_edit' }
+      )
     end
   end
   if not found then

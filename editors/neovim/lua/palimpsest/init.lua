@@ -10,6 +10,8 @@ local M = {}
 ---@field previous? string|false
 ---@field dismiss? string|false
 ---@field trigger? string|false
+---@field next_edit? string|false In normal and insert mode, if it is bound to nothing else.
+---@field dismiss_next_edit? string|false In normal mode, while one is offered.
 
 ---@class palimpsest.Options
 ---@field cmd? string[] What starts the server.
@@ -18,6 +20,7 @@ local M = {}
 ---@field automatic? boolean Suggest while typing. Otherwise only when asked.
 ---@field drafts? boolean Show what the model is about to write.
 ---@field preview? boolean Show what a command wrote before it is written, and ask.
+---@field next_edit? boolean|'subtle' Offer what has to change after a change; 'subtle': by a mark, until the key is pressed.
 ---@field backend? 'own'|'native' Who shows suggestions: this plugin, or Neovim's own |lsp-inline_completion|.
 ---@field keys? palimpsest.Keys|false
 
@@ -25,12 +28,14 @@ local M = {}
 ---@field automatic boolean
 ---@field drafts boolean
 ---@field preview boolean
+---@field next_edit boolean|'subtle'
 ---@field backend 'own'|'native'
 ---@field keys palimpsest.Keys
 M.options = {
   automatic = true,
   drafts = true,
   preview = true,
+  next_edit = true,
   backend = 'own',
   keys = {
     accept = '<Tab>',
@@ -40,6 +45,8 @@ M.options = {
     previous = '<M-p>',
     dismiss = '<C-e>',
     trigger = '<M-\\>',
+    next_edit = '<Tab>',
+    dismiss_next_edit = '<Esc>',
   },
 }
 
@@ -50,6 +57,7 @@ local KINDS = {
   automatic = 'boolean',
   drafts = 'boolean',
   preview = 'boolean',
+  next_edit = { 'boolean', 'string' },
   backend = 'string',
   keys = { 'table', 'boolean' },
 }
@@ -66,6 +74,9 @@ function M.setup(options)
   end
   if options.backend and options.backend ~= 'own' and options.backend ~= 'native' then
     error("palimpsest: the option backend is 'own' or 'native'", 2)
+  end
+  if type(options.next_edit) == 'string' and options.next_edit ~= 'subtle' then
+    error("palimpsest: the option next_edit is true, false or 'subtle'", 2)
   end
   if options.keys == false then
     options = vim.tbl_extend('force', options, { keys = {} })
@@ -125,6 +136,18 @@ end
 ---@return boolean # somebody was asked
 function M.trigger()
   return backend().trigger()
+end
+
+---Go to the place that has to change next; make the edit, if the cursor is there.
+---@return boolean # one was offered
+function M.next_edit()
+  return require('palimpsest.next_edit').go()
+end
+
+---Take the next edit away, and do not offer it again.
+---@return boolean # one was offered
+function M.dismiss_next_edit()
+  return require('palimpsest.offer').close('refused')
 end
 
 ---A suggestion is on the screen.

@@ -1,5 +1,6 @@
 -- Suggestions by Neovim's own inline completion (0.12 and later), with its keys, and one of its faults repaired.
 
+local keys = require('palimpsest.keys')
 local pieces = require('palimpsest.pieces')
 
 local M = {}
@@ -11,7 +12,7 @@ function M.attach(client, bufnr)
     vim.lsp.inline_completion.enable(true, { client_id = client.id })
   end
   for name, lhs in pairs(require('palimpsest').options.keys) do
-    if lhs and name ~= 'trigger' then
+    if lhs and name ~= 'trigger' and not keys.ELSEWHERE[name] then
       vim.keymap.set('i', lhs, function()
         return require('palimpsest')[name]() and '' or lhs
       end, { buffer = bufnr, expr = true, desc = 'Palimpsest: ' .. name:gsub('_', ' ') })

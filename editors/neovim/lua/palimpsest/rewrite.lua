@@ -1,5 +1,6 @@
 -- Code actions by name, with what they are about to write shown in place.
 
+local ranges = require('palimpsest.ranges')
 local server = require('palimpsest.server')
 
 local api = vim.api
@@ -107,18 +108,11 @@ function M.allowed(params, client)
   if not shown or params.label == SEEN or not require('palimpsest').options.preview then
     return true
   end
-  ---@param edit lsp.TextEdit|lsp.SnippetTextEdit
-  local edits = vim.tbl_map(function(edit)
-    local from, to = edit.range.start, edit.range['end']
-    return {
-      first = from.line,
-      from = byte(bufnr, client, from),
-      last = to.line,
-      to = byte(bufnr, client, to),
-      text = (edit.newText:gsub('\r\n?', '\n')),
-    }
-  end, changes[1].edits)
-  return require('palimpsest.preview').ask(bufnr, edits)
+  local edits = {} ---@type palimpsest.Edit[]
+  for _, edit in ipairs(changes[1].edits) do
+    edits[#edits + 1] = ranges.edit(bufnr, client.offset_encoding, edit.range, edit.newText)
+  end
+  return #edits == 0 or require('palimpsest.preview').ask(bufnr, edits)
 end
 
 ---@param draft palimpsest.Draft

@@ -94,6 +94,10 @@ function M.status_line(bufnr)
   if not status then
     return NAME .. ': starting'
   elseif status.state == 'ready' then
+    local due = require('palimpsest.offer').status()
+    if due then
+      return NAME .. ': ' .. due
+    end
     local said = status.lastEmpty and status.lastEmpty.reason or status.lastDoubt or ''
     return said ~= '' and NAME .. ': ' .. said or NAME
   elseif status.state == 'busy' then
@@ -234,6 +238,7 @@ local function on_exit(code, signal, client_id)
       M.notify(('the server has ended (%s); it is started again'):format(how), vim.log.levels.WARN)
     end
     require('palimpsest.inline').dismiss()
+    require('palimpsest.offer').drop()
     require('palimpsest.rewrite').clear_all()
     require('palimpsest.preview').reject_all()
     vim.cmd.redrawstatus()
@@ -295,6 +300,7 @@ function M.attached(client, bufnr)
     end
     require('palimpsest.inline').attach(bufnr)
   end
+  require('palimpsest.next_edit').attach(bufnr)
 end
 
 return M
