@@ -265,6 +265,10 @@ def _take(values: dict[str, Any], section: object, may: Callable[[_Key], bool]) 
     return barred, problems
 
 
+# What clients of `textDocument/copilotInlineEdit` say of themselves among the initialization options; no settings of anybody.
+_ABOUT_CLIENTS = frozenset({"editorInfo", "editorPluginInfo", "networkProxy"})
+
+
 def section_of(options: object) -> tuple[object, tuple[str, ...]]:
     """Return the section `palimpsest` of what a client sent, in any spelling, and the problems of all else in there.
 
@@ -272,6 +276,7 @@ def section_of(options: object) -> tuple[object, tuple[str, ...]]:
     """
     if not isinstance(options, Mapping):
         return None, () if options is None else (f"expected an object with the key palimpsest, not {_shown(options)}",)
+    options = {name: value for name, value in options.items() if name not in _ABOUT_CLIENTS}
     named = {name: value for name, value in options.items() if is_named(name)}
     if options and not named and all(name.partition(".")[0] in KEYS for name in options):
         return options, ()

@@ -23,8 +23,9 @@ from editors.terminal import Terminal
 PACKAGE = Path(__file__).parents[2] / "editors" / "emacs" / "palimpsest.el"
 
 INIT = """\
-(setq native-comp-jit-compilation nil inhibit-startup-screen t make-backup-files nil auto-save-default nil
-      create-lockfiles nil ring-bell-function #'ignore project-vc-extra-root-markers '(".root")
+(setq native-comp-jit-compilation nil native-comp-enable-subr-trampolines nil inhibit-startup-screen t
+      make-backup-files nil auto-save-default nil create-lockfiles nil ring-bell-function #'ignore
+      project-vc-extra-root-markers '(".root")
       server-socket-dir {folder} server-name "socket" use-short-answers t python-indent-guess-indent-offset nil)
 (set-language-environment "UTF-8")
 (menu-bar-mode -1)
@@ -206,7 +207,8 @@ class Emacs:
     def close(self) -> None:
         """As a user would, but for the questions."""
         with contextlib.suppress(OSError, AssertionError, ValueError):
-            self.ask("(progn (run-with-timer 0 nil (lambda () (eglot-shutdown-all) (kill-emacs))) t)")
+            end = "(when (featurep 'eglot) (eglot-shutdown-all)) (kill-emacs)"
+            self.ask(f"(progn (run-with-timer 0 nil (lambda () {end})) t)")
             self.terminal.process.wait(10)
         self.terminal.close()
 

@@ -146,6 +146,7 @@ class Neovim:
         self.folder = folder
         self.version = version
         self.name = f"neovim {'.'.join(map(str, version[:2]))}"
+        self.client = "palimpsest"
         self.screen = Screen(COLUMNS, ROWS)
         nvim.ui_attach(COLUMNS, ROWS, rgb=True, ext_linegrid=True)
         until(lambda: self.lua("return vim.v.vim_did_enter") == 1, "Neovim has started")
@@ -190,8 +191,9 @@ class Neovim:
         """The server knows the document."""
         return bool(
             self.lua(
-                """local client = vim.lsp.get_clients({ name = 'palimpsest', bufnr = 0 })[1]
-                return client ~= nil and client.initialized"""
+                """local client = vim.lsp.get_clients({ name = ..., bufnr = 0 })[1]
+                return client ~= nil and client.initialized""",
+                self.client,
             )
         )
 

@@ -270,6 +270,8 @@ def _plain(value):
         ({"palimpsest": {"seed": 1}, "enable": False}, {"seed": 1}, 1),
         ({"seeds": 1}, None, 1),
         ({"enable": False, "python.linting": True}, None, 2),
+        ({"editorInfo": {"name": "Emacs"}, "editorPluginInfo": {"name": "copilot.el"}, "networkProxy": {}}, None, 0),
+        ({"editorInfo": {"name": "Emacs"}, "palimpsest": {"seed": 1}}, {"seed": 1}, 0),
         ([], None, 1),
     ],
 )
