@@ -13,6 +13,7 @@ from palimpsest_engine.errors import DocumentMissing
 if TYPE_CHECKING:
     from palimpsest_engine.changes import NextEdit, NextEditQuestion
     from palimpsest_eval.next_edit.cursortab import Score
+    from palimpsest_eval.next_edit.walking import Propose
 
 _PATH = click.Path(path_type=Path)
 
@@ -23,13 +24,16 @@ _PATH = click.Path(path_type=Path)
     "--cursortab", type=_PATH, metavar="DIR", help="Also score cursortab's scenarios: its server/eval/scenarios."
 )
 @click.option("--budget", type=click.FloatRange(1), default=30.0, show_default=True, help="Milliseconds for a search.")
+@click.option("--model", help="A model to ask where syntax decides nothing; a name, a folder or a GGUF file.")
 @click.option("--out", required=True, type=_PATH, metavar="RESULTS.json", help="File for the results.")
-def command(files: tuple[Path, ...], cursortab: Path | None, budget: float, out: Path) -> None:
+def command(files: tuple[Path, ...], cursortab: Path | None, budget: float, model: str | None, out: Path) -> None:
     """Ask for next edits in the cases of CASES.jsonl and compare them with what is due; fixtures/next-edit has some.
 
     Each case is also walked through: what is right is accepted, and it is asked again until nothing is offered.
     """
+    from palimpsest_engine import EngineSettings, open_engine
     from palimpsest_eval.next_edit import cases, results, tables
+    from palimpsest_eval.next_edit.by_model import ByModel
     from palimpsest_eval.next_edit.measuring import measured
     from palimpsest_eval.results import about, commit, digest
 
@@ -38,32 +42,37 @@ def command(files: tuple[Path, ...], cursortab: Path | None, budget: float, out:
     if not out.parent.is_dir():
         raise DocumentMissing(f"there is no folder {out.parent}")
     found: dict[str, Any] = {}
+    propose: Propose = by_syntax
+    if model is not None:
+        propose = ByModel(open_engine(EngineSettings(checkpoint=model)))
+        propose.opened()
     if files:
         read = [case for file in files for case in cases.read(file)]
         rows = list(measured(read, propose, budget))
         found |= results.of_rows(rows)
         click.echo("\n".join([*tables.by_eagerness(rows), "", *tables.by_part(rows)]))
     if cursortab is not None:
-        scores = _scores(cursortab, budget)
+        scores = _scores(cursortab, budget, propose)
         found["cursortab"] = results.of_scores(scores)
         click.echo("\n".join(["", *tables.of_scores(scores)] if files else tables.of_scores(scores)))
     settings = {
         "experiment": "next edit",
         "data": [{"name": file.name, "sha256": digest(file)} for file in files],
         "budget_ms": budget,
+        "model": model,
         "commit": commit(),
     }
     results.write(out, settings, about(sys.argv[1:]), found)
 
 
-def propose(question: NextEditQuestion) -> tuple[NextEdit, ...]:
-    """Return the edits that syntax decides. A model that decides others comes in here."""
+def by_syntax(question: NextEditQuestion) -> tuple[NextEdit, ...]:
+    """Return the edits that syntax decides."""
     from palimpsest_engine import follow_ups
 
     return follow_ups(question).edits
 
 
-def _scores(folder: Path, budget_ms: float) -> dict[str, Score]:
+def _scores(folder: Path, budget_ms: float, propose: Propose) -> dict[str, Score]:
     """Return our figures by eagerness and by what is shown at once, and those of others from their recorded replies."""
     from palimpsest_eval.next_edit import cursortab, scenarios
     from palimpsest_eval.next_edit.measuring import EAGERNESS, only

@@ -52,6 +52,7 @@ CASES: dict[str, tuple[object, ...]] = {
     "name": ("", 1, None, ["a"], "a" * 201, "\x1b[31mred", "a\nb", "\u202egnp"),
     "dialect": KIND,
     "order": KIND,
+    "edits": KIND,
     "fresh": KIND,
     "denoises": (1, "true", None, []),
     "left_to_right": (0, "false", None, []),
