@@ -1,8 +1,8 @@
 """Bind every method that the language server serves to the function that does the work.
 
 A handler unpacks the params, takes its snapshot before the first `await`, calls one function, and packs the answer. All
-are coroutines: pygls starts those in the order in which the messages came, and can cancel them. Code actions and commands
-are bound in `code_actions/handlers.py`. Handlers import what is not needed to answer `initialize`.
+are coroutines: pygls starts those in the order in which the messages came, and can cancel them. Code actions and next edits
+are bound in `handlers.py` of their rooms. Handlers import what is not needed to answer `initialize`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from palimpsest_server import configuration, settings
 from palimpsest_server.documents.uris import path_of
 from palimpsest_server.features import completion_list, drafts
 from palimpsest_server.features.code_actions import handlers
+from palimpsest_server.features.next_edit import handlers as next_edit_handlers
 from palimpsest_server.protocol import positions, transport
 from palimpsest_server.protocol.methods import DRAFT, PAUSE, STATUS
 from palimpsest_server.server import Server
@@ -215,6 +216,7 @@ def create_server(engine_factory: EngineFactory) -> Server:
         return completion_list.resolved(params, server.session.board.status()["model"])
 
     handlers.register(server)
+    next_edit_handlers.register(server)
 
     @server.command(PAUSE)
     async def pause(params: types.ExecuteCommandParams) -> dict[str, Any]:

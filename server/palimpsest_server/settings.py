@@ -16,6 +16,7 @@ from palimpsest_server.sections import SECTION, doubt, is_named, undotted
 
 LogLevel = Literal["error", "warning", "info", "debug"]
 Eagerness = Literal["low", "medium", "high"]
+NextEditEagerness = Literal["off", "low", "medium", "high"]
 ContextSource = Literal["documents", "imports", "edits", "diagnostics"]
 
 
@@ -46,6 +47,7 @@ class Settings:
     speculate: bool = True
     completion: Literal["auto", "on", "off"] = "auto"
     eagerness: Eagerness = "medium"
+    next_edit: NextEditEagerness = "medium"
     candidates: int = 3
     max_lines: int | None = None
     in_comments: bool = False
@@ -186,6 +188,9 @@ KEYS: Mapping[str, _Key] = {
     "speculate": _Key("speculate", _SWITCH, _switch),
     "completion": _Key("completion", '"auto", "on" or "off"', _one_of("auto", "on", "off")),
     "eagerness": _Key("eagerness", '"low", "medium" or "high"', _one_of("low", "medium", "high"), folder=True),
+    "nextEdit": _Key(
+        "next_edit", '"off", "low", "medium" or "high"', _one_of(*get_args(NextEditEagerness)), folder=True
+    ),
     "candidates": _Key("candidates", "a whole number from 1 to 8", _whole(1, 8), folder=True),
     "maxLines": _Key("max_lines", "a whole number from 1 to 1000, or null", _whole(1, 1000), folder=True),
     "inComments": _Key("in_comments", _SWITCH, _switch, folder=True),

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -160,6 +161,11 @@ def main() -> int:
     listen = options.pop("listen", None)
     if file := options.pop("watch", None):
         watch(file)
+    if options.pop("wordwise", False):
+        from palimpsest_server.features.next_edit import answer
+
+        sys.path.insert(0, str(Path(__file__).parent.parent))
+        answer.follow_ups = import_module("wordwise").follow_ups
     kind = KINDS.get(options.pop("kind", ""), ScriptedEngine)
     if message := options.pop("error", None):
         options["error"] = OutOfMemory(message)

@@ -28,6 +28,7 @@ GOOD = {
     "speculate": (False, "speculate", False),
     "completion": ("off", "completion", "off"),
     "eagerness": ("low", "eagerness", "low"),
+    "nextEdit": ("low", "next_edit", "low"),
     "candidates": (8, "candidates", 8),
     "inComments": (True, "in_comments", True),
     "contextSources": (["edits", "imports"], "context_sources", ("edits", "imports")),

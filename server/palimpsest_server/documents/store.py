@@ -15,8 +15,10 @@ from pathlib import Path
 from lsprotocol import types
 
 from palimpsest_engine import Span, language_id
+from palimpsest_server.documents.changes import Changes
 from palimpsest_server.documents.edit_history import History, RecentEdit
 from palimpsest_server.documents.latest import Latest
+from palimpsest_server.documents.marks import Marks
 from palimpsest_server.documents.notebooks import CellNews, Notebooks
 from palimpsest_server.documents.rope import Text
 from palimpsest_server.documents.uris import name_of, path_of, spelled_alike
@@ -67,11 +69,14 @@ class Snapshot:
 class Documents:
     """Every open document, cells of notebooks among them, at its newest version.
 
-    encoding: the unit of columns that the client and this server agreed on.
+    encoding: the unit of columns that the client and this server agreed on. changes: what was changed, as a person would say;
+    marks: places that move with their text.
     """
 
     def __init__(self, encoding: positions.Encoding = positions.Encoding.Utf16) -> None:
         self.encoding = encoding
+        self.changes = Changes()
+        self.marks = Marks()
         self._open: dict[str, Snapshot] = {}
         self._edited: dict[str, None] = {}  # the one edited last is the last
         self._history = History()
@@ -134,12 +139,16 @@ class Documents:
             if isinstance(change, types.TextDocumentContentChangeWholeDocument):
                 self._history.settle(uri)
                 content = Text.of(_paired(change.text))
+                self.changes.forget(uri)
+                self.marks.forget(uri)
                 self._lost.discard(uri)
                 continue
             start, end, new = splice_of(before, change, self.encoding)
             content = before.replaced(start, end, new)
             if len(changes) <= _FEW:
                 self._history.note(uri, before, start, end, len(new), content)
+            self.changes.note(uri, before, start, end, new, content, typed=len(changes) <= _FEW)
+            self.marks.moved(uri, start, end, len(new))
         if len(changes) > _FEW:
             self._history.settle(uri)
         self._edited.pop(uri, None)
@@ -150,6 +159,8 @@ class Documents:
     def close(self, uri: str) -> None:
         """Forget a document; its recent edits stay. The URI has to be the very one that it was opened with."""
         self._history.settle(uri)
+        self.changes.forget(uri)
+        self.marks.forget(uri)
         self._notebooks.abandon(uri)
         self._open.pop(uri, None)
         self._edited.pop(uri, None)

@@ -2,9 +2,10 @@
 
 pygls leaves open, and this settles: requests before `initialize` and after `shutdown` are refused, not served or dropped;
 a request whose params cannot be read is answered; a message is read once and whole (pygls structures every nested object
-that has a key `jsonrpc`); clients' errors with only one possible meaning are mended; the server is told of a change of a
-text that cannot be read, and of requests whose params are refused; cancelling `workspace/executeCommand` reaches its
-handler; finished notifications are not kept for ever; `exit` sets the exit code that the specification names.
+that has a key `jsonrpc`); a command is taken without an id, too; clients' errors with only one possible meaning are mended;
+the server is told of a change of a text that cannot be read, and of requests whose params are refused; cancelling
+`workspace/executeCommand` reaches its handler; finished notifications are not kept for ever; `exit` sets the exit code that
+the specification names.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from cattrs import ClassValidationError, transform_error
 from lsprotocol import types
 from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
 from pygls.protocol import LanguageServerProtocol
+from pygls.protocol.json_rpc import JsonRPCNotification, JsonRPCRequestMessage
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +91,7 @@ class Protocol(LanguageServerProtocol):
         elif not self._asked(msg_id):
             return
         try:
-            typed = super().structure_message(message)
+            typed = self._typed(message)
         except JsonRpcException as error:
             if method is None:
                 self._request_futures.pop(msg_id).set_exception(UnreadableAnswer("the answer cannot be read"))
@@ -104,6 +106,22 @@ class Protocol(LanguageServerProtocol):
         super().handle_message(typed)
         if method == types.SHUTDOWN:
             self._shutdown = True
+
+    def _typed(self, message: dict[str, Any]) -> Any:
+        """Return a message with its types; the params of a method that the specification lacks stay JSON.
+
+        A command is taken without an id, too: clients that wait for no result send it as a notification.
+        """
+        method = message.get("method")
+        msg_id = message.get("id")
+        if method is not None and self.get_message_type(method) is None:
+            if msg_id is None:
+                return JsonRPCNotification(method, self.VERSION, message["params"])
+            return JsonRPCRequestMessage(msg_id, method, self.VERSION, message["params"])
+        if method == types.WORKSPACE_EXECUTE_COMMAND and msg_id is None:
+            typed = super().structure_message(message | {"id": 0})
+            return JsonRPCNotification(method, self.VERSION, typed.params)
+        return super().structure_message(message)
 
     def lose(self, message: Any = None) -> None:
         """Take note of a message that was not served, None for one that nobody could read: it may have changed a text."""

@@ -1,11 +1,18 @@
-"""Name our own methods, commands and kinds of code actions."""
+"""Name the methods, commands and kinds of code actions that the specification does not have."""
 
 STATUS = "palimpsest/status"
 DRAFT = "palimpsest/draft"
+NEXT_EDIT = "textDocument/copilotInlineEdit"  # no part of the specification: a name that clients know already
+SHOWN_EDIT = "textDocument/didShowInlineEdit"
+CLOSED_EDIT = "palimpsest/didCloseInlineEdit"
+SHOWN = "textDocument/didShowCompletion"
+PARTLY_ACCEPTED = "textDocument/didPartiallyAcceptCompletion"
+FOCUSED = "textDocument/didFocus"
 
 RUN = "palimpsest.run"
 FILL_SELECTION = "palimpsest.fillSelection"
 PAUSE = "palimpsest.pause"
+ACCEPTED_EDIT = "palimpsest.nextEdit.accept"
 
 REWRITE = "refactor.rewrite.palimpsest"
 REPAIR = "quickfix.palimpsest"

@@ -15,6 +15,7 @@ from palimpsest_server.sections import SECTION, undotted
 from palimpsest_server.session.debounce import Debounce
 from palimpsest_server.session.engine_slot import EngineFactory, EngineSlot
 from palimpsest_server.session.jobs import CHANGED, CLOSED, LOST, Jobs
+from palimpsest_server.session.next_edits import NextEdits
 from palimpsest_server.session.recent_fills import RecentFills
 from palimpsest_server.session.suggestions import Suggestions
 from palimpsest_server.session.surroundings import Surroundings
@@ -40,6 +41,7 @@ class Session:
         self.surroundings = Surroundings(self.documents)
         self.suggestions = Suggestions()
         self.recent_fills = RecentFills()
+        self.next_edits = NextEdits(self.documents)
         self.debounce = Debounce()
         self.jobs = Jobs()
         self.engine = EngineSlot(engine_factory, self.jobs)
@@ -161,6 +163,7 @@ class Session:
         self.jobs.end(uri, CLOSED)
         self.suggestions.forget(uri)
         self.recent_fills.forget(uri)
+        self.next_edits.forget(uri)
         self.debounce.forget(uri)
         self.surroundings.forget(uri)
 

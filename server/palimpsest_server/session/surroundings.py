@@ -111,14 +111,18 @@ class Surroundings:
                 outline.kind_at(offset) if automatic else "code",
                 automatic,
                 settings.in_comments,
-                (self._forbidden(path, settings) if path else "") or ignore.secret_in_uri(document.uri),
+                self.forbidden(document, settings),
             )
             return suppression.reason(spot)
 
         return await self.off_loop(judge)
 
+    def forbidden(self, document: Snapshot, settings: Settings) -> str:
+        """Return why a document is not for the model, or "", to be asked off the event loop: it reads from disk."""
+        path = document.path
+        return (self._forbidden(path, settings) if path else "") or ignore.secret_in_uri(document.uri)
+
     def _forbidden(self, path: Path, settings: Settings) -> str:
-        """Return why a document is not for the model, or "". Reads from disk."""
         for key, globs in (("ignore", settings.ignore), ("disabledFolders", settings.disabled_folders)):
             if glob := self._ignore.covering(globs, path):
                 return f"palimpsest.{key} has {glob}"

@@ -11,12 +11,12 @@ from lsprotocol import types
 from palimpsest_engine import EngineStatus
 from palimpsest_server.documents.folders import innermost
 from palimpsest_server.documents.uris import path_of
-from palimpsest_server.protocol.methods import PAUSE
+from palimpsest_server.protocol.methods import NEXT_EDIT, PAUSE
 from palimpsest_server.status.requests import Requests
 
 Scope = Literal["all", "language", "folder", "document"]
 _LOADING, _DENOISING = "the checkpoint is still loading", "still denoising"
-_BY_TYPING = (types.TEXT_DOCUMENT_INLINE_COMPLETION, types.TEXT_DOCUMENT_COMPLETION)
+_BY_TYPING = (types.TEXT_DOCUMENT_INLINE_COMPLETION, types.TEXT_DOCUMENT_COMPLETION, NEXT_EDIT)
 _SCOPES: tuple[Scope, ...] = ("all", "language", "folder", "document")
 
 

@@ -1,0 +1,141 @@
+"""Keep what a person has changed, and where it stands now: typing on one line is one change, and so is a paste.
+
+Knows texts and offsets alone. A change of a document costs a few integers, and a copy of the little that it replaces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+
+from palimpsest_engine import Change
+from palimpsest_server.documents.rope import Text
+
+LARGEST = 2000  # characters before or after; more are a formatter's or a generated text
+_MOST = 8
+_KEPT = 24
+_SECONDS = 600.0  # an older change is no reason for anything any more
+_JOINED_SECONDS = 60.0  # what is typed on the same line later is another change
+
+
+@dataclass(slots=True, eq=False)
+class _Changed:
+    """`was` has become what is in `[start, end)` of the present text.
+
+    caret: where its last keystroke ended. at: when that was. edit: the id of the next edit that it was, or "".
+    """
+
+    uri: str
+    start: int
+    end: int
+    was: str
+    caret: int
+    at: float
+    edit: str = ""
+
+    def grown(self, old: Text, start: int, end: int, length: int, at: float) -> _Changed:
+        """Return this change with another one after it, of `[start, end)` of `old` to `length` characters."""
+        first, last = min(start, self.start), max(end, self.end)
+        was = old.slice(first, self.start) + self.was + old.slice(self.end, last)
+        return _Changed(self.uri, first, last + length - (end - start), was, start + length, at, self.edit)
+
+    def undone(self, new: Text) -> bool:
+        """Return whether the text reads as it did before."""
+        return self.end - self.start == len(self.was) and new.slice(self.start, self.end) == self.was
+
+    def moved(self, start: int, end: int, length: int) -> bool:
+        """Take note of another change; return False if this one does not stand any more."""
+        more = length - (end - start)
+        if start < self.caret:
+            self.caret = self.caret + more if end <= self.caret else start + length
+        if end <= self.start:
+            self.start, self.end = self.start + more, self.end + more
+            return True
+        if start >= self.end:
+            return True
+        self.end += more
+        return not self.edit and start >= self.start and end <= self.end - more
+
+    def told(self, content: Text) -> Change | None:
+        """Return the change in whole lines; None if those are too long, or only blanks have changed."""
+        head, (line, rest) = content.line_around(self.start)[0], content.line_around(self.end)
+        if self.start - head + rest - self.end > 2 * LARGEST:
+            return None
+        now = content.slice(self.start, self.end)
+        if now.split() == self.was.split():
+            return None
+        whole = line == self.end and (self.was.endswith(("\n", "\r")) or (not self.was and head == self.start))
+        tail = self.end if whole else content.line_bounds(content.line_at(self.end) + 1)[0]
+        before, after = content.slice(head, self.start), content.slice(self.end, tail)
+        return Change(self.uri, head, f"{before}{self.was}{after}", f"{before}{now}{after}")
+
+
+class Changes:
+    """The changes of all open documents, the newest first.
+
+    accepted: says which next edit a change applies that is about to be noted, or "". undone: told of a next edit that was
+    undone. last_undone: the document in which the very last change undid another one, or "".
+    """
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self.accepted: Callable[[str, Text, int, int, str], str] = lambda uri, old, start, end, text: ""
+        self.undone: Callable[[str], object] = lambda edit: None
+        self.last_undone = ""
+        self._clock = clock
+        self._changed: list[_Changed] = []
+
+    def note(self, uri: str, old: Text, start: int, end: int, text: str, new: Text, *, typed: bool = True) -> None:
+        """Note that `[start, end)` of `old` has become `text`. typed: by a person, not by a formatter."""
+        if end - start == len(text) and old.slice(start, end) == text:
+            return
+        now, length = self._clock(), len(text)
+        edit = self.accepted(uri, old, start, end, text)
+        here = [each for each in self._changed if each.uri == uri]
+        goes_on, made = None, None
+        touched = [each for each in here if start <= each.end and each.start <= end]
+        undone = next((each for each in touched if each.grown(old, start, end, length, now).undone(new)), None)
+        self.last_undone = uri if undone else ""
+        if undone is not None:
+            self.undone(undone.edit)
+        elif typed and max(length, end - start) <= LARGEST:
+            if not edit:
+                goes_on = next((each for each in here if _goes_on(each, old, start, end, now)), None)
+            made = goes_on and goes_on.grown(old, start, end, length, now)
+            if made is None or max(len(made.was), made.end - made.start) > LARGEST:
+                goes_on, made = (
+                    None,
+                    _Changed(uri, start, start + length, old.slice(start, end), start + length, now, edit),
+                )
+        gone = [each for each in here if each in (undone, goes_on) or not each.moved(start, end, length)]
+        rest = [each for each in self._changed if each not in gone]
+        self._changed = [*([made] if made else []), *rest][:_KEPT]
+
+    def forget(self, uri: str) -> None:
+        """Forget the changes of a document: it was closed, or replaced as a whole."""
+        self._changed = [each for each in self._changed if each.uri != uri]
+        self.last_undone = "" if self.last_undone == uri else self.last_undone
+
+    def newest(self, uri: str) -> tuple[int, int, float] | None:
+        """Return where the newest change of a document stands, and how many seconds ago it was made."""
+        now = self._clock()
+        return next(((each.start, each.end, now - each.at) for each in self._changed if each.uri == uri), None)
+
+    def recent(self, content: Callable[[str], Text | None]) -> tuple[Change, ...]:
+        """Return the last few changes, the newest first. content: the present text of a document."""
+        oldest = self._clock() - _SECONDS
+        self._changed = [each for each in self._changed if each.at >= oldest]
+        found = list[Change]()
+        for each in self._changed:
+            text = content(each.uri)
+            if text is not None and (change := each.told(text)) is not None:
+                found.append(change)
+        return tuple(found[:_MOST])
+
+
+def _goes_on(changed: _Changed, old: Text, start: int, end: int, now: float) -> bool:
+    """Return whether `[start, end)` of `old` is on the line where the change was typed last, a moment ago."""
+    if changed.edit or now - changed.at > _JOINED_SECONDS:
+        return False
+    first, last = old.line_around(changed.caret)
+    return first <= end and start <= last

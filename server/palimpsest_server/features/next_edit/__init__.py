@@ -1,0 +1,1 @@
+"""Answer requests for the next edit: what has to change after a change."""

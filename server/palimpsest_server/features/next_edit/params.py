@@ -1,0 +1,67 @@
+"""Read the params of requests about next edits. What is unknown is left out, what is wrong is refused in a sentence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from lsprotocol import types
+from pygls.exceptions import JsonRpcInvalidParams
+
+from palimpsest_server.protocol.methods import ACCEPTED_EDIT, NEXT_EDIT
+
+MOST = 8  # edits in one answer
+_INVOKED = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The params of a request. version: None for the present one. most: so many edits."""
+
+    uri: str
+    version: int | None
+    position: types.Position
+    invoked: bool
+    most: int
+
+
+def asked(params: Any) -> Asked:
+    """Read the params of a request for the next edit. Raises JsonRpcInvalidParams."""
+
+    def wrong(what: str) -> JsonRpcInvalidParams:
+        return JsonRpcInvalidParams(f"{NEXT_EDIT} expects {{textDocument: {{uri, version?}}, position}}; {what}")
+
+    if not isinstance(params, dict):
+        raise wrong("its params are not an object")
+    document, position, context = params.get("textDocument"), params.get("position"), params.get("context")
+    if not isinstance(document, dict) or not isinstance(document.get("uri"), str):
+        raise wrong("textDocument has no uri")
+    version = document.get("version")
+    if version is not None and type(version) is not int:
+        raise wrong("the version is not a whole number")
+    edges = [position.get(each) for each in ("line", "character")] if isinstance(position, dict) else [None]
+    if not all(type(each) is int for each in edges):
+        raise wrong("position is not a position")
+    if context is not None and not isinstance(context, dict):
+        raise wrong("context is not an object")
+    most = params.get("most", 1)
+    if type(most) is not int or not 1 <= most <= MOST:
+        raise wrong(f"most is not a whole number from 1 to {MOST}")
+    invoked = (context or {}).get("triggerKind") == _INVOKED
+    return Asked(document["uri"], version, types.Position(*edges), invoked, most)
+
+
+def accepted(arguments: Any) -> str:
+    """Read the argument of the command that follows an accepted edit. Raises JsonRpcInvalidParams."""
+    match arguments:
+        case [str(id_), *_]:
+            return id_
+    raise JsonRpcInvalidParams(f"{ACCEPTED_EDIT} expects one argument, the id of an edit")
+
+
+def shown(params: Any) -> str:
+    """Return the id of the edit or suggestion that a notification is about, or ""."""
+    match params:
+        case {"item": {"command": {"arguments": [str(id_), *_]}}} | {"id": str(id_)}:
+            return id_
+    return ""

@@ -1,0 +1,169 @@
+"""`textDocument/copilotInlineEdit` and its companions, from the change to the place where nothing is left to do."""
+
+import pytest
+
+from e2e.raw import ABLE, URI, place, raw
+
+METHOD = "textDocument/copilotInlineEdit"
+ACCEPT = "palimpsest.nextEdit.accept"
+CODE = "def f(limit):\n    # 🎻\n    a = limit\n    return '🎻' + limit\n"
+WIDTHS = {"utf-8": 4, "utf-16": 2, "utf-32": 1}
+OTHER = "file:///project/b.py"
+
+
+def asking(version=None, line=0, character=0, uri=URI, **more):
+    document = {"uri": uri} | ({} if version is None else {"version": version})
+    return {"textDocument": document, "position": place(line, character)} | more
+
+
+class Person:
+    """Renames the parameter of `CODE`, in a client whose edits are those of the server alone."""
+
+    def __init__(self, client, text=CODE, width=2):
+        self.client, self.text, self.width, self.version = client, text, width, 1
+        client.open(text)
+
+    def replace(self, line, character, end, text):
+        self.version += 1
+        where = {"start": place(line, character), "end": place(line, end)}
+        self.client.change({"range": where, "text": text}, version=self.version)
+        lines = self.text.split("\n")
+        first, last = (self.column(lines[line], at) for at in (character, end))
+        lines[line] = lines[line][:first] + text + lines[line][last:]
+        self.text = "\n".join(lines)
+
+    def column(self, line, units):
+        at = 0
+        while units > 0:
+            units -= self.width if line[at] > "\uffff" else 1
+            at += 1
+        return at
+
+    def next(self, **more):
+        answer = self.client.ask(METHOD, asking(self.version) | more)
+        return answer["result"]["edits"]
+
+    def take(self, edit):
+        start, end = edit["range"]["start"], edit["range"]["end"]
+        assert edit["textDocument"] == {"uri": URI, "version": self.version}
+        assert start["line"] == end["line"]
+        self.replace(start["line"], start["character"], end["character"], edit["text"])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-32"])
+def test_a_renamed_parameter_leads_from_use_to_use_until_none_is_left(encoding):
+    able = ABLE | {"general": {"positionEncodings": [encoding]}}
+    with raw({"wordwise": True}) as client:
+        assert client.initialize(able)["capabilities"]["positionEncoding"] == encoding
+        person = Person(client, width=WIDTHS[encoding])
+        person.replace(0, 6, 11, "most")
+        reasons = []
+        while edits := person.next():
+            (edit,) = edits
+            assert edit["command"]["command"] == ACCEPT
+            assert edit["command"]["arguments"] == [edit["palimpsest"]["id"]]
+            person.take(edit)
+            done = client.ask("workspace/executeCommand", edit["command"] | {"title": None})
+            assert done["result"] is None
+            reasons.append((edit["palimpsest"]["reason"], edit["palimpsest"]["kind"], edit["palimpsest"]["certainty"]))
+        assert person.text == CODE.replace("limit", "most")
+        assert reasons == [("`limit` was renamed", "rename", "sure")] * 2
+        assert client.status()["lastEmpty"] == {"request": METHOD, "reason": "nothing follows from the last change"}
+        assert client.end() == 0
+
+
+def test_accepting_is_taken_as_a_notification():
+    with raw({"wordwise": True}) as client:
+        client.initialize()
+        person = Person(client)
+        person.replace(0, 6, 11, "most")
+        (edit,) = person.next()
+        client.tell("textDocument/didFocus", {"textDocument": {"uri": URI}})
+        client.tell("textDocument/didShowInlineEdit", {"item": {"command": edit["command"]}})
+        person.take(edit)
+        client.tell("workspace/executeCommand", {"command": ACCEPT, "arguments": edit["command"]["arguments"]})
+        client.tell("workspace/executeCommand", {"command": ACCEPT})
+        client.tell("workspace/executeCommand", 3)
+        (second,) = person.next()
+        assert second["range"]["start"]["line"] == 3
+        assert client.end() == 0
+
+
+def test_as_many_edits_as_asked_for_come_in_one_answer():
+    with raw({"wordwise": True}) as client:
+        client.initialize()
+        person = Person(client)
+        person.replace(0, 6, 11, "most")
+        assert [each["range"]["start"]["line"] for each in person.next(most=8)] == [2, 3]
+
+
+def test_another_document_has_its_turn_once_nothing_is_left_here():
+    with raw({"wordwise": True}) as client:
+        client.initialize()
+        client.open("limit = 1\n", uri=OTHER, version=7)
+        person = Person(client)
+        person.replace(0, 6, 11, "most")
+        assert {each["textDocument"]["uri"] for each in person.next(most=8)} == {URI}
+        for _ in range(2):
+            person.take(person.next()[0])
+        assert [each["textDocument"] for each in person.next(most=8)] == [{"uri": OTHER, "version": 7}]
+
+
+def test_another_version_gets_nothing_and_the_reason():
+    with raw({"wordwise": True}) as client:
+        client.initialize()
+        person = Person(client)
+        person.replace(0, 6, 11, "most")
+        assert client.ask(METHOD, asking(1))["result"] == {"edits": []}
+        assert client.status()["lastEmpty"]["reason"] == "the document changed"
+
+
+def test_the_latest_request_wins_and_each_has_its_answer():
+    with raw({"wordwise": True}) as client:
+        client.initialize()
+        person = Person(client)
+        person.replace(0, 6, 11, "most")
+        sent = [client.asked(METHOD, asking(2, 0, 10)) for _ in range(4)]
+        client.tell("$/cancelRequest", {"id": sent[-1]})
+        answers = [client.answer(each) for each in sent]
+        assert [each.get("result") for each in answers[:3]] == [{"edits": []}] * 3
+        assert answers[3]["error"]["code"] == -32800
+        assert [client.count(each) for each in sent] == [1] * 4
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        None,
+        [],
+        {},
+        asking() | {"textDocument": {"uri": 3}},
+        asking() | {"textDocument": {"uri": URI, "version": "3"}},
+        asking() | {"position": {"line": "x", "character": 0}},
+        asking() | {"position": None},
+        asking() | {"most": 0},
+        asking() | {"most": 9},
+        asking() | {"context": 3},
+    ],
+)
+def test_wrong_params_are_refused_in_a_sentence(params):
+    with raw() as client:
+        client.initialize()
+        client.open(CODE)
+        error = client.ask(METHOD, params)["error"]
+        assert error["code"] == -32602
+        assert error["message"].startswith(f"{METHOD} expects {{textDocument: {{uri, version?}}, position}}; ")
+        assert client.status()["lastEmpty"]["reason"].startswith("refused: ")
+
+
+@pytest.mark.parametrize("method", ["textDocument/didShowInlineEdit", "palimpsest/didCloseInlineEdit"])
+@pytest.mark.parametrize("params", [None, [], {"item": None}, {"item": {"command": {"arguments": []}}}, {"id": 3}])
+def test_a_notification_that_nobody_can_read_is_left_out(method, params):
+    with raw() as client:
+        client.initialize()
+        client.open(CODE)
+        client.tell(method, params)
+        client.tell("textDocument/didShowCompletion", params)
+        client.tell("textDocument/didPartiallyAcceptCompletion", params)
+        assert client.ask(METHOD, asking(unknown=1))["result"] == {"edits": []}
+        assert client.status()["lastEmpty"]["reason"] == "nothing was changed yet"
