@@ -12,11 +12,12 @@ from palimpsest_engine.changes import FollowUps, NextEdit, NextEditQuestion, Pla
 from palimpsest_engine.syntax.gate import SyntaxGate
 from palimpsest_engine.syntax.grammars import language_of
 from palimpsest_engine.syntax.next_edit.scene import Scene
+from palimpsest_engine.syntax.next_edit.siblings import siblings
 
 Found = NextEdit | Place
 Finder = Callable[[Scene], Iterator[Found]]
 
-FINDERS: tuple[Finder, ...] = ()
+FINDERS: tuple[Finder, ...] = (siblings,)
 
 _MOST = 20  # edits that are judged
 _CERTAIN = {"sure": 0, "likely": 1, "possible": 2}
@@ -30,8 +31,6 @@ def follow_ups(question: NextEditQuestion, finders: Sequence[Finder] = ()) -> Fo
     scene = Scene(question)
     if not question.changes:
         return FollowUps(reason="nothing was changed yet")
-    if not scene.changes:
-        return FollowUps(reason="nothing that was changed still stands there")
     deadline = time.perf_counter() + question.budget_ms / 1000
     edits, places = list[NextEdit](), list[Place]()
     for finder in finders or FINDERS:
@@ -45,7 +44,11 @@ def follow_ups(question: NextEditQuestion, finders: Sequence[Finder] = ()) -> Fo
         if not any(_overlap(edit, other) for other in kept) and _is_sound(scene, edit):
             kept.append(edit)
     places = sorted(dict.fromkeys(places), key=lambda each: _rank(scene, each))
-    return FollowUps(tuple(kept), tuple(places), "" if kept else "nothing follows from the last change")
+    return FollowUps(tuple(kept), tuple(places), "" if kept else _nothing(scene))
+
+
+def _nothing(scene: Scene) -> str:
+    return "nothing follows from the last change" if scene.changes else "nothing that was changed still stands there"
 
 
 def _rank(scene: Scene, found: Found) -> tuple[int, int, int]:
