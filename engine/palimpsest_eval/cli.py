@@ -135,7 +135,7 @@ def humaneval(options: Options, file: Path, limit: int | None, choices: tuple[st
     A row has task_id, prompt, suffix, canonical_solution, test and entry_point. The programs run in a sandbox
     that stops accidents. It is no security boundary against hostile code, so use only files that you trust.
     """
-    from palimpsest_eval.problems import read
+    from palimpsest_eval.problems import read, spread
 
     problems = list(read(file))
     for problem in problems:
@@ -163,7 +163,7 @@ def problems(
 
     Nothing is executed.
     """
-    from palimpsest_eval.problems import read
+    from palimpsest_eval.problems import read, spread
 
     found = spread(list(read(file, None if language == "none" else language)), limit)
     if "oracle" in choices and any(problem.truth is None for problem in found):
@@ -192,7 +192,7 @@ def touch_up(options: Options, file: Path, limit: int | None, words_seed: int, s
     """
     from palimpsest_engine.fill.filler import Filler
     from palimpsest_eval.corrupted import wrong_words
-    from palimpsest_eval.problems import read
+    from palimpsest_eval.problems import read, spread
     from palimpsest_eval.systems import AS_IT_STANDS, CEILING, TouchedUp
 
     found = list(wrong_words(spread(list(read(file)), limit), words_seed))
@@ -282,7 +282,7 @@ def sweep(
     off. With FILE, its tests are run.
     """
     from palimpsest_eval import held_out
-    from palimpsest_eval.problems import read
+    from palimpsest_eval.problems import read, spread
     from palimpsest_eval.results import digest
     from palimpsest_eval.sweep import grid, varied
 
@@ -350,13 +350,6 @@ def report(files: tuple[Path, ...], out: Path, page: Path | None, baseline: str 
     ]
     put_between_marks(page, "\n\n".join(sections))
     click.echo(f"{page}: {len(made)} tables, {sum(map(len, pictures))} plots")
-
-
-def spread(problems: Sequence[Problem], limit: int | None) -> list[Problem]:
-    """Return at most `limit` problems, spread evenly over all."""
-    if limit is None or limit >= len(problems):
-        return list(problems)
-    return [problems[i * len(problems) // limit] for i in range(limit)]
 
 
 def _named(file: Path) -> dict[str, Any]:

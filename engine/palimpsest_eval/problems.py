@@ -7,7 +7,7 @@ the finished text is `prompt + fill + suffix`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,13 @@ def read(path: Path, language: str | None = "python") -> Iterator[Problem]:
         yield problem
     if not seen:
         raise DataError(f"{path} has no problems in it")
+
+
+def spread(problems: Sequence[Problem], limit: int | None) -> list[Problem]:
+    """Return at most `limit` problems, spread evenly over all."""
+    if limit is None or limit >= len(problems):
+        return list(problems)
+    return [problems[i * len(problems) // limit] for i in range(limit)]
 
 
 def _problem(where: str, row: Any, language: str | None) -> Problem:

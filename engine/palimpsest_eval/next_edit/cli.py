@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from palimpsest_engine.errors import DocumentMissing
+from palimpsest_engine.errors import DataError, DocumentMissing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from palimpsest_engine.changes import NextEdit, NextEditQuestion
     from palimpsest_eval.next_edit.cursortab import Score
-    from palimpsest_eval.next_edit.walking import Propose
+    from palimpsest_eval.next_edit.repairing import Repair
 
 _PATH = click.Path(path_type=Path)
 
@@ -23,56 +25,69 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--cursortab", type=_PATH, metavar="DIR", help="Also score cursortab's scenarios: its server/eval/scenarios."
 )
+@click.option(
+    "--corrupted", type=_PATH, metavar="FILE", help="Also mend lines with a wrong word; FILE is as for humaneval."
+)
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only N problems of FILE, spread over it.")
+@click.option("--words-seed", type=int, default=1, show_default=True, help="Seed that chooses the wrong words.")
 @click.option("--budget", type=click.FloatRange(1), default=30.0, show_default=True, help="Milliseconds for a search.")
-@click.option("--model", help="A model to ask where syntax decides nothing; a name, a folder or a GGUF file.")
 @click.option("--out", required=True, type=_PATH, metavar="RESULTS.json", help="File for the results.")
-def command(files: tuple[Path, ...], cursortab: Path | None, budget: float, model: str | None, out: Path) -> None:
+def command(
+    files: tuple[Path, ...],
+    cursortab: Path | None,
+    corrupted: Path | None,
+    limit: int | None,
+    words_seed: int,
+    budget: float,
+    out: Path,
+) -> None:
     """Ask for next edits in the cases of CASES.jsonl and compare them with what is due; fixtures/next-edit has some.
 
     Each case is also walked through: what is right is accepted, and it is asked again until nothing is offered.
+    With --corrupted the tests of FILE are run, in a sandbox that stops accidents and is no security boundary.
     """
-    from palimpsest_engine import EngineSettings, open_engine
     from palimpsest_eval.next_edit import cases, results, tables
-    from palimpsest_eval.next_edit.by_model import ByModel
     from palimpsest_eval.next_edit.measuring import measured
     from palimpsest_eval.results import about, commit, digest
 
-    if not files and cursortab is None:
-        raise click.UsageError("name a file of cases, or --cursortab")
+    if not files and cursortab is None and corrupted is None:
+        raise click.UsageError("name a file of cases, --cursortab or --corrupted")
     if not out.parent.is_dir():
         raise DocumentMissing(f"there is no folder {out.parent}")
     found: dict[str, Any] = {}
-    propose: Propose = by_syntax
-    if model is not None:
-        propose = ByModel(open_engine(EngineSettings(checkpoint=model)))
-        propose.opened()
+    told: list[Iterable[str]] = []
     if files:
         read = [case for file in files for case in cases.read(file)]
         rows = list(measured(read, propose, budget))
         found |= results.of_rows(rows)
-        click.echo("\n".join([*tables.by_eagerness(rows), "", *tables.by_part(rows)]))
+        told += [tables.by_eagerness(rows), tables.by_part(rows)]
     if cursortab is not None:
-        scores = _scores(cursortab, budget, propose)
+        scores = _scores(cursortab, budget)
         found["cursortab"] = results.of_scores(scores)
-        click.echo("\n".join(["", *tables.of_scores(scores)] if files else tables.of_scores(scores)))
+        told.append(tables.of_scores(scores))
+    if corrupted is not None:
+        repairs = _repairs(corrupted, limit, words_seed, budget)
+        found["repairs"] = [each.as_json() for each in repairs]
+        told.append(tables.of_repairs(repairs))
     settings = {
         "experiment": "next edit",
-        "data": [{"name": file.name, "sha256": digest(file)} for file in files],
+        "data": [{"name": file.name, "sha256": digest(file)} for file in (*files, *([corrupted] if corrupted else []))],
+        "words_seed": words_seed,
         "budget_ms": budget,
-        "model": model,
         "commit": commit(),
     }
     results.write(out, settings, about(sys.argv[1:]), found)
+    click.echo("\n\n".join("\n".join(table) for table in told))
 
 
-def by_syntax(question: NextEditQuestion) -> tuple[NextEdit, ...]:
-    """Return the edits that syntax decides."""
+def propose(question: NextEditQuestion) -> tuple[NextEdit, ...]:
+    """Return the edits that syntax decides. A model that decides others comes in here."""
     from palimpsest_engine import follow_ups
 
     return follow_ups(question).edits
 
 
-def _scores(folder: Path, budget_ms: float, propose: Propose) -> dict[str, Score]:
+def _scores(folder: Path, budget_ms: float) -> dict[str, Score]:
     """Return our figures by eagerness and by what is shown at once, and those of others from their recorded replies."""
     from palimpsest_eval.next_edit import cursortab, scenarios
     from palimpsest_eval.next_edit.measuring import EAGERNESS, only
@@ -93,3 +108,18 @@ def _scores(folder: Path, budget_ms: float, propose: Propose) -> dict[str, Score
         if target in READERS:
             scores[f"{target}, recorded"] = cursortab.summed_up(list(cursortab.replayed(read, target)))
     return scores
+
+
+def _repairs(file: Path, limit: int | None, seed: int, budget_ms: float) -> list[Repair]:
+    """Return what comes of programs with a wrong word, whose tests are run."""
+    from palimpsest_eval.execute import Limits, Sandbox
+    from palimpsest_eval.next_edit.repairing import repaired
+    from palimpsest_eval.problems import read, spread
+
+    problems = list(read(file))
+    if any(problem.test is None for problem in problems):
+        raise DataError(f"{file}: some problems have no test")
+    with Sandbox(Limits()) as sandbox:
+        return list(
+            repaired(spread(problems, limit), propose, lambda program: sandbox.run(program).passed, seed, budget_ms)
+        )

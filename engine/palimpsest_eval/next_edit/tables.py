@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from palimpsest_eval.next_edit.cursortab import Score
 from palimpsest_eval.next_edit.measuring import EAGERNESS, Rates, Row, rates, times
+from palimpsest_eval.next_edit.repairing import Repair
 from palimpsest_eval.statistics import wilson
 
 _COLUMNS = (
@@ -87,3 +88,21 @@ def of_scores(scores: dict[str, Score]) -> Iterator[str]:
     yield "|---|---|---|---|---|"
     for name, each in scores.items():
         yield f"| {name} | {each.score:.3f} | {each.chrf:.1f} | {100 * each.show_rate:.0f} | {100 * each.quiet_rate:.0f} |"
+
+
+def of_repairs(rows: Sequence[Repair]) -> Iterator[str]:
+    """Yield the lines of the table of programs with a wrong token."""
+    columns = ("shown", "mended", "as it was", "mended when shown", "shown where nothing is wrong")
+    yield f"| eagerness | programs | {' | '.join(f'{each}, %' for each in columns)} |"
+    yield f"|---|---|{'---|' * len(columns)}"
+    for name in EAGERNESS:
+        own = [row for row in rows if row.eagerness == name]
+        shown = [row for row in own if row.shown]
+        cells = [
+            share(len(shown), len(own)),
+            share(sum(row.mended for row in own), len(own)),
+            share(sum(row.exact for row in own), len(own)),
+            share(sum(row.mended for row in shown), len(shown)),
+            share(sum(row.in_vain for row in own), len(own)),
+        ]
+        yield f"| `{name}` | {len(own)} | {' | '.join(cells)} |"
