@@ -11,11 +11,13 @@ import click
 from palimpsest_engine.errors import DataError, DocumentMissing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from palimpsest_engine.changes import NextEdit, NextEditQuestion
     from palimpsest_eval.next_edit.cursortab import Score
     from palimpsest_eval.next_edit.repairing import Repair
+    from palimpsest_eval.next_edit.walking import Propose
+    from palimpsest_eval.problems import Problem
 
 _PATH = click.Path(path_type=Path)
 
@@ -48,6 +50,8 @@ def command(
     """
     from palimpsest_eval.next_edit import cases, results, tables
     from palimpsest_eval.next_edit.measuring import measured
+    from palimpsest_eval.problems import read as problems_of
+    from palimpsest_eval.problems import spread
     from palimpsest_eval.results import about, commit, digest
 
     if not files and cursortab is None and corrupted is None:
@@ -62,11 +66,14 @@ def command(
         found |= results.of_rows(rows)
         told += [tables.by_eagerness(rows), tables.by_part(rows)]
     if cursortab is not None:
-        scores = _scores(cursortab, budget)
+        scores = _scores(cursortab, propose, budget)
         found["cursortab"] = results.of_scores(scores)
         told.append(tables.of_scores(scores))
     if corrupted is not None:
-        repairs = _repairs(corrupted, limit, words_seed, budget)
+        problems = spread(list(problems_of(corrupted)), limit)
+        if any(problem.test is None for problem in problems):
+            raise DataError(f"{corrupted}: some problems have no test")
+        repairs = _repairs(problems, propose, words_seed, budget)
         found["repairs"] = [each.as_json() for each in repairs]
         told.append(tables.of_repairs(repairs))
     settings = {
@@ -87,7 +94,7 @@ def propose(question: NextEditQuestion) -> tuple[NextEdit, ...]:
     return follow_ups(question).edits
 
 
-def _scores(folder: Path, budget_ms: float) -> dict[str, Score]:
+def _scores(folder: Path, ask: Propose, budget_ms: float) -> dict[str, Score]:
     """Return our figures by eagerness and by what is shown at once, and those of others from their recorded replies."""
     from palimpsest_eval.next_edit import cursortab, scenarios
     from palimpsest_eval.next_edit.measuring import EAGERNESS, only
@@ -102,7 +109,7 @@ def _scores(folder: Path, budget_ms: float) -> dict[str, Score]:
     }
     for eagerness, allowed in EAGERNESS.items():
         for name, way in ways.items():
-            scored = cursortab.asked(read, way(only(propose, allowed)), budget_ms)
+            scored = cursortab.asked(read, way(only(ask, allowed)), budget_ms)
             scores[f"`{eagerness}`, {name}"] = cursortab.summed_up(list(scored))
     for target in scenarios.targets(folder):
         if target in READERS:
@@ -110,16 +117,10 @@ def _scores(folder: Path, budget_ms: float) -> dict[str, Score]:
     return scores
 
 
-def _repairs(file: Path, limit: int | None, seed: int, budget_ms: float) -> list[Repair]:
+def _repairs(problems: Sequence[Problem], ask: Propose, seed: int, budget_ms: float) -> list[Repair]:
     """Return what comes of programs with a wrong word, whose tests are run."""
     from palimpsest_eval.execute import Limits, Sandbox
     from palimpsest_eval.next_edit.repairing import repaired
-    from palimpsest_eval.problems import read, spread
 
-    problems = list(read(file))
-    if any(problem.test is None for problem in problems):
-        raise DataError(f"{file}: some problems have no test")
     with Sandbox(Limits()) as sandbox:
-        return list(
-            repaired(spread(problems, limit), propose, lambda program: sandbox.run(program).passed, seed, budget_ms)
-        )
+        return list(repaired(problems, ask, lambda program: sandbox.run(program).passed, seed, budget_ms))

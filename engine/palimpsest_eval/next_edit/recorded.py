@@ -1,8 +1,9 @@
-"""Make texts of recorded replies: of Mercury's, which rewrites a region, and of Copilot's, which has edits with ranges."""
+"""Make texts of recorded replies: those of Mercury and Zeta 2 rewrite a region, those of Copilot have edits with ranges."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 
 from palimpsest_eval.next_edit.scenarios import Scenario
@@ -10,27 +11,41 @@ from palimpsest_eval.next_edit.scenarios import Scenario
 Lines = list[str]
 Reader = Callable[[Scenario, bytes, bytes], Lines | None]
 
-_REGION = ("<|code_to_edit|>\n", "<|/code_to_edit|>")
-_CURSOR = "<|cursor|>"
+_CURSOR = re.compile(r"<\|(?:user_)?cursor\|>")
 
 
-def rewritten_region(scenario: Scenario, request: bytes, reply: bytes) -> Lines | None:
-    """Return the lines with the region of the request replaced by the reply, or None if it leaves them as they are."""
+def mercury(scenario: Scenario, request: bytes, reply: bytes) -> Lines | None:
+    """Return the lines with the region of the request replaced by the code of the reply, or None if nothing changes."""
     said = json.loads(reply)["choices"][0]["message"]["content"].removeprefix("```\n").removesuffix("\n```")
-    asked = json.loads(request)["messages"][0]["content"]
-    before, _, rest = asked.partition(_REGION[0])
-    region = rest.partition(_REGION[1])[0].replace(_CURSOR, "").removesuffix("\n").split("\n")
-    if said in ("", "None"):
+    asked = json.loads(request)["messages"][0]["content"].partition("<|current_file_content|>\n")[2]
+    before, _, rest = asked.partition("<|code_to_edit|>\n")
+    above = before.count("\n") - 1  # the first line is the path
+    region = rest.partition("<|/code_to_edit|>")[0]
+    return None if said in ("", "None") else _rewritten(scenario, above, region.removesuffix("\n"), said)
+
+
+def zeta_2(scenario: Scenario, request: bytes, reply: bytes) -> Lines | None:
+    """Return the lines with what is CURRENT in the request replaced by the reply, or None if nothing changes."""
+    said = json.loads(reply)["choices"][0]["text"].partition(">>>>>>> UPDATED")[0]
+    asked = json.loads(request)["prompt"].rpartition("<filename>")[2]
+    before, _, rest = asked.partition("<<<<<<< CURRENT\n")
+    region = rest.partition("\n=======\n")[0]
+    if not said.strip() or said.strip().startswith("NO_EDITS"):
         return None
-    above = before.partition("<|current_file_content|>\n")[2].count("\n") - 1  # the first line is the path
-    lines, written = list(scenario.lines), said.split("\n")
-    below = lines[above + len(region) :]
-    grown = len(written) - len(region)
-    again = 0  # lines at the end of the reply that stand below the region already
+    return _rewritten(scenario, before.count("\n") - 1, region, said.removesuffix("\n"))
+
+
+def _rewritten(scenario: Scenario, above: int, region: str, said: str) -> Lines | None:
+    """Return the lines with a region under so many lines replaced, without what stands below it already."""
+    old, written = (_CURSOR.sub("", each).split("\n") for each in (region, said))
+    lines = list(scenario.lines)
+    below = lines[above + len(old) :]
+    grown = len(written) - len(old)
+    again = 0  # lines at the end of the reply that stand below the region
     while again < grown and grown - 1 - again < len(below) and written[-1 - again] == below[grown - 1 - again]:
         again += 1
-    written = written[: len(written) - again]
-    return None if written == region else [*lines[:above], *written, *below]
+    now = [*lines[:above], *written[: len(written) - again], *below]
+    return None if now == lines else now
 
 
 def first_edit(scenario: Scenario, request: bytes, reply: bytes) -> Lines | None:
@@ -51,4 +66,4 @@ def _head(line: str, units: int) -> str:
     return line.encode("utf-16-le")[: 2 * units].decode("utf-16-le", "ignore")
 
 
-READERS: dict[str, Reader] = {"mercuryapi": rewritten_region, "copilot": first_edit}
+READERS: dict[str, Reader] = {"mercuryapi": mercury, "zeta-2": zeta_2, "copilot": first_edit}

@@ -135,6 +135,22 @@ def test_a_reply_that_rewrites_a_region_is_put_there(folder: Path) -> None:
     assert [(each.shown, each.chrf) for each in scored] == [(True, 100.0), *[(False, None)] * 4]
 
 
+@pytest.mark.parametrize(
+    ("said", "scored"),
+    [
+        pytest.param("é = size\nprint(size)<|user_cursor|>\n", (True, 100.0), id="another region"),
+        pytest.param("é = width\nprint(width)\n", (False, 0.0), id="the same"),
+        pytest.param("NO_EDITS\n", (False, 0.0), id="no edits"),
+    ],
+)
+def test_a_reply_in_place_of_what_is_current_is_put_there(folder: Path, said: str, scored: tuple[bool, float]) -> None:
+    file = "<filename>edit_history\n--- a/a.py\n\n<filename>a.py\nsize = 1\n"
+    prompt = f"{file}<<<<<<< CURRENT\né =<|user_cursor|> width\nprint(width)\n=======\n<[fim-middle]>"
+    record(folder / "1-loud", "zeta-2", {"choices": [{"text": said}]}, {"prompt": prompt})
+    first = next(cursortab.replayed(scenarios.read(folder), "zeta-2"))
+    assert (first.shown, first.chrf) == scored
+
+
 def test_a_reply_with_edits_is_applied_in_units_of_utf_16(folder: Path) -> None:
     whole = {"start": {"line": 1, "character": 4}, "end": {"line": 2, "character": 11}}
     record(folder / "1-loud", "copilot", [{"range": whole, "text": "size\nprint(size"}])
