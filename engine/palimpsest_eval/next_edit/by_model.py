@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import time
 
-from palimpsest_engine import Engine, EngineStatus, edits_of, follow_ups, window_request
+from palimpsest_engine import Engine, EngineSettings, EngineStatus, edits_of, follow_ups, open_engine, window_request
 from palimpsest_engine.changes import NextEdit, NextEditQuestion
 from palimpsest_engine.errors import PalimpsestError
 
 
 class ByModel:
-    """Proposes what syntax decides or, where that is nothing, what a model expects. Each question is asked once.
-
-    Raises PalimpsestError for a model that cannot be opened, or was not taught to follow a change.
-    """
+    """Proposes what syntax decides or, where that is nothing, what a model expects. Each question is asked once."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._known = dict[NextEditQuestion, tuple[NextEdit, ...]]()
+
+    @classmethod
+    def named(cls, model: str) -> ByModel:
+        """Open a model. Raises PalimpsestError if that fails, or if it was not taught to follow a change."""
+        found = cls(open_engine(EngineSettings(checkpoint=model)))
+        found.opened()
+        return found
 
     def __call__(self, question: NextEditQuestion) -> tuple[NextEdit, ...]:
         """Return the edits, the best first."""

@@ -33,6 +33,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only N problems of FILE, spread over it.")
 @click.option("--words-seed", type=int, default=1, show_default=True, help="Seed that chooses the wrong words.")
 @click.option("--budget", type=click.FloatRange(1), default=30.0, show_default=True, help="Milliseconds for a search.")
+@click.option("--model", help="A model to ask where syntax decides nothing; a name, a folder or a GGUF file.")
 @click.option("--out", required=True, type=_PATH, metavar="RESULTS.json", help="File for the results.")
 def command(
     files: tuple[Path, ...],
@@ -41,6 +42,7 @@ def command(
     limit: int | None,
     words_seed: int,
     budget: float,
+    model: str | None,
     out: Path,
 ) -> None:
     """Ask for next edits in the cases of CASES.jsonl and compare them with what is due; fixtures/next-edit has some.
@@ -49,6 +51,7 @@ def command(
     With --corrupted the tests of FILE are run, in a sandbox that stops accidents and is no security boundary.
     """
     from palimpsest_eval.next_edit import cases, results, tables
+    from palimpsest_eval.next_edit.by_model import ByModel
     from palimpsest_eval.next_edit.measuring import measured
     from palimpsest_eval.problems import read as problems_of
     from palimpsest_eval.problems import spread
@@ -59,6 +62,7 @@ def command(
     if not out.parent.is_dir():
         raise DocumentMissing(f"there is no folder {out.parent}")
     found: dict[str, Any] = {}
+    propose = by_syntax if model is None else ByModel.named(model)
     told: list[Iterable[str]] = []
     if files:
         read = [case for file in files for case in cases.read(file)]
@@ -81,13 +85,14 @@ def command(
         "data": [{"name": file.name, "sha256": digest(file)} for file in (*files, *([corrupted] if corrupted else []))],
         "words_seed": words_seed,
         "budget_ms": budget,
+        "model": model,
         "commit": commit(),
     }
     results.write(out, settings, about(sys.argv[1:]), found)
     click.echo("\n\n".join("\n".join(table) for table in told))
 
 
-def propose(question: NextEditQuestion) -> tuple[NextEdit, ...]:
+def by_syntax(question: NextEditQuestion) -> tuple[NextEdit, ...]:
     """Return the edits that syntax decides. A model that decides others comes in here."""
     from palimpsest_engine import follow_ups
 
