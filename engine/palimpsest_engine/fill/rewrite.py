@@ -15,23 +15,21 @@ from palimpsest_engine.decoding.autoregressive import writing
 from palimpsest_engine.decoding.prompt_lookup import Lookup
 from palimpsest_engine.decoding.scoring import log_likelihoods
 from palimpsest_engine.errors import FillCancelled
-from palimpsest_engine.fill.line_hunks import LineHunk, replaced, spliced
+from palimpsest_engine.fill.following import ask_of, nothing, offered
+from palimpsest_engine.fill.line_hunks import LineHunk, spliced
 from palimpsest_engine.fill.resources import Resources
 from palimpsest_engine.model.prefix_cache import PrefixCache
 from palimpsest_engine.prompt.edit_formats import FORMATS, EditAsk, EditFormat, Mark
 from palimpsest_engine.prompt.layout import lay_out
 from palimpsest_engine.prompt.pieces import pieces, plain
-from palimpsest_engine.request import Draft, DraftPiece, Excerpt, Fill, FillRequest, Verdict
+from palimpsest_engine.request import Draft, DraftPiece, Excerpt, Fill, FillRequest
 from palimpsest_engine.syntax.grammars import language_of
-from palimpsest_engine.syntax.watched import SyntaxGate
 
 STRENGTH = 0.4  # of the denoising: most of the present text stays
 BEHIND = 60  # characters behind a changed place that are counted with it: does the text go on well from there?
 NATS = 1.0  # by so much the changes have to make an edit likelier
 _MORE = 96  # tokens that a window may grow by
 COPIED = 16  # tokens that are guessed at once: most of a window stays as it is
-_PLACES = 4  # changed places that are looked at, from the first on
-_AROUND = 2048  # characters on either side of the window that the published formats show
 
 Denoise = Callable[[FillRequest], Iterator[Draft | Fill]]
 
@@ -52,35 +50,17 @@ class Rewrite:
     def run(self) -> Iterator[Draft | Fill]:
         """Yield drafts, then the `Fill`: the whole window, or nothing and the reason."""
         if self.format is None and (not self.resources.spec.denoises or self.resources.sides):
-            yield self._nothing("The model was not taught to follow a change.")
+            yield nothing("The model was not taught to follow a change.")
             return
         window = plain(self.present)
         proposed = (yield from self._written(window)) if self.format else (yield from self._denoised())
-        places = replaced(window, plain(proposed))[:_PLACES]
-        if not places:
-            yield self._nothing("The model would leave everything as it is.")
-            return
-        yield self._judged(window, places)
-
-    def _judged(self, window: str, places: Sequence[LineHunk]) -> Fill:
-        """Return all places together, if they follow and the syntax bears them, or else the first that does by itself."""
-        gate = SyntaxGate(self.request.text, self.request.holes, language_of(self.request.path, self.request.language))
-        nothing = self._nothing("What the model would change does not follow from the changes.")
-        for chosen in dict.fromkeys((tuple(places), *((each,) for each in places))):
-            text = self._with_line_ends(spliced(window, chosen))
-            verdict = gate.judge((text,))
-            if verdict.status == "worse":
-                nothing = replace(
-                    nothing, verdict=verdict, treatment="rejected", reason="What follows would have broken the syntax."
-                )
-            elif self._follows(window, chosen):
-                return Fill((text,), verdict, nfe=self.nfe, context=len(self._knowing.tokens))
-        return replace(nothing, nfe=self.nfe)
+        fill = offered(self.request, proposed, lambda places: self._follows(window, places))
+        yield replace(fill, nfe=self.nfe, context=len(self._knowing.tokens))
 
     def _written(self, window: str) -> Generator[Draft, None, str]:
         """Write the window left to right. Most of it is a copy, so the guesses of `Lookup` save most passes."""
         assert self.format is not None
-        resources, ask = self.resources, self._ask(window, knowing=True)
+        resources, ask = self.resources, ask_of(self.request)
         tokens, prompt = resources.tokens, self._ids(self.format, ask)
         self._knowing.encode(prompt, self._check)
         ends, format_ = resources.ends, self.format
@@ -143,25 +123,11 @@ class Rewrite:
     def _context(self, window: str, *, knowing: bool) -> Sequence[int]:
         """Return the tokens that the window follows in the eyes of the causal model."""
         if self.format is not None:
-            return self._ids(self.format, self._ask(window, knowing=knowing))
+            return self._ids(self.format, ask_of(self.request, knowing=knowing))
         spec, tokens = self.resources.spec, self.resources.tokens
         language = language_of(self.request.path, self.request.language)
         excerpts = (*self.request.context, *(self._excerpts() if knowing else ()))
         return lay_out(pieces(self.request), spec, tokens, language, excerpts, self.request.path).context
-
-    def _ask(self, window: str, *, knowing: bool) -> EditAsk:
-        request, hole = self.request, self.request.holes[0]
-        cursor = None if request.cursor is None else request.cursor - hole.start
-        inside = cursor is not None and 0 <= cursor <= len(self.present)
-        return EditAsk(
-            request.path or "file",
-            language_of(request.path, request.language) or "",
-            request.changes if knowing else (),
-            plain(request.text[max(0, hole.start - _AROUND) : hole.start]),
-            window,
-            plain(request.text[hole.end : hole.end + _AROUND]),
-            len(plain(self.present[:cursor])) if inside else None,
-        )
 
     def _ids(self, format_: EditFormat, ask: EditAsk) -> list[int]:
         control = self.resources.tokens.control
@@ -173,12 +139,6 @@ class Rewrite:
             Excerpt(f"{each.path}, changed", "".join(_diff_lines("-", each.before) + _diff_lines("+", each.after)))
             for each in self.request.changes
         )
-
-    def _with_line_ends(self, text: str) -> str:
-        return text.replace("\n", "\r\n") if "\r\n" in self.present else text
-
-    def _nothing(self, reason: str) -> Fill:
-        return Fill(("",), Verdict("no worse", "nothing was written"), reason, nfe=self.nfe)
 
     def _check(self) -> None:
         if self.cancelled():

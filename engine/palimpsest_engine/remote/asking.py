@@ -22,6 +22,7 @@ class Ask:
 
     path: of the document, as the model may read it. comment: begins a comment in the document's language. tokens: write at
     most so many. stops: texts that end the middle.
+    prompt: the whole prompt, in place of all that; it is sent as it is.
     temperature: 0 takes the likeliest token each time. count: middles to write at once.
     """
 
@@ -35,6 +36,7 @@ class Ask:
     temperature: float = 0.0
     seed: int = 0
     count: int = 1
+    prompt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +49,12 @@ class Piece:
 
 
 class Speaks(Protocol):
-    """A way of speaking with one server. name: of the protocol. many: it writes several middles at once."""
+    """A way of speaking with one server. name: of the protocol. many: it writes several middles at once. edits: the format of
+    next edits that its model was taught (`prompt/edit_formats.py`), "" for none."""
 
     name: str
     many: bool
+    edits: str
 
     @property
     def model(self) -> str:

@@ -5,6 +5,7 @@ A failure ends the fill with one sentence, which the status keeps until the next
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from palimpsest_engine.errors import EndpointError
 from palimpsest_engine.fill.in_turn import in_turn
 from palimpsest_engine.remote.address import Address, address_of, key_of
 from palimpsest_engine.remote.asking import Speaks
+from palimpsest_engine.remote.edit import EditFill
 from palimpsest_engine.remote.hole import HoleFill
 from palimpsest_engine.remote.probe import reach
 from palimpsest_engine.remote.transport import Limits, Transport
@@ -46,6 +48,9 @@ class RemoteFiller:
 
     def fill(self, request: FillRequest, cancelled: Callable[[], bool]) -> Iterator[Draft | Fill]:
         """Yield drafts, then the `Fill`. Raises EndpointError, and FillCancelled once `cancelled()` is true."""
+        if request.changes:
+            yield from self._edit(request, cancelled)
+            return
         if request.strength < 1.0:
             yield Fill(("",) * len(request.holes), Verdict("no worse", "nothing was written"), NO_TOUCH_UP)
             return
@@ -55,6 +60,20 @@ class RemoteFiller:
             speaks = self._reached(cancelled)
             alone = ((hole,) for hole in request.holes)
             yield from in_turn(request, request.holes, alone, lambda part: HoleFill(speaks, part, cancelled).run())
+        except EndpointError as error:
+            self._failed(error)
+            raise
+        self.status = self._ready(speaks)
+
+    def _edit(self, request: FillRequest, cancelled: Callable[[], bool]) -> Iterator[Draft | Fill]:
+        """Yield drafts, then the `Fill` of a request with changes."""
+        begun = time.perf_counter()
+        try:
+            speaks = self._reached(cancelled)
+            for event in EditFill(speaks, request, cancelled).run():
+                if isinstance(event, Fill):
+                    event = replace(event, ms=(time.perf_counter() - begun) * 1000)
+                yield event
         except EndpointError as error:
             self._failed(error)
             raise
@@ -80,7 +99,7 @@ class RemoteFiller:
         assert self._address is not None
         reason = " ".join(each for each in (self._address.warning, speaks.note) if each)
         place = f"{self._address.place} ({speaks.name})"
-        return EngineStatus("ready", reason, speaks.model, place, denoises=False, writes=True)
+        return EngineStatus("ready", reason, speaks.model, place, denoises=False, writes=True, edits=bool(speaks.edits))
 
     def _failed(self, error: EndpointError) -> None:
         """Forget the server: by the next request it may be another one."""

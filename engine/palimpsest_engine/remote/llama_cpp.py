@@ -18,7 +18,7 @@ from palimpsest_engine.remote.asking import (
     short_name,
     text_in,
 )
-from palimpsest_engine.remote.prompts import dialect_named, prompt_of
+from palimpsest_engine.remote.prompts import dialect_named, edits_named, prompt_of
 from palimpsest_engine.remote.refusal import Refused
 from palimpsest_engine.remote.transport import Transport
 
@@ -46,6 +46,7 @@ class LlamaCpp:
         known = dialect_named(endpoint.dialect, self.model)
         self._dialect: Dialect = known or PREFIX_ONLY
         self._infill = known is None
+        self.edits = edits_named(endpoint.dialect, self.model)
 
     @property
     def note(self) -> str:
@@ -64,6 +65,9 @@ class LlamaCpp:
         }
         if self._wanted is not None:
             options["model"] = self._wanted
+        if ask.prompt:
+            yield from self._pieces("/completion", options | {"prompt": ask.prompt}, cancelled)
+            return
         if self._infill:
             extra = [{"filename": each.title, "text": each.text} for each in ask.excerpts]
             sides = {"input_prefix": ask.prefix, "input_suffix": ask.suffix, "input_extra": extra, "prompt": ""}

@@ -19,7 +19,7 @@ from palimpsest_engine.remote.asking import (
     short_name,
     text_in,
 )
-from palimpsest_engine.remote.prompts import dialect_named, prompt_of, sides
+from palimpsest_engine.remote.prompts import dialect_named, edits_named, prompt_of, sides
 from palimpsest_engine.remote.refusal import Refused
 from palimpsest_engine.remote.transport import Transport
 
@@ -42,6 +42,7 @@ class Ollama:
         self._transport, self._model = transport, named(names, endpoint.model, place)
         self.model = short_name(self._model)
         self._dialect: Dialect = dialect_named(endpoint.dialect, self.model) or PREFIX_ONLY
+        self.edits = edits_named(endpoint.dialect, self.model)
         details = transport.ask("POST", "/api/show", {"model": self._model})
         abilities = details.get("capabilities") if isinstance(details, dict) else None
         # Versions without that list say so when they are asked to insert.
@@ -56,6 +57,9 @@ class Ollama:
         """Yield the pieces of a middle."""
         options = {"num_predict": ask.tokens, "temperature": ask.temperature, "seed": ask.seed, "stop": ask.stops}
         body: dict[str, Any] = {"model": self._model, "stream": True, "options": options}
+        if ask.prompt:
+            yield from self._pieces(body | {"prompt": ask.prompt, "raw": True}, cancelled)
+            return
         if self._suffix:
             prefix, suffix = sides(ask)
             try:

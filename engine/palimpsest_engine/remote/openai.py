@@ -19,7 +19,7 @@ from palimpsest_engine.remote.asking import (
     short_name,
     text_in,
 )
-from palimpsest_engine.remote.prompts import dialect_named, prompt_of, sides
+from palimpsest_engine.remote.prompts import dialect_named, edits_named, prompt_of, sides
 from palimpsest_engine.remote.refusal import Refused
 from palimpsest_engine.remote.transport import Transport
 
@@ -45,6 +45,7 @@ class OpenAI:
         length = known.get(self._model, {}).get("max_model_len")  # vLLM says so
         self.context = length if isinstance(length, int) and length > 0 else None
         self._dialect = dialect_named(endpoint.dialect, self.model)
+        self.edits = edits_named(endpoint.dialect, self.model)
         self.many = self._suffix = True
 
     @property
@@ -64,6 +65,10 @@ class OpenAI:
         if ask.count > 1:
             body["n"] = ask.count
         dialect = self._dialect
+        if ask.prompt:
+            given = {"prompt": ask.prompt, "stop": ask.stops[:_STOPS]}
+            yield from self._pieces(body | given, ask.count, cancelled)
+            return
         if dialect is None and self._suffix:
             prefix, suffix = sides(ask)
             try:

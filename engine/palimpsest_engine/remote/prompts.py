@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from palimpsest_engine.checkpoint.spec import edits_of
 from palimpsest_engine.errors import EndpointError
 from palimpsest_engine.prompt.dialects import DIALECTS, PATH, PREFIX, SUFFIX, Dialect, dialect_for
+from palimpsest_engine.prompt.edit_formats import FORMATS
 from palimpsest_engine.remote.asking import Ask
 
 _CONTROLS = frozenset().union(*(each.controls for each in DIALECTS))
@@ -13,13 +15,18 @@ _CONTROLS = frozenset().union(*(each.controls for each in DIALECTS))
 
 def dialect_named(name: str | None, model: str) -> Dialect | None:
     """Return the dialect of that name; without one, the one that the model's name tells, or None. Raises EndpointError."""
-    if name is None:
+    if name is None or name in FORMATS:
         return dialect_for(model)
     for each in DIALECTS:
         if each.name == name:
             return each
-    known = ", ".join(each.name for each in DIALECTS)
+    known = ", ".join([*(each.name for each in DIALECTS), *FORMATS])
     raise EndpointError(f"The setting endpoint names the dialect {name}; there are {known}.")
+
+
+def edits_named(name: str | None, model: str) -> str:
+    """Return the format of next edits of that name; without one, the one that the model's name tells, or ""."""
+    return name if name in FORMATS else edits_of(model)
 
 
 def prompt_of(ask: Ask, dialect: Dialect) -> str:
