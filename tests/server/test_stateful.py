@@ -23,6 +23,7 @@ from hypothesis.stateful import (
 )
 from tree_sitter import Parser
 
+import wordwise
 from palimpsest_engine import (
     Draft,
     DraftPiece,
@@ -36,6 +37,7 @@ from palimpsest_engine import (
 from palimpsest_engine.syntax.grammars import load
 from palimpsest_server.app import create_server
 from palimpsest_server.features import inline_completion
+from palimpsest_server.features.next_edit import answer
 from palimpsest_server.session import jobs
 from palimpsest_server.status import publisher
 from palimpsest_server.status.status_file import Live
@@ -53,6 +55,7 @@ WIDTHS = {
 }
 INLINE, COMPLETION, ACTION = "textDocument/inlineCompletion", "textDocument/completion", "textDocument/codeAction"
 COMMAND, RESOLVE = "workspace/executeCommand", "codeAction/resolve"
+NEXT_EDIT = "textDocument/copilotInlineEdit"
 
 PIECES = st.sampled_from(
     ["def f(x):\n    ", "...", "\n", "\r\n", "    ", "x", "= ", "(", ")", '"', "# note", "return x\n", "é", "😀", "\t"]
@@ -68,6 +71,7 @@ SETTINGS = st.fixed_dictionaries(
         "drafts": st.booleans(),
         "speculate": st.booleans(),
         "candidates": st.integers(1, 4),
+        "nextEdit": st.sampled_from(["off", "low", "medium", "high"]),
         "completion": st.sampled_from(["auto", "on", "off"]),
         "debounceMs": st.sampled_from([0, 75, None]),
         "answerWithinMs": st.sampled_from([0, 250]),
@@ -191,6 +195,7 @@ class Sessions(RuleBasedStateMachine):
         self.patches = [
             mock.patch.object(module, "monotonic", self.loop.time) for module in (inline_completion, jobs, publisher)
         ]
+        self.patches.append(mock.patch.object(answer, "follow_ups", wordwise.follow_ups))
         self.patches.append(mock.patch.object(Live, "open", return_value=None))
         for patch in self.patches:
             patch.start()
@@ -210,6 +215,7 @@ class Sessions(RuleBasedStateMachine):
         self.notebook = None
         self.actions = []
         self.suggested = None
+        self.next_edits = []
         self.writes = []  # texts that the engine wrote
         self.server = create_server(lambda _: self.engine)
         self.server.protocol.set_writer(self)
@@ -289,6 +295,20 @@ class Sessions(RuleBasedStateMachine):
                 self._keeps_the_word(params, text, item)
         elif method == ACTION:
             self.actions += result
+        elif method == NEXT_EDIT:
+            (self.full if result["edits"] else self.empty)[method] += 1
+            for edit in result["edits"]:
+                self._is_of_the_present(edit)
+            self.next_edits += result["edits"]
+
+    def _is_of_the_present(self, edit):
+        """Check that a next edit is for the text that the editor has, and changes one word of it."""
+        document = self.documents[edit["textDocument"]["uri"]]
+        assert not document.lost
+        assert edit["textDocument"]["version"] == document.version
+        start, end = (self._offset(document.text, edit["range"][edge]) for edge in ("start", "end"))
+        assert document.text[start:end].isalnum()
+        assert document.text[start:end] != edit["text"]
 
     def _is_for_the_cursor(self, params, text, item):
         chosen = params["context"].get("selectedCompletionInfo")
@@ -372,6 +392,7 @@ class Sessions(RuleBasedStateMachine):
                 told.append({"range": {"start": first, "end": last}, "text": new})
                 document.text = document.text[:start] + new + document.text[end:]
         self.suggested = None
+        self.next_edits = [each for each in self.next_edits if each["textDocument"]["uri"] != uri]
         if uri in CELLS:
             content = [{"document": self.identified(uri), "changes": told}]
             self.tell(
@@ -387,6 +408,7 @@ class Sessions(RuleBasedStateMachine):
     def item(self, uri, text):
         self.documents[uri] = Model(text, 1)
         self.suggested = None
+        self.next_edits = [each for each in self.next_edits if each["textDocument"]["uri"] != uri]
         return {"uri": uri, "languageId": language_of(uri), "version": 1, "text": text}
 
     @rule(uri=st.sampled_from(FILES), text=TEXTS)
@@ -532,6 +554,49 @@ class Sessions(RuleBasedStateMachine):
     def ask_inline(self, which, where, automatic):
         uri = at(list(self.documents), which)
         self.ask(INLINE, self.asking(uri, at(self.places(self.documents[uri].text), where)[1], automatic))
+
+    @precondition(lambda self: self.documents)
+    @rule(which=SHARE, where=SHARE, most=st.integers(1, 8), kind=st.sampled_from([None, 1, 2]), wrong=st.booleans())
+    def ask_for_the_next_edit(self, which, where, most, kind, wrong):
+        uri = at(list(self.documents), which)
+        document = self.identified(uri) | ({"version": 0} if wrong else {})
+        params = {
+            "textDocument": document,
+            "position": at(self.places(self.documents[uri].text), where)[1],
+            "most": most,
+        }
+        self.ask(NEXT_EDIT, params | ({"context": {"triggerKind": kind}} if kind else {}))
+
+    @precondition(lambda self: self.documents)
+    @rule(which=SHARE, lines=st.integers(1, 4), waits=st.sampled_from([0.0, 0.3]))
+    def rename(self, which, lines, waits):
+        """Rename a word that is used several times, and go from use to use."""
+        uri = at(list(self.documents), which)
+        self.edit(uri, "def f(x): # 😀\n" + "    é = x\n" * lines)
+        (start, first), (end, last) = self.places(self.documents[uri].text)[6:8]
+        self.edit(uri, ((start, first), (end, last), "most"))
+        for _ in range(lines):
+            before = len(self.next_edits)
+            self.ask(NEXT_EDIT, {"textDocument": self.identified(uri), "position": first})
+            self.pass_time(waits)
+            if len(self.next_edits) > before:
+                self.close_next_edit(1.0, "accept")
+
+    @precondition(lambda self: self.next_edits)
+    @rule(which=SHARE, how=st.sampled_from(["accept", "accept", "show", "refused", "typedOver", "left", "nonsense"]))
+    def close_next_edit(self, which, how):
+        """Do with an edit what a client does; apply it only if it is for the present text."""
+        edit = at(self.next_edits, which)
+        uri, version, id_ = edit["textDocument"]["uri"], edit["textDocument"]["version"], edit["palimpsest"]["id"]
+        if how == "show":
+            self.tell("textDocument/didShowInlineEdit", {"item": {"command": edit["command"]}})
+        elif how != "accept":
+            self.tell("palimpsest/didCloseInlineEdit", {"id": id_, "why": how})
+        elif uri in self.documents and self.documents[uri].version == version and not self.documents[uri].lost:
+            text = self.documents[uri].text
+            edges = [(self._offset(text, edit["range"][edge]), edit["range"][edge]) for edge in ("start", "end")]
+            self.edit(uri, (*edges, edit["text"]))
+            self.ask(COMMAND, {"command": edit["command"]["command"], "arguments": edit["command"]["arguments"]})
 
     @precondition(lambda self: self.documents)
     @rule(which=SHARE, edges=st.tuples(SHARE, SHARE), chosen=TYPED)
@@ -784,8 +849,9 @@ class Sessions(RuleBasedStateMachine):
     @invariant()
     def every_empty_answer_has_its_reason(self):
         # One that was cancelled before it began is answered by the protocol, and has nothing to tell.
-        reasons = self.told[INLINE, True] + self.told[INLINE, "cancelled"]
-        assert self.empty[INLINE] <= reasons
+        for method in (INLINE, NEXT_EDIT):
+            reasons = self.told[method, True] + self.told[method, "cancelled"]
+            assert self.empty[method] <= reasons
 
     def teardown(self):
         try:

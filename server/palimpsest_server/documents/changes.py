@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from palimpsest_engine import Change
+from palimpsest_server.documents.marks import Marks
 from palimpsest_server.documents.rope import Text
 
 LARGEST = 2000  # characters before or after; more are a formatter's or a generated text
@@ -74,45 +75,52 @@ class _Changed:
 class Changes:
     """The changes of all open documents, the newest first.
 
-    accepted: says which next edit a change applies that is about to be noted, or "". undone: told of a next edit that was
-    undone. last_undone: the document in which the very last change undid another one, or "".
+    accepts: says which next edit a change applies that is about to be noted, or "". accepted, undone: told of a next edit
+    that was applied, or undone, and where the change begins that did it. last_undone: the document in which the very last
+    change undid another one, or "".
     """
 
-    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
-        self.accepted: Callable[[str, Text, int, int, str], str] = lambda uri, old, start, end, text: ""
-        self.undone: Callable[[str], object] = lambda edit: None
+    def __init__(self, marks: Marks, clock: Callable[[], float] = monotonic) -> None:
+        """Take the marks that are to move with each change."""
+        self.accepts: Callable[[str, Text, int, int, str], str] = lambda uri, old, start, end, text: ""
+        self.accepted: Callable[[str, int], object] = lambda edit, start: None
+        self.undone: Callable[[str, int], object] = lambda edit, start: None
         self.last_undone = ""
+        self._marks = marks
         self._clock = clock
         self._changed: list[_Changed] = []
 
     def note(self, uri: str, old: Text, start: int, end: int, text: str, new: Text, *, typed: bool = True) -> None:
         """Note that `[start, end)` of `old` has become `text`. typed: by a person, not by a formatter."""
-        if end - start == len(text) and old.slice(start, end) == text:
-            return
         now, length = self._clock(), len(text)
-        edit = self.accepted(uri, old, start, end, text)
+        edit = self.accepts(uri, old, start, end, text)
+        self._marks.moved(uri, start, end, length)
+        if end - start == length and old.slice(start, end) == text:
+            return
         here = [each for each in self._changed if each.uri == uri]
-        goes_on, made = None, None
-        touched = [each for each in here if start <= each.end and each.start <= end]
-        undone = next((each for each in touched if each.grown(old, start, end, length, now).undone(new)), None)
+        undone, goes_on, made = None, None, None
+        small = max(length, end - start) <= LARGEST
+        if small:
+            touched = (each for each in here if start <= each.end and each.start <= end)
+            undone = next((each for each in touched if each.grown(old, start, end, length, now).undone(new)), None)
         self.last_undone = uri if undone else ""
         if undone is not None:
-            self.undone(undone.edit)
-        elif typed and max(length, end - start) <= LARGEST:
-            if not edit:
-                goes_on = next((each for each in here if _goes_on(each, old, start, end, now)), None)
-            made = goes_on and goes_on.grown(old, start, end, length, now)
-            if made is None or max(len(made.was), made.end - made.start) > LARGEST:
-                goes_on, made = (
-                    None,
-                    _Changed(uri, start, start + length, old.slice(start, end), start + length, now, edit),
-                )
+            self.undone(undone.edit, undone.start)
+        elif typed and small:
+            made = _Changed(uri, start, start + length, old.slice(start, end), start + length, now, edit)
+            on = None if edit else next((each for each in here if _goes_on(each, old, start, end, text, now)), None)
+            longer = on and on.grown(old, start, end, length, now)
+            if longer and max(len(longer.was), longer.end - longer.start) <= LARGEST:
+                goes_on, made = on, longer
+        if edit:
+            self.accepted(edit, start)
         gone = [each for each in here if each in (undone, goes_on) or not each.moved(start, end, length)]
         rest = [each for each in self._changed if each not in gone]
         self._changed = [*([made] if made else []), *rest][:_KEPT]
 
     def forget(self, uri: str) -> None:
         """Forget the changes of a document: it was closed, or replaced as a whole."""
+        self._marks.forget(uri)
         self._changed = [each for each in self._changed if each.uri != uri]
         self.last_undone = "" if self.last_undone == uri else self.last_undone
 
@@ -133,9 +141,11 @@ class Changes:
         return tuple(found[:_MOST])
 
 
-def _goes_on(changed: _Changed, old: Text, start: int, end: int, now: float) -> bool:
+def _goes_on(changed: _Changed, old: Text, start: int, end: int, text: str, now: float) -> bool:
     """Return whether `[start, end)` of `old` is on the line where the change was typed last, a moment ago."""
     if changed.edit or now - changed.at > _JOINED_SECONDS:
         return False
     first, last = old.line_around(changed.caret)
+    if end == first < changed.start and (not text or text.endswith(("\n", "\r"))):
+        return False  # whole lines above it
     return first <= end and start <= last

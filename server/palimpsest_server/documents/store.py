@@ -75,8 +75,8 @@ class Documents:
 
     def __init__(self, encoding: positions.Encoding = positions.Encoding.Utf16) -> None:
         self.encoding = encoding
-        self.changes = Changes()
         self.marks = Marks()
+        self.changes = Changes(self.marks)
         self._open: dict[str, Snapshot] = {}
         self._edited: dict[str, None] = {}  # the one edited last is the last
         self._history = History()
@@ -140,7 +140,6 @@ class Documents:
                 self._history.settle(uri)
                 content = Text.of(_paired(change.text))
                 self.changes.forget(uri)
-                self.marks.forget(uri)
                 self._lost.discard(uri)
                 continue
             start, end, new = splice_of(before, change, self.encoding)
@@ -148,7 +147,6 @@ class Documents:
             if len(changes) <= _FEW:
                 self._history.note(uri, before, start, end, len(new), content)
             self.changes.note(uri, before, start, end, new, content, typed=len(changes) <= _FEW)
-            self.marks.moved(uri, start, end, len(new))
         if len(changes) > _FEW:
             self._history.settle(uri)
         self._edited.pop(uri, None)
@@ -160,7 +158,6 @@ class Documents:
         """Forget a document; its recent edits stay. The URI has to be the very one that it was opened with."""
         self._history.settle(uri)
         self.changes.forget(uri)
-        self.marks.forget(uri)
         self._notebooks.abandon(uri)
         self._open.pop(uri, None)
         self._edited.pop(uri, None)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 from typing import Literal
@@ -29,7 +29,8 @@ _REST_SECONDS = 300.0
 class Known:
     """A next edit that was offered. mark: its place. was: the text there. seen: the versions in which it was shown.
 
-    refused: never to be offered again. rests: until then.
+    refused: never to be offered again. rests: until then. taken: it was applied, and the mark is where its text stands.
+    place: where it was applied. ahead: the size of its beginning that the change left out, as both sides have it in common.
     """
 
     id: str
@@ -40,10 +41,17 @@ class Known:
     seen: set[int]
     refused: bool = False
     rests: float = 0.0
+    taken: bool = False
+    place: tuple[int, int] = (0, 0)
+    ahead: int = 0
 
     def is_about(self, edit: NextEdit) -> bool:
         """Return whether it is the same edit in the same place, wherever that has moved to."""
-        here = not self.mark.gone and (self.mark.start, self.mark.end) == (edit.span.start, edit.span.end)
+        here = (
+            not self.taken
+            and not self.mark.gone
+            and (self.mark.start, self.mark.end) == (edit.span.start, edit.span.end)
+        )
         return here and self.uri == edit.document and self.edit.text == edit.text
 
 
@@ -57,8 +65,9 @@ class NextEdits:
         self._known = Latest[str, Known](_KNOWN)
         self._numbers = itertools.count(1)
         self._asked: dict[str, asyncio.Future[None]] = {}
-        documents.changes.accepted = self._applied_by
-        documents.changes.undone = self.refuse
+        documents.changes.accepts = self._applied_by
+        documents.changes.accepted = self._taken
+        documents.changes.undone = self._undone
 
     # Requests
 
@@ -128,6 +137,20 @@ class NextEdits:
         for each in [known for known in self._known.values() if known.uri == uri]:
             del self._known[each.id]
 
+    def _taken(self, id_: str, start: int) -> None:
+        """Note that an edit was applied by a change that begins there: its text has taken the place of what it replaces."""
+        known = self._known[id_]
+        known.ahead = start - known.place[0]
+        known.mark = self._documents.marks.add(known.uri, known.place[0], known.place[0] + len(known.edit.text))
+        known.taken = True
+
+    def _undone(self, id_: str, start: int) -> None:
+        """Refuse an edit that was undone: what it replaced stands there again."""
+        if (known := self._known.get(id_)) is not None:
+            known.mark = self._documents.marks.add(known.uri, start - known.ahead, start - known.ahead + len(known.was))
+            known.taken = False
+            self.refuse(id_)
+
     def _saw(self, known: Known, version: int) -> None:
         known.seen.add(version)
         if len(known.seen) >= _TIMES:
@@ -136,10 +159,11 @@ class NextEdits:
 
     def _applied_by(self, uri: str, old: Text, start: int, end: int, text: str) -> str:
         """Return the id of the edit that a change of a document is, in whatever form the client tells it; "" if none is."""
-        return next((each.id for each in self._of(uri) if _same(each, old, start, end, text)), "")
-
-    def _of(self, uri: str) -> Iterable[Known]:
-        return (each for each in self._known.values() if each.uri == uri and not each.mark.gone and not each.refused)
+        for each in self._known.values():
+            if each.uri == uri and not each.taken and not each.mark.gone and _same(each, old, start, end, text):
+                each.place = each.mark.start, each.mark.end
+                return each.id
+        return ""
 
 
 def _same(known: Known, old: Text, start: int, end: int, text: str) -> bool:

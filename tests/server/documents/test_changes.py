@@ -20,7 +20,7 @@ class Typist:
     def __init__(self, **texts):
         self.now = 100.0
         self.documents = Documents(Encoding.Utf32)
-        self.documents.changes = Changes(lambda: self.now)
+        self.documents.changes = Changes(self.documents.marks, lambda: self.now)
         for name, text in texts.items():
             self.documents.open(types.TextDocumentItem(f"file:///{name}.py", "python", 1, text))
 
@@ -176,9 +176,9 @@ def test_lines_that_go_and_come_are_whole():
 def test_an_accepted_edit_is_a_change_of_its_own():
     typist = Typist(a="f(limit, limit)\n")
     typist.change("limit", "most")
-    typist.documents.changes.accepted = lambda uri, old, start, end, text: "n1"
+    typist.documents.changes.accepts = lambda uri, old, start, end, text: "n1"
     typist.change("limit", "most")
-    typist.documents.changes.accepted = lambda uri, old, start, end, text: ""
+    typist.documents.changes.accepts = lambda uri, old, start, end, text: ""
     typist.change("f(", "g(")
     assert [(each.before, each.after) for each in typist.recent()] == [
         ("f(limit, most)\n", "g(most, most)\n"),
@@ -188,11 +188,11 @@ def test_an_accepted_edit_is_a_change_of_its_own():
 
 def test_undoing_an_accepted_edit_is_told():
     typist, undone = Typist(a=CODE), []
-    typist.documents.changes.accepted = lambda uri, old, start, end, text: "n1"
-    typist.documents.changes.undone = undone.append
+    typist.documents.changes.accepts = lambda uri, old, start, end, text: "n1"
+    typist.documents.changes.undone = lambda *told: undone.append(told)
     typist.change("limit", "most")
     typist.change("most", "limit")
-    assert undone == ["n1"]
+    assert undone == [("n1", 6)]
 
 
 SPLICES = st.tuples(st.integers(0, 30), st.integers(0, 6), st.text("ab\n\r ", max_size=6), st.integers(0, 90))
