@@ -128,7 +128,7 @@ async def test_an_edit_that_was_shown_three_times_rests_for_a_while(person):
     assert await person.offered() == [FIRST + 6, SECOND + 6]
 
 
-async def test_of_a_client_that_tells_only_the_shown_ones_count(person):
+async def test_only_shown_edits_count_once_a_client_tells(person):
     (best,) = (await person.ask()).edits
     person.session.next_edits.shown(best.known.id)
     for _ in range(5):
