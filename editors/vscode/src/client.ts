@@ -4,7 +4,7 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { homedir } from "node:os";
 import { createInterface } from "node:readline";
-import type { LogOutputChannel, TextDocument } from "vscode";
+import type { LogOutputChannel, Position, TextDocument } from "vscode";
 import {
   CloseAction,
   ErrorAction,
@@ -20,7 +20,7 @@ import {
   type LSPAny,
   type Middleware,
 } from "vscode-languageclient/node";
-import type { Draft, Range, Status } from "./protocol";
+import type { Draft, NextEdit, Range, Status } from "./protocol";
 
 export type { ApplyWorkspaceEditParams, ApplyWorkspaceEditResult, TextDocumentEdit } from "vscode-languageclient/node";
 
@@ -41,12 +41,20 @@ type Report = (percentage: number) => void;
 /** A server at work. Commands have no result if it goes meanwhile. */
 export interface Connection {
   readonly pid: number | undefined;
-  execute<T>(command: string, argument: unknown): Promise<T | undefined>;
+  execute<T>(command: string, ...args: readonly unknown[]): Promise<T | undefined>;
   run<T>(command: string, argument: unknown, token: CancellationToken, report: Report): Promise<T | undefined>;
   uri(document: TextDocument): string;
   same(uri: string, document: TextDocument): boolean;
   range(range: import("vscode").Range): Range;
+  notify(method: string, params: unknown): void;
+  status(): Promise<Status | undefined>;
+  nextEdits(document: TextDocument, at: Position, byHand: boolean, token: CancellationToken): Promise<NextEdits | undefined>;
   stop(): Promise<void>;
+}
+
+/** The answer to `textDocument/copilotInlineEdit`. */
+export interface NextEdits {
+  readonly edits: readonly NextEdit[];
 }
 
 const REMEMBERED_LINES = 40;
@@ -122,8 +130,8 @@ export async function connect(program: string, args: readonly string[], hooks: H
     get pid() {
       return server.child.pid;
     },
-    async execute<T>(command: string, argument: unknown) {
-      return (await execute({ command, arguments: [argument as LSPAny] })) as T | undefined;
+    async execute<T>(command: string, ...args: readonly unknown[]) {
+      return (await execute({ command, arguments: args as LSPAny[] })) as T | undefined;
     },
     async run<T>(command: string, argument: unknown, token: CancellationToken, report: Report) {
       const workDoneToken = `palimpsest-${process.pid}-${number++}`;
@@ -141,6 +149,26 @@ export async function connect(program: string, args: readonly string[], hooks: H
     uri: (document) => client.code2ProtocolConverter.asUri(document.uri),
     same: (uri, document) => client.protocol2CodeConverter.asUri(uri).toString() === document.uri.toString(),
     range: (range) => client.code2ProtocolConverter.asRange(range),
+    notify(method, params) {
+      client.sendNotification(method, params).catch((error: unknown) => hooks.log.debug(String(error)));
+    },
+    status: () => client.sendRequest<Status>("palimpsest/status", {}).catch(() => undefined),
+    async nextEdits(document, at, byHand, token) {
+      const textDocument = { uri: client.code2ProtocolConverter.asUri(document.uri), version: document.version };
+      const context = { triggerKind: byHand ? 1 : 2 };
+      try {
+        return await client.sendRequest<NextEdits>(
+          "textDocument/copilotInlineEdit",
+          { textDocument, position: client.code2ProtocolConverter.asPosition(at), context },
+          token,
+        );
+      } catch (error) {
+        if (!token.isCancellationRequested) {
+          hooks.log.warn(`next edit: ${String(error)}`);
+        }
+        return undefined;
+      }
+    },
     async stop() {
       await client.dispose(PATIENCE_MS * 2).catch((error: unknown) => hooks.log.debug(String(error)));
       server.end();

@@ -37,6 +37,15 @@ export interface Draft {
   readonly final: boolean;
 }
 
+/** An edit of `textDocument/copilotInlineEdit`. */
+export interface NextEdit {
+  readonly text: string;
+  readonly range: Range;
+  readonly textDocument: { readonly uri: string; readonly version: number };
+  readonly command: { readonly title: string; readonly command: string; readonly arguments: readonly unknown[] };
+  readonly palimpsest: { readonly id: string; readonly reason: string };
+}
+
 /** The argument of `palimpsest.run`. */
 export interface Run {
   readonly action: string;

@@ -18,6 +18,7 @@ import { examine } from "./doctor";
 import { Ghost, PLACE_CURSOR, placeCursor } from "./ghost";
 import { PRIVATE, machine } from "./machine";
 import { showMenu } from "./menu";
+import { NextEdits } from "./nextEdit";
 import { Previews } from "./preview";
 import { Program } from "./program";
 import { PAUSE, type Draft, type Pause, type Paused } from "./protocol";
@@ -56,9 +57,11 @@ export class Session implements Disposable {
     this.#previews,
     () => this.#setting("ui.preview", true),
   );
+  readonly #nextEdits: NextEdits;
   readonly #program: Program;
 
   constructor({ globalStorageUri, extensionUri }: ExtensionContext) {
+    this.#nextEdits = new NextEdits(() => this.#connection, extensionUri);
     const storage = globalStorageUri.fsPath;
     const here = machine(storage, extensionUri.fsPath);
     this.#program = new Program(here, join(storage, PRIVATE), this.#complaints, () => this.restart());
@@ -82,6 +85,7 @@ export class Session implements Disposable {
     };
     this.#disposables.push(
       this.#actions,
+      this.#nextEdits,
       commands.registerCommand(PLACE_CURSOR, placeCursor),
       ...Object.entries(bound).map(([name, call]) => commands.registerCommand(`palimpsest.${name}`, call)),
       workspace.onDidOpenTextDocument((document) => this.#opened(document)),
@@ -187,6 +191,7 @@ export class Session implements Disposable {
     this.#running(false);
     this.#ghost.dismiss();
     this.#previews.clear();
+    this.#nextEdits.clear();
   }
 
   #running(running: boolean): void {
@@ -204,6 +209,7 @@ export class Session implements Disposable {
       this.#down = Date.now() - NOTICED_MS;
       this.#ghost.dismiss();
       this.#previews.clear();
+      this.#nextEdits.clear();
       const message = `The Palimpsest server ${why}, and was started again.`;
       this.#log.warn(message);
       void answered(window.showWarningMessage(message, SHOW_LOG), { [SHOW_LOG]: () => this.#log.show(true) });
