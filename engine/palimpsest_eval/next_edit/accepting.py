@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from dataclasses import replace
 from difflib import SequenceMatcher
 
@@ -18,7 +17,7 @@ def with_edit(
     edited = next(each for each in documents if each.name == name)
     now = edited.text[: span.start] + text + edited.text[span.end :]
     made = change_between(name, edited.text, now)
-    moved = tuple(_moved(changes, made))
+    moved = (_moved(each, span, text) if each.document == name else each for each in changes)
     documents = (replace(edited, text=now), *(each for each in documents if each.name != name))
     return documents, (made, *moved), span.start + len(text)
 
@@ -34,18 +33,28 @@ def change_between(name: str, was: str, now: str) -> Change:
     return Change(name, len("".join(new[:k])), "".join(old[i:j]), "".join(new[k:m]))
 
 
-def _moved(changes: tuple[Change, ...], made: Change) -> Iterator[Change]:
-    """Yield the changes as they stand after a newer one. One that the newer one lies in has its text."""
-    start, grown = made.start or 0, len(made.after) - len(made.before)
-    end = start + len(made.before)
-    for change in changes:
-        if change.document != made.document or change.start is None or change.start + len(change.after) <= start:
-            yield change
-        elif end <= change.start:
-            yield replace(change, start=change.start + grown)
-        elif change.start <= start and end <= change.start + len(change.after):
-            at = start - change.start
-            after = change.after[:at] + made.after + change.after[at + len(made.before) :]
-            yield replace(change, after=after)
-        else:
-            yield replace(change, start=None)
+def _moved(change: Change, span: Span, text: str) -> Change:
+    """Return a change as it stands after an edit. As with the server, what is edited beside it on its lines was always so."""
+    if change.start is None or span.start >= change.start + len(change.after):
+        return change
+    if span.end < change.start or (span.end == change.start and text.endswith("\n")):
+        return replace(change, start=change.start + len(text) - (span.end - span.start))
+    start, end = span.start - change.start, span.end - change.start
+    if start < 0 or end > len(change.after):
+        return replace(change, start=None)
+    before, after = change.before, change.after
+    head, tail = common_ends(before, after)
+    if end <= head:
+        before = before[:start] + text + before[end:]
+    elif start >= len(after) - tail:
+        shorter = len(before) - len(after)
+        before = before[: start + shorter] + text + before[end + shorter :]
+    return replace(change, before=before, after=after[:start] + text + after[end:])
+
+
+def common_ends(one: str, other: str) -> tuple[int, int]:
+    """Return how many characters both texts begin with, and with how many of the others they end."""
+    least = min(len(one), len(other))
+    head = next((at for at in range(least) if one[at] != other[at]), least)
+    most = least - head
+    return head, next((at for at in range(most) if one[-1 - at] != other[-1 - at]), most)

@@ -8,6 +8,7 @@ from itertools import product
 
 from palimpsest_engine import Span
 from palimpsest_engine.changes import NextEdit, OpenDocument
+from palimpsest_eval.next_edit.accepting import common_ends
 from palimpsest_eval.next_edit.cases import Due, Option
 
 _TOGETHER = 4096  # combinations of due edits that are tried for one offered edit
@@ -53,7 +54,7 @@ def applied(text: str, options: Sequence[Option]) -> str:
 
 def _done(text: str, near: Sequence[tuple[int, list[Option]]], after: str) -> tuple[int, ...]:
     """Return the numbers of those due edits that make the text what it is after the offered one; none if none do."""
-    head, tail = _ends(text, after)
+    head, tail = common_ends(text, after)
     within = [
         (number, [each for each in options if each.span.start <= len(text) - tail and head <= each.span.end])
         for number, options in near
@@ -68,14 +69,6 @@ def _done(text: str, near: Sequence[tuple[int, list[Option]]], after: str) -> tu
         if any(applied(text, [each]) == after for each in options):
             return (number,)
     return ()
-
-
-def _ends(one: str, other: str) -> tuple[int, int]:
-    """Return how many characters both texts begin with, and with how many of the others they end."""
-    least = min(len(one), len(other))
-    head = next((at for at in range(least) if one[at] != other[at]), least)
-    most = least - head
-    return head, next((at for at in range(most) if one[-1 - at] != other[-1 - at]), most)
 
 
 def _lines(text: str, span: Span) -> tuple[int, int]:

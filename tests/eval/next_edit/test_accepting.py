@@ -43,6 +43,26 @@ def test_a_change_that_an_edit_lies_in_takes_it_over(case: Case) -> None:
     assert changes[1] == Change("a.py", 9, "", "print(width, width)\nuse(size)\n")
 
 
+@pytest.mark.parametrize(
+    ("span", "text", "before", "after"),
+    [
+        pytest.param(
+            Span(9, 14), "show", "show(height, width)\n", "show(width, width)\n", id="before what was changed"
+        ),
+        pytest.param(
+            Span(22, 27), "size", "print(height, size)\n", "print(width, size)\n", id="behind what was changed"
+        ),
+        pytest.param(Span(15, 20), "size", "print(height, width)\n", "print(size, width)\n", id="what was changed"),
+    ],
+)
+def test_an_edit_beside_a_change_on_its_line_was_always_so(
+    case: Case, span: Span, text: str, before: str, after: str
+) -> None:
+    earlier = (Change("a.py", 9, "print(height, width)\n", "print(width, width)\n"),)
+    _, changes, _ = with_edit(case.documents, earlier, "a.py", span, text)
+    assert changes[1] == Change("a.py", 9, before, after)
+
+
 def test_a_change_that_an_edit_cuts_into_stands_no_more(case: Case) -> None:
     earlier = (Change("a.py", 29, "", "use(width)\n"),)
     _, changes, _ = with_edit(case.documents, earlier, "a.py", Span(22, 38), "")
