@@ -10,11 +10,10 @@ from palimpsest_engine.errors import PalimpsestError
 
 
 class ByModel:
-    """Proposes what syntax decides or, where that is nothing, what a model expects. Each question is asked once."""
+    """Proposes what syntax decides or, where that is nothing, what a model expects."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._known = dict[NextEditQuestion, tuple[NextEdit, ...]]()
 
     @classmethod
     def named(cls, model: str) -> ByModel:
@@ -25,11 +24,6 @@ class ByModel:
 
     def __call__(self, question: NextEditQuestion) -> tuple[NextEdit, ...]:
         """Return the edits, the best first."""
-        if question not in self._known:
-            self._known[question] = self._asked(question)
-        return self._known[question]
-
-    def _asked(self, question: NextEditQuestion) -> tuple[NextEdit, ...]:
         found = follow_ups(question)
         if any(each.certainty != "possible" for each in found.edits):
             return found.edits
