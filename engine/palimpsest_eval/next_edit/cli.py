@@ -120,7 +120,7 @@ def _scores(folder: Path, ask: Propose, budget_ms: float) -> dict[str, Score]:
     for target in scenarios.targets(folder):
         if target in READERS:
             scores[f"{target}, recorded"] = cursortab.summed_up(list(cursortab.replayed(read, target)))
-    return scores
+    return scores | {f"{name}, published": score for name, score in cursortab.published(folder).items()}
 
 
 def _repairs(problems: Sequence[Problem], ask: Propose, seed: int, budget_ms: float) -> list[Repair]:

@@ -6,11 +6,14 @@ the first thing that is shown in a scenario. Knows no finder and no model.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from palimpsest_engine.changes import NextEdit, NextEditQuestion
+from palimpsest_engine.errors import DataError
 from palimpsest_eval.next_edit.accepting import with_edit
 from palimpsest_eval.next_edit.cases import Option
 from palimpsest_eval.next_edit.chrf import delta_chrf
@@ -61,6 +64,19 @@ def replayed(scenarios: Sequence[Scenario], target: str) -> Iterator[Scored]:
         if replies:
             lines = READERS[target](scenario, *replies[0])
         yield _scored(scenario, lines, 0.0)
+
+
+def published(folder: Path) -> dict[str, Score]:
+    """Return the figures that came with the scenarios, in `baseline.json` beside their folder; none without that file."""
+    file = folder.parent / "baseline.json"
+    if not file.is_file():
+        return {}
+    try:
+        keys = ("score", "deltaChrF", "showRate", "quietRate")
+        rows = json.loads(file.read_text("utf-8")).items()
+        return {name: Score(*(float(row[key]) for key in keys)) for name, row in rows}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{file} has no figures of cursortab's evaluation") from error
 
 
 def asked(

@@ -160,6 +160,17 @@ def test_a_reply_with_edits_is_applied_in_units_of_utf_16(folder: Path) -> None:
     assert scenarios.targets(folder) == ["copilot"]
 
 
+def test_published_figures_stand_beside_the_folder(folder: Path) -> None:
+    (folder / "scenarios").mkdir()
+    assert cursortab.published(folder / "scenarios") == {}
+    row = {"score": 0.5, "deltaChrF": 50, "showRate": 1, "quietRate": 1}
+    (folder / "baseline.json").write_text(json.dumps({"zeta": row}))
+    assert cursortab.published(folder / "scenarios") == {"zeta": cursortab.Score(0.5, 50, 1, 1)}
+    (folder / "baseline.json").write_text('{"zeta": {}}')
+    with pytest.raises(DataError, match="no figures"):
+        cursortab.published(folder / "scenarios")
+
+
 def test_a_folder_without_scenarios_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DocumentMissing, match="no scenarios"):
         scenarios.read(tmp_path)
