@@ -9,8 +9,10 @@ from __future__ import annotations
 from palimpsest_engine.changes import Change, NextEdit, NextEditQuestion, OpenDocument, Place
 from palimpsest_engine.fill.line_hunks import replaced
 from palimpsest_engine.request import Diff, Fill, FillRequest, Span
+from palimpsest_engine.syntax.complaints import block_around
 
 LINES = 21
+BLOCK = 32  # lines
 SHOWN = 6  # changes
 _REASON = "the model expects this after the last change"
 
@@ -61,7 +63,11 @@ def edits_of(
 
 
 def _window(text: str, at: Span) -> Span:
-    """Return the whole lines around a span: all of it, and as many before it as behind it."""
+    """Return the whole lines around a span: the block of code that it is in, if that is not long; else as many lines before it as
+    behind it."""
+    block = Span(*block_around(text, at))
+    if text.count("\n", block.start, block.end) <= BLOCK and text[block.start : block.end].strip():
+        return block
     start, end = text.rfind("\n", 0, at.start) + 1, _line_end(text, at.end)
     missing = LINES - text.count("\n", start, end)
     for turn in range(max(0, missing)):

@@ -40,7 +40,7 @@ def offered(request: FillRequest, proposed: str, follows: Callable[[Sequence[Lin
     """
     present = request.text[request.holes[0].start : request.holes[0].end]
     window = plain(present)
-    places = replaced(window, plain(proposed))[:PLACES]
+    places = [each for each in replaced(window, plain(proposed)) if not _is_slip(each, window.count("\n"))][:PLACES]
     if not places:
         return nothing("The model would leave everything as it is.")
     gate = SyntaxGate(request.text, request.holes, language_of(request.path, request.language))
@@ -55,6 +55,13 @@ def offered(request: FillRequest, proposed: str, follows: Callable[[Sequence[Lin
         elif follows(chosen):
             return Fill((text,), verdict)
     return none
+
+
+def _is_slip(place: LineHunk, lines: int) -> bool:
+    """Return whether a place is not an edit, but what becomes of a window that is cut out of a text: something is left out of it,
+    or put before or behind it, so that it is whole."""
+    added = place.start == place.end
+    return not place.lines or (added and (place.start == 0 or place.end >= lines))
 
 
 def nothing(reason: str) -> Fill:

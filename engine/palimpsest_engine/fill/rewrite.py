@@ -27,7 +27,8 @@ from palimpsest_engine.syntax.grammars import language_of
 
 STRENGTH = 0.4  # of the denoising: most of the present text stays
 BEHIND = 60  # characters behind a changed place that are counted with it: does the text go on well from there?
-NATS = 1.0  # by so much the changes have to make an edit likelier
+LIKELIER = 0.5  # nats by which an edit has to be likelier than the present text
+NATS = 1.0  # by so much the changes have to make it likelier
 _MORE = 96  # tokens that a window may grow by
 COPIED = 16  # tokens that are guessed at once: most of a window stays as it is
 
@@ -102,7 +103,7 @@ class Rewrite:
     def _follows(self, window: str, places: Sequence[LineHunk]) -> bool:
         """Return whether the window is likelier with these places changed, and the changes make it so."""
         knowing = self._gain(window, places, self._knowing, knowing=True)
-        return knowing > 0 and knowing - self._gain(window, places, self._unknowing, knowing=False) >= NATS
+        return knowing >= LIKELIER and knowing - self._gain(window, places, self._unknowing, knowing=False) >= NATS
 
     def _gain(self, window: str, places: Sequence[LineHunk], cache: PrefixCache, *, knowing: bool) -> float:
         """Return by how many nats the new lines are likelier than the present ones, with some text behind them."""
