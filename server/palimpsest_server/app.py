@@ -215,7 +215,7 @@ def create_server(engine_factory: EngineFactory) -> Server:
     async def resolve_completion(params: types.CompletionItem) -> types.CompletionItem:
         return completion_list.resolved(params, server.session.board.status()["model"])
 
-    handlers.register(server)
+    handlers.register(server, next_edit_handlers.actions)
     next_edit_handlers.register(server)
 
     @server.command(PAUSE)

@@ -45,6 +45,7 @@ _REST = (
     "features.next_edit.answer",
     "features.code_actions.catalog",
     "features.code_actions.offer",
+    "features.next_edit.action",
     "features.code_actions.run",
 )
 

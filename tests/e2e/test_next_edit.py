@@ -167,3 +167,89 @@ def test_a_notification_that_nobody_can_read_is_left_out(method, params):
         client.tell("textDocument/didPartiallyAcceptCompletion", params)
         assert client.ask(METHOD, asking(unknown=1))["result"] == {"edits": []}
         assert client.status()["lastEmpty"]["reason"] == "nothing was changed yet"
+
+
+def renamed(client):
+    person = Person(client)
+    person.replace(0, 6, 11, "most")
+    return person
+
+
+def action_at(line=0, character=0, **context):
+    where = {"start": place(line, character), "end": place(line, character)}
+    return {"textDocument": {"uri": URI}, "range": where, "context": {"diagnostics": []} | context}
+
+
+def next_ones(client, **context):
+    answer = client.ask("textDocument/codeAction", action_at(**context))
+    return [each for each in answer["result"] if "next edit" in each["title"]]
+
+
+def test_a_client_without_the_method_gets_the_edit_as_an_action():
+    with raw({"wordwise": True}) as client:
+        client.initialize()
+        assert next_ones(client) == []
+        person = renamed(client)
+        (action,) = next_ones(client, triggerKind=1)
+        assert action["title"] == "Palimpsest: next edit: `limit` was renamed"
+        assert action["kind"] == "quickfix.palimpsest.nextEdit"
+        (change,) = action["edit"]["documentChanges"]
+        assert change["textDocument"] == {"uri": URI, "version": 2}
+        (edit,) = change["edits"]
+        person.take({"range": edit["range"], "text": edit["newText"], "textDocument": change["textDocument"]})
+        client.ask("workspace/executeCommand", action["command"])
+        assert [each["range"]["start"]["line"] for each in person.next(most=8)] == [3]
+        assert next_ones(client) == []  # a client that knows the method needs no action
+
+
+def test_a_client_without_actions_as_literals_gets_a_command():
+    able = {"workspace": ABLE["workspace"]}
+    with raw({"wordwise": True}, {"workspace/applyEdit": {"applied": True}}) as client:
+        client.initialize(able)
+        renamed(client)
+        (command,) = next_ones(client)
+        done = client.ask(
+            "workspace/executeCommand", {"command": command["command"], "arguments": command["arguments"]}
+        )
+        assert done["result"] == {"applied": True, "reason": None, "uri": URI, "why": "`limit` was renamed"}
+        (asked,) = client.said("workspace/applyEdit")
+        assert asked["label"] == "Palimpsest: next edit"
+        assert client.said("window/showDocument") == []
+
+
+def test_an_action_is_offered_neither_on_saving_nor_to_a_client_that_takes_no_versioned_edits():
+    with raw({"wordwise": True}) as client:
+        client.initialize()
+        renamed(client)
+        assert next_ones(client, only=["quickfix"], triggerKind=2) == []
+        assert next_ones(client, only=["refactor"]) == []
+        assert len(next_ones(client, only=["quickfix"])) == 1
+    with raw({"wordwise": True}) as client:
+        client.initialize({})
+        renamed(client)
+        assert next_ones(client) == []
+
+
+def test_the_command_shows_the_place_or_makes_the_edit_and_shows_that():
+    able = ABLE | {"window": {"showDocument": {"support": True}}}
+    with raw({"wordwise": True}, {"workspace/applyEdit": {"applied": True}, "window/showDocument": None}) as client:
+        client.initialize(able)
+        renamed(client)
+        for jump in (True, False):
+            argument = asking(2) | {"jump": jump}
+            done = client.ask("workspace/executeCommand", {"command": "palimpsest.nextEdit", "arguments": [argument]})
+            assert (done["result"]["applied"], done["result"]["reason"]) == (not jump, None)
+        client.until(lambda: len(client.said("window/showDocument")) == 2)
+        ends = [each["selection"]["end"] for each in client.said("window/showDocument")]
+        assert ends == [place(2, 13), place(2, 12)]
+
+
+@pytest.mark.parametrize("arguments", [None, [], [3], [{}], [asking() | {"jump": 3}], [asking(), asking()]])
+def test_wrong_arguments_of_the_command_are_refused(arguments):
+    with raw() as client:
+        client.initialize()
+        error = client.ask("workspace/executeCommand", {"command": "palimpsest.nextEdit", "arguments": arguments})[
+            "error"
+        ]
+        assert error["code"] == -32602
+        assert error["message"].startswith("palimpsest.nextEdit")

@@ -650,6 +650,10 @@ class Sessions(RuleBasedStateMachine):
         if "command" not in action and "edit" not in action:
             self.ask(RESOLVE, action)
         elif "command" in action:
+            if isinstance(action["command"], str):
+                action = {"command": action}
+            if "edit" in action and not self.apply(action["edit"], action["title"]):
+                return
             command = action["command"]
             self.ask(COMMAND, {"command": command["command"], "arguments": command.get("arguments")})
 
@@ -748,6 +752,10 @@ class Sessions(RuleBasedStateMachine):
             here = job.request.document == uri and job.request.text == text
             if here and any(hole.start <= start and end <= hole.end for hole in job.request.holes):
                 return
+        if (label or "").startswith("Palimpsest: next edit"):
+            assert text[start:end].isalnum()
+            assert text[start:end] != new
+            return
         if label == "Palimpsest: repair":
             # The parsers found it, without the engine: one token, after which less is broken.
             assert "\n" not in text[start:end] + new

@@ -124,6 +124,11 @@ class Changes:
         self._changed = [each for each in self._changed if each.uri != uri]
         self.last_undone = "" if self.last_undone == uri else self.last_undone
 
+    @property
+    def any(self) -> bool:
+        """Return whether anything was changed."""
+        return bool(self._changed)
+
     def newest(self, uri: str) -> tuple[int, int, float] | None:
         """Return where the newest change of a document stands, and how many seconds ago it was made."""
         now = self._clock()

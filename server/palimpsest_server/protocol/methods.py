@@ -12,15 +12,18 @@ FOCUSED = "textDocument/didFocus"
 RUN = "palimpsest.run"
 FILL_SELECTION = "palimpsest.fillSelection"
 PAUSE = "palimpsest.pause"
+NEXT = "palimpsest.nextEdit"
 ACCEPTED_EDIT = "palimpsest.nextEdit.accept"
 
 REWRITE = "refactor.rewrite.palimpsest"
 REPAIR = "quickfix.palimpsest"
+NEXT_EDIT_ACTION = f"{REPAIR}.nextEdit"
 FILL_HOLES = "source.palimpsest.fillHoles"
 ALTERNATIVE = f"{REWRITE}.alternative"
 KINDS = (
     *(f"{REWRITE}.{name}" for name in ("fill", "complete", "touchUp", "rework", "rewrite")),
     REPAIR,
+    NEXT_EDIT_ACTION,
     FILL_HOLES,
     ALTERNATIVE,
 )

@@ -56,10 +56,10 @@ class Known:
 
 
 class NextEdits:
-    """The next edits of one session. tells: whether the client says what it shows."""
+    """The next edits of one session. tells: the client says what it shows. asks: it asks for them, and needs no action."""
 
     def __init__(self, documents: Documents, clock: Callable[[], float] = monotonic) -> None:
-        self.tells = False
+        self.tells = self.asks = False
         self._documents = documents
         self._clock = clock
         self._known = Latest[str, Known](_KNOWN)
@@ -105,10 +105,10 @@ class NextEdits:
             return "it was refused before"
         return "it was shown and not taken, and rests for a while" if known.rests > self._clock() else ""
 
-    def offered(self, known: Known, version: int) -> None:
-        """Note that an edit goes out, for a version of its document."""
+    def offered(self, known: Known, version: int, *, shown: bool) -> None:
+        """Note that an edit goes out, for a version of its document. shown: a client that says nothing of it shows it."""
         self._known[known.id] = known
-        if not self.tells:
+        if shown and not self.tells:
             self._saw(known, version)
 
     def shown(self, id_: str) -> None:

@@ -241,3 +241,9 @@ async def test_line_ends_are_those_of_the_document(person, monkeypatch):
     monkeypatch.setattr(answer, "follow_ups", lambda question: wordwise.FollowUps((edit,)))
     (found,) = (await person.ask(uri=B)).edits
     assert found.edit.text == "x\r\ny"
+
+
+async def test_a_snapshot_that_is_old_already_gets_nothing(person):
+    old = person.document()
+    person.replace(0, 10, "")
+    assert (await next_edits(person.session, Ask(old, 0, invoked=True))).reason == "the document changed"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from lsprotocol import types
@@ -12,11 +13,23 @@ from lsprotocol import types
 from palimpsest_server.protocol.methods import FILL_SELECTION, KINDS, RUN
 
 if TYPE_CHECKING:
+    from palimpsest_server.documents.store import Snapshot
     from palimpsest_server.server import Server
+    from palimpsest_server.session.session import Session
+
+    Actions = list[types.CodeAction | types.Command]
+    Offer = Callable[
+        [Session, Snapshot, types.CodeActionParams, types.ClientCapabilities], Coroutine[None, None, Actions]
+    ]
 
 
-def register(server: Server) -> None:
-    """Bind code actions and the commands that run them."""
+async def nothing(*given: object) -> Actions:
+    """Offer no actions."""
+    return []
+
+
+def register(server: Server, others: Offer = nothing) -> None:
+    """Bind code actions and the commands that run them. others: offers actions of another kind, which come first."""
     options = types.CodeActionOptions(code_action_kinds=list(KINDS), resolve_provider=True)
 
     @server.feature(types.TEXT_DOCUMENT_CODE_ACTION, options)
@@ -29,13 +42,15 @@ def register(server: Server) -> None:
         if document is None or ban(session, document):
             return []
         session.surroundings.diagnostics[document.uri] = tuple(params.context.diagnostics)
-        return await offer.offered(session, document, params, server.client_capabilities)
+        can = server.client_capabilities
+        found = await offer.offered(session, document, params, can)
+        return [*await others(session, document, params, can), *found]
 
     @server.feature(types.CODE_ACTION_RESOLVE)
-    async def resolve(action: types.CodeAction) -> types.CodeAction:
+    async def resolve(chosen: types.CodeAction) -> types.CodeAction:
         from palimpsest_server.features.code_actions import alternatives
 
-        return action if action.data is None else alternatives.resolved(server, action)
+        return chosen if chosen.data is None else alternatives.resolved(server, chosen)
 
     @server.command(RUN)
     async def run_action(params: types.ExecuteCommandParams) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from palimpsest_engine import FollowUps, NextEdit, NextEditQuestion, OpenDocumen
 from palimpsest_server.documents import edits, window
 from palimpsest_server.documents.rope import Text
 from palimpsest_server.documents.store import Snapshot
+from palimpsest_server.features.next_edit.params import Asked
 from palimpsest_server.session import suppression
-from palimpsest_server.session.jobs import SUPERSEDED, Refused
+from palimpsest_server.session.jobs import CHANGED, SUPERSEDED, Refused
 from palimpsest_server.session.next_edits import Known
 from palimpsest_server.session.permission import ban
 from palimpsest_server.session.session import Session
@@ -35,12 +36,13 @@ _SURE: Mapping[NextEditEagerness, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A question at a cursor. invoked: a person has asked for it. most: so many edits."""
+    """A question at a cursor. invoked: a person has asked for it. most: so many edits. shown: the client shows them."""
 
     document: Snapshot
     offset: int
     invoked: bool = False
     most: int = 1
+    shown: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,17 @@ class Answer:
 
     edits: tuple[Offered, ...] = ()
     reason: str = ""
+
+
+async def answered(session: Session, asked: Asked, *, shown: bool = True) -> Answer:
+    """Answer a request as a client has put it."""
+    document = session.documents.snapshot(asked.uri)
+    if document is None:
+        return Answer(reason=session.documents.why_not_open(asked.uri))
+    if asked.version not in (None, document.version):
+        return Answer(reason=CHANGED)
+    offset = document.content.offset_at(asked.position, session.documents.encoding)
+    return await next_edits(session, Ask(document, offset, asked.invoked, asked.most, shown))
 
 
 async def next_edits(session: Session, ask: Ask) -> Answer:
@@ -89,8 +102,8 @@ async def _search(session: Session, ask: Ask) -> Answer:
         if session.documents.changes.last_undone:
             raise Refused("the last change was undone")
         await asyncio.sleep(_pause(session, ask))
-        if reason := session.moved_on(document):
-            raise Refused(reason)
+    if reason := session.moved_on(document):
+        raise Refused(reason)
     look = _Look(session, ask, settings)
     found = await session.surroundings.off_loop(look.follow_ups)
     if reason := session.moved_on(document):
@@ -202,5 +215,5 @@ def _chosen(session: Session, ask: Ask, look: _Look, found: tuple[NextEdit, ...]
     where = next((each.document for each in kept if each.document is ask.document), kept[0].document)
     chosen = tuple(each for each in kept if each.document is where)[: ask.most]
     for offer in chosen:
-        session.next_edits.offered(offer.known, offer.document.version)
+        session.next_edits.offered(offer.known, offer.document.version, shown=ask.shown)
     return Answer(chosen)

@@ -12,6 +12,7 @@ from palimpsest_server.protocol.methods import (
     ACCEPTED_EDIT,
     CLOSED_EDIT,
     FOCUSED,
+    NEXT,
     NEXT_EDIT,
     PARTLY_ACCEPTED,
     SHOWN,
@@ -19,8 +20,19 @@ from palimpsest_server.protocol.methods import (
 )
 
 if TYPE_CHECKING:
-    from palimpsest_server.features.next_edit.answer import Answer, Offered
+    from palimpsest_server.documents.store import Snapshot
+    from palimpsest_server.features.next_edit.answer import Offered
     from palimpsest_server.server import Server
+    from palimpsest_server.session.session import Session
+
+
+async def actions(
+    session: Session, document: Snapshot, params: types.CodeActionParams, can: types.ClientCapabilities
+) -> list[types.CodeAction | types.Command]:
+    """Return the next edit as an action, if there is one."""
+    from palimpsest_server.features.next_edit import action
+
+    return await action.offered(session, document, params, can)
 
 
 def register(server: Server) -> None:
@@ -28,26 +40,21 @@ def register(server: Server) -> None:
 
     @server.feature(NEXT_EDIT)
     async def next_edit(params: Any) -> dict[str, Any]:
-        asked = read.asked(params)
-        session = server.session
+        from palimpsest_server.features.next_edit.answer import answered
+
+        asked, session = read.asked(params), server.session
+        session.next_edits.asks = True
         with session.requests.under_way(NEXT_EDIT):
-            answer = await answered(asked)
+            answer = await answered(session, asked)
             first = answer.edits[0].edit.text if answer.edits else ""
             session.publisher.answered(NEXT_EDIT, answer.reason, "parser" if answer.edits else "", first)
             return {"edits": [as_json(each) for each in answer.edits]}
 
-    async def answered(asked: read.Asked) -> Answer:
-        from palimpsest_server.features.next_edit.answer import Answer, Ask, next_edits
-        from palimpsest_server.session.jobs import CHANGED
+    @server.command(NEXT)
+    async def make(params: types.ExecuteCommandParams) -> dict[str, Any]:
+        from palimpsest_server.features.next_edit import action
 
-        session = server.session
-        document = session.documents.snapshot(asked.uri)
-        if document is None:
-            return Answer(reason=session.documents.why_not_open(asked.uri))
-        if asked.version not in (None, document.version):
-            return Answer(reason=CHANGED)
-        offset = document.content.offset_at(asked.position, session.documents.encoding)
-        return await next_edits(session, Ask(document, offset, asked.invoked, asked.most))
+        return await action.run(server, read.wanted(params.arguments))
 
     def as_json(offered: Offered) -> dict[str, Any]:
         edit, document, id_ = offered.edit, offered.document, offered.known.id

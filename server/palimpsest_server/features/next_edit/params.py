@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lsprotocol import types
 from pygls.exceptions import JsonRpcInvalidParams
 
-from palimpsest_server.protocol.methods import ACCEPTED_EDIT, NEXT_EDIT
+from palimpsest_server.protocol.methods import ACCEPTED_EDIT, NEXT, NEXT_EDIT
 
 MOST = 8  # edits in one answer
 _INVOKED = 1
@@ -21,15 +21,15 @@ class Asked:
     uri: str
     version: int | None
     position: types.Position
-    invoked: bool
-    most: int
+    invoked: bool = True
+    most: int = 1
 
 
-def asked(params: Any) -> Asked:
+def asked(params: Any, method: str = NEXT_EDIT) -> Asked:
     """Read the params of a request for the next edit. Raises JsonRpcInvalidParams."""
 
     def wrong(what: str) -> JsonRpcInvalidParams:
-        return JsonRpcInvalidParams(f"{NEXT_EDIT} expects {{textDocument: {{uri, version?}}, position}}; {what}")
+        return JsonRpcInvalidParams(f"{method} expects {{textDocument: {{uri, version?}}, position}}; {what}")
 
     if not isinstance(params, dict):
         raise wrong("its params are not an object")
@@ -49,6 +49,25 @@ def asked(params: Any) -> Asked:
         raise wrong(f"most is not a whole number from 1 to {MOST}")
     invoked = (context or {}).get("triggerKind") == _INVOKED
     return Asked(document["uri"], version, types.Position(*edges), invoked, most)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The argument of the command. jumps: only show the place."""
+
+    asked: Asked
+    jumps: bool
+
+
+def wanted(arguments: Any) -> Wanted:
+    """Read the argument of the command that makes the next edit. Raises JsonRpcInvalidParams."""
+    match arguments:
+        case [dict() as argument]:
+            jumps = argument.get("jump", False)
+            if not isinstance(jumps, bool):
+                raise JsonRpcInvalidParams(f"{NEXT}: jump is true, false, or left out")
+            return Wanted(replace(asked(argument, NEXT), invoked=True, most=1), jumps)
+    raise JsonRpcInvalidParams(f"{NEXT} expects one argument {{textDocument: {{uri, version?}}, position, jump?}}")
 
 
 def accepted(arguments: Any) -> str:
