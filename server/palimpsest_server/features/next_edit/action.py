@@ -63,7 +63,7 @@ def _workspace_edit(offer: Offered, can: types.ClientCapabilities, encoding: pos
 
 
 async def run(server: Server, asked: Wanted) -> dict[str, Any]:
-    """Have the client apply the next edit, and show it, or only show its place; return what came of it."""
+    """Have the client apply the next edit, and show it, or only show its place; return the result."""
     session = server.session
     with session.requests.under_way(NEXT):
         answer = await answered(session, asked.asked, shown=False)
