@@ -11,13 +11,19 @@ from collections.abc import Callable, Iterator, Sequence
 from palimpsest_engine.changes import FollowUps, NextEdit, NextEditQuestion, Place
 from palimpsest_engine.syntax.gate import SyntaxGate
 from palimpsest_engine.syntax.grammars import language_of
+from palimpsest_engine.syntax.next_edit.arguments import arguments
+from palimpsest_engine.syntax.next_edit.awaits import awaits
 from palimpsest_engine.syntax.next_edit.scene import Scene
 from palimpsest_engine.syntax.next_edit.siblings import siblings
 
 Found = NextEdit | Place
 Finder = Callable[[Scene], Iterator[Found]]
 
-FINDERS: tuple[Finder, ...] = (siblings,)
+FINDERS: tuple[Finder, ...] = (
+    arguments,
+    awaits,
+    siblings,
+)
 
 _MOST = 20  # edits that are judged
 _CERTAIN = {"sure": 0, "likely": 1, "possible": 2}
