@@ -65,12 +65,21 @@ class _OverBudgetError(Exception):
 class SyntaxGate:
     """Judges fills of one snapshot, parsing that once, when first asked. For one thread at a time."""
 
-    def __init__(self, text: str, holes: tuple[Span, ...], language: str | None, budget_ms: float = 50.0) -> None:
+    def __init__(
+        self,
+        text: str,
+        holes: tuple[Span, ...],
+        language: str | None,
+        budget_ms: float = 50.0,
+        tree: Tree | None = None,
+    ) -> None:
         """Take the snapshot: a text and holes in code points, sorted and disjoint (ValueError otherwise).
 
         language: a canonical name from `language_of` or an LSP id; if None or unknown, nothing is checked.
-        budget_ms: processor time that one `judge` may take, the snapshot's parse included.
+        budget_ms: processor time that one `judge` may take, the snapshot's parse included. tree: the text's, if it is known
+        and has no defect; an incremental parse will do.
         """
+        self._known = tree
         self._text = Snapshot(text, holes)
         self._grammar = language_of(None, language) or ""
         self._language = language or "this kind of document"
@@ -205,7 +214,7 @@ class SyntaxGate:
 
     @cached_property
     def _snapshot(self) -> tuple[Document, Tree]:
-        return self._own, self._parse(self._own.data)
+        return self._own, self._known or self._parse(self._own.data)
 
     @cached_property
     def _baseline(self) -> Damage:

@@ -1,4 +1,4 @@
-"""Answer a question: ask each finder, judge what it found by the syntax gate, and rank the rest.
+"""Answer a question: ask each finder, rank what it found, and judge that by the syntax gate.
 
 A finder yields edits that syntax decides, and places for a model. It looks at a `Scene` and knows no other finder.
 """
@@ -7,25 +7,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from palimpsest_engine.changes import FollowUps, NextEdit, NextEditQuestion, Place
 from palimpsest_engine.syntax.gate import SyntaxGate
-from palimpsest_engine.syntax.grammars import language_of
+from palimpsest_engine.syntax.next_edit import silence
 from palimpsest_engine.syntax.next_edit.arguments import arguments
 from palimpsest_engine.syntax.next_edit.awaits import awaits
+from palimpsest_engine.syntax.next_edit.broken import mends
 from palimpsest_engine.syntax.next_edit.scene import Scene
 from palimpsest_engine.syntax.next_edit.siblings import siblings
 
 Found = NextEdit | Place
 Finder = Callable[[Scene], Iterator[Found]]
 
+# Those that cost least, and find what is surest, come first: the time is short.
 FINDERS: tuple[Finder, ...] = (
     arguments,
     awaits,
     siblings,
 )
+IN_UNFINISHED: tuple[Finder, ...] = (mends,)
 
 _MOST = 20  # edits that are judged
+_ABOVE = 3  # times as far away is what stands above the cursor: people read on downwards
 _CERTAIN = {"sure": 0, "likely": 1, "possible": 2}
 
 
@@ -34,33 +39,61 @@ def follow_ups(question: NextEditQuestion, finders: Sequence[Finder] = ()) -> Fo
 
     No two edits overlap, none changes nothing, and none breaks the syntax of its document or undoes one of the changes.
     """
-    scene = Scene(question)
     if not question.changes:
         return FollowUps(reason="nothing was changed yet")
+    if silence.is_undo(question.changes):
+        return FollowUps(reason=silence.UNDONE)
     deadline = time.perf_counter() + question.budget_ms / 1000
+    question = replace(question, changes=silence.telling(question.changes))
+    if not question.changes:
+        return FollowUps(reason=silence.BLANKS)
+    scene = Scene(question)
+    unfinished = silence.is_unfinished(scene)
     edits, places = list[NextEdit](), list[Place]()
-    for finder in finders or FINDERS:
+    for finder in finders or (IN_UNFINISHED if unfinished else FINDERS):
         for found in finder(scene):
             edits.append(found) if isinstance(found, NextEdit) else places.append(found)
+            if time.perf_counter() > deadline:
+                break
         if time.perf_counter() > deadline:
             break
-    edits.sort(key=lambda each: _rank(scene, each))
-    kept = list[NextEdit]()
-    for edit in edits[:_MOST]:
-        if not any(_overlap(edit, other) for other in kept) and _is_sound(scene, edit):
+    kept = tuple(_judged(scene, sorted(dict.fromkeys(edits), key=lambda each: _rank(scene, each)), deadline))
+    ranked = tuple(sorted(dict.fromkeys(places), key=lambda each: _rank(scene, each)))
+    return FollowUps(kept, ranked, "" if kept else _nothing(scene, unfinished=unfinished))
+
+
+def _judged(scene: Scene, edits: list[NextEdit], deadline: float) -> Iterator[NextEdit]:
+    """Yield the sound ones, none of which overlaps one before it: at least the first, and more while there is time."""
+    kept, gates = list[NextEdit](), 0
+    for edit in edits:
+        if gates and (gates == _MOST or time.perf_counter() > deadline):
+            return
+        if silence.is_pointless(scene, edit) or any(_overlap(edit, other) for other in kept):
+            continue
+        gates += 1
+        if _is_sound(scene, edit):
             kept.append(edit)
-    places = sorted(dict.fromkeys(places), key=lambda each: _rank(scene, each))
-    return FollowUps(tuple(kept), tuple(places), "" if kept else _nothing(scene))
+            yield edit
 
 
-def _nothing(scene: Scene) -> str:
+def _nothing(scene: Scene, *, unfinished: bool) -> str:
+    if unfinished:
+        return silence.UNFINISHED
     return "nothing follows from the last change" if scene.changes else "nothing that was changed still stands there"
 
 
-def _rank(scene: Scene, found: Found) -> tuple[int, int, int]:
-    """Return the order: certain ones, then those in the document with the cursor, then those near to it."""
-    here = found.document == scene.here
-    return _CERTAIN[found.certainty], 0 if here else 1, abs(found.span.start - scene.question.cursor) if here else 0
+def _rank(scene: Scene, found: Found) -> tuple[bool, int, bool, int]:
+    """Return the order: what completes the lines at hand, certain ones, those in the document with the cursor, near ones."""
+    elsewhere = found.document != scene.here
+    far = found.span.start - scene.question.cursor
+    at_hand = found.certainty != "possible" and any(
+        each.change.document == found.document
+        and each.start <= found.span.start
+        and found.span.end <= each.start + len(each.change.after)
+        for each in scene.changes[:1]
+    )
+    near = found.span.start if elsewhere else far if far >= 0 else -far * _ABOVE
+    return not at_hand, _CERTAIN[found.certainty], elsewhere, near
 
 
 def _overlap(one: NextEdit, other: NextEdit) -> bool:
@@ -70,14 +103,9 @@ def _overlap(one: NextEdit, other: NextEdit) -> bool:
 
 
 def _is_sound(scene: Scene, edit: NextEdit) -> bool:
-    """Return whether an edit changes something, leaves the syntax no worse and undoes no change."""
+    """Return whether an edit leaves the syntax no worse."""
     parsed = scene.documents[edit.document]
-    text = parsed.text
-    if text[edit.span.start : edit.span.end] == edit.text:
-        return False
-    after = text[: edit.span.start] + edit.text + text[edit.span.end :]
-    if any(changed.now is parsed and changed.was.text == after for changed in scene.changes):
-        return False
-    document = next(each for each in scene.question.documents if each.name == edit.document)
-    gate = SyntaxGate(text, (edit.span,), language_of(document.path, document.language))
+    tree = parsed.tree
+    known = tree if tree is not None and not tree.root_node.has_error else None
+    gate = SyntaxGate(parsed.text, (edit.span,), parsed.grammar or None, tree=known)
     return gate.judge((edit.text,)).status != "worse"

@@ -34,30 +34,33 @@ class Hunk:
 
 
 class Changed:
-    """One change whose result still stands in the document: both texts around it, and their trees."""
+    """One change whose result still stands in the document: both texts around it, and their trees.
+
+    start: where its lines begin, in both texts.
+    """
 
     def __init__(self, change: Change, start: int, now: Parsed) -> None:
         self.change = change
         self.now = now
-        self._start = start
+        self.start = start
 
     @cached_property
     def was(self) -> Parsed:
         """Return the document without this change; later changes are in it."""
-        text, end = self.now.text, self._start + len(self.change.after)
+        text, end = self.now.text, self.start + len(self.change.after)
         return Parsed(
-            text[: self._start] + self.change.before + text[end:], self.now.grammar, self.now, self.now.budget_ms
+            text[: self.start] + self.change.before + text[end:], self.now.grammar, self.now, self.now.budget_ms
         )
 
     @property
     def now_range(self) -> Range:
         """Return the bytes of `after` in the present text."""
-        return self.now.byte(self._start), self.now.byte(self._start + len(self.change.after))
+        return self.now.byte(self.start), self.now.byte(self.start + len(self.change.after))
 
     @property
     def was_range(self) -> Range:
         """Return the bytes of `before` in the text before."""
-        return self.was.byte(self._start), self.was.byte(self._start + len(self.change.before))
+        return self.was.byte(self.start), self.was.byte(self.start + len(self.change.before))
 
     @cached_property
     def hunks(self) -> tuple[Hunk, ...]:

@@ -44,3 +44,56 @@ def test_an_empty_answer_has_a_reason() -> None:
 
 def test_the_process_that_parses_answers_the_same() -> None:
     assert asked_there(QUESTION) == follow_ups(QUESTION)
+
+
+FIXED = "import a\n\nfrom b import c\n"
+SLIP = FIXED.replace("from", "imfrom")
+
+
+@pytest.mark.parametrize(
+    ("cursor", "kept"), [pytest.param(0, ["from"], id="elsewhere"), pytest.param(12, [], id="still in the word")]
+)
+def test_a_slip_is_mended_once_the_word_is_left(cursor: int, kept: list[str]) -> None:
+    changes = (Change("a", 10, "from b import c\n", "imfrom b import c\n"),)
+    found = follow_ups(NextEditQuestion((OpenDocument("a", SLIP, "python"),), changes, cursor, budget_ms=2000))
+    assert [each.text for each in found.edits] == kept
+    assert found.reason == ("" if kept else "the statement is not finished")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        pytest.param((Change("a", 0, "a=2\n", "a = 2\n"),), "only white space was changed", id="formatted"),
+        pytest.param(
+            (Change("a", 0, "a = 1\n", "a = 2\n"), Change("a", None, "a = 2\n", "a = 1\n")),
+            "the last change was undone",
+            id="undone",
+        ),
+    ],
+)
+def test_nothing_follows_from(changes: tuple[Change, ...], reason: str) -> None:
+    def finder(_: Scene) -> Iterator[NextEdit]:
+        yield edit(10, 11, "2")
+
+    document = OpenDocument("a", TEXT, "python")
+    assert follow_ups(NextEditQuestion((document,), changes, 0), (finder,)).reason == reason
+
+
+def test_the_lines_at_hand_come_first_and_those_below_before_those_above() -> None:
+    def finder(_: Scene) -> Iterator[NextEdit]:
+        yield from (edit(4, 5, "3"), edit(10, 11, "3"), edit(16, 17, "3"))
+
+    changes = (Change(DOCUMENT.name, 12, "c = 2\n", "c = 1\n"),)
+    question = NextEditQuestion((DOCUMENT,), changes, 7)
+    assert [each.span.start for each in follow_ups(question, (finder,)).edits] == [16, 10, 4]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "text"),
+    [pytest.param(3, 5, "2", id="only white space"), pytest.param(4, 5, "1", id="what was taken away")],
+)
+def test_pointless_edits_are_not_offered(start: int, end: int, text: str) -> None:
+    def finder(_: Scene) -> Iterator[NextEdit]:
+        yield edit(start, end, text)
+
+    assert not follow_ups(QUESTION, (finder,)).edits
