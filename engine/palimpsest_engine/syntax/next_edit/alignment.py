@@ -38,6 +38,15 @@ class Alignment:
         return sum(self.text(a) == self.other_text(b) for a, b in self.pairs if not a.child_count and self._is_word(a))
 
     @property
+    def common(self) -> frozenset[int]:
+        """Return where the words begin that are the same in both."""
+        return frozenset(
+            a.start_byte
+            for a, b in self.pairs
+            if not a.child_count and is_word(self.text(a)) and self.text(a) == self.other_text(b)
+        )
+
+    @property
     def words(self) -> int:
         """Return how many words there are in the first."""
         return sum(self._is_word(a) for a, _ in self.pairs)

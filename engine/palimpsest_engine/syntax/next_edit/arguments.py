@@ -164,7 +164,9 @@ def _of_arguments(scene: Scene, changed: Changed) -> Iterator[NextEdit | Place]:
         return
     document = next(each for each, other in scene.documents.items() if other is parsed)
     reason = f"a call gives `{definition.name}` one argument more"
-    if not name.isidentifier() or parsed.grammar not in _UNTYPED:
+    typed = parsed.grammar not in _UNTYPED or any("typed" in each.node.type for each in definition.parameters)
+    typed |= definition.node.child_by_field_name("return_type") is not None
+    if typed or not name.isidentifier():
         yield Place(document, parsed.span((definition.list.start_byte, definition.list.end_byte)), reason)
         return
     i = len(definition.parameters) if new[0].keyword else call.arguments.index(new[0])

@@ -6,6 +6,7 @@ to that statement, in the tree before the change.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from tree_sitter import Node
 
 _MOST_HUNKS = 12  # of a larger change no part is a pattern: something was written anew
+_ROOMY = re.compile(
+    r"statement|assignment|declarator|arguments?\Z|argument_list|return|pair|element|block|body|array|list\Z"
+)
 _SPACE = b" \t\r\n\x0c\\"
 
 
@@ -56,6 +60,32 @@ class Pattern:
         alignment = Alignment(self.changed.was, other, self.held)
         return alignment if alignment.align(level, node) else None
 
+    def fits(self, level: Node, other: Node) -> bool:
+        """Return whether what has become of a level may stand in place of a node: no sum where a name is multiplied."""
+        kind = self._now_type(level)
+        if level == self.unit or kind == level.type:
+            return True
+        ours, theirs = level.parent, other.parent
+        if not kind or ours is None or theirs is None:
+            return False
+        return ours.type == theirs.type and _ROOMY.search(ours.type) is not None
+
+    def _now_type(self, level: Node) -> str:
+        """Return the type of the node that a level has become: its own if there are several; "" if there is none."""
+        now, first, last = self.changed.now, self.steps[0].hunk, self.steps[-1].hunk
+        assert now.tree is not None
+        start = first.now_at - (first.was_at - level.start_byte)
+        was_end = last.was[-1].end_byte if last.was else last.was_at
+        now_end = last.now[-1].end_byte if last.now else last.now_at
+        end = now_end + level.end_byte - was_end
+        if not last.was and level.end_byte <= last.was_at:
+            end = now_end
+        node = now.tree.root_node.descendant_for_byte_range(max(start, 0), max(end, 0))
+        kind = ""
+        while node is not None and (node.start_byte, node.end_byte) == (start, end) and kind != level.type:
+            kind, node = node.type, node.parent
+        return kind
+
     def carry(self, alignment: Alignment, other: Parsed) -> list[tuple[Range, bytes]] | None:
         """Return the same steps in the other construct; None if it holds something else at these places."""
         ends = _Ends(alignment)
@@ -68,10 +98,10 @@ class Pattern:
             for token in step.hunk.was:
                 there = ends.starts.get(token.start_byte)
                 ours = _text(self.changed.was, token)
-                if there is None or alignment.other_text(there).decode("utf-8", "replace") not in (
-                    ours,
-                    carried(ours, whole, words),
-                ):
+                theirs = None if there is None else alignment.other_text(there).decode("utf-8", "replace")
+                if theirs == ours and theirs != carried(ours, whole, words):
+                    whole, words = {}, {}  # the change is about something else
+                if theirs != carried(ours, whole, words):
                     return None
             edit = _Carrier(self.changed, other, ends, step, whole, words).edit()
             if edit is None:
@@ -102,18 +132,31 @@ class _Carrier:
     def edit(self) -> tuple[Range, bytes] | None:
         hunk = self.step.hunk
         if hunk.was and hunk.now:
-            return self._tokens(), self._written(hunk)
+            return self._replacement(hunk)
         return self._removal() if hunk.was else self._insertion()
 
     def _tokens(self) -> Range:
         was = self.step.hunk.was
         return self.ends.starts[was[0].start_byte].start_byte, self.ends.starts[was[-1].start_byte].end_byte
 
+    def _replacement(self, hunk: Hunk) -> tuple[Range, bytes]:
+        """Replace the tokens, and the white space behind them if that has changed, too."""
+        was, now, there = self.changed.was.data, self.changed.now.data, self.other.data
+        start, end = self._tokens()
+        text = self._written(hunk)
+        gap = was[hunk.was[-1].end_byte : _forward(was, hunk.was[-1].end_byte)]
+        new = now[hunk.now[-1].end_byte : _forward(now, hunk.now[-1].end_byte)]
+        own = there[end : _forward(there, end)]
+        if new != gap and own == gap and b"\n" not in gap + new:
+            return (start, end + len(own)), text + new
+        return (start, end), text
+
     def _removal(self) -> tuple[Range, bytes]:
         was, now, hunk = self.changed.was.data, self.changed.now.data, self.step.hunk
         start, end = self._tokens()
         left = _gap(now, hunk.now_at)
-        if was[hunk.was[-1].end_byte : _forward(was, hunk.was[-1].end_byte)] == left:
+        behind = was[hunk.was[-1].end_byte : _forward(was, hunk.was[-1].end_byte)]
+        if behind == left or b"\n" in behind:
             return (_back(self.other.data, start), end), b""
         return (start, _forward(self.other.data, end)), b""
 
@@ -130,7 +173,7 @@ class _Carrier:
                 return None
             start = there.end_byte
             end = _forward(self.other.data, start)
-            if behind != gap and self.other.data[start:end] == gap:
+            if behind != gap and self.other.data[start:end] == gap and b"\n" not in behind:
                 return (start, end), before + text + behind
             return (start, start), before + text
         there = self.ends.starts.get(at)

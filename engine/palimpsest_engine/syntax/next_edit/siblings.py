@@ -33,6 +33,7 @@ _PATTERNS = 8  # of them all
 _PLACES = 200  # where the anchor of a pattern stands
 _ALIKE = 2  # neighbours of one shape make a row, with the changed one
 _LIST = re.compile(r"\w*(?:argument|parameter)s?(?:_list)?\Z|token_tree\Z")
+_IMPORT = re.compile(r"import|include|use_declaration|package|using_directive")
 _BINDING = re.compile(r"\w*parameters?\w*\Z|\w*declarator\Z")
 _BINDING_FIELDS = ("name", "left", "pattern", "declarator", "parameters", "alias")
 
@@ -50,13 +51,15 @@ def siblings(scene: Scene) -> Iterator[NextEdit]:
     """Yield the change that was just made, at each place where it is due, too."""
     patterns = list(_patterns(scene))
     for age, pattern in patterns:
-        examples = 1 + sum(_is_same(pattern, other) for _, other in patterns if other is not pattern)
+        same = [found for _, other in patterns if other is not pattern and (found := _same(pattern, other)) is not None]
+        examples = 1 + len(same)
+        common = frozenset.intersection(*same) if same else frozenset()
         if age and examples == 1:
             continue
         for name, parsed in scene.documents.items():
             if parsed.tree is None or parsed.grammar != pattern.changed.now.grammar:
                 continue
-            for due in _due(pattern, parsed, examples):
+            for due in _due(pattern, parsed, examples, common):
                 if not any(_touches(each, parsed, due.span) for each in scene.changes):
                     text = due.text.decode("utf-8", "replace")
                     yield NextEdit(name, parsed.span(due.span), text, "sibling", _reason(scene, pattern), due.certainty)
@@ -77,45 +80,46 @@ def _patterns(scene: Scene) -> Iterator[tuple[int, Pattern]]:
                 return
 
 
-def _is_same(pattern: Pattern, other: Pattern) -> bool:
-    """Return whether the same happened in both: carried over to the other, the one gives what happened there."""
+def _same(pattern: Pattern, other: Pattern) -> frozenset[int] | None:
+    """Return where the words begin that both have; None unless the same happened in both: one carried over is the other."""
     if len(pattern.steps) != len(other.steps) or pattern.changed.was.grammar != other.changed.was.grammar:
-        return False
+        return None
     for one in reversed(pattern.levels):
         for two in other.levels:
-            if one.type != two.type:
-                continue
-            alignment = pattern.align(one, other.changed.was, two)
+            alignment = pattern.align(one, other.changed.was, two) if one.type == two.type else None
             edits = None if alignment is None else pattern.carry(alignment, other.changed.was)
-            if edits is not None:
-                return all(
-                    b"".join(text.split()) == _bare(other.changed.now, step.hunk.now)
-                    for (_, text), step in zip(edits, other.steps, strict=True)
-                )
-    return False
+            if alignment is None or edits is None:
+                continue
+            if all(
+                b"".join(text.split()) == _bare(other.changed.now, step.hunk.now)
+                for (_, text), step in zip(edits, other.steps, strict=True)
+            ):
+                return alignment.common
+            return None
+    return None
 
 
 def _bare(parsed: Parsed, tokens: Sequence[Node]) -> bytes:
     return "".join("".join(token_text(parsed, each).split()) for each in tokens).encode()
 
 
-def _due(pattern: Pattern, parsed: Parsed, examples: int) -> Iterator[_Due]:
-    """Yield the places in a document where a pattern is due."""
+def _due(pattern: Pattern, parsed: Parsed, examples: int, common: frozenset[int]) -> Iterator[_Due]:
+    """Yield the places in a document where a pattern is due. common: the words that all examples have."""
     seen = set[Range]()
-    if examples == 1 and _is_weak(pattern):
+    if _IMPORT.search(pattern.unit.type) or (examples == 1 and _is_weak(pattern)):
         return
     if parsed is pattern.changed.now:
         for level in pattern.levels:
-            row = list(_row(pattern, level, examples))
-            certainty: Certainty = "likely" if examples > 1 or len(row) >= _ALIKE else "possible"
-            for span, text in row:
+            row = list(_row(pattern, level, examples, common))
+            for span, text, has_common in row:
                 if span not in seen:
                     seen.add(span)
-                    yield _Due(span, text, certainty)
-    for span, text in _elsewhere(pattern, parsed, examples):
+                    is_likely = has_common if examples > 1 else len(row) >= _ALIKE
+                    yield _Due(span, text, "likely" if is_likely else "possible")
+    for span, text, has_common in _elsewhere(pattern, parsed, examples, common):
         if span not in seen:
             seen.add(span)
-            yield _Due(span, text, "likely" if examples > 1 else "possible")
+            yield _Due(span, text, "likely" if examples > 1 and has_common else "possible")
 
 
 def _is_weak(pattern: Pattern) -> bool:
@@ -134,25 +138,32 @@ def _is_weak(pattern: Pattern) -> bool:
 
 
 def _is_binding(pattern: Pattern) -> bool:
-    """Return whether what was replaced is the name that is defined there, or a parameter."""
+    """Return whether what was changed is the name that is defined there, its type, or a parameter."""
     replaced = any(step.hunk.was for step in pattern.steps)
     for node in pattern.levels:
         if node.type != pattern.unit.type and _BINDING.match(node.type) and "init" not in node.type:
             return True
         for i, child in enumerate(node.children):
-            inside = all(child.start_byte <= start and end <= child.end_byte for start, end in pattern.held)
+            inside = all(
+                child.start_byte <= start
+                and end <= child.end_byte
+                and (start < end or child.start_byte < start < child.end_byte)
+                for start, end in pattern.held
+            )
+            if inside and node.field_name_for_child(i) == "type" and not pattern.beside:
+                return True
             if inside and replaced and node.field_name_for_child(i) in _BINDING_FIELDS and "argument" not in node.type:
                 return True
     return False
 
 
-def _row(pattern: Pattern, level: Node, examples: int) -> Iterator[tuple[Range, bytes]]:
-    """Yield the edits at neighbours of the same shape, which follow each other without a gap."""
+def _row(pattern: Pattern, level: Node, examples: int, common: frozenset[int]) -> Iterator[tuple[Range, bytes, bool]]:
+    """Yield the edits at neighbours of the same shape, which follow each other without a gap, as `_elsewhere` does."""
     now = pattern.changed.now
     if level.parent is None or not is_container(level.parent) or is_literal(level):
         return
     node = _node_now(pattern, level)
-    if node is None or node.parent is None:
+    if node is None or node.parent is None or not node.is_named:
         return
     around = [each for each in node.parent.children if each.is_named and not is_comment(each)]
     at = around.index(node)
@@ -164,7 +175,7 @@ def _row(pattern: Pattern, level: Node, examples: int) -> Iterator[tuple[Range, 
             edit = _edit(pattern, alignment, now)
             if edit is None:
                 break
-            yield edit
+            yield (*edit, _has(alignment, common))
 
 
 def _node_now(pattern: Pattern, level: Node) -> Node | None:
@@ -189,8 +200,10 @@ def _depth(node: Node) -> int:
     return count
 
 
-def _elsewhere(pattern: Pattern, parsed: Parsed, examples: int) -> Iterator[tuple[Range, bytes]]:
-    """Yield the edits at places that have the words of the change."""
+def _elsewhere(
+    pattern: Pattern, parsed: Parsed, examples: int, common: frozenset[int]
+) -> Iterator[tuple[Range, bytes, bool]]:
+    """Yield the edits at places that have the words of the change, and whether those have all the words in common."""
     anchor = _anchor(pattern)
     if anchor is None:
         return
@@ -200,10 +213,18 @@ def _elsewhere(pattern: Pattern, parsed: Parsed, examples: int) -> Iterator[tupl
         found = None
         for level, node in _levels(pattern, anchor, leaf):
             alignment = pattern.align(level, parsed, node)
-            if alignment is not None and alignment.same_callees and _is_strong(pattern, alignment, examples):
-                found = _edit(pattern, alignment, parsed) or found
+            if alignment is None or not alignment.same_callees or not pattern.fits(level, node):
+                continue
+            edit = _edit(pattern, alignment, parsed) if _is_strong(pattern, alignment, examples) else None
+            if edit is not None:
+                found = (*edit, _has(alignment, common))
         if found is not None:
             yield found
+
+
+def _has(alignment: Alignment, common: frozenset[int]) -> bool:
+    """Return whether the words that all examples have are in this place, too."""
+    return common & {each.start_byte for each, _ in alignment.pairs} <= alignment.common
 
 
 def _is_strong(pattern: Pattern, alignment: Alignment, examples: int) -> bool:
