@@ -166,6 +166,8 @@ def _row(pattern: Pattern, level: Node, examples: int, common: frozenset[int]) -
     if node is None or node.parent is None or not node.is_named:
         return
     around = [each for each in node.parent.children if each.is_named and not is_comment(each)]
+    if node not in around:  # half typed, it is a keyword
+        return
     at = around.index(node)
     for side in (around[at + 1 :], around[:at][::-1]):
         for other in side:

@@ -132,6 +132,12 @@ QUIET = [
     Case(
         "only white space", "go", "package a\n\nvar  a = f(1)\nvar b = f(1)\n", (("var a = f(1)\n", "var  a = f(1)\n"),)
     ),
+    Case(
+        "a keyword that was half typed",
+        "python",
+        "for n in ns:\n    if n is None:\n        m = n\n    else-\n        m = max(m, n)\n",
+        (("", "    else-\n"),),
+    ),
 ]
 
 
