@@ -15,7 +15,15 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
 os.environ.setdefault("LRU_CACHE_CAPACITY", "32")
 
-from palimpsest_engine.changes import Change, FollowUps, NextEdit, NextEditQuestion, OpenDocument, Place
+from palimpsest_engine.changes import (
+    NOTHING_FOLLOWS,
+    Change,
+    FollowUps,
+    NextEdit,
+    NextEditQuestion,
+    OpenDocument,
+    Place,
+)
 from palimpsest_engine.engine import (
     Endpoint,
     EndpointProtocol,
@@ -48,6 +56,7 @@ if TYPE_CHECKING:
     from palimpsest_engine.syntax.watched import Complaints, Definition, Mender, Outline, follow_ups, judge, warm_parser
 
 __all__ = [
+    "NOTHING_FOLLOWS",
     "Change",
     "CheckpointBroken",
     "CheckpointMissing",

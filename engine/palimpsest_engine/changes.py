@@ -10,6 +10,8 @@ from typing import Literal
 
 from palimpsest_engine.request import Excerpt, Span
 
+NOTHING_FOLLOWS = "nothing follows from the last change"  # as far as syntax decides it; a model may know better
+
 Certainty = Literal["sure", "likely", "possible"]
 EditKind = Literal["rename", "sibling", "argument", "import", "mend", "model"]
 

@@ -63,8 +63,8 @@ def edits_of(
 
 
 def _window(text: str, at: Span) -> Span:
-    """Return the whole lines around a span: the block of code that it is in, if that is not long; else as many lines before it as
-    behind it."""
+    """Return the whole lines around a span: the block of code that it is in, if that is not long; else as many lines before
+    it as behind it."""
     block = Span(*block_around(text, at))
     if text.count("\n", block.start, block.end) <= BLOCK and text[block.start : block.end].strip():
         return block

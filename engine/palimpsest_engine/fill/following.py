@@ -58,8 +58,7 @@ def offered(request: FillRequest, proposed: str, follows: Callable[[Sequence[Lin
 
 
 def _is_slip(place: LineHunk, lines: int) -> bool:
-    """Return whether a place is not an edit, but what becomes of a window that is cut out of a text: something is left out of it,
-    or put before or behind it, so that it is whole."""
+    """Return whether a place is no edit: something is left out of the window, or put before or behind it to make it whole."""
     added = place.start == place.end
     return not place.lines or (added and (place.start == 0 or place.end >= lines))
 

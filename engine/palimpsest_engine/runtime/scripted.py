@@ -16,7 +16,7 @@ class ScriptedEngine:
     """Answers every hole with the next text of `script` (the last one for ever after).
 
     steps: drafts shown before the answer; step_seconds: time each of them takes. error: raised instead of an answer.
-    languages: of the model that it stands for; empty for all.
+    languages: of the model that it stands for; empty for all. edits: it can say what follows from a change.
     `started`, `running` and `most_running` count jobs, for tests of latest-wins.
     """
 
@@ -28,12 +28,14 @@ class ScriptedEngine:
         step_seconds: float = 0.0,
         error: PalimpsestError | None = None,
         languages: Sequence[str] = (),
+        edits: bool = False,
     ) -> None:
         self.script = list(script)
         self.steps = steps
         self.step_seconds = step_seconds
         self.error = error
         self.languages = tuple(languages)
+        self.edits = edits
         self.started = self.running = self.most_running = self.cancelled = 0
         self._lock = threading.Lock()
         self._latest: dict[str, Job] = {}
@@ -41,7 +43,7 @@ class ScriptedEngine:
     def status(self) -> EngineStatus:
         """Return ready or busy; never loading."""
         state: EngineState = "busy" if self.running else "ready"
-        return EngineStatus(state, model="scripted", device="none", languages=self.languages)
+        return EngineStatus(state, model="scripted", device="none", languages=self.languages, edits=self.edits)
 
     def warm(self) -> None:
         """Load nothing."""

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from palimpsest_engine.changes import FollowUps, NextEdit, NextEditQuestion, Place
+from palimpsest_engine.changes import NOTHING_FOLLOWS, FollowUps, NextEdit, NextEditQuestion, Place
 from palimpsest_engine.syntax.gate import SyntaxGate
 from palimpsest_engine.syntax.next_edit import silence
 from palimpsest_engine.syntax.next_edit.arguments import arguments
@@ -79,7 +79,7 @@ def _judged(scene: Scene, edits: list[NextEdit], deadline: float) -> Iterator[Ne
 def _nothing(scene: Scene, *, unfinished: bool) -> str:
     if unfinished:
         return silence.UNFINISHED
-    return "nothing follows from the last change" if scene.changes else "nothing that was changed still stands there"
+    return NOTHING_FOLLOWS if scene.changes else "nothing that was changed still stands there"
 
 
 def _rank(scene: Scene, found: Found) -> tuple[bool, int, bool, int]:

@@ -10,10 +10,20 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from palimpsest_engine import FollowUps, NextEdit, NextEditQuestion, OpenDocument, Outline, Span, follow_ups
+from palimpsest_engine import (
+    NOTHING_FOLLOWS,
+    FollowUps,
+    NextEdit,
+    NextEditQuestion,
+    OpenDocument,
+    Outline,
+    Span,
+    follow_ups,
+)
 from palimpsest_server.documents import edits, window
 from palimpsest_server.documents.rope import Text
 from palimpsest_server.documents.store import Snapshot
+from palimpsest_server.features.next_edit import by_model
 from palimpsest_server.features.next_edit.params import Asked
 from palimpsest_server.session import suppression
 from palimpsest_server.session.jobs import CHANGED, SUPERSEDED, Refused
@@ -108,9 +118,20 @@ async def _search(session: Session, ask: Ask) -> Answer:
     found = await session.surroundings.off_loop(look.follow_ups)
     if reason := session.moved_on(document):
         raise Refused(reason)
-    if found.reason:
-        raise Refused(found.reason)
-    return _chosen(session, ask, look, found.edits)
+    try:
+        if found.reason:
+            raise Refused(found.reason)
+        return _chosen(session, ask, look, found.edits)
+    except Refused as refused:
+        decided = found.reason not in ("", NOTHING_FOLLOWS)
+        if decided or not ask.shown or look.question is None or settings.next_edit == "low":
+            raise
+        edits, reason = await by_model.expected(session, look.question, found)
+        if moved := session.moved_on(document):
+            raise Refused(moved) from None
+        if not edits:
+            raise Refused(reason or str(refused)) from None
+        return _chosen(session, ask, look, edits)
 
 
 def _objection(session: Session, document: Snapshot) -> str:
@@ -133,7 +154,10 @@ def _pause(session: Session, ask: Ask) -> float:
 
 
 class _Look:
-    """The frozen values that a search looks at, taken on the event loop. documents: by their names."""
+    """The frozen values that a search looks at, taken on the event loop. documents: by their names.
+
+    question: what was asked, once that is known.
+    """
 
     def __init__(self, session: Session, ask: Ask, settings: Settings) -> None:
         others = [each for each in session.documents.recent() if each.uri != ask.document.uri]
@@ -145,6 +169,7 @@ class _Look:
         self._changes = session.documents.changes.recent(self._content)
         self._line = ask.document.content.line_around(ask.offset)
         self._outline: Outline | None = None
+        self.question: NextEditQuestion | None = None
         newest = session.documents.changes.newest(ask.document.uri)
         typing = newest is not None and newest[0] <= self._line[1] and self._line[0] <= newest[1]
         if typing and not ask.invoked:
@@ -161,14 +186,14 @@ class _Look:
             return FollowUps(reason=reason)
         seen = (first, *(each for each in others if not self._objection(each)))
         named = {each.uri for each in seen}
-        question = NextEditQuestion(
+        self.question = question = NextEditQuestion(
             tuple(_opened(each) for each in seen),
             tuple(each for each in self._changes if each.document in named),
             self._ask.offset,
             budget_ms=_BUDGET_MS,
         )
         found = follow_ups(question)
-        if found.edits and self._outline is not None and self._outline.defects(Span(*self._line)):
+        if self._outline is not None and self._outline.defects(Span(*self._line)):
             mends = tuple(each for each in found.edits if each.kind == "mend")
             return FollowUps(mends, reason="" if mends else "the statement at the cursor is not finished")
         return found
@@ -195,7 +220,7 @@ def _opened(document: Snapshot) -> OpenDocument:
 
 def _chosen(session: Session, ask: Ask, look: _Look, found: tuple[NextEdit, ...]) -> Answer:
     """Return the best of the edits that may be offered: those of the document itself, or else of the next one."""
-    reason, kept = "nothing follows from the last change", list[Offered]()
+    reason, kept = NOTHING_FOLLOWS, list[Offered]()
     for each in found:
         document = look.documents[each.document]
         eagerness = look.settings[each.document].next_edit
