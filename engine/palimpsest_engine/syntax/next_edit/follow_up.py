@@ -15,6 +15,7 @@ from palimpsest_engine.syntax.next_edit import silence
 from palimpsest_engine.syntax.next_edit.arguments import arguments
 from palimpsest_engine.syntax.next_edit.awaits import awaits
 from palimpsest_engine.syntax.next_edit.broken import mends
+from palimpsest_engine.syntax.next_edit.rename import rename
 from palimpsest_engine.syntax.next_edit.scene import Scene
 from palimpsest_engine.syntax.next_edit.siblings import siblings
 
@@ -23,6 +24,7 @@ Finder = Callable[[Scene], Iterator[Found]]
 
 # Those that cost least, and find what is surest, come first: the time is short.
 FINDERS: tuple[Finder, ...] = (
+    rename,
     arguments,
     awaits,
     siblings,
