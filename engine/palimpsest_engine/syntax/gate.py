@@ -72,14 +72,18 @@ class SyntaxGate:
         language: str | None,
         budget_ms: float = 50.0,
         tree: Tree | None = None,
+        near: int | None = None,
     ) -> None:
         """Take the snapshot: a text and holes in code points, sorted and disjoint (ValueError otherwise).
 
         language: a canonical name from `language_of` or an LSP id; if None or unknown, nothing is checked.
         budget_ms: processor time that one `judge` may take, the snapshot's parse included. tree: the text's, if it is known
-        and has no defect; an incremental parse will do.
+        and has no defect; an incremental parse will do. near: bytes around the holes whose items are compared; the default
+        compares the whole of a document that is not large.
         """
         self._known = tree
+        self._near = _NEAR if near is None else near
+        self._large = _LARGE if near is None else 2 * near
         self._text = Snapshot(text, holes)
         self._grammar = language_of(None, language) or ""
         self._language = language or "this kind of document"
@@ -231,11 +235,11 @@ class SyntaxGate:
         their border."""
         document, tree = self._snapshot
         data, root = document.data, tree.root_node
-        if len(data) <= _LARGE or self._grammar in _PREAMBLES:
+        if len(data) <= self._large or self._grammar in _PREAMBLES:
             return 0, 0
         start, end = document.ranges[0][0], document.ranges[-1][1]
-        head = _item_at(root, data, start - _NEAR)
-        behind = _item_at(root, data, end + _NEAR, behind=True)
+        head = _item_at(root, data, start - self._near)
+        behind = _item_at(root, data, end + self._near, behind=True)
         defects = [defect.range for defect in defects_of(root, self._check)]
         within = [(first, last) for first, last in defects if first < behind and last > head]
         if head > start or any(first < head or last > behind for first, last in within):

@@ -31,7 +31,8 @@ FINDERS: tuple[Finder, ...] = (
 )
 IN_UNFINISHED: tuple[Finder, ...] = (mends,)
 
-_MOST = 20  # edits that are judged
+_MOST = 8  # edits that are judged
+_NEAR = 1024  # bytes around an edit that are compared: each of them is judged alone
 _ABOVE = 3  # times as far away is what stands above the cursor: people read on downwards
 _CERTAIN = {"sure": 0, "likely": 1, "possible": 2}
 
@@ -109,5 +110,5 @@ def _is_sound(scene: Scene, edit: NextEdit) -> bool:
     parsed = scene.documents[edit.document]
     tree = parsed.tree
     known = tree if tree is not None and not tree.root_node.has_error else None
-    gate = SyntaxGate(parsed.text, (edit.span,), parsed.grammar or None, tree=known)
+    gate = SyntaxGate(parsed.text, (edit.span,), parsed.grammar or None, tree=known, near=_NEAR)
     return gate.judge((edit.text,)).status != "worse"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from palimpsest_engine.changes import Certainty, NextEdit
@@ -30,11 +31,12 @@ if TYPE_CHECKING:
 
 _CHANGES = 6  # the newest changes, which are looked at
 _PATTERNS = 8  # of them all
-_PLACES = 200  # where the anchor of a pattern stands
+_PLACES = 100  # where the anchor of a pattern stands
+_FOUND = 10  # of them, in one document
 _ALIKE = 2  # neighbours of one shape make a row, with the changed one
 _LIST = re.compile(r"\w*(?:argument|parameter)s?(?:_list)?\Z|token_tree\Z")
 _IMPORT = re.compile(r"import|include|use_declaration|package|using_directive")
-_BINDING = re.compile(r"\w*parameters?\w*\Z|\w*declarator\Z")
+_BINDING = re.compile(r"\w*parameters?\w*\Z|function_declarator\Z")
 _BINDING_FIELDS = ("name", "left", "pattern", "declarator", "parameters", "alias")
 
 
@@ -141,7 +143,7 @@ def _is_binding(pattern: Pattern) -> bool:
     """Return whether what was changed is the name that is defined there, its type, or a parameter."""
     replaced = any(step.hunk.was for step in pattern.steps)
     for node in pattern.levels:
-        if node.type != pattern.unit.type and _BINDING.match(node.type) and "init" not in node.type:
+        if node.type != pattern.unit.type and _BINDING.match(node.type):
             return True
         for i, child in enumerate(node.children):
             inside = all(
@@ -211,7 +213,8 @@ def _elsewhere(
         return
     was = pattern.changed.was
     word = was.data[anchor.start_byte : anchor.end_byte]
-    for leaf in _leaves_with(parsed, word, anchor.type):
+    count = 0
+    for leaf in _leaves_with(parsed, word, anchor.type, pattern.changed.start if parsed is pattern.changed.now else 0):
         found = None
         for level, node in _levels(pattern, anchor, leaf):
             alignment = pattern.align(level, parsed, node)
@@ -222,6 +225,9 @@ def _elsewhere(
                 found = (*edit, _has(alignment, common))
         if found is not None:
             yield found
+            count += 1
+            if count == _FOUND:
+                return
 
 
 def _has(alignment: Alignment, common: frozenset[int]) -> bool:
@@ -259,14 +265,14 @@ def _first_keyword(was: Parsed, unit: Node) -> Node | None:
     return None
 
 
-def _leaves_with(parsed: Parsed, word: bytes, kind: str) -> Iterator[Node]:
+def _leaves_with(parsed: Parsed, word: bytes, kind: str, near: int) -> Iterator[Node]:
+    """Yield the tokens that are this word, from an offset on and then round from the start."""
     assert parsed.tree is not None
     root = parsed.tree.root_node
-    for i, match in enumerate(
-        re.finditer(rb"(?<![\w\x80-\xff])" + re.escape(word) + rb"(?![\w\x80-\xff])", parsed.data)
-    ):
-        if i == _PLACES:
-            return
+    at = parsed.byte(near)
+    whole = re.compile(rb"(?<![\w\x80-\xff])" + re.escape(word) + rb"(?![\w\x80-\xff])")
+    found = (*islice(whole.finditer(parsed.data, at), _PLACES), *islice(whole.finditer(parsed.data, 0, at), _PLACES))
+    for match in found:
         leaf = root.descendant_for_byte_range(*match.span())
         if leaf is not None and leaf.type == kind and not leaf.child_count:
             yield leaf
