@@ -81,11 +81,17 @@ class Emacs:
         self._socket.parent.mkdir(mode=0o700)  # Emacs wants it to be nobody else's
         self.terminal = Terminal(command, environment, folder)
         try:
-            until(self._socket.exists, "Emacs starts", seconds=30)
+            until(self._listens, "Emacs starts", seconds=30)
         except AssertionError:
             shown = self.terminal.text()
             self.terminal.close()
             raise AssertionError(f"Emacs does not start:\n{shown}") from None
+
+    def _listens(self) -> bool:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(self._socket))
+            return True
+        return False
 
     def open(self, name: str, text: str, *, tabs: bool = False, pairs: bool = False) -> None:
         """By C-x C-f; the older file is closed before that."""

@@ -7,6 +7,7 @@ answer and its alternatives. steps, seconds: how many drafts, and how long each 
 each time one begins or ends: `{"at", "job", "document", "event": "begin" | "end", "speculative", "beside"}`. beside: an
 older job of the document was running that nobody had cancelled; there never should be one.
 error: the engine's state is an error, every fill fails, and this is why.
+renamed: the next edits, once something has changed: each of these words is to read otherwise, wherever it stands.
 real: the embedded checkpoint instead of all that; read when the server starts.
 """
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import re
 import sys
 import threading
 import time
@@ -30,12 +32,17 @@ from palimpsest_engine import (
     Fill,
     FillCancelled,
     FillRequest,
+    FollowUps,
     Job,
+    NextEdit,
+    NextEditQuestion,
+    Span,
     Verdict,
 )
 from palimpsest_engine.checkpoint import calibration_file
 from palimpsest_engine.runtime.scripted import ScriptedEngine
 from palimpsest_server.cli import main as palimpsest
+from palimpsest_server.features.next_edit import answer as next_edits
 
 NOISE = "abcdefghijklmnopqrstuvwxyz_()[]=+.:0123456789"
 
@@ -126,12 +133,24 @@ def _draft(text: str, order: list[int], share: float) -> tuple[DraftPiece, ...]:
     return tuple(DraftPiece("".join(c for c, _ in run), sure) for sure, run in runs)
 
 
+def renamed(question: NextEditQuestion, names: dict[str, str]) -> FollowUps:
+    """Return an edit for each place where one of the words stands."""
+    edits = tuple(
+        NextEdit(document.name, Span(*found.span()), new, "rename", f"`{old}` was renamed above")
+        for document in question.documents
+        for old, new in names.items()
+        for found in re.finditer(rf"\b{old}\b", document.text)
+    )
+    return FollowUps(edits, reason="" if edits else "the script has nothing here")
+
+
 def main() -> None:
     """Serve on standard input and output."""
     file = Path(sys.argv[1])
     table = json.loads(file.read_text("utf-8"))
     arguments = ["serve", *sys.argv[2:]]
     if not table.get("real"):
+        next_edits.follow_ups = lambda question: renamed(question, json.loads(file.read_text("utf-8"))["renamed"])
         palimpsest(arguments, obj=lambda _: Table(file))
     # Without its calibration it keeps nothing back, whatever it writes; these tests look at what is shown, not at when.
     calibration_file.calibration_of = lambda source: None

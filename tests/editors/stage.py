@@ -48,6 +48,7 @@ class Stage:
         seconds: float = 0.0,
         error: str = "",
         real: bool = False,
+        renamed: Mapping[str, str] | None = None,
     ) -> None:
         """From now on; `real` from the next start of the server on. See scripted.py."""
         script = {
@@ -57,6 +58,7 @@ class Stage:
             "error": error,
             "log": str(self._jobs),
             "real": real,
+            "renamed": dict(renamed or {}),
         }
         being_written = self.folder / "script.tmp"
         being_written.write_text(json.dumps(script), "utf-8")

@@ -46,8 +46,8 @@ export class NextEdits implements Disposable {
   #asking: CancellationTokenSource | undefined;
   #timer: NodeJS.Timeout | undefined;
   #keys = "";
-  /** Our own edit, which is no news. */
-  #making = false;
+  /** One is made, and the one after it is on its way: Tab stays ours. "wanted": it was pressed already. */
+  #following: "no" | "awaited" | "wanted" = "no";
 
   constructor(
     private readonly connection: () => Connection | undefined,
@@ -96,7 +96,7 @@ export class NextEdits implements Disposable {
       this.#close("typedOver");
     }
     this.#cancel();
-    if (!this.#making && document === window.activeTextEditor?.document && this.#manner !== "off") {
+    if (this.#following === "no" && document === window.activeTextEditor?.document && this.#manner !== "off") {
       this.#timer = setTimeout(() => {
         if (document === window.activeTextEditor?.document) {
           void this.#ask(false);
@@ -199,8 +199,8 @@ export class NextEdits implements Disposable {
   #tellKeys(): void {
     const offer = this.#offer;
     const editor = window.activeTextEditor;
-    let leads = false;
-    if (offer && editor) {
+    let leads = this.#following !== "no";
+    if (!leads && offer && editor) {
       const { line, character } = editor.selection.active;
       const before = editor.document.lineAt(line).text.slice(0, character);
       leads = tabLeads(offer.range, editor.document === offer.document, line, before);
@@ -216,6 +216,10 @@ export class NextEdits implements Disposable {
   /** Go there; make it, if the cursor is there; ask, if nothing is offered. */
   async #go(): Promise<void> {
     const offer = this.#offer;
+    if (!offer && this.#following !== "no") {
+      this.#following = "wanted";
+      return;
+    }
     if (!offer) {
       return this.#ask(true);
     }
@@ -244,7 +248,8 @@ export class NextEdits implements Disposable {
       return this.#close("typedOver");
     }
     this.#offer = undefined;
-    this.#making = true;
+    this.#following = "awaited";
+    this.#refresh();
     try {
       const start = document.offsetAt(range.start);
       const before = document.getText().length - document.getText(range).length;
@@ -254,12 +259,14 @@ export class NextEdits implements Disposable {
         editor.selection = new Selection(end, end);
         await this.connection()?.execute(edit.command.command, ...edit.command.arguments);
       }
-    } finally {
-      this.#making = false;
-      this.#refresh();
-    }
-    if (this.#manner !== "off") {
       await this.#ask(false);
+    } finally {
+      const wanted = (this.#following as string) === "wanted";
+      this.#following = "no";
+      this.#refresh();
+      if (wanted && this.#offer) {
+        await this.#go();
+      }
     }
   }
 }

@@ -44,8 +44,9 @@ end
 
 ---@param bufnr integer
 ---@param kind integer
+---@param after? fun() Called when there is an answer, or none will come.
 ---@return boolean # somebody was asked
-local function ask(bufnr, kind)
+local function ask(bufnr, kind, after)
   cancel(bufnr)
   local client = server.client(bufnr)
   if not client or api.nvim_get_current_buf() ~= bufnr then
@@ -59,8 +60,9 @@ local function ask(bufnr, kind)
     position = vim.lsp.util.make_position_params(0, client.offset_encoding).position,
     context = { triggerKind = kind },
   }, function(err, result)
+    after = after or function() end
     if requests[bufnr] ~= this then
-      return
+      return after()
     end
     requests[bufnr] = nil
     local stale = not api.nvim_buf_is_loaded(bufnr) or api.nvim_buf_get_changedtick(bufnr) ~= tick
@@ -76,6 +78,7 @@ local function ask(bufnr, kind)
         tell_why(client)
       end
     end
+    after()
   end, bufnr)
   this.id = sent and id or nil
   return sent
@@ -103,6 +106,10 @@ end
 
 ---@param bufnr integer
 local function on_change(bufnr)
+  if asked[bufnr] == api.nvim_buf_get_changedtick(bufnr) then
+    return -- an edit of ours
+  end
+  offer.settle()
   if offer.is_stale() then
     offer.close('typedOver')
   end
@@ -163,6 +170,11 @@ end
 ---@return boolean # one was offered
 function M.go()
   local bufnr = api.nvim_get_current_buf()
+  local function settle()
+    if offer.settle() then
+      M.go()
+    end
+  end
   if offer.visible() then
     return offer.go(function(client, command)
       asked[bufnr] = api.nvim_buf_get_changedtick(bufnr)
@@ -171,13 +183,14 @@ function M.go()
         command = command.command,
         arguments = command.arguments,
       }, function()
-        if api.nvim_buf_is_loaded(bufnr) and api.nvim_buf_get_changedtick(bufnr) == tick then
-          ask(bufnr, AUTOMATIC)
+        local same = api.nvim_buf_is_loaded(bufnr) and api.nvim_buf_get_changedtick(bufnr) == tick
+        if not same or not ask(bufnr, AUTOMATIC, settle) then
+          settle()
         end
       end, bufnr)
     end)
   end
-  return false
+  return offer.want()
 end
 
 ---Ask for a next edit by hand; if there is none, the reason is told.

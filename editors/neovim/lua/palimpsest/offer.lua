@@ -27,6 +27,9 @@ local namespace = api.nvim_create_namespace('palimpsest.next_edit')
 local offered
 ---@type (fun())[]
 local bound = {}
+---One was made, and the one after it is on its way: the keys stay ours. 'wanted': its key was pressed already.
+---@type 'awaited'|'wanted'|nil
+local following
 ---What the status line says about it.
 ---@type string?
 local said
@@ -134,7 +137,7 @@ local function is_ours()
   local before = api.nvim_get_current_line():sub(1, api.nvim_win_get_cursor(0)[2])
   return vim.fn.pumvisible() == 0
     and not (vim.snippet and vim.snippet.active())
-    and (before:match('%S') ~= nil or is_here(offered))
+    and (following ~= nil or before:match('%S') ~= nil or (offered ~= nil and is_here(offered)))
 end
 
 local function bind()
@@ -145,7 +148,7 @@ local function bind()
     if keys.free(bufnr, mode, go) then
       bound[#bound + 1] = keys.bind(bufnr, mode, go, function()
         local suggested = mode == 'i' and wanted.accept == go and require('palimpsest').accept()
-        if not suggested and not (offered and is_ours() and require('palimpsest').next_edit()) then
+        if not suggested and not (is_ours() and require('palimpsest').next_edit()) then
           keys.default(go)
         end
       end, 'next edit')
@@ -160,6 +163,24 @@ local function bind()
       end
     end, 'refuse the next edit')
   end
+end
+
+---The answer that was awaited is here, or will not come. If the key was pressed meanwhile, it counts now.
+---@return boolean # it was
+function M.settle()
+  local wanted = following == 'wanted'
+  following = nil
+  if not offered then
+    unbind()
+  end
+  return wanted and offered ~= nil
+end
+
+---The key is pressed while the next one is on its way.
+---@return boolean # it is
+function M.want()
+  following = following and 'wanted'
+  return following ~= nil
 end
 
 ---@return boolean
@@ -186,7 +207,9 @@ end
 ---@param item { text: string, range: lsp.Range, textDocument: { uri: string, version: integer }, command: lsp.Command, palimpsest: { id: string, reason: string } }
 ---@return boolean
 function M.show(client, from, item)
+  local awaited = following
   M.close('left')
+  following = awaited
   local bufnr = vim.uri_to_bufnr(item.textDocument.uri)
   if not api.nvim_buf_is_loaded(bufnr) or not vim.bo[bufnr].modifiable then
     return false
@@ -226,13 +249,14 @@ end
 ---@return palimpsest.Offer? # what it was
 function M.drop()
   local was = offered
+  following = nil
   if was then
     clear()
     offered = nil
-    unbind()
     api.nvim_create_augroup('palimpsest.offer', {})
     say(nil)
   end
+  unbind()
   return was
 end
 
@@ -286,7 +310,8 @@ function M.go(on_made)
   elseif hidden then
     M.repaint()
   else
-    M.drop()
+    clear()
+    offered, following = nil, 'awaited'
     ranges.apply(offer.bufnr, offer.edit)
     on_made(offer.client, offer.command)
   end
