@@ -10,6 +10,7 @@
 ;; - `palimpsest-cancel' cancels the one under way.
 ;; - An edit that the server sends is held against what was typed a moment ago, too.
 ;; - `palimpsest-preview-mode' shows suggestions behind the cursor, all of their lines; TAB takes them.
+;; - `palimpsest-next-edit' makes the edit that follows from the last changes.
 ;; - `palimpsest-why' says why the last request got no suggestion.
 ;;
 ;; Load it, and `M-x eglot' in a buffer with code.  For suggestions while you type:
@@ -167,6 +168,23 @@ It is on only where Palimpsest is at work."
    (palimpsest--connection) :workspace/executeCommand
    (list :command "palimpsest.pause" :arguments [(:scope "all")])
    :success-fn (jsonrpc-lambda (&key what &allow-other-keys) (message "[palimpsest] %s" what))))
+
+(defun palimpsest-next-edit (&optional jump)
+  "Make the edit that follows from the last changes, and go there.
+With a prefix argument JUMP, only go there.  The reason is shown in both cases."
+  (interactive "P")
+  (let ((server (palimpsest--connection)))
+    (when (fboundp 'eglot--signal-textDocument/didChange)
+      (eglot--signal-textDocument/didChange))
+    (jsonrpc-async-request
+     server :workspace/executeCommand
+     (list :command "palimpsest.nextEdit"
+           :arguments (vector (append (eglot--TextDocumentPositionParams)
+                                      (list :jump (if jump t :json-false)))))
+     :success-fn (jsonrpc-lambda (&key reason why &allow-other-keys)
+                   (message "[palimpsest] %s" (if reason (concat "no next edit: " reason) why)))
+     :error-fn (jsonrpc-lambda (&key message &allow-other-keys)
+                 (message "[palimpsest] %s" message)))))
 
 (defun palimpsest-why ()
   "Say why the last request got no suggestion."

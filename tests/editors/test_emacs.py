@@ -239,3 +239,29 @@ def test_the_few_lines_without_our_package(staged, cache, stage, tmp_path):
             becomes(editor, "def f(x):\n    if x:\n        y = 1\n        return y‸\n")
     except Unavailable as error:
         pytest.skip(f"because {error}")
+
+
+def test_next_edits_are_made_one_after_the_other_by_a_command(editor, stage):
+    stage.play({}, renamed={"limit": "bound"})
+    editor.open("main.py", "def f(boun‸):\n    漢 = '😀'; print(limit)\n    return limit\n")
+    editor.type("d")
+    until(lambda: "bound" in editor.text())
+    editor.keys("\x15\x1bxpalimpsest-next-edit\r")
+    until(lambda: editor.ask("(line-number-at-pos)") == 2, "with a prefix it only goes there")
+    assert editor.text().count("limit") == 2
+    for left in (1, 0):
+        editor.keys("\x1bxpalimpsest-next-edit\r")
+        until(lambda left=left: editor.text().count("limit") == left)
+    until(lambda: editor.said("`limit` was renamed above"))
+    assert editor.text() == "def f(bound):\n    漢 = '😀'; print(bound)\n    return bound\n"
+    editor.keys("\x1bxpalimpsest-next-edit\r")
+    until(lambda: editor.said("no next edit: "))
+
+
+def test_the_next_edit_is_a_code_action(editor, stage):
+    stage.play({}, renamed={"limit": "bound"})
+    editor.open("main.py", "def f(boun‸):\n    return limit\n")
+    editor.type("d")
+    until(lambda: "bound" in editor.text())
+    editor.keys("\x1bxeglot-code-action-quickfix\r")
+    until(lambda: editor.text() == "def f(bound):\n    return bound\n")
