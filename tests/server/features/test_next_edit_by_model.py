@@ -20,7 +20,7 @@ SILENT = FollowUps(reason=NOTHING_FOLLOWS)
 
 @pytest.fixture
 def found(monkeypatch):
-    """What syntax finds, to be set."""
+    """The finds of syntax, to be set."""
     found = [SILENT]
     monkeypatch.setattr(answer, "follow_ups", lambda question: found[0])
     monkeypatch.setattr(answer, "_MOMENT_SECONDS", 0.0)
