@@ -85,6 +85,7 @@ def create_server(engine_factory: EngineFactory) -> Server:
         # The client sends this after our answer to `initialize`, so loading cannot delay that any more.
         server.session.open()
         server.session.live.open()
+        server.background(server.session.outcomes.open())
         server.tell_of_log()
         configuration.subscribe(server)
         await configuration.pull(server)
@@ -189,6 +190,8 @@ def create_server(engine_factory: EngineFactory) -> Server:
 
             answer = await inline_completion.complete(session, asked, show)
             session.publisher.answered(method, answer.reason, answer.source, "".join(answer.texts[:1]), answer.doubt)
+            if chosen is None:
+                inline_completion.watch(session, asked, answer)
             return answer, asked, replaced
 
     @server.feature(types.TEXT_DOCUMENT_INLINE_COMPLETION, types.InlineCompletionOptions())

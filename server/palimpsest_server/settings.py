@@ -60,6 +60,7 @@ class Settings:
     disabled_folders: tuple[str, ...] = ()
     log_level: LogLevel = "warning"
     log_text: bool = False
+    statistics: bool = True
     trust_workspace: bool = False
     endpoint: Endpoint | None = None
 
@@ -210,6 +211,7 @@ KEYS: Mapping[str, _Key] = {
     ),
     "logLevel": _Key("log_level", '"error", "warning", "info" or "debug"', _one_of(*LOG_LEVELS)),
     "logText": _Key("log_text", _SWITCH, _switch, own=True),
+    "statistics": _Key("statistics", _SWITCH, _switch, own=True),
     "trustWorkspace": _Key("trust_workspace", _SWITCH, _switch, own=True),
 }
 

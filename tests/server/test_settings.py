@@ -37,6 +37,7 @@ GOOD = {
     "disabledFolders": (["~/secret"], "disabled_folders", ("~/secret",)),
     "logLevel": ("debug", "log_level", "debug"),
     "logText": (True, "log_text", True),
+    "statistics": (False, "statistics", False),
     "trustWorkspace": (True, "trust_workspace", True),
     "maxLines": (12, "max_lines", 12),
     "seed": (7, "seed", 7),
@@ -161,6 +162,7 @@ def test_the_keys_that_are_the_users_own():
         "fallback",
         "endpoint",
         "logText",
+        "statistics",
         "trustWorkspace",
     ]
 

@@ -12,6 +12,7 @@ export const OWN = [
   "fallback",
   "endpoint",
   "logText",
+  "statistics",
   "trustWorkspace",
 ] as const;
 

@@ -22,6 +22,7 @@ from palimpsest_server.features import drafts
 from palimpsest_server.protocol import positions
 from palimpsest_server.session import jobs
 from palimpsest_server.session.eagerness import Offer, waits_for_the_end
+from palimpsest_server.session.outcomes import Shown
 from palimpsest_server.session.permission import refusal, untrained
 from palimpsest_server.session.session import Session
 from palimpsest_server.session.suggestions import Suggestion
@@ -189,6 +190,15 @@ def start(session: Session, ask: Ask, key: JobKey, show: Show, purpose: jobs.Pur
     return running
 
 
+def watch(session: Session, ask: Ask, answer: Answer) -> None:
+    """Watch the outcome of an answer. The rest of a suggestion that was typed in part is the same one: it ends there, too."""
+    if answer.texts:
+        text, ms = answer.texts[0], session.requests.recent[-1].ms
+        id_ = f"{ask.document.uri}:{ask.place + len(text)}"
+        shown = Shown(id_, "completion", ask.document.language, answer.source, "", ms, ask.document, text, ask.place)
+        session.outcomes.shown(ask.document.uri, shown)
+
+
 def announce(
     session: Session,
     news: DraftNews,
@@ -308,6 +318,8 @@ def moved_on(session: Session, uri: str) -> None:
     """End the document's job, since its text has changed; a prefetch goes on while the change leads to its place."""
     session.debounce.changed(uri, monotonic())
     running, document = session.jobs.running(uri), session.documents.snapshot(uri)
+    if document is not None:
+        session.outcomes.moved_on(document)
     if running and not (document and on_the_way(running, document)):
         session.jobs.end(uri, jobs.CHANGED)
 

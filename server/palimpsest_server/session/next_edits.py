@@ -17,6 +17,7 @@ from palimpsest_server.documents.latest import Latest
 from palimpsest_server.documents.marks import Mark
 from palimpsest_server.documents.rope import Text
 from palimpsest_server.documents.store import Documents
+from palimpsest_server.session.outcomes import Outcomes, Shown
 
 Why = Literal["refused", "typedOver", "left"]
 
@@ -31,6 +32,7 @@ class Known:
 
     refused: never to be offered again. rests: until then. taken: it was applied, and the mark is where its text stands.
     place: where it was applied. ahead: the size of its beginning that the change left out, as both sides have it in common.
+    ms: the time it took.
     """
 
     id: str
@@ -44,6 +46,7 @@ class Known:
     taken: bool = False
     place: tuple[int, int] = (0, 0)
     ahead: int = 0
+    ms: float = 0.0
 
     def is_about(self, edit: NextEdit) -> bool:
         """Return whether it is the same edit in the same place, wherever that has moved to."""
@@ -58,9 +61,10 @@ class Known:
 class NextEdits:
     """The next edits of one session. tells: the client says what it shows. asks: it asks for them, and needs no action."""
 
-    def __init__(self, documents: Documents, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, documents: Documents, outcomes: Outcomes, clock: Callable[[], float] = monotonic) -> None:
         self.tells = self.asks = False
         self._documents = documents
+        self._outcomes = outcomes
         self._clock = clock
         self._known = Latest[str, Known](_KNOWN)
         self._numbers = itertools.count(1)
@@ -118,7 +122,9 @@ class NextEdits:
             self._saw(known, document.version)
 
     def accepted(self, id_: str) -> None:
-        """Note that an edit was accepted: by now, or in a moment, its text stands there."""
+        """Note that an edit was accepted. What it became is seen by the change that it makes; else this is all there is."""
+        if (known := self._known.get(id_)) is not None and not known.taken:
+            self._outcomes.ended(id_, "accepted")
 
     def refuse(self, id_: str) -> None:
         """Never offer an edit again: it was refused, or undone."""
@@ -128,6 +134,7 @@ class NextEdits:
 
     def closed(self, id_: str, why: Why) -> None:
         """Note why an edit is not shown any more."""
+        self._outcomes.ended(id_, "ignored" if why == "left" else why)
         if why == "refused":
             self.refuse(id_)
 
@@ -143,16 +150,22 @@ class NextEdits:
         known.ahead = start - known.place[0]
         known.mark = self._documents.marks.add(known.uri, known.place[0], known.place[0] + len(known.edit.text))
         known.taken = True
+        self._outcomes.accepted(id_, known.mark)
 
     def _undone(self, id_: str, start: int) -> None:
         """Refuse an edit that was undone: what it replaced stands there again."""
         if (known := self._known.get(id_)) is not None:
             known.mark = self._documents.marks.add(known.uri, start - known.ahead, start - known.ahead + len(known.was))
             known.taken = False
+            self._outcomes.undone(id_)
             self.refuse(id_)
 
     def _saw(self, known: Known, version: int) -> None:
         known.seen.add(version)
+        if (document := self._documents.snapshot(known.uri)) is not None:
+            edit = known.edit
+            shown = Shown(known.id, "nextEdit", document.language, edit.kind, edit.certainty, known.ms)
+            self._outcomes.shown(known.uri, shown)
         if len(known.seen) >= _TIMES:
             known.seen.clear()
             known.rests = self._clock() + _REST_SECONDS

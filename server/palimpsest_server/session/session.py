@@ -16,6 +16,7 @@ from palimpsest_server.session.debounce import Debounce
 from palimpsest_server.session.engine_slot import EngineFactory, EngineSlot
 from palimpsest_server.session.jobs import CHANGED, CLOSED, LOST, Jobs
 from palimpsest_server.session.next_edits import NextEdits
+from palimpsest_server.session.outcomes import Outcomes
 from palimpsest_server.session.recent_fills import RecentFills
 from palimpsest_server.session.suggestions import Suggestions
 from palimpsest_server.session.surroundings import Surroundings
@@ -41,7 +42,8 @@ class Session:
         self.surroundings = Surroundings(self.documents)
         self.suggestions = Suggestions()
         self.recent_fills = RecentFills()
-        self.next_edits = NextEdits(self.documents)
+        self.outcomes = Outcomes(self.documents, self.surroundings.off_loop)
+        self.next_edits = NextEdits(self.documents, self.outcomes)
         self.debounce = Debounce()
         self.jobs = Jobs()
         self.engine = EngineSlot(engine_factory, self.jobs)
@@ -116,6 +118,7 @@ class Session:
             if problem not in self._warned:
                 self._warned.add(problem)
                 self.client.warn(f"Palimpsest: {problem}")
+        self.outcomes.enabled = parsed.statistics
         before, self.settings = (self.settings, self._in_folders), parsed
         self._in_folders = in_folders
         if before == (parsed, in_folders):
@@ -152,6 +155,7 @@ class Session:
         self._closed = True
         self.jobs.end_all("the server is shutting down")
         self.live.close()
+        self.outcomes.close()
         self.surroundings.close()
         self.publisher.close()
         self.engine.close()

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from time import perf_counter
 
 from palimpsest_engine import (
     NOTHING_FOLLOWS,
@@ -53,6 +54,7 @@ class Ask:
     invoked: bool = False
     most: int = 1
     shown: bool = True
+    begun: float = field(default_factory=perf_counter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +231,9 @@ def _chosen(session: Session, ask: Ask, look: _Look, found: tuple[NextEdit, ...]
         if each.certainty not in _SURE[eagerness]:
             reason = f"not sure enough (nextEdit is {eagerness})"
             continue
+        if eagerness == "medium" and not ask.invoked and (each.kind, each.certainty) in session.outcomes.held_back:
+            reason = "edits of this kind were seldom taken (palimpsest stats)"
+            continue
         edit = replace(each, text=edits.with_line_ends_of(document.text, each.text))
         known = session.next_edits.known(edit, document.content)
         if silence := session.next_edits.silence(known):
@@ -240,5 +245,6 @@ def _chosen(session: Session, ask: Ask, look: _Look, found: tuple[NextEdit, ...]
     where = next((each.document for each in kept if each.document is ask.document), kept[0].document)
     chosen = tuple(each for each in kept if each.document is where)[: ask.most]
     for offer in chosen:
+        offer.known.ms = (perf_counter() - ask.begun) * 1000
         session.next_edits.offered(offer.known, offer.document.version, shown=ask.shown)
     return Answer(chosen)
