@@ -1,5 +1,8 @@
 """`textDocument/copilotInlineEdit` and its companions, from the change to the place where nothing is left to do."""
 
+import json
+import os
+
 import pytest
 
 from e2e.raw import ABLE, URI, place, raw
@@ -70,6 +73,38 @@ def test_a_renamed_parameter_leads_from_use_to_use_until_none_is_left(encoding):
         assert reasons == [("`limit` was renamed", "rename", "sure")] * 2
         assert client.status()["lastEmpty"] == {"request": METHOD, "reason": "nothing follows from the last change"}
         assert client.end() == 0
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-32"])
+def test_the_own_finders_lead_from_use_to_use(encoding):
+    with raw() as client:
+        client.initialize(ABLE | {"general": {"positionEncodings": [encoding]}})
+        person = Person(client, width=WIDTHS[encoding])
+        person.replace(0, 6, 11, "most")
+        for _ in range(2):
+            (edit,) = person.next()
+            assert (edit["palimpsest"]["kind"], edit["palimpsest"]["certainty"]) == ("rename", "sure")
+            person.take(edit)
+            client.tell("workspace/executeCommand", edit["command"])
+        assert person.next() == []
+        assert person.text == CODE.replace("limit", "most")
+        assert client.status()["lastEmpty"]["request"] == METHOD
+
+
+def test_outcomes_are_counted_in_the_users_file_when_the_session_ends(tmp_path):
+    with raw({"wordwise": True}, env=os.environ | {"PALIMPSEST_STATE": str(tmp_path)}) as client:
+        client.initialize()
+        person = renamed(client)
+        (edit,) = person.next()
+        person.take(edit)
+        (edit,) = person.next()
+        client.tell("palimpsest/didCloseInlineEdit", {"id": edit["palimpsest"]["id"], "why": "refused"})
+        assert person.next() == []
+        assert client.end() == 0
+    (file,) = tmp_path.iterdir()
+    events = [json.loads(line) for line in file.read_text().splitlines()]
+    assert sorted(each["outcome"] for each in events) == ["accepted", "refused"]
+    assert {(each["language"], each["kind"], each["certainty"]) for each in events} == {("python", "rename", "sure")}
 
 
 def test_accepting_is_taken_as_a_notification():
