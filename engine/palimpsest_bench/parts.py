@@ -288,12 +288,19 @@ def quantization(plan: Plan) -> dict[str, Any]:
         return {"quantization_error": by_layer(model, before.to(subject.device), canvas.to(subject.device))}
 
 
+def next_edits(plan: Plan) -> dict[str, Any]:
+    """Time the search for what follows from a change, which asks no model."""
+    from palimpsest_bench.next_edits import by_length
+
+    return {"next_edits": by_length(20 if plan.quick else 100)}
+
+
 Part = Callable[[Plan], dict[str, Any]]
 # The order: first the parts without torch in this process, last those that may fail or take long.
 PARTS: dict[str, Part] = {
     part.__name__: part
     for part in (
-        *(keystroke, start, overhead, typing, along, share, superseded, memory, big, files, session),
+        *(keystroke, start, overhead, typing, along, share, superseded, memory, big, files, session, next_edits),
         *(hardware, engine, steps, contexts, hole, quantization, peers, diffusers),
     )
 }

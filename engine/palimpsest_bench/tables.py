@@ -55,7 +55,7 @@ MAIN = "What it takes"
 
 def tables(figures: dict[str, Any]) -> Iterator[Table]:
     """Yield the tables that have rows."""
-    made = (each(figures) for each in (main, steps, contexts, files, peers, diffusers, quantised, failed))
+    made = (each(figures) for each in (main, steps, contexts, files, next_edits, peers, diffusers, quantised, failed))
     return (table for table in made if table.rows)
 
 
@@ -181,6 +181,16 @@ def files(f: dict[str, Any]) -> Table:
     )
     head = ("characters", "engine that takes no time: median / 95 %", "the checkpoint: median / 95 %")
     return Table("A keystroke to the final answer, by the size of the file", head, rows)
+
+
+def next_edits(f: dict[str, Any]) -> Table:
+    """Make the table of searches for next edits."""
+    rows = tuple(
+        (f"{row['lines']:,}", row["change"], f"{row['p50']:.1f} / {row['p95']:.1f} ms", str(row["edits"]))
+        for row in f.get("next_edits", [])
+    )
+    head = ("lines", "what was changed", "to the answer: median / 95 %", "edits")
+    return Table("What follows from a change, without a model", head, rows)
 
 
 def peers(f: dict[str, Any]) -> Table:
