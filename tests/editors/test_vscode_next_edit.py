@@ -76,6 +76,18 @@ class TestNextEdit:
         editor.press("accept")
         until(lambda: editor.text().endswith("return bound\n"))
 
+    def test_in_another_file(self, editor: VSCode, stage: Stage) -> None:
+        stage.play({}, renamed={"limit": "bound"})
+        editor.open("one.py", "limit()‸\n")
+        editor.show("two.py", "x =‸\n")
+        editor.type(" ")
+        editor.type("1")
+        until(lambda: "one.py:1: `limit` was renamed above" in editor.preview())
+        editor.press("accept")
+        until(lambda: editor.text() == "limit()\n" and editor.struck() == "limit", "it is opened")
+        editor.press("accept")
+        until(lambda: editor.text() == "bound()\n")
+
     def test_subtle_is_only_a_mark_until_the_key(self, editor: VSCode, stage: Stage, screenshots: Path) -> None:
         editor.configure({"palimpsest.ui.nextEdit": "subtle"})
         try:
