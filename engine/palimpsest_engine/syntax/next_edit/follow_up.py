@@ -15,6 +15,7 @@ from palimpsest_engine.syntax.next_edit import silence
 from palimpsest_engine.syntax.next_edit.arguments import arguments
 from palimpsest_engine.syntax.next_edit.awaits import awaits
 from palimpsest_engine.syntax.next_edit.broken import mends
+from palimpsest_engine.syntax.next_edit.imports import imports
 from palimpsest_engine.syntax.next_edit.members import members
 from palimpsest_engine.syntax.next_edit.rename import rename
 from palimpsest_engine.syntax.next_edit.scene import Scene
@@ -28,6 +29,7 @@ FINDERS: tuple[Finder, ...] = (
     rename,
     arguments,
     awaits,
+    imports,
     members,
     siblings,
 )
