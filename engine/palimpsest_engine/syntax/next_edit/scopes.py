@@ -34,6 +34,7 @@ _INHERITS = re.compile(r"; inherits: (\w+)\n")
 _MOST = 2000  # occurrences of one name that are looked at
 
 MEMBERS = ("property", "method", "field")
+_MEMBERS_ONLY = ("property", "method")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +91,9 @@ class Scopes:
         return next((each for each in self.of(name) if each.place == place), None)
 
     def definitions(self, name: str, scope: Scope) -> list[Occurrence]:
-        """Return where the name is defined in just this scope."""
-        return [each for each in self.of(name) if each.role == "definition" and each.scope == scope]
+        """Return where the name is defined in just this scope, members that only `this.` reaches apart."""
+        found = [each for each in self.of(name) if each.role == "definition" and each.scope == scope]
+        return [each for each in found if each.kind not in _MEMBERS_ONLY]
 
     def resolve(self, use: Occurrence, extra: tuple[Occurrence, ...] = (), name: str = "") -> tuple[Occurrence, ...]:
         """Return the definitions that a use means, all of one scope; none if nothing in the document defines it.
@@ -104,7 +106,7 @@ class Scopes:
             scope = use.path[depth]
             if scope.kind == "members" or (scope.kind == "class" and depth < last):
                 continue
-            here = [each for each in known if each.scope == scope and each.kind not in ("method", "property")]
+            here = [each for each in known if each.scope == scope and each.kind not in _MEMBERS_ONLY]
             in_order = [each for each in here if each.kind == "let" and each.at <= use.place[0]]
             if in_order:
                 return (max(in_order, key=lambda each: each.at),)
