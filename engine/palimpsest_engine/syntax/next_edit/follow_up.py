@@ -13,6 +13,7 @@ from palimpsest_engine.changes import NOTHING_FOLLOWS, FollowUps, NextEdit, Next
 from palimpsest_engine.syntax.gate import SyntaxGate
 from palimpsest_engine.syntax.next_edit import silence
 from palimpsest_engine.syntax.next_edit.arguments import arguments
+from palimpsest_engine.syntax.next_edit.attributes import attributes
 from palimpsest_engine.syntax.next_edit.awaits import awaits
 from palimpsest_engine.syntax.next_edit.broken import mends
 from palimpsest_engine.syntax.next_edit.imports import imports
@@ -27,6 +28,7 @@ Finder = Callable[[Scene], Iterator[Found]]
 # Those that cost least, and find what is surest, come first: the time is short.
 FINDERS: tuple[Finder, ...] = (
     rename,
+    attributes,
     arguments,
     awaits,
     imports,

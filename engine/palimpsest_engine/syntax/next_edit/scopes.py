@@ -227,7 +227,8 @@ class _Seen:
 def _defined_in(path: list[Scope], kind: str, item: Range | None) -> list[Scope]:
     """Return the scopes up to the one in which a definition counts."""
     if item is not None:
-        return [each for each in path if not _within(each.place, item)]
+        body = item, "class"  # of a class that holds nothing else
+        return [each for each in path if (each.place, each.kind) == body or not _within(each.place, item)]
     passed = {"var": ("", "members", "class", "inline", "head"), "walrus": ("inline",)}.get(kind, ())
     while len(path) > 1 and path[-1].kind in passed:
         path = path[:-1]
