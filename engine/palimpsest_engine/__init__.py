@@ -45,12 +45,12 @@ from palimpsest_engine.errors import (
     PalimpsestError,
     UnsupportedCheckpoint,
 )
-from palimpsest_engine.fill.edit_window import edits_of, window_request
 from palimpsest_engine.fill.tidy import tidy
 from palimpsest_engine.request import Confidence, Draft, DraftPiece, Excerpt, Fill, FillRequest, Span, Verdict
 from palimpsest_engine.runtime.open import open_engine, refuse_relative
 
 if TYPE_CHECKING:
+    from palimpsest_engine.fill.edit_window import edits_of, window_request
     from palimpsest_engine.syntax.language_ids import language_id, untrained
     from palimpsest_engine.syntax.mending import Mend
     from palimpsest_engine.syntax.watched import Complaints, Definition, Mender, Outline, follow_ups, judge, warm_parser
@@ -110,6 +110,8 @@ _LATER = dict.fromkeys(
     ("Complaints", "Definition", "Mender", "Outline", "follow_ups", "judge", "warm_parser"), "syntax.watched"
 ) | {
     "Mend": "syntax.mending",
+    "edits_of": "fill.edit_window",
+    "window_request": "fill.edit_window",
     "language_id": "syntax.language_ids",
     "untrained": "syntax.language_ids",
 }
