@@ -8,6 +8,7 @@ what comes back is plain data. A document whose text ended the process is not ch
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -21,6 +22,8 @@ from palimpsest_engine.syntax.process import MARGIN, Lost
 from palimpsest_engine.syntax.spliced import Snapshot
 
 __all__ = ["Complaints", "Definition", "Mender", "Outline", "SyntaxGate", "follow_ups", "judge", "warm_parser"]
+
+log = logging.getLogger("palimpsest.engine")
 
 _MENDING = 2.0  # seconds for a search among edits, which bounds itself by parses and bytes
 
@@ -261,6 +264,9 @@ def follow_ups(question: NextEditQuestion) -> FollowUps:
         edits, places, reason = there.ask(made_of, "follow_ups")
     except Lost as lost:
         return FollowUps(reason=str(lost))
+    except RuntimeError:  # a mistake of ours costs one answer
+        log.exception("the search for next edits failed")
+        return FollowUps(reason="the search for next edits failed")
     return FollowUps(
         tuple(NextEdit(name, Span(start, end), *rest) for name, start, end, *rest in edits),
         tuple(Place(name, Span(start, end), *rest) for name, start, end, *rest in places),

@@ -7,6 +7,7 @@ import pytest
 from palimpsest_engine import follow_ups as asked_there
 from palimpsest_engine.changes import Change, NextEdit, NextEditQuestion, OpenDocument
 from palimpsest_engine.request import Span
+from palimpsest_engine.syntax import watched
 from palimpsest_engine.syntax.next_edit.follow_up import follow_ups
 from palimpsest_engine.syntax.next_edit.scene import Scene
 
@@ -114,3 +115,12 @@ def test_a_renaming_is_doubted_if_its_change_did_more(before: str, after: str, c
     document = OpenDocument("a", after + "x = a\n", "python")
     found = follow_ups(NextEditQuestion((document,), (Change("a", 0, before, after),), 0), (finder,))
     assert [each.certainty for each in found.edits] == [certainty]
+
+
+def test_a_mistake_costs_one_answer(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def ask(*_: object) -> object:
+        raise RuntimeError("the process that parses failed")
+
+    monkeypatch.setattr(watched._There, "ask", ask)
+    assert asked_there(QUESTION).reason == "the search for next edits failed"
+    assert "the search for next edits failed" in caplog.text
