@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from time import monotonic
 
 from palimpsest_engine import Change
@@ -130,9 +131,14 @@ class Changes:
         return bool(self._changed)
 
     def newest(self, uri: str) -> tuple[int, int, float] | None:
-        """Return where the newest change of a document stands, and how many seconds ago it was made."""
-        now = self._clock()
-        return next(((each.start, each.end, now - each.at) for each in self._changed if each.uri == uri), None)
+        """Return where the newest change of a document stands, and how many seconds ago it was made.
+
+        A next edit that was accepted was made long ago: nobody goes on typing it.
+        """
+        newest = next((each for each in self._changed if each.uri == uri), None)
+        if newest is None:
+            return None
+        return newest.start, newest.end, inf if newest.edit else self._clock() - newest.at
 
     def recent(self, content: Callable[[str], Text | None]) -> tuple[Change, ...]:
         """Return the last few changes, the newest first. content: the present text of a document."""

@@ -247,3 +247,11 @@ async def test_a_snapshot_that_is_old_already_gets_nothing(person):
     old = person.document()
     person.replace(0, 10, "")
     assert (await next_edits(person.session, Ask(old, 0, invoked=True))).reason == "the document changed"
+
+
+async def test_an_accepted_edit_leads_on_at_once(person, monkeypatch):
+    monkeypatch.setattr(answer, "_MOMENT_SECONDS", 3600.0)
+    (best,) = (await person.ask(cursor=len(CODE) - 1)).edits
+    person.take(best)
+    async with asyncio.timeout(5):
+        assert (await person.ask(cursor=FIRST + 2)).edits
