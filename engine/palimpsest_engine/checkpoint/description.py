@@ -70,7 +70,7 @@ _SPEC: dict[str, Rule] = {
     "name": text(200, ".+"),
     "dialect": one_of("fim", "chat", "taught", "sides"),
     "order": one_of("spm", "psm"),
-    "edits": one_of("", "chatml", "sweep", "zeta2"),
+    "edits": one_of("", "chatml", "sweep", "zeta2", "canvas"),
     "fresh": one_of("denoised", "written"),
     **dict.fromkeys(("denoises", "left_to_right"), flag),
     "languages": each(text(40), 0, 500),

@@ -11,7 +11,7 @@ FILE_MARKS = ("<|file_sep|>", "<file_sep>", "<filename>", "<|file_separator|>") 
 SECOND_OPINION = (8, 16)  # tokens of the holes in which a line is denoised that was not right left to right
 SURE = 0.05  # mean entropy of a hole, in nats, below which others found the text of the 26B settled
 TURN_MARKS = ("<|im_start|>", "<|im_end|>")  # control tokens around the turns of a chat
-EditFormat: TypeAlias = Literal["", "chatml", "sweep", "zeta2"]
+EditFormat: TypeAlias = Literal["", "chatml", "sweep", "zeta2", "canvas"]
 Turns: TypeAlias = tuple[str, str]  # before and after a question
 SOURCES = ("imports", "documents", "diagnostics", "edits")  # of context from elsewhere
 
@@ -146,7 +146,8 @@ class Spec:
     causal_candidates: so many lines, written left to right by the causal encoder, stand beside what is denoised, and the
     ranking chooses. blank_line_candidates: as many where nothing else stands on the hole's line; None: no other number.
     chat: how the `chat` dialect asks.
-    edits: the format in which a left-to-right model is asked for the next edit (`prompt/edit_formats.py`); "" for none.
+    edits: how it is asked for the next edit: in a format of left-to-right models (`prompt/edit_formats.py`), on a `canvas` that
+    begins with the present text, or "" for not at all.
     left_to_right: a control for the evaluation, trained left to right and for nothing else; its filler
     ends a middle, and the engine does not serve it.
     profiles: by the name of a profile, `fast` or `thorough`, the values of `sampling`, `steps_by_size` and
@@ -251,6 +252,7 @@ def spec_of_chat(name: str, device: str) -> Spec:
     small = device == "cpu"
     return Spec(
         name,
+        edits="canvas",
         whole_canvas=not small,
         hole_sizes=(12, 24, 36, 56) if small else (8, 16, 24, 32, 44, 60, 80),
         line_sizes=(3, 6, 12, 24) if small else (3, 5, 8, 12, 16, 24, 32),

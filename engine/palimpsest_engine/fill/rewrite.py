@@ -50,7 +50,8 @@ class Rewrite:
 
     def run(self) -> Iterator[Draft | Fill]:
         """Yield drafts, then the `Fill`: the whole window, or nothing and the reason."""
-        if self.format is None and (not self.resources.spec.denoises or self.resources.sides):
+        on_canvas = self.resources.spec.edits == "canvas" and self.resources.spec.denoises and not self.resources.sides
+        if self.format is None and not on_canvas:
             yield nothing("The model was not taught to follow a change.")
             return
         window = plain(self.present)

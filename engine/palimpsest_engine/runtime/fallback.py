@@ -55,7 +55,7 @@ class Loaded:
             denoises=spec.denoises,
             calibrated=checkpoint.calibration is not None,
             writes=not spec.denoises or spec.fresh == "written",
-            edits=bool(spec.edits) or (spec.denoises and spec.denoising.context != "both"),
+            edits=bool(spec.edits),
         )
         return cls(Filler(checkpoint), status, checkpoint.device)
 

@@ -29,7 +29,10 @@ def taught(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=["denoised", "written"])
 def filler(request, taught):
-    return Filler(taught if request.param == "written" else request.getfixturevalue("checkpoint"))
+    if request.param == "written":
+        return Filler(taught)
+    checkpoint = request.getfixturevalue("checkpoint")
+    return Filler(replace(checkpoint, spec=replace(checkpoint.spec, edits="canvas")))
 
 
 def fill_of(filler, request) -> Fill:
