@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from palimpsest_engine.changes import Certainty, NextEdit
 from palimpsest_engine.request import Span
 from palimpsest_engine.syntax.next_edit.scene import Changed, Scene, token_text
+from palimpsest_engine.syntax.next_edit.scopes import Scopes
 from palimpsest_engine.syntax.tree import Parsed
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ def _missing(scene: Scene, changed: Changed, bound: list[Imported], new: set[str
             rf"\b{name}\s*(=[^=]|:=|:)|\b(def|class|fn|func|function|let|const|var|type)\s+{name}\b", now.text
         ):
             continue
-        line = _elsewhere(scene, now, name) or _standard(now, name)
+        line = _elsewhere(scene, now, name) or _standard(changed, name)
         if line is None:
             continue
         text, where, certainty = line
@@ -215,9 +216,16 @@ def _elsewhere(scene: Scene, now: Parsed, name: str) -> tuple[str, str, Certaint
     return (text + "\n", where, "likely") if "./" not in text else None
 
 
-def _standard(now: Parsed, name: str) -> tuple[str, str, Certainty] | None:
-    if now.grammar == "python" and name in sys.stdlib_module_names and re.search(rf"(?<![\w.]){name}\.\w", now.text):
-        return f"import {name}\n", "", "likely"
+def _standard(changed: Changed, name: str) -> tuple[str, str, Certainty] | None:
+    if changed.now.grammar != "python" or name not in sys.stdlib_module_names:
+        return None
+    scopes = Scopes(changed.now)
+    for node in (each for hunk in changed.hunks for each in hunk.now):
+        parent = node.parent
+        if parent is not None and parent.type == "attribute" and parent.child_by_field_name("object") == node:
+            use = scopes.at(node.byte_range) if token_text(changed.now, node) == name else None
+            if use is not None and use.role == "reference" and not scopes.resolve(use):
+                return f"import {name}\n", "", "likely"
     return None
 
 

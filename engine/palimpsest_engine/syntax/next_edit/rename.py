@@ -13,6 +13,7 @@ from palimpsest_engine.syntax.next_edit.scopes import MEMBERS, Occurrence, Scope
 from palimpsest_engine.syntax.tree import Parsed, Range
 
 _NAME = re.compile(r"#?[^\W\d][\w$]*")
+_OWN_NAMES = ("import_clause", "namespace_import", "import_spec")  # imports of a name that the document chooses
 _BUILT_IN = frozenset(dir(builtins))
 
 
@@ -33,7 +34,8 @@ def rename(scene: Scene) -> Iterator[NextEdit]:
         scopes = known.setdefault(name, Scopes(changed.now))
         for each in renamed_by(changed, scopes):
             if each.role.role == "definition" and each.role.kind not in MEMBERS and not _is_member(each.role):
-                yield from _uses(name, scopes, each, _together(scene, changed, each))
+                for edit in _uses(name, scopes, each, _together(scene, changed, each)):
+                    yield replace(edit, certainty="possible") if _is_swapped(scene, changed, each) else edit
             elif each.role.role == "reference":
                 yield from _definition(name, scopes, each)
 
@@ -46,6 +48,21 @@ def _together(scene: Scene, changed: Changed, renamed: Renamed) -> set[Range]:
             pairs = _pairs(each)
             found |= {place for place, names in pairs.items() if names == (renamed.old, renamed.new)}
     return found
+
+
+def _is_swapped(scene: Scene, changed: Changed, renamed: Renamed) -> bool:
+    """Return whether an import names something else now, as far as is known: no definition of another document was renamed.
+
+    A name that only this document has for it, such as one after `as`, is renamed like any other.
+    """
+    tree = changed.now.tree
+    node = None if tree is None else tree.root_node.descendant_for_byte_range(*renamed.role.place)
+    if renamed.role.kind != "import" or node is None or node.parent is None or node.parent.type in _OWN_NAMES:
+        return False
+    if node == node.parent.child_by_field_name("alias"):
+        return False
+    others = [each for each in scene.changes if each.now is not changed.now]
+    return not any((renamed.old, renamed.new) in _pairs(each).values() for each in others)
 
 
 def renamed_by(changed: Changed, scopes: Scopes) -> list[Renamed]:
@@ -64,7 +81,8 @@ def _pairs(changed: Changed) -> dict[Range, tuple[str, str]]:
         if len(hunk.was) == len(hunk.now):
             for was, now in zip(hunk.was, hunk.now, strict=True):
                 old, new = token_text(changed.was, was), token_text(changed.now, now)
-                if old != new and was.is_named and now.is_named and _NAME.fullmatch(old) and _NAME.fullmatch(new):
+                is_name = was.is_named and now.is_named and _NAME.fullmatch(old) and _NAME.fullmatch(new)
+                if old != new and is_name and new.strip("_"):  # `_` marks what is not used
                     pairs[now.byte_range] = old, new
     return pairs
 
