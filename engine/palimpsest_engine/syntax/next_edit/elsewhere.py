@@ -1,53 +1,57 @@
-"""Follow a renamed definition of a Python module into other open documents that import it."""
+"""Follow a renamed definition into the other open documents that can mean it, by the rules of its language."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 
 from palimpsest_engine.changes import NextEdit
-from palimpsest_engine.syntax.next_edit.rename import Renamed, as_edit, renamed_by
+from palimpsest_engine.syntax.next_edit.by_import import ecma, python, rust
+from palimpsest_engine.syntax.next_edit.by_package import go, java
+from palimpsest_engine.syntax.next_edit.pair import Followed, Pair, Side, path_of
+from palimpsest_engine.syntax.next_edit.rename import as_edit, renamed_by
 from palimpsest_engine.syntax.next_edit.scene import Scene
 from palimpsest_engine.syntax.next_edit.scopes import Occurrence, Scopes
-from palimpsest_engine.syntax.tree import Range
+
+Rules = Callable[[Pair], Followed]
+
+_ECMA = ("javascript", "typescript", "tsx")
+_RULES: tuple[tuple[tuple[str, ...], Rules], ...] = (
+    (("python",), python),
+    (_ECMA, ecma),
+    (("go",), go),
+    (("java",), java),
+    (("rust",), rust),
+)
 
 
 def elsewhere(scene: Scene) -> Iterator[NextEdit]:
-    """Yield the imports of what a change renamed, and their uses, in other documents."""
+    """Yield the uses of what a change renamed in other documents."""
+    if len(scene.documents) < 2:
+        return
+    sides = _sides(scene)
     for changed in scene.changes:
-        scopes, source = Scopes(changed.now), changed.change.document
-        if changed.now.grammar != "python":
-            continue
-        for renamed in renamed_by(changed, scopes):
-            if renamed.role.role != "definition" or len(renamed.role.path) > 1 or renamed.role.kind == "import":
+        name = changed.change.document
+        here = sides[name]
+        for grammars, rules in _RULES:
+            if changed.now.grammar not in grammars or here.path is None:
                 continue
-            if scopes.definitions(renamed.old, renamed.role.scope):
-                continue
-            for name, parsed in scene.documents.items():
-                if name != source and parsed.grammar == "python":
-                    there = Scopes(parsed)
-                    for use in _uses(there, renamed, source):
-                        where = f"in {PurePosixPath(source).name}"
-                        yield as_edit(name, parsed, use, renamed, where, "likely")
+            of_language = {other: side for other, side in sides.items() if side.scopes.parsed.grammar in grammars}
+            for renamed in renamed_by(changed, here.scopes):
+                if not _is_seen_outside(renamed.role):
+                    continue
+                where = f"in {PurePosixPath(here.path).name}"
+                for other, there in of_language.items():
+                    if other != name and there.names(renamed.old):
+                        rest = tuple(each for each in of_language.values() if each not in (here, there))
+                        for use, certainty in rules(Pair(renamed, here, there, rest)):
+                            yield as_edit(other, there.scopes.parsed, use, renamed, where, certainty)
 
 
-def _uses(there: Scopes, renamed: Renamed, source: str) -> list[Occurrence]:
-    found = there.of(renamed.old)
-    imports = [
-        each for each in found if each.other is not None and _is_import(each) and _names(there, each.other, source)
-    ]
-    own = [each for each in imports if each.role == "definition"]
-    if own and (there.of(renamed.new) or any(len(there.definitions(each.name, each.scope)) > 1 for each in own)):
-        return []
-    uses = [each for each in found if each.role == "reference" and set(own) & set(there.resolve(each))]
-    return [*imports, *uses]
+def _sides(scene: Scene) -> dict[str, Side]:
+    paths = {each.name: path_of(each) for each in scene.question.documents}
+    return {name: Side(paths[name], Scopes(parsed)) for name, parsed in scene.documents.items()}
 
 
-def _is_import(use: Occurrence) -> bool:
-    return use.role == "imported" or (use.role == "definition" and use.kind == "import")
-
-
-def _names(there: Scopes, module: Range, source: str) -> bool:
-    """Return whether a dotted name ends the path of a document."""
-    parts = there.parsed.data[slice(*module)].decode("utf-8", "replace").lstrip(".").split(".")
-    return parts == list(PurePosixPath(source).with_suffix("").parts[-len(parts) :])
+def _is_seen_outside(role: Occurrence) -> bool:
+    return role.role == "definition" and len(role.path) == 1 and role.kind != "import"

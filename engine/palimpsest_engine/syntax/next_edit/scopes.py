@@ -133,7 +133,7 @@ class Scopes:
             if node is not None and node.byte_range == match.span() and not node.child_count and node.is_named:
                 yield self._look(name, node)
             else:
-                yield Occurrence(name, match.span(), "text", (_FILE,))
+                yield Occurrence(name, match.span(), "text", (FILE,))
 
     def _look(self, name: str, node: Node) -> Occurrence:
         from tree_sitter import QueryCursor
@@ -148,7 +148,7 @@ class Scopes:
         return seen.occurrence(name)
 
 
-_FILE = Scope((-1, 1 << 62), "file")
+FILE = Scope((-1, 1 << 62), "file")
 _ORDER = ("unsure", "pass", "imported", "keyword", "definition", "member", "skip", "reference", "text")
 
 
@@ -157,7 +157,7 @@ class _Seen:
 
     def __init__(self, place: Range) -> None:
         self.place = place
-        self.scopes: set[Scope] = {_FILE}
+        self.scopes: set[Scope] = {FILE}
         self.outer: list[Range] = []
         self.roles: dict[str, tuple[str, Range | None, int]] = {}
         self.bindings: list[tuple[str, Range, int]] = []
@@ -219,9 +219,7 @@ class _Seen:
             home = next(each for each in reversed(path) if each.kind in ("class", "members"))
             if any(_within(each, home.place) for each in self.boundaries):
                 kind = ""
-        return Occurrence(
-            name, self.place, role, tuple(path) or (_FILE,), kind, at, other, self.shorthand, self.written
-        )
+        return Occurrence(name, self.place, role, tuple(path) or (FILE,), kind, at, other, self.shorthand, self.written)
 
 
 def _defined_in(path: list[Scope], kind: str, item: Range | None) -> list[Scope]:
