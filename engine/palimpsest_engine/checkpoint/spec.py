@@ -146,8 +146,8 @@ class Spec:
     causal_candidates: so many lines, written left to right by the causal encoder, stand beside what is denoised, and the
     ranking chooses. blank_line_candidates: as many where nothing else stands on the hole's line; None: no other number.
     chat: how the `chat` dialect asks.
-    edits: how it is asked for the next edit: in a format of left-to-right models (`prompt/edit_formats.py`), on a `canvas` that
-    begins with the present text, or "" for not at all.
+    edits: how it is asked for the next edit: in a format of left-to-right models (`prompt/edit_formats.py`), on a `canvas`
+    that begins with the present text, or "" for not at all.
     left_to_right: a control for the evaluation, trained left to right and for nothing else; its filler
     ends a middle, and the engine does not serve it.
     profiles: by the name of a profile, `fast` or `thorough`, the values of `sampling`, `steps_by_size` and
