@@ -18,11 +18,14 @@ async def test_the_capabilities_are_advertised(connect):
     assert can.workspace.workspace_folders.supported
     assert can.code_action_provider.resolve_provider
     assert list(can.code_action_provider.code_action_kinds) == list(methods.KINDS)
-    assert (*dict.fromkeys(action.kind for action in ACTIONS.values()), methods.ALTERNATIVE) == methods.KINDS
+    kinds = dict.fromkeys(action.kind for action in ACTIONS.values())
+    assert sorted((*kinds, methods.NEXT_EDIT_ACTION, methods.ALTERNATIVE)) == sorted(methods.KINDS)
     assert set(can.execute_command_provider.commands) == {
         "palimpsest.run",
         "palimpsest.fillSelection",
         "palimpsest.pause",
+        "palimpsest.nextEdit",
+        "palimpsest.nextEdit.accept",
     }
 
 

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from palimpsest_server.documents.marks import Mark
 from palimpsest_server.documents.store import Documents, Snapshot
@@ -85,7 +85,7 @@ class Outcomes:
                     older[1].cancel()
                     self._end(older[0], "accepted")
                 later = asyncio.get_running_loop().call_later(_KEPT_SECONDS, self._look, id_, mark)
-                self._accepted[id_] = each, later
+                self._accepted[id_] = replace(each, document=None, text=""), later  # no text is needed any more
                 return
 
     def undone(self, id_: str) -> None:
@@ -93,6 +93,11 @@ class Outcomes:
         if (found := self._accepted.pop(id_, None)) is not None:
             found[1].cancel()
             self._end(found[0], "changed")
+
+    def forget(self, uri: str) -> None:
+        """Note that a document was closed: what was shown in it is ignored."""
+        for key in [each for each in self._pending if each[0] == uri]:
+            self._end(self._pending.pop(key), "ignored")
 
     def moved_on(self, document: Snapshot) -> None:
         """Look whether a change of a document accepts the pending completion, types along it, or over it."""

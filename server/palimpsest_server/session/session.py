@@ -168,6 +168,7 @@ class Session:
         self.suggestions.forget(uri)
         self.recent_fills.forget(uri)
         self.next_edits.forget(uri)
+        self.outcomes.forget(uri)
         self.debounce.forget(uri)
         self.surroundings.forget(uri)
 

@@ -135,3 +135,11 @@ async def test_nothing_is_counted_with_the_setting_off():
     scene.complete()
     scene.edits.closed(scene.offer(), "refused")
     assert scene.told() == []
+
+
+async def test_a_suggestion_of_a_closed_document_is_ignored_and_forgotten():
+    scene = Scene()
+    scene.complete()
+    scene.outcomes.forget(A)
+    assert not scene.outcomes._pending
+    assert scene.told() == ["ignored"]
