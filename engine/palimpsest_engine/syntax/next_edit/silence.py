@@ -36,12 +36,28 @@ def is_unfinished(scene: Scene) -> bool:
 
 
 def is_pointless(scene: Scene, edit: NextEdit) -> bool:
-    """Return whether an edit changes nothing but white space, or takes back a change."""
+    """Return whether an edit changes nothing but white space, takes back a change, or puts what stands there twice."""
     parsed = scene.documents[edit.document]
     old = parsed.text[edit.span.start : edit.span.end]
     if old == edit.text or (_bare(old) == _bare(edit.text) and _bare(old)):
         return True
+    if edit.kind == "sibling" and _doubles(parsed.text, edit):
+        return True
     return edit.kind != "mend" and any(_takes_back(each, edit) for each in scene.changes if each.now is parsed)
+
+
+def _doubles(text: str, edit: NextEdit) -> bool:
+    """Return whether an edit puts around a text, or behind it, what is there already: `f(f(x))`, `A | None | None`."""
+    start, end = edit.span.start, edit.span.end
+    old = text[start:end]
+    if old and old in edit.text:
+        before, _, after = (_bare(each) for each in edit.text.partition(old))
+        inner = _bare(old)
+        is_word = (before + after).replace("_", "").isalnum()
+        return bool(before or after) and not is_word and inner.startswith(before) and inner.endswith(after)
+    line = text.find("\n", end)
+    rest = _bare(text[end : len(text) if line < 0 else line])
+    return not old and len(_bare(edit.text)) > 1 and "\n" not in edit.text and rest.startswith(_bare(edit.text))
 
 
 def doubted(scene: Scene, edit: NextEdit) -> NextEdit:

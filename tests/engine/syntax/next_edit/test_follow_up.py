@@ -124,3 +124,21 @@ def test_a_mistake_costs_one_answer(monkeypatch: pytest.MonkeyPatch, caplog: pyt
     monkeypatch.setattr(watched._There, "ask", ask)
     assert asked_there(QUESTION).reason == "the search for next edits failed"
     assert "the search for next edits failed" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("line", "start", "end", "text", "offered"),
+    [
+        pytest.param('f(_("a"))', 2, 8, '_(_("a"))', False, id="around a call that is there"),
+        pytest.param("x: A | None = y", 4, 4, " | None", False, id="before what is there"),
+        pytest.param("f(a)", 2, 3, "aa", True, id="a longer name"),
+        pytest.param("f(x)", 2, 3, "g(x)", True, id="around something else"),
+    ],
+)
+def test_a_change_is_not_made_twice_at_a_place(line: str, start: int, end: int, text: str, offered: bool) -> None:
+    def finder(_: Scene) -> Iterator[NextEdit]:
+        yield NextEdit("a", Span(start, end), text, "sibling", "", "likely")
+
+    document = OpenDocument("a", f"{line}\nb = 2\n", "python")
+    change = Change("a", len(line) + 1, "b = 1\n", "b = 2\n")
+    assert bool(follow_ups(NextEditQuestion((document,), (change,), 0), (finder,)).edits) == offered
