@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from palimpsest_engine.changes import NextEdit, NextEditQuestion
     from palimpsest_eval.next_edit.cursortab import Score
     from palimpsest_eval.next_edit.repairing import Repair
+    from palimpsest_eval.next_edit.replaying import Replay
     from palimpsest_eval.next_edit.walking import Propose
     from palimpsest_eval.problems import Problem
 
@@ -31,7 +32,13 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--corrupted", type=_PATH, metavar="FILE", help="Also mend lines with a wrong word; FILE is as for humaneval."
 )
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only N problems of FILE, spread over it.")
+@click.option("--history", type=_PATH, metavar="REPO", help="Also replay the commits of a local git repository.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Only N problems of FILE, spread over it; the newest N of REPO.",
+)
 @click.option("--words-seed", type=int, default=1, show_default=True, help="Seed that chooses the wrong words.")
 @click.option("--budget", type=click.FloatRange(1), default=30.0, show_default=True, help="Milliseconds for a search.")
 @click.option("--model", help="A model to ask where syntax decides nothing; a name, a folder or a GGUF file.")
@@ -40,6 +47,7 @@ def command(
     files: tuple[Path, ...],
     cursortab: Path | None,
     corrupted: Path | None,
+    history: Path | None,
     limit: int | None,
     words_seed: int,
     budget: float,
@@ -53,13 +61,14 @@ def command(
     """
     from palimpsest_eval.next_edit import cases, results, tables
     from palimpsest_eval.next_edit.by_model import ByModel
+    from palimpsest_eval.next_edit.history import head
     from palimpsest_eval.next_edit.measuring import measured
     from palimpsest_eval.problems import read as problems_of
     from palimpsest_eval.problems import spread
     from palimpsest_eval.results import about, commit, digest
 
-    if not files and cursortab is None and corrupted is None:
-        raise click.UsageError("name a file of cases, --cursortab or --corrupted")
+    if not files and cursortab is None and corrupted is None and history is None:
+        raise click.UsageError("name a file of cases, --cursortab, --corrupted or --history")
     if not out.parent.is_dir():
         raise DocumentMissing(f"there is no folder {out.parent}")
     found: dict[str, Any] = {}
@@ -81,6 +90,10 @@ def command(
         repairs = _repairs(problems, propose, words_seed, budget)
         found["repairs"] = [each.as_json() for each in repairs]
         told.append(tables.of_repairs(repairs))
+    if history is not None:
+        replays = _replays(history, propose, limit, budget)
+        found["history"] = results.of_replays(replays)
+        told += [tables.of_replays(replays), tables.of_kinds(replays)]
     settings = {
         "experiment": "next edit",
         "data": [{"name": file.name, "sha256": digest(file)} for file in (*files, *([corrupted] if corrupted else []))],
@@ -88,6 +101,7 @@ def command(
         "budget_ms": budget,
         "model": model,
         "commit": commit(),
+        "history": None if history is None else {"name": history.name, "head": head(history), "commits": limit},
     }
     results.write(out, settings, about(sys.argv[1:]), found)
     click.echo("\n\n".join("\n".join(table) for table in told))
@@ -130,3 +144,11 @@ def _repairs(problems: Sequence[Problem], ask: Propose, seed: int, budget_ms: fl
 
     with Sandbox(Limits()) as sandbox:
         return list(repaired(problems, ask, lambda program: sandbox.run(program).passed, seed, budget_ms))
+
+
+def _replays(repository: Path, ask: Propose, limit: int | None, budget_ms: float) -> list[Replay]:
+    """Return what is offered in the middle of the newest commits of a repository."""
+    from palimpsest_eval.next_edit.history import edited
+    from palimpsest_eval.next_edit.replaying import SUFFIXES, replayed
+
+    return list(replayed(edited(repository, SUFFIXES, limit), ask, budget_ms))

@@ -10,6 +10,7 @@ from typing import Any
 
 from palimpsest_eval.next_edit.cursortab import Score
 from palimpsest_eval.next_edit.measuring import EAGERNESS, Row, rates, times
+from palimpsest_eval.next_edit.replaying import Replay, by_eagerness, by_kind
 from palimpsest_server.cli import files
 
 FORMAT = 1
@@ -31,3 +32,12 @@ def of_rows(rows: Sequence[Row]) -> dict[str, Any]:
 def of_scores(scores: dict[str, Score]) -> dict[str, Any]:
     """Return the figures of several systems."""
     return {name: asdict(score) for name, score in scores.items()}
+
+
+def of_replays(rows: Sequence[Replay]) -> dict[str, Any]:
+    """Return the counts of the states of commits, and the states in which anything was offered."""
+    return {
+        "by_eagerness": {name: asdict(each) for name, each in by_eagerness(rows).items()},
+        "by_kind": [{"kind": kind, "certainty": how, **asdict(each)} for (kind, how), each in by_kind(rows).items()],
+        "rows": [row.as_json() for row in rows if row.offered],
+    }

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from palimpsest_eval.next_edit import replaying
 from palimpsest_eval.next_edit.cursortab import Score
 from palimpsest_eval.next_edit.measuring import EAGERNESS, Rates, Row, rates, times
 from palimpsest_eval.next_edit.repairing import Repair
+from palimpsest_eval.next_edit.replaying import Replay
 from palimpsest_eval.statistics import wilson
 
 _COLUMNS = (
@@ -106,3 +108,20 @@ def of_repairs(rows: Sequence[Repair]) -> Iterator[str]:
             share(sum(row.in_vain for row in own), len(own)),
         ]
         yield f"| `{name}` | {len(own)} | {' | '.join(cells)} |"
+
+
+def of_replays(rows: Sequence[Replay]) -> Iterator[str]:
+    """Yield the lines of the table of what is shown in the middle of commits, and after their last change."""
+    yield "| eagerness | states | shown | right when shown, % | old words gone, % | silent after the last change, % |"
+    yield f"|---|{'---|' * 5}"
+    for name, each in replaying.by_eagerness(rows).items():
+        cells = share(each.right, each.shown), share(each.gone, each.shown), share(each.silent, each.last)
+        yield f"| `{name}` | {len(rows)} | {each.shown} | {' | '.join(cells)} |"
+
+
+def of_kinds(rows: Sequence[Replay]) -> Iterator[str]:
+    """Yield the lines of the table of the kinds of edits that are offered in the middle of commits."""
+    yield "| kind, certainty | offered | right, % | old words gone, % |"
+    yield f"|---|{'---|' * 3}"
+    for (kind, certainty), each in replaying.by_kind(rows).items():
+        yield f"| {kind}, {certainty} | {each.shown} | {share(each.right, each.shown)} | {share(each.gone, each.shown)} |"
