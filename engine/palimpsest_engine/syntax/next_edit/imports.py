@@ -144,8 +144,7 @@ def _unused(changed: Changed, bound: list[Imported], gone: set[str]) -> Iterator
                 "",
                 "import",
                 f"`{each.name}` is not used any more",
-                # A trait of Rust is used without being named.
-                "likely" if now.grammar == "rust" and each.name[:1].isupper() else "sure",
+                "likely",  # the code that used it may be on its way to another place
             )
 
 
