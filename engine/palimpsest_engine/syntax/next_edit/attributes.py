@@ -59,7 +59,8 @@ def _of_class(scopes: Scopes, renamed: Renamed, home: Scope) -> Iterator[tuple[O
     ):
         return
     header = scopes.parsed.data[max(0, home.place[0] - 300) : home.place[0]]
-    sure = not _INHERITS.search(header) and not any(each.written for each in uses)
+    is_own = renamed.new.startswith("#") or not _INHERITS.search(header)  # a private name has no heirs
+    sure = is_own and not any(each.written for each in uses)
     for use in uses:
         yield use, "sure" if sure else "likely"
 

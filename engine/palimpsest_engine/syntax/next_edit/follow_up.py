@@ -17,6 +17,7 @@ from palimpsest_engine.syntax.next_edit.attributes import attributes
 from palimpsest_engine.syntax.next_edit.awaits import awaits
 from palimpsest_engine.syntax.next_edit.broken import mends
 from palimpsest_engine.syntax.next_edit.elsewhere import elsewhere
+from palimpsest_engine.syntax.next_edit.fields import fields
 from palimpsest_engine.syntax.next_edit.imports import imports
 from palimpsest_engine.syntax.next_edit.members import members
 from palimpsest_engine.syntax.next_edit.rename import rename
@@ -30,6 +31,7 @@ Finder = Callable[[Scene], Iterator[Found]]
 FINDERS: tuple[Finder, ...] = (
     rename,
     attributes,
+    fields,
     elsewhere,
     arguments,
     awaits,

@@ -1,0 +1,23 @@
+(class_declaration name: (identifier) @type body: (class_body) @home)
+(enum_declaration name: (identifier) @type body: (enum_body) @home)
+(interface_declaration name: (identifier) @type body: (interface_body) @home)
+(record_declaration name: (identifier) @type body: (class_body) @home)
+(object_creation_expression (class_body) @home)
+(enum_constant (class_body) @home)
+
+(field_declaration declarator: (variable_declarator name: (identifier) @definition.field))
+(constant_declaration declarator: (variable_declarator name: (identifier) @definition.field))
+(method_declaration name: (identifier) @definition.method)
+(record_declaration name: (identifier) @type parameters: (formal_parameters (formal_parameter name: (identifier) @definition)))
+(enum_constant name: (identifier) @definition.field)
+
+(identifier) @bare.field
+(method_invocation !object name: (identifier) @bare @method)
+(field_access object: (this) field: (identifier) @self.field)
+(method_invocation object: (this) name: (identifier) @self.method)
+(method_reference (this) (identifier) @self.method)
+(field_access object: (identifier) @type field: (identifier) @use.field)
+(field_access object: (_) @object field: (identifier) @use.field)
+(method_invocation object: (identifier) @type name: (identifier) @use.method)
+(method_invocation object: (_) @object name: (identifier) @use.method)
+(method_reference . (identifier) @type (identifier) @use.method)
