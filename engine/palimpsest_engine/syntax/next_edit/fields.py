@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from palimpsest_engine.changes import Certainty, NextEdit
-from palimpsest_engine.syntax.next_edit.owners import Home, Member, Owners, Type, query
+from palimpsest_engine.syntax.next_edit.owners import Home, Member, Owners, query
 from palimpsest_engine.syntax.next_edit.rename import Renamed, as_edit, renamed_by, side
 from palimpsest_engine.syntax.next_edit.scene import Scene
 from palimpsest_engine.syntax.next_edit.scopes import Occurrence, Scopes
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 _HEADER = 300  # bytes before the body of a class in which its bases are looked for
 _INHERITS = re.compile(rb"\b(?:class|interface|enum|record|new)\b[^{};]*\b(?:extends|implements)\b[^{};]*\Z")
 _FAMILIES = {"javascript": "ecma", "typescript": "ecma", "tsx": "ecma"}
+_NAME = re.compile(rb"[A-Za-z_$][\w$]*")
+_FUNCTION = re.compile(r"(?:function|method|constructor)_(?:item|definition|declaration)")
+_FEW = 40  # occurrences of a name that are looked at outside of a function
 _ABOVE = 5  # nodes from a name up to what declares it
 # Members that libraries have, too: behind an object of unknown type they say nothing.
 _OF_LIBRARIES = """
@@ -63,7 +66,7 @@ def _edit(document: str, scopes: Scopes, use: Member, renamed: Renamed, certaint
 class _Follower:
     """Judge each token with the old name of one renamed member."""
 
-    def __init__(self, scene: Scene, owners: Owners, renamed: Renamed, defined: Member, owner: Type) -> None:
+    def __init__(self, scene: Scene, owners: Owners, renamed: Renamed, defined: Member, owner: str) -> None:
         self.scene = scene
         self.owners = owners
         self.scopes = owners.scopes
@@ -71,11 +74,12 @@ class _Follower:
         self.defined = defined
         self.owner = owner
         self.found = list(owners.of(renamed.old))
+        self.locals = dict[Range, Scopes]()
         self.alias = defined.homes[-1].alias if defined.homes else ""
 
     def uses(self) -> Iterator[tuple[Member, Certainty]]:
         """Yield the uses that follow: none if the type still has a member of the old name, or had one of the new name."""
-        if any(self._is_definition(each) for each in self.found):
+        if any(self._is_definition(each) for each in self.found) or self._is_defined_twice():
             return
         taken = [each for each in self.owners.of(self.renamed.new) if each.place != self.defined.place]
         if any(self._is_definition(each) for each in taken):
@@ -103,8 +107,8 @@ class _Follower:
             return None
         if use.role == "self":
             return self._sure(use.homes[-1]) if use.type == self.owner and use.homes else None
-        if use.type is not None and (use.object is None or self._names_type(use)):
-            same = use.type == self.owner or use.type.name == self.alias
+        if use.type is not None and (use.object is None or use.type == self.owner):
+            same = use.type == self.owner or use.type == self.alias
             return None if not same else "likely" if use.kind == "typed" else "sure"
         return self._judge_object(use)
 
@@ -137,10 +141,6 @@ class _Follower:
         header = self.scopes.parsed.data[max(0, home.place[0] - _HEADER) : home.place[0]]
         return "likely" if _INHERITS.search(header) and not self.renamed.new.startswith("#") else "sure"
 
-    def _names_type(self, use: Member) -> bool:
-        """Return whether what stands before the dot is the name of a type that the document defines."""
-        return use.type is not None and use.type.place is not None
-
     def _judge_object(self, use: Member) -> Certainty | None:
         if use.object is None:
             return "likely" if self._is_only_one(use) else None
@@ -148,18 +148,43 @@ class _Follower:
         if text in (b"this", b"self", b"super"):
             return None
         home = use.homes[-1] if use.homes else None
-        there = self.scopes.at(use.object)
-        known = self.scopes.resolve(there) if there is not None and there.role == "reference" else ()
+        known = self._meant(use.object)
+        if known is None:
+            return None
         if home is not None and home.receiver is not None and [each.place for each in known] == [home.receiver]:
             return self._sure(home) if home.type == self.owner else None
-        if there is not None and there.role == "reference" and not known:
-            return None  # a package, or something of another document
         if known and known[0].kind in ("import", "class"):
             return None
         declared = _declared(self.scopes.parsed, known[0].place) if len(known) == 1 else None
         if declared is not None:
-            return "likely" if declared & {self.owner.name, self.alias} else None
+            return "likely" if declared & {self.owner, self.alias} else None
         return "likely" if self._is_only_one(use) else None
+
+    def _meant(self, place: Range) -> tuple[Occurrence, ...] | None:
+        """Return what defines an object: () if it is no plain name, None if it is one that the document does not define."""
+        name = self.scopes.parsed.data[slice(*place)]
+        if not _NAME.fullmatch(name):
+            return ()
+        function = _function(self.scopes.parsed, place)
+        local = (
+            self.scopes if function is None else self.locals.setdefault(function, Scopes(self.scopes.parsed, function))
+        )
+        few = len(re.findall(rb"\b%s\b" % name, self.scopes.parsed.data)) <= _FEW
+        for scopes in (local, self.scopes) if few else (local,):
+            there = scopes.at(place)
+            known = scopes.resolve(there) if there is not None and there.role == "reference" else ()
+            if known:
+                return known
+        return None
+
+    def _is_defined_twice(self) -> bool:
+        """Return whether the document has two types of this name, or a variable that is called so."""
+        parsed = self.scopes.parsed
+        kinds = rb"struct|enum|class|interface|record|trait|type|union"
+        if _family(parsed) == "ecma":
+            kinds += rb"|const|let|var"
+        defined = re.compile(rb"\b(?:%s)\s+%s\b\s*[^\s;*),]" % (kinds, re.escape(self.owner.encode())))
+        return parsed.grammar not in ("c", "go") and len(defined.findall(parsed.data)) > 1
 
     def _is_only_one(self, use: Member) -> bool:
         """Return whether nothing else in the open documents of the language has a member of this name."""
@@ -178,12 +203,22 @@ class _Follower:
         if not self._is_of_kind(member):
             return False
         if member.role == "use":
-            return member.type is not None and member.type.name not in (self.owner.name, self.alias)
+            return member.type is not None and member.type not in (self.owner, self.alias)
         return member.role in ("definition", "foreign")
 
 
 def _family(parsed: Parsed) -> str:
     return _FAMILIES.get(parsed.grammar, parsed.grammar)
+
+
+def _function(parsed: Parsed, place: Range) -> Range | None:
+    """Return the outermost function around some bytes."""
+    tree, found = parsed.tree, None
+    node: Node | None = None if tree is None else tree.root_node.descendant_for_byte_range(*place)
+    while node is not None:
+        found = node.byte_range if _FUNCTION.fullmatch(node.type) else found
+        node = node.parent
+    return found
 
 
 def _declared(parsed: Parsed, place: Range) -> set[str] | None:

@@ -32,19 +32,11 @@ _ROLES = ("definition", "self", "use", "foreign", "bare")
 
 
 @dataclass(frozen=True, slots=True)
-class Type:
-    """A type: its name, and the bytes of the name where the document defines it."""
-
-    name: str
-    place: Range | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Home:
     """A part of a document in which `self` is of a type; of none in an anonymous class."""
 
     place: Range
-    type: Type | None
+    type: str | None
     alias: str = ""
     receiver: Range | None = None
 
@@ -57,7 +49,7 @@ class Member:
     place: Range
     role: str
     kind: str
-    type: Type | None
+    type: str | None
     homes: tuple[Home, ...]
     object: Range | None = None
     shorthand: bool = False
@@ -110,7 +102,7 @@ class Owners:
         kind, type_node, object_node = roles[role]
         nested = tuple(sorted(homes.values(), key=lambda each: (each.place[0], -each.place[1])))
         name = self.scopes.parsed.data[slice(*place)].decode("utf-8", "replace")
-        of_type = self._type(type_node, nested)
+        of_type = self._type(type_node, nested, is_object=object_node is not None)
         if of_type is None and role != "use" and nested:
             of_type = nested[-1].type
         at = None if object_node is None else object_node.byte_range
@@ -123,20 +115,14 @@ class Owners:
         at = None if receiver is None else receiver.byte_range
         return Home(place, self._type(_first(found, "type"), ()), called, at)
 
-    def _type(self, node: Node | None, homes: tuple[Home, ...]) -> Type | None:
-        """Return the type that a name means; None if it is the name of a variable."""
+    def _type(self, node: Node | None, homes: tuple[Home, ...], *, is_object: bool = False) -> str | None:
+        """Return the type that a name means; None if it may be the name of a variable."""
         if node is None:
             return None
         name = self._text(node)
         if name == "Self" and homes:
             return homes[-1].type
-        there = self.scopes.at(node.byte_range)
-        if there is None or there.role not in ("definition", "reference"):
-            return Type(name)
-        known = (there,) if there.role == "definition" else self.scopes.resolve(there)
-        if known and known[0].kind != "class":
-            return None
-        return Type(name, known[0].place if len(known) == 1 else None)
+        return None if is_object and not name[:1].isupper() else name
 
     def _text(self, node: Node) -> str:
         return self.scopes.parsed.data[node.start_byte : node.end_byte].decode("utf-8", "replace")

@@ -71,10 +71,11 @@ class Occurrence:
 
 
 class Scopes:
-    """The names of one document. For one thread at a time."""
+    """The names of one document, or of a part of it. For one thread at a time."""
 
-    def __init__(self, parsed: Parsed) -> None:
+    def __init__(self, parsed: Parsed, within: Range | None = None) -> None:
         self.parsed = parsed
+        self.within = within or (0, len(parsed.data))
         self._known: dict[str, tuple[Occurrence, ...]] = {}
         self._query = query(parsed.grammar)
 
@@ -125,7 +126,8 @@ class Scopes:
         tree, data = self.parsed.tree, self.parsed.data
         if tree is None:
             return
-        found = re.finditer(rb"(?<![\w\x80-\xff])" + re.escape(name.encode()) + rb"(?![\w\x80-\xff])", data)
+        word = re.compile(rb"(?<![\w\x80-\xff])" + re.escape(name.encode()) + rb"(?![\w\x80-\xff])")
+        found = word.finditer(data, *self.within)
         for count, match in enumerate(found):
             if count > _MOST:
                 return
