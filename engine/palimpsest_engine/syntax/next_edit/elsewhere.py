@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from palimpsest_engine.changes import NextEdit
 from palimpsest_engine.syntax.next_edit.by_import import ecma, python, rust
 from palimpsest_engine.syntax.next_edit.by_package import go, java
+from palimpsest_engine.syntax.next_edit.declarations import GRAMMARS, in_c, is_tag
 from palimpsest_engine.syntax.next_edit.pair import Followed, Pair, Side, path_of
 from palimpsest_engine.syntax.next_edit.rename import as_edit, renamed_by
 from palimpsest_engine.syntax.next_edit.scene import Scene
@@ -22,6 +23,7 @@ _RULES: tuple[tuple[tuple[str, ...], Rules], ...] = (
     (("go",), go),
     (("java",), java),
     (("rust",), rust),
+    (GRAMMARS, in_c),
 )
 
 
@@ -38,7 +40,7 @@ def elsewhere(scene: Scene) -> Iterator[NextEdit]:
                 continue
             of_language = {other: side for other, side in sides.items() if side.scopes.parsed.grammar in grammars}
             for renamed in renamed_by(changed, here.scopes):
-                if not _is_seen_outside(renamed.role):
+                if not _is_seen_outside(renamed.role) and not is_tag(here, renamed.role):
                     continue
                 where = f"in {PurePosixPath(here.path).name}"
                 for other, there in of_language.items():

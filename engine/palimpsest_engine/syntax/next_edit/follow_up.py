@@ -16,6 +16,7 @@ from palimpsest_engine.syntax.next_edit.arguments import arguments
 from palimpsest_engine.syntax.next_edit.attributes import attributes
 from palimpsest_engine.syntax.next_edit.awaits import awaits
 from palimpsest_engine.syntax.next_edit.broken import mends
+from palimpsest_engine.syntax.next_edit.declarations import declarations
 from palimpsest_engine.syntax.next_edit.elsewhere import elsewhere
 from palimpsest_engine.syntax.next_edit.fields import fields
 from palimpsest_engine.syntax.next_edit.imports import imports
@@ -32,6 +33,7 @@ FINDERS: tuple[Finder, ...] = (
     rename,
     attributes,
     fields,
+    declarations,
     elsewhere,
     arguments,
     awaits,

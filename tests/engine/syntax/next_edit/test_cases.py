@@ -11,6 +11,7 @@ import pytest
 
 from palimpsest_engine.changes import Change, NextEditQuestion, OpenDocument
 from palimpsest_engine.syntax.next_edit.attributes import attributes
+from palimpsest_engine.syntax.next_edit.declarations import declarations
 from palimpsest_engine.syntax.next_edit.elsewhere import elsewhere
 from palimpsest_engine.syntax.next_edit.fields import fields
 from palimpsest_engine.syntax.next_edit.follow_up import FINDERS
@@ -74,10 +75,12 @@ def test_just_this_follows(language: str, text: str) -> None:
         changes += made
         expected.update(edits)
     scene = Scene(NextEditQuestion(tuple(documents), tuple(changes), 0, budget_ms=1000))
-    found = {edit for finder in (rename, attributes, fields, elsewhere, imports) for edit in finder(scene)}
+    found = {
+        edit for finder in (rename, attributes, fields, declarations, elsewhere, imports) for edit in finder(scene)
+    }
     seen = Counter((each.document, each.span.start, each.span.end, each.text, each.certainty) for each in found)
     assert seen == expected
 
 
 def test_the_finders_are_asked() -> None:
-    assert {rename, attributes, fields, elsewhere, imports} <= set(FINDERS)
+    assert {rename, attributes, fields, declarations, elsewhere, imports} <= set(FINDERS)

@@ -21,6 +21,7 @@ _SOURCES = {
     "python": ("def grab(): ...\n", "def take(): ...\n", "from .orders import take\ntake()\n"),
     "go": ("package a; func grab() {}\n", "package a; func take() {}\n", "package a\nvar x = take()\n"),
     "java": ("package a; class Grab {}\n", "package a; class Take {}\n", "package a;\nclass B { Take a; }\n"),
+    "c": ("int grab(int a);\n", "int take(int a);\n", '#include "orders.ts"\nint take(int a) { return a; }\n'),
     "rust": ("pub fn grab() {}\n", "pub fn take() {}\n", "use super::orders::take;\n"),
 }
 _NAMES = (
