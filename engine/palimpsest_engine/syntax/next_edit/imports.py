@@ -29,8 +29,17 @@ _STATEMENTS = {
     "java": ("import_declaration",),
     "go": ("import_spec",),
     "rust": ("use_declaration",),
+    "kotlin": ("import",),
 }
-_ITEMS = ("dotted_name", "aliased_import", "import_specifier", "use_as_clause", "scoped_identifier", "identifier")
+_ITEMS = (
+    "dotted_name",
+    "aliased_import",
+    "import_specifier",
+    "use_as_clause",
+    "scoped_identifier",
+    "identifier",
+    "qualified_identifier",
+)
 _ECMA = ("javascript", "typescript", "tsx")
 _WORD = re.compile(r"[^\W\d]\w*")
 
@@ -84,6 +93,9 @@ def _items(grammar: str, statement: Node) -> Iterator[Node]:
     elif grammar == "java":
         if not any(each.type == "asterisk" for each in statement.children):
             yield from (each for each in statement.children if each.type == "scoped_identifier")
+    elif grammar == "kotlin":
+        if len(statement.named_children) == 1 and not any(each.type == "*" for each in statement.children):
+            yield statement.named_children[0]  # not one with another name
     elif grammar == "python":
         yield from statement.children_by_field_name("name")
     elif grammar in _ECMA:
