@@ -1,4 +1,4 @@
-"""Documents whose paths are odd, or that have none: what is renamed in one of them is followed, or not, without an error."""
+"""Renaming across documents: step by step, and where paths are odd, or missing: nothing of that is an error."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from palimpsest_engine.changes import Change, NextEditQuestion, OpenDocument
 from palimpsest_engine.syntax.next_edit.elsewhere import elsewhere
+from palimpsest_engine.syntax.next_edit.follow_up import follow_ups
 from palimpsest_engine.syntax.next_edit.pair import path_of
 from palimpsest_engine.syntax.next_edit.scene import Scene
 
@@ -75,3 +76,41 @@ def test_a_path_of_windows_is_followed() -> None:
     found = list(elsewhere(Scene(question)))
     assert [(each.text, each.certainty) for each in found] == [("grab", "sure")] * 2
     assert found[0].reason == "`take` was renamed to `grab` in orders.ts"
+
+
+_CHAINS = {
+    "go": (
+        ("shop/orders.go", "package shop\n\nfunc grab() {}\n", "package shop\n\nfunc take() {}\n"),
+        ("shop/basket.go", "package shop\n\nfunc f() {\n\ttake()\n\ttake()\n}\n\nvar x = take\n"),
+    ),
+    "typescript": (
+        ("shop/orders.ts", "export function grab() {}\n", "export function take() {}\n"),
+        ("shop/basket.ts", "import { take } from './orders';\ntake();\nf({ x: take });\n"),
+    ),
+    "c": (
+        ("shop/orders.h", "int grab(int a);\n", "int take(int a);\n"),
+        (
+            "shop/orders.c",
+            '#include "orders.h"\nint take(int a);\nint f(void) { return take(1); }\nint take(int a) { return a; }\n',
+        ),
+    ),
+    "rust": (
+        ("src/orders.rs", "pub fn grab() {}\n", "pub fn take() {}\n"),
+        ("src/basket.rs", "use crate::orders::take;\nfn f() {\n    take();\n    take();\n}\n"),
+    ),
+}
+
+
+@pytest.mark.parametrize("language", _CHAINS)
+def test_edits_that_are_accepted_one_by_one_lead_to_the_last(language: str) -> None:
+    (source, now, before), (target, text) = _CHAINS[language]
+    changes = [Change(source, 0, before, now)]
+    for _ in range(text.count("take")):
+        documents = (OpenDocument(target, text, language, target), OpenDocument(source, now, language, source))
+        edits = follow_ups(NextEditQuestion(documents, tuple(changes), 0, budget_ms=1000)).edits
+        edit = next(each for each in edits if each.document == target)
+        start, end = text.rfind("\n", 0, edit.span.start) + 1, text.index("\n", edit.span.end) + 1
+        line = text[start : edit.span.start] + edit.text + text[edit.span.end : end]
+        changes.insert(0, Change(target, start, text[start:end], line))
+        text = text[:start] + line + text[end:]
+    assert "take" not in text
