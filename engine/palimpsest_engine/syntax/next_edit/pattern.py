@@ -140,7 +140,7 @@ class _Carrier:
         return self.ends.starts[was[0].start_byte].start_byte, self.ends.starts[was[-1].start_byte].end_byte
 
     def _replacement(self, hunk: Hunk) -> tuple[Range, bytes]:
-        """Replace the tokens, and the white space behind them if that has changed, too."""
+        """Replace the tokens, and the white space on either side of them if that has changed, too."""
         was, now, there = self.changed.was.data, self.changed.now.data, self.other.data
         start, end = self._tokens()
         text = self._written(hunk)
@@ -148,7 +148,12 @@ class _Carrier:
         new = now[hunk.now[-1].end_byte : _forward(now, hunk.now[-1].end_byte)]
         own = there[end : _forward(there, end)]
         if new != gap and own == gap and b"\n" not in gap + new:
-            return (start, end + len(own)), text + new
+            end, text = end + len(own), text + new
+        gap = was[_back(was, hunk.was[0].start_byte) : hunk.was[0].start_byte]
+        new = now[_back(now, hunk.now[0].start_byte) : hunk.now[0].start_byte]
+        own = there[_back(there, start) : start]
+        if new != gap and own == gap and b"\n" not in gap + new:
+            start, text = start - len(own), new + text
         return (start, end), text
 
     def _removal(self) -> tuple[Range, bytes]:

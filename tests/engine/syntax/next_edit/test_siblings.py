@@ -37,6 +37,13 @@ LOUD = [
         (("b_total = sum(b_items)", "b_total = sum(b_items, b_start)"), ("sum(c_items)", "sum(c_items, c_start)")),
     ),
     Case(
+        "the blank before what replaces a bracket",
+        "python",
+        "x = a + 1\ny = wrap(b)\nz = wrap(c)\n",
+        (("x = wrap(a)\n", "x = a + 1\n"),),
+        (("y = wrap(b)", "y = b + 1"), ("z = wrap(c)", "z = c + 1")),
+    ),
+    Case(
         "wrapped values of a dictionary",
         "python",
         'd = {\n    "a": int(row["a"]),\n    "b":  row["b"],\n    "c": row["c"],\n}\n',
