@@ -14,6 +14,6 @@
 (alias_declaration name: (type_identifier) @definition.class)
 (for_range_loop declarator: (identifier) @definition.variable)
 (for_range_loop declarator: (_) @binding.variable)
-(lambda_capture_initializer left: (identifier) @definition.variable)
+(lambda_capture_specifier (_ left: (identifier) @definition.variable))
 (reference_declarator (identifier) @target)
 (structured_binding_declarator (identifier) @target)
