@@ -129,18 +129,32 @@ def outermost(places: Iterable[Range]) -> list[Range]:
     return found
 
 
-@cache
 def query(grammar: str) -> Query:
     """Return the query of a language. Raises GrammarMissing as `load` does."""
+    found = query_in("", grammar)
+    assert found is not None, f"{grammar} has a grammar and no query"
+    return found
+
+
+@cache
+def query_in(folder: str, grammar: str) -> Query | None:
+    """Return the query of a language in a folder of `queries`, "" for that itself; None if there is none.
+
+    Raises GrammarMissing as `load` does.
+    """
     from tree_sitter import Query
 
-    return Query(load(grammar), _source(grammar))
+    source = _source(_QUERIES / folder, grammar)
+    return Query(load(grammar), source) if source else None
 
 
-def _source(grammar: str) -> str:
-    text = (_QUERIES / f"{grammar}.scm").read_text("utf-8")
+def _source(folder: Path, grammar: str) -> str:
+    path = folder / f"{grammar}.scm"
+    if not path.is_file():
+        return ""
+    text = path.read_text("utf-8")
     parent = _INHERITS.match(text)
-    return (_source(parent[1]) if parent else "") + text
+    return (_source(folder, parent[1]) if parent else "") + text
 
 
 @cache

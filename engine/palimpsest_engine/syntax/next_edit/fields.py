@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from palimpsest_engine.changes import Certainty, NextEdit
-from palimpsest_engine.syntax.next_edit.owners import Home, Member, Owners, query
+from palimpsest_engine.syntax.captures import query_in
+from palimpsest_engine.syntax.next_edit.owners import Home, Member, Owners
 from palimpsest_engine.syntax.next_edit.rename import Renamed, as_edit, renamed_by, side
 from palimpsest_engine.syntax.next_edit.scene import Scene
 from palimpsest_engine.syntax.next_edit.scopes import Occurrence, Scopes
@@ -43,7 +44,7 @@ _COMMON = frozenset(_OF_LIBRARIES.split())
 def fields(scene: Scene) -> Iterator[NextEdit]:
     """Yield the uses of members that a change renamed, in the document of the change."""
     for changed in scene.changes:
-        if query(changed.now.grammar) is None:
+        if query_in("fields", changed.now.grammar) is None:
             continue
         scopes = Scopes(changed.now)
         owners = Owners(scopes)

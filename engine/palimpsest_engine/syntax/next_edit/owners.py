@@ -14,19 +14,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from palimpsest_engine.syntax.grammars import load
+from palimpsest_engine.syntax.captures import query_in
+from palimpsest_engine.syntax.next_edit.scene import token_text
 from palimpsest_engine.syntax.next_edit.scopes import Scopes
 from palimpsest_engine.syntax.tree import Range
 
 if TYPE_CHECKING:
-    from tree_sitter import Node, Query
+    from tree_sitter import Node
 
-_QUERIES = Path(__file__).parent.parent / "queries" / "fields"
-_INHERITS = re.compile(r"; inherits: (\w+)\n")
 _MOST = 400  # occurrences of one name that are looked at
 _ROLES = ("definition", "self", "use", "foreign", "bare")
 
@@ -60,7 +57,7 @@ class Owners:
 
     def __init__(self, scopes: Scopes) -> None:
         self.scopes = scopes
-        self._query = query(scopes.parsed.grammar)
+        self._query = query_in("fields", scopes.parsed.grammar)
 
     def of(self, name: str) -> Iterator[Member]:
         """Yield all tokens that may be members of this name; none in a language without a query."""
@@ -111,7 +108,7 @@ class Owners:
     def _home(self, found: dict[str, list[Node]]) -> Home:
         place = found["home"][0].byte_range
         alias, receiver = _first(found, "alias"), _first(found, "receiver")
-        called = "" if alias is None else self._text(alias)
+        called = "" if alias is None else token_text(self.scopes.parsed, alias)
         at = None if receiver is None else receiver.byte_range
         return Home(place, self._type(_first(found, "type"), ()), called, at)
 
@@ -119,32 +116,11 @@ class Owners:
         """Return the type that a name means; None if it may be the name of a variable."""
         if node is None:
             return None
-        name = self._text(node)
+        name = token_text(self.scopes.parsed, node)
         if name == "Self" and homes:
             return homes[-1].type
         return None if is_object and not name[:1].isupper() else name
 
-    def _text(self, node: Node) -> str:
-        return self.scopes.parsed.data[node.start_byte : node.end_byte].decode("utf-8", "replace")
-
 
 def _first(found: dict[str, list[Node]], capture: str) -> Node | None:
     return found[capture][0] if capture in found else None
-
-
-@cache
-def query(grammar: str) -> Query | None:
-    """Return the query for the members of a language, None if there is none. Raises GrammarMissing as `load` does."""
-    from tree_sitter import Query
-
-    source = _source(grammar)
-    return Query(load(grammar), source) if source else None
-
-
-def _source(grammar: str) -> str:
-    path = _QUERIES / f"{grammar}.scm"
-    if not path.is_file():
-        return ""
-    text = path.read_text("utf-8")
-    parent = _INHERITS.match(text)
-    return (_source(parent[1]) if parent else "") + text

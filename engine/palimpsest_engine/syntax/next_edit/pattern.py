@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from palimpsest_engine.syntax.next_edit.alignment import Alignment
-from palimpsest_engine.syntax.next_edit.scene import Changed, Hunk
+from palimpsest_engine.syntax.next_edit.scene import Changed, Hunk, token_text
 from palimpsest_engine.syntax.next_edit.shapes import ancestors, is_beside, is_comment, is_container, unit_of
 from palimpsest_engine.syntax.next_edit.words import carried, word_map
 from palimpsest_engine.syntax.tree import Parsed, Range
@@ -93,11 +93,11 @@ class Pattern:
         words = word_map(whole)
         found = []
         for step in self.steps:
-            if any(_text(self.changed.now, each) in several for each in step.hunk.now):
+            if any(token_text(self.changed.now, each) in several for each in step.hunk.now):
                 return None
             for token in step.hunk.was:
                 there = ends.starts.get(token.start_byte)
-                ours = _text(self.changed.was, token)
+                ours = token_text(self.changed.was, token)
                 theirs = None if there is None else alignment.other_text(there).decode("utf-8", "replace")
                 if theirs == ours and theirs != carried(ours, whole, words):
                     whole, words = {}, {}  # the change is about something else
@@ -196,7 +196,7 @@ class _Carrier:
         found, at = b"", hunk.now[0].start_byte
         for token in hunk.now:
             found += now.data[at : token.start_byte]
-            found += carried(_text(now, token), self.whole, self.words).encode()
+            found += carried(token_text(now, token), self.whole, self.words).encode()
             at = token.end_byte
         anchor = self.ends.starts.get(hunk.was[0].start_byte) if hunk.was else None
         own = anchor.start_byte if anchor is not None else None
@@ -276,10 +276,6 @@ def _leaf(parsed: Parsed, at: int) -> Node | None:
     assert parsed.tree is not None
     node = parsed.tree.root_node.descendant_for_byte_range(at, at + 1)
     return node if node is not None and not node.child_count else None
-
-
-def _text(parsed: Parsed, node: Node) -> str:
-    return parsed.data[node.start_byte : node.end_byte].decode("utf-8", "replace")
 
 
 def _back(data: bytes, at: int) -> int:

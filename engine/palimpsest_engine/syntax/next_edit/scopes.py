@@ -19,18 +19,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from palimpsest_engine.syntax.grammars import load
+from palimpsest_engine.syntax.captures import query_in
 from palimpsest_engine.syntax.tree import Parsed, Range
 
 if TYPE_CHECKING:
-    from tree_sitter import Node, Query
+    from tree_sitter import Node
 
-_QUERIES = Path(__file__).parent.parent / "queries" / "locals"
-_INHERITS = re.compile(r"; inherits: (\w+)\n")
 _MOST = 2000  # occurrences of one name that are looked at
 
 MEMBERS = ("property", "method", "field")
@@ -77,7 +73,7 @@ class Scopes:
         self.parsed = parsed
         self.within = within or (0, len(parsed.data))
         self._known: dict[str, tuple[Occurrence, ...]] = {}
-        self._query = query(parsed.grammar)
+        self._query = query_in("locals", parsed.grammar)
 
     def of(self, name: str) -> tuple[Occurrence, ...]:
         """Return all occurrences of a name, in order; none in a language without a query."""
@@ -249,21 +245,3 @@ def _passed_on(found: list[Occurrence]) -> tuple[Occurrence, ...]:
 
 def _within(inner: Range, outer: Range) -> bool:
     return outer[0] <= inner[0] and inner[1] <= outer[1]
-
-
-@cache
-def query(grammar: str) -> Query | None:
-    """Return the query for the names of a language, None if there is none. Raises GrammarMissing as `load` does."""
-    from tree_sitter import Query
-
-    source = _source(grammar)
-    return Query(load(grammar), source) if source else None
-
-
-def _source(grammar: str) -> str:
-    path = _QUERIES / f"{grammar}.scm"
-    if not path.is_file():
-        return ""
-    text = path.read_text("utf-8")
-    parent = _INHERITS.match(text)
-    return (_source(parent[1]) if parent else "") + text

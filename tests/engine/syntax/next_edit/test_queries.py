@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import palimpsest_engine.syntax
-from palimpsest_engine.syntax.next_edit import owners, scopes
+from palimpsest_engine.syntax.captures import query_in
 
 _QUERIES = Path(palimpsest_engine.syntax.__file__).parent / "queries"
 
@@ -19,4 +19,4 @@ def test_every_query_fits_its_grammar(kind: str) -> None:
     ]  # what three grammars inherit
     assert len(files) >= 8
     for name in files:
-        assert (scopes if kind == "locals" else owners).query(name) is not None
+        assert query_in(kind, name) is not None
