@@ -46,7 +46,8 @@ class FillRequest:
     """A request: a document's text and the holes in it.
 
     text: the whole document. holes: sorted, disjoint. document: identity for latest-wins (a URI or a path; two
-    requests with the same non-empty identity never run at once, the newer cancels the older).
+    requests of one client with the same non-empty identity never run at once, the newer cancels the older).
+    client: the asking process or user, where several share an engine; they take turns.
     language: an LSP language id such as `"python"`, or None to judge by `path`.
     sizes: hole sizes in tokens to try as one batch; None for the checkpoint's own choice.
     strength: 1.0 rewrites from noise; below it, about 1 - strength of the present tokens are kept.
@@ -65,6 +66,7 @@ class FillRequest:
     text: str
     holes: tuple[Span, ...]
     document: str = ""
+    client: str = ""
     language: str | None = None
     path: str | None = None
     seed: int = 0
@@ -95,6 +97,11 @@ class FillRequest:
             raise ValueError(f"what follows from changes is written in one hole, not in {len(self.holes)}")
         if self.candidates < 1:
             raise ValueError(f"at least one candidate is wanted, not {self.candidates}")
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """Return whose document it is: the newest request of it wins."""
+        return self.client, self.document
 
     def splice(self, texts: tuple[str, ...]) -> str:
         """Return the document with each hole replaced; every code point outside the holes is the user's own."""

@@ -79,7 +79,7 @@ class QueuedEngine:
         self._count = itertools.count()
         self._running: Job | None = None
         self._lock = threading.Lock()
-        self._latest: dict[str, Job] = {}
+        self._latest: dict[tuple[str, str], Job] = {}
         self._status = EngineStatus("starting", "No fill was asked for yet.")
         self._thread: threading.Thread | None = None
 
@@ -107,9 +107,9 @@ class QueuedEngine:
                 job.future.set_exception(FillCancelled("The engine is closed."))
                 return job
             if request.document:
-                if older := self._latest.get(request.document):
+                if older := self._latest.get(request.identity):
                     older.cancel()
-                self._latest[request.document] = job
+                self._latest[request.identity] = job
             if not request.speculative and self._running is not None and self._running.request.speculative:
                 self._running.cancel()
             self._queue.put((int(request.speculative), next(self._count), job, on_draft))
@@ -189,5 +189,5 @@ class QueuedEngine:
             job.future.set_exception(PalimpsestError(f"The fill failed: {error}"))
         finally:
             with self._lock:
-                if self._latest.get(job.request.document) is job:
-                    del self._latest[job.request.document]
+                if self._latest.get(job.request.identity) is job:
+                    del self._latest[job.request.identity]

@@ -18,7 +18,7 @@ class TwoEngines:
 
     def __init__(self, complete: Engine, edit: Engine) -> None:
         self.complete, self.edit = complete, edit
-        self._latest: dict[str, Job] = {}
+        self._latest: dict[tuple[str, str], Job] = {}
         self._lock = threading.RLock()  # a job may be done before `submit` has returned, on that very thread
 
     def status(self) -> EngineStatus:
@@ -40,11 +40,11 @@ class TwoEngines:
     def submit(self, request: FillRequest, on_draft: Callable[[Draft], None] | None = None) -> Job:
         """Queue a request with the engine of its role."""
         with self._lock:
-            if request.document and (older := self._latest.get(request.document)):
+            if request.document and (older := self._latest.get(request.identity)):
                 older.cancel()
             job = (self.edit if request.edit else self.complete).submit(request, on_draft)
             if request.document:
-                self._latest[request.document] = job
+                self._latest[request.identity] = job
                 job.future.add_done_callback(lambda _: self._done(job))
             return job
 
@@ -55,5 +55,5 @@ class TwoEngines:
 
     def _done(self, job: Job) -> None:
         with self._lock:
-            if self._latest.get(job.request.document) is job:
-                del self._latest[job.request.document]
+            if self._latest.get(job.request.identity) is job:
+                del self._latest[job.request.identity]

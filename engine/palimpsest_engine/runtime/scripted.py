@@ -38,7 +38,7 @@ class ScriptedEngine:
         self.edits = edits
         self.started = self.running = self.most_running = self.cancelled = 0
         self._lock = threading.Lock()
-        self._latest: dict[str, Job] = {}
+        self._latest: dict[tuple[str, str], Job] = {}
 
     def status(self) -> EngineStatus:
         """Return ready or busy; never loading."""
@@ -52,9 +52,9 @@ class ScriptedEngine:
         """Run the script for this request on a thread of its own, or at once if it takes no time."""
         job = Job(request)
         with self._lock:
-            if request.document and (older := self._latest.get(request.document)):
+            if request.document and (older := self._latest.get(request.identity)):
                 older.cancel()
-            self._latest[request.document] = job
+            self._latest[request.identity] = job
             text = self.script[min(self.started, len(self.script) - 1)]
             self.started += 1
         if self.steps and self.step_seconds:
@@ -107,5 +107,5 @@ class ScriptedEngine:
             job.future.set_exception(error)
         finally:
             with self._lock:
-                if self._latest.get(job.request.document) is job:
-                    del self._latest[job.request.document]
+                if self._latest.get(job.request.identity) is job:
+                    del self._latest[job.request.identity]
