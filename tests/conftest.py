@@ -27,6 +27,7 @@ _folders = tempfile.TemporaryDirectory(prefix="palimpsest-tests-", ignore_cleanu
 os.environ |= {
     "XDG_RUNTIME_DIR": _folders.name,
     "XDG_CACHE_HOME": _folders.name,
+    "PALIMPSEST_ENGINE": "own",  # no process stays behind, but in the tests that are about it
     "PALIMPSEST_STATE": "",  # what became of suggestions is counted in those tests alone that are about it
 }  # where servers say what they are doing
 os.environ["PALIMPSEST_MODELS"] = str(Path(_folders.name, "no-models"))  # for what starts before a test does

@@ -51,7 +51,8 @@ class EngineSettings:
     fallback: when the checkpoint runs out of memory or loses its device, go on with the embedded one on the CPU.
     Nothing is downloaded. endpoint: fill over HTTP instead, and load no checkpoint. edit: the name of the model that answers
     edits (`FillRequest.edit`), on this machine; None for the one that answers everything else. profile: whether a diffusion
-    model is to take fewer or more denoising steps than usual; others do not change.
+    model is to take fewer or more denoising steps than usual; others do not change. shared: use the engine process of this
+    user and machine, which may have the model already; not for an endpoint.
     """
 
     checkpoint: str | None = None
@@ -64,6 +65,7 @@ class EngineSettings:
     endpoint: Endpoint | None = None
     edit: str | None = None
     profile: Profile = "balanced"
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,12 +23,14 @@ class Message(msgspec.Struct, frozen=True, tag=True, array_like=True, forbid_unk
 
 
 class Hello(Message, frozen=True):
-    """The first message of a client: who it is, and the engine that it wants. token: whatever proves that it may ask."""
+    """The first message of a client: its version, and the engine that it wants.
+
+    The protocol and the version come first, whatever else another version of it has.
+    """
 
     protocol: int
     version: str
     settings: EngineSettings
-    token: str = ""
 
 
 class Welcome(Message, frozen=True):
@@ -40,9 +42,10 @@ class Welcome(Message, frozen=True):
 
 
 class Goodbye(Message, frozen=True):
-    """The last message of an engine: it takes no more requests, and why. Those under way are still answered."""
+    """It takes no more requests, and why. Those under way are still answered. final: nor does its successor."""
 
     reason: str
+    final: bool = False
 
 
 class Warm(Message, frozen=True):
@@ -53,6 +56,10 @@ class Retire(Message, frozen=True):
     """Make room for an engine of another version, or end because the user wants that."""
 
     reason: str
+
+
+class Look(Message, frozen=True):
+    """Report on the process: the first and only message of a client that wants to know nothing else."""
 
 
 class Submit(Message, frozen=True):
@@ -67,6 +74,23 @@ class Cancel(Message, frozen=True):
     """End a request before its next denoising step."""
 
     number: int
+
+
+class Hosted(msgspec.Struct, frozen=True):
+    """An engine of the process: its status, the windows that use it, and their requests under way."""
+
+    status: EngineStatus
+    windows: int
+    requests: int
+
+
+class Report(Message, frozen=True):
+    """The answer to `Look`. seconds: since it began."""
+
+    version: str
+    pid: int
+    seconds: float
+    engines: tuple[Hosted, ...]
 
 
 class Told(Message, frozen=True):
@@ -97,8 +121,8 @@ class Failed(Message, frozen=True):
     message: str
 
 
-FromClient = Hello | Warm | Retire | Submit | Cancel
-FromEngine = Welcome | Goodbye | Told | Drafted | Filled | Failed
+FromClient = Hello | Look | Warm | Retire | Submit | Cancel
+FromEngine = Welcome | Goodbye | Report | Told | Drafted | Filled | Failed
 T = TypeVar("T")
 
 _ENCODER = msgspec.msgpack.Encoder()

@@ -17,6 +17,7 @@ from palimpsest_server.sections import SECTION, doubt, is_named, undotted
 LogLevel = Literal["error", "warning", "info", "debug"]
 Eagerness = Literal["low", "medium", "high"]
 NextEditEagerness = Literal["off", "low", "medium", "high"]
+Sharing = Literal["shared", "own"]
 ContextSource = Literal["documents", "imports", "edits", "diagnostics"]
 
 
@@ -63,6 +64,7 @@ class Settings:
     statistics: bool = True
     trust_workspace: bool = False
     endpoint: Endpoint | None = None
+    sharing: Sharing = "shared"
 
     @property
     def engine(self) -> EngineSettings:
@@ -78,6 +80,7 @@ class Settings:
             self.endpoint,
             self.model.edit,
             self.profile,
+            self.sharing == "shared",
         )
 
 
@@ -176,6 +179,7 @@ KEYS: Mapping[str, _Key] = {
     ),
     "profile": _Key("profile", '"fast", "balanced" or "thorough"', _one_of("fast", "balanced", "thorough"), own=True),
     "fallback": _Key("fallback", _SWITCH, _switch, own=True),
+    "engine": _Key("sharing", '"shared" or "own"', _one_of(*get_args(Sharing)), own=True),
     "endpoint": _Key(
         "endpoint",
         f"a URL, an object with the keys {', '.join(_ENDPOINT)}, or null",

@@ -1,7 +1,7 @@
 """Good values are taken up, others are named, and nothing raises."""
 
 import re
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ GOOD = {
     "quantization": ("int4", "quantization", "int4"),
     "profile": ("fast", "profile", "fast"),
     "fallback": (True, "fallback", True),
+    "engine": ("own", "sharing", "own"),
     "endpoint": ("http://localhost:8012", "endpoint", Endpoint("http://localhost:8012")),
     "answerWithinMs": (0, "answer_within_ms", 0),
     "debounceMs": (0, "debounce_ms", 0),
@@ -62,6 +63,7 @@ BAD = [
     ("profile", "quick"),
     ("profile", 3),
     ("fallback", "cpu"),
+    ("engine", "team"),
     ("endpoint", "localhost:8012"),
     ("endpoint", "file:///etc/passwd"),
     ("endpoint", {"model": "x"}),
@@ -160,6 +162,7 @@ def test_the_keys_that_are_the_users_own():
         "quantization",
         "profile",
         "fallback",
+        "engine",
         "endpoint",
         "logText",
         "statistics",
@@ -290,7 +293,8 @@ def test_the_settings_that_only_a_new_engine_can_take_up():
         {**own, "quantization": "fp8", "fallback": True, "endpoint": "http://[::1]:1", "profile": "fast"}
     )
     expected = EngineSettings("x", "cpu", "float32", 2, "y", "fp8", True, Endpoint("http://[::1]:1"), profile="fast")
-    assert settings.engine == expected
+    assert settings.engine == replace(expected, shared=True)
+    assert parse({"engine": "own"})[0].engine == EngineSettings()
 
 
 @pytest.mark.parametrize(

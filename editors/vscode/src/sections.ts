@@ -10,6 +10,7 @@ export const OWN = [
   "quantization",
   "profile",
   "fallback",
+  "engine",
   "endpoint",
   "logText",
   "statistics",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import replace
 
 from palimpsest_engine.engine import Engine, EngineSettings
@@ -14,7 +16,10 @@ _RELATIVE = (
 
 
 def open_engine(settings: EngineSettings | None = None) -> Engine:
-    """Return an engine for the settings; it imports and loads what it needs on `warm` or the first `submit`."""
+    """Return an engine for the settings; it imports and loads what it needs on `warm` or the first `submit`.
+
+    The variable PALIMPSEST_ENGINE=own, for places where no process may stay behind, makes each engine one of this process.
+    """
     settings = settings or EngineSettings()
     if settings.edit is not None and (settings.endpoint is not None or settings.edit != settings.checkpoint):
         from palimpsest_engine.runtime.roles import TwoEngines
@@ -25,9 +30,23 @@ def open_engine(settings: EngineSettings | None = None) -> Engine:
         from palimpsest_engine.runtime.remote import RemoteEngine
 
         return RemoteEngine(settings.endpoint)
+    if settings.shared and os.environ.get("PALIMPSEST_ENGINE") != "own":
+        return _shared(replace(settings, shared=False))
     from palimpsest_engine.runtime.local import LocalEngine
 
     return LocalEngine(settings)
+
+
+def _shared(settings: EngineSettings) -> Engine:
+    from palimpsest_engine import __version__
+    from palimpsest_engine.checkpoint import store
+    from palimpsest_engine.shared.client import SharedEngine
+    from palimpsest_engine.shared.starting import Starter
+
+    # The choice of the user at this moment, not at that when the process opened its first engine.
+    named = replace(settings, checkpoint=settings.checkpoint or store.chosen() or store.EMBEDDED_NAME)
+    command = (sys.executable, "-P", "-m", "palimpsest_server", "engine")
+    return SharedEngine(named, lambda: open_engine(settings), Starter(command), __version__)
 
 
 def refuse_relative(settings: EngineSettings) -> None:

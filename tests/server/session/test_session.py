@@ -32,7 +32,7 @@ async def test_nothing_is_opened_before_it_is_asked_for(client, engine):
     assert opened == []
     assert session.board.status()["state"] == "starting"
     session.warm()
-    assert opened == [EngineSettings(checkpoint="here")]
+    assert opened == [EngineSettings(checkpoint="here", shared=True)]
     assert engine.warmed == 1
 
 
