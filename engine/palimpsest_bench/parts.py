@@ -71,6 +71,7 @@ class Plan:
             "checkpoint": self.settings.checkpoint,
             "adapter": self.settings.adapter,
             "device": self.settings.device,
+            "engine": "own",  # but for the part that compares: the whole cost is to be in one process
         }
         if self.settings.quantization != "none":
             named["quantization"] = self.settings.quantization
@@ -295,12 +296,27 @@ def next_edits(plan: Plan) -> dict[str, Any]:
     return {"next_edits": by_length(20 if plan.quick else 100)}
 
 
+def windows(plan: Plan) -> dict[str, Any]:
+    """Open one, two and three windows that share an engine process, and as many that do not; kill that process under ten."""
+    from palimpsest_bench.server.windows import windows as opened
+
+    return opened(plan.settings, plan.section)
+
+
+def socket(plan: Plan) -> dict[str, Any]:
+    """Time a request over the socket to an engine process that answers at once."""
+    from palimpsest_bench.server.windows import socket as timed
+
+    return timed(plan.document, 200 if plan.quick else 2000)
+
+
 Part = Callable[[Plan], dict[str, Any]]
 # The order: first the parts without torch in this process, last those that may fail or take long.
 PARTS: dict[str, Part] = {
     part.__name__: part
     for part in (
         *(keystroke, start, overhead, typing, along, share, superseded, memory, big, files, session, next_edits),
+        *(windows, socket),
         *(hardware, engine, steps, contexts, hole, quantization, peers, diffusers),
     )
 }

@@ -51,11 +51,15 @@ def as_markdown(table: Table) -> str:
 
 
 MAIN = "What it takes"
+KINDS = ("shared", "own")
 
 
 def tables(figures: dict[str, Any]) -> Iterator[Table]:
     """Yield the tables that have rows."""
-    made = (each(figures) for each in (main, steps, contexts, files, next_edits, peers, diffusers, quantised, failed))
+    made = (
+        each(figures)
+        for each in (main, steps, contexts, files, windows, next_edits, peers, diffusers, quantised, failed)
+    )
     return (table for table in made if table.rows)
 
 
@@ -100,6 +104,12 @@ def main_rows(f: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if "overhead_typing_ms" in f:
         name = "the server's own share, with an engine that takes no time: median / 95 / 99 %"
         yield name, spread(f["overhead_typing_ms"])
+    if "socket" in f:
+        name = "request over the socket to the engine process, with an engine that takes no time: median / 99 %"
+        yield name, spread(f["socket"]["shared_ms"])
+    if killed := f.get("windows", {}).get("killed"):
+        lost = f"{killed['lost']} lost, {killed['wrong']} wrong, the first after {killed['first_s']:.1f} s"
+        yield f"answers in {killed['windows']} windows whose engine process was killed", lost
     if "model_share" in f:
         yield "keystrokes that reach the model", share(f["model_share"]["all"])
     if "reencode_fraction" in f:
@@ -181,6 +191,21 @@ def files(f: dict[str, Any]) -> Table:
     )
     head = ("characters", "engine that takes no time: median / 95 %", "the checkpoint: median / 95 %")
     return Table("A keystroke to the final answer, by the size of the file", head, rows)
+
+
+def windows(f: dict[str, Any]) -> Table:
+    """Make the table of windows that share an engine process, or do not."""
+    if not (found := f.get("windows")):
+        return Table("", (), ())
+    rows = [
+        (
+            str(number + 1),
+            *(f"{found[kind]['memory_mb'][number]:.0f} MB, {ms(found[kind]['first_ms'][number])}" for kind in KINDS),
+        )
+        for number in range(len(found["own"]["memory_mb"]))
+    ]
+    head = ("windows", "one engine process: memory of all, first suggestion of the last", "an engine each")
+    return Table("What a further window costs", head, tuple(rows))
 
 
 def next_edits(f: dict[str, Any]) -> Table:
