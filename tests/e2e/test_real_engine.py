@@ -1,8 +1,15 @@
-"""The command that users start, with the checkpoint that comes with it; fails, not skips, without one."""
+"""The command that users start, with the checkpoint that comes with it, in its own process and in one that windows share.
+
+Fails, not skips, without the checkpoint.
+"""
 
 import asyncio
+import json
+import os
 import shutil
+import subprocess
 import sys
+import tempfile
 
 import pytest
 from lsprotocol import types
@@ -11,8 +18,22 @@ from e2e.raw import raw
 from palimpsest_engine.checkpoint.locate import EMBEDDED
 
 COMMAND = [sys.executable, "-m", "palimpsest_server", "serve"]
+ENGINE = [sys.executable, "-m", "palimpsest_server", "engine"]
 TEXT = "def add(a, b):\n    \n\n\nprint(add(1, 2))\n"
 PATIENCE = 300
+
+
+@pytest.fixture(params=["own", "shared"], autouse=True)
+def sharing(request, monkeypatch):
+    """Say whose engine is used; end the process that all windows share."""
+    if request.param == "own":
+        yield request.param
+        return
+    monkeypatch.delenv("PALIMPSEST_ENGINE")
+    with tempfile.TemporaryDirectory(prefix="p-") as folder:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        yield request.param
+        subprocess.run([*ENGINE, "--stop"], check=False)
 
 
 @pytest.fixture
@@ -100,3 +121,28 @@ async def test_a_checkpoint_that_is_not_there_is_an_error_that_says_so(connect):
     assert "/nowhere/at/all" in await editor.reason()
     await editor.until(lambda: editor.statuses and editor.statuses[-1].state == "error")
     assert any("/nowhere/at/all" in message.message for message in editor.client.messages)
+
+
+async def test_two_windows_share_a_process_that_is_started_anew_when_it_is_killed(editor, connect, sharing):
+    if sharing == "own":
+        assert engine_process() is None
+        return
+    first = await asyncio.wait_for(editor.ask(1, 4), PATIENCE)
+    other = await connect(command=COMMAND, settings={"device": "cpu"})
+    other.open(TEXT)
+    assert await asyncio.wait_for(other.ask(1, 4), PATIENCE) == first
+    found = engine_process()
+    assert [(engine["windows"], engine["status"]["state"]) for engine in found["engines"]] == [(2, "ready")]
+    os.kill(found["pid"], 9)
+    async with asyncio.timeout(PATIENCE):
+        while (anew := engine_process()) is None or anew["pid"] == found["pid"]:
+            await asyncio.sleep(0.1)
+        for window in (editor, other):
+            window.type(4, 0, "\n")
+            assert await window.ask(1, 4) == first
+
+
+def engine_process():
+    """Return the report of the process that windows share, or None."""
+    told = subprocess.run([*ENGINE, "--status", "--json"], stdout=subprocess.PIPE, check=False)
+    return json.loads(told.stdout)
