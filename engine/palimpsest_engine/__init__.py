@@ -43,6 +43,7 @@ from palimpsest_engine.errors import (
     LanguageUnknown,
     OutOfMemory,
     PalimpsestError,
+    QueueFull,
     UnsupportedCheckpoint,
 )
 from palimpsest_engine.fill.tidy import tidy
@@ -90,6 +91,7 @@ __all__ = [
     "PalimpsestError",
     "Place",
     "Quantization",
+    "QueueFull",
     "Span",
     "UnsupportedCheckpoint",
     "Verdict",

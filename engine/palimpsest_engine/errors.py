@@ -20,6 +20,7 @@
     ├── OutOfMemory                 30   says how much is needed and how much is free
     ├── DeviceLost                  32   the GPU failed in the middle of work; it can be used after a restart
     ├── DeviceUnsupported           33   this torch has no code for this GPU, or the driver is too old for it
+    ├── QueueFull                   34   too many newer fills of the same client wait
     ├── GrammarMissing              31   asked to check a language that has no grammar
     ├── DataError                   40   a row of a data file has the wrong form
     └── FillCancelled               130  the user, or a newer request, ended it
@@ -130,6 +131,12 @@ class DeviceUnsupported(PalimpsestError):
     """The installed torch or driver does not support the GPU."""
 
     exit_code = 33
+
+
+class QueueFull(PalimpsestError):
+    """A client has more fills waiting for the engine than are kept; the oldest one was given up."""
+
+    exit_code = 34
 
 
 class GrammarMissing(PalimpsestError):

@@ -1,13 +1,11 @@
-"""Run an engine on one thread of this process: requests queue, the newest of a document wins, speculation yields.
+"""Run an engine on one thread of this process: requests wait for their turn, the newest of a document wins.
 
-Knows no model: an `Answering` does the work, and is made and used on that thread only.
+Knows no model: an `Answering` does the work, and is made and used on that thread only. `turns.py` says whose turn it is.
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
-import queue
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,9 +14,9 @@ from typing import Protocol
 from palimpsest_engine.engine import EngineStatus, Job
 from palimpsest_engine.errors import FillCancelled, PalimpsestError
 from palimpsest_engine.request import Draft, Fill, FillRequest
+from palimpsest_engine.runtime.turns import OnDraft, Turns, Waiting
 
 log = logging.getLogger("palimpsest.engine")
-OnDraft = Callable[[Draft], None]
 
 
 class Answering(Protocol):
@@ -75,11 +73,9 @@ class QueuedEngine:
 
     def __init__(self, make: Callable[[], Answering], opening: str, working: str, thread: str) -> None:
         self._make, self._opening, self._working, self._name = make, opening, working, thread
-        self._queue: queue.PriorityQueue[tuple[int, int, Job | None, OnDraft | None]] = queue.PriorityQueue()
-        self._count = itertools.count()
+        self._lock = threading.Condition()  # for everything below; told when there is something to do
+        self._turns = Turns()
         self._running: Job | None = None
-        self._lock = threading.Lock()
-        self._latest: dict[tuple[str, str], Job] = {}
         self._status = EngineStatus("starting", "No fill was asked for yet.")
         self._thread: threading.Thread | None = None
 
@@ -90,29 +86,29 @@ class QueuedEngine:
     def warm(self) -> None:
         """Begin to load or reach the model, if that has not begun."""
         with self._lock:
-            if self._thread is None and self._status.state != "closed":
+            if self._thread is None and not self._closed:
                 self._status = EngineStatus("loading", self._opening)
                 # A daemon, so that no fill keeps a process alive after its editor has died.
                 self._thread = threading.Thread(target=self._serve, name=self._name, daemon=True)
                 self._thread.start()
 
     def submit(self, request: FillRequest, on_draft: OnDraft | None = None) -> Job:
-        """Queue a request; cancel an unfinished one for the same document.
+        """Let a request wait for its turn; cancel an unfinished one for the same document.
 
-        Speculative requests wait until nothing else does, and end when anything else comes.
+        Speculative requests wait until nothing else does, and end when anything else comes. What does not wait any more is
+        answered on this thread.
         """
         job = Job(request)
         with self._lock:
-            if self._status.state == "closed":
+            if self._closed:
                 job.future.set_exception(FillCancelled("The engine is closed."))
                 return job
-            if request.document:
-                if older := self._latest.get(request.identity):
-                    older.cancel()
-                self._latest[request.identity] = job
-            if not request.speculative and self._running is not None and self._running.request.speculative:
+            left = self._turns.put(job, on_draft)
+            if self._running is not None and gives_way(self._running.request, request):
                 self._running.cancel()
-            self._queue.put((int(request.speculative), next(self._count), job, on_draft))
+            self._lock.notify()
+        for each, error in left:
+            each.future.set_exception(error)
         self.warm()
         return job
 
@@ -120,36 +116,48 @@ class QueuedEngine:
         """Cancel everything and let the thread end."""
         with self._lock:
             self._status = EngineStatus("closed", "The engine is closed.")
-            for job in self._latest.values():
-                job.cancel()
-            self._queue.put((-1, next(self._count), None, None))
+            left = self._turns.clear()
+            if self._running is not None:
+                self._running.cancel()
+            self._lock.notify()
+        for job in left:
+            job.future.set_exception(FillCancelled("The engine is closed."))
+
+    @property
+    def _closed(self) -> bool:
+        return self._status.state == "closed"
 
     def _serve(self) -> None:
-        """Load, warm up if nobody waits, then serve the queue. A failure to load answers every request."""
+        """Load, warm up if nobody waits, then give everybody their turn. A failure to load answers every request."""
         filler = self._opened()
         self._become(filler.status)
-        if self._queue.empty() and filler.status.state == "ready":
+        if not self._wanted() and filler.status.state == "ready":
             try:
-                filler.rehearse(lambda: not self._queue.empty())
+                filler.rehearse(self._wanted)
             except BaseException:
                 log.warning("a fill to warm up failed; the next one may, too", exc_info=True)
             self._become(filler.status)
-        while True:
-            with self._lock:
-                self._running = None
-            _, _, job, on_draft = self._queue.get()
-            if job is None:
-                # The jobs behind are cancelled: answer them.
-                while not self._queue.empty():
-                    if (late := self._queue.get()[2]) is not None:
-                        late.future.set_exception(FillCancelled("The engine is closed."))
-                filler.close()
-                return
-            with self._lock:
-                self._running = job
+        while (turn := self._next()) is not None:
             if (now := filler.status).state == "ready":
                 self._become(replace(now, state="busy", reason=now.reason or self._working))
-            self._answer(filler, job, on_draft)
+            self._answer(filler, *turn)
+        filler.close()
+
+    def _next(self) -> Waiting | None:
+        """Wait for the next turn; None when the engine is closed."""
+        with self._lock:
+            self._running = None
+            while not self._closed:
+                if turn := self._turns.take():
+                    self._running = turn.job
+                    return turn
+                self._lock.wait()
+        return None
+
+    def _wanted(self) -> bool:
+        """Return whether there is something to do for the thread."""
+        with self._lock:
+            return bool(self._turns) or self._closed
 
     def _opened(self) -> Answering:
         """Make and open what answers; what raises all the same answers every request with an error."""
@@ -163,7 +171,7 @@ class QueuedEngine:
 
     def _become(self, status: EngineStatus) -> None:
         with self._lock:
-            if self._status.state != "closed":
+            if not self._closed:
                 self._status = status
 
     def _answer(self, filler: Answering, job: Job, on_draft: OnDraft | None) -> None:
@@ -187,7 +195,9 @@ class QueuedEngine:
             log.exception("a fill failed")
             self._become(filler.status)
             job.future.set_exception(PalimpsestError(f"The fill failed: {error}"))
-        finally:
-            with self._lock:
-                if self._latest.get(job.request.identity) is job:
-                    del self._latest[job.request.identity]
+
+
+def gives_way(running: FillRequest, newer: FillRequest) -> bool:
+    """Return whether a running request ends for a newer one: it is for the same document, or nobody waits for it yet."""
+    same = bool(newer.document) and running.identity == newer.identity
+    return same or (running.speculative and not newer.speculative)

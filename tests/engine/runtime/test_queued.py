@@ -1,16 +1,28 @@
-"""The thread that owns a model: whatever is raised on it ends one fill, not the thread."""
+"""The thread that owns a model: whatever is raised on it ends one fill, not the thread; clients take turns on it."""
 
 from __future__ import annotations
 
 import json
+import queue
+import threading
 from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer
 
 import palimpsest_engine
-from palimpsest_engine import EngineStatus, Fill, FillRequest, PalimpsestError, Span, Verdict
+from palimpsest_engine import (
+    EngineStatus,
+    Fill,
+    FillCancelled,
+    FillRequest,
+    PalimpsestError,
+    QueueFull,
+    Span,
+    Verdict,
+)
 from palimpsest_engine.runtime.queued import QueuedEngine
+from palimpsest_engine.runtime.turns import MOST
 
 TOKENIZER = Path(palimpsest_engine.__file__).parent / "embedded" / "tokenizer.json"
 PATIENCE = 60  # seconds
@@ -112,3 +124,142 @@ def test_a_panic_while_warming_up_is_logged(engine, caplog):
     running = engine({"rehearse": Panic("no")})
     running.warm()
     assert ask(running).texts == ("x",)
+
+
+class OneAtATime:
+    """Ends each fill when the test says so, and keeps the order in which they were begun."""
+
+    def __init__(self) -> None:
+        self.status = EngineStatus("ready", model="a")
+        self.begun, self.may_end = [], threading.Semaphore(0)
+        self.beginning = threading.Semaphore(0)
+
+    def open(self):
+        pass
+
+    def rehearse(self, cancelled):
+        pass
+
+    def fill(self, request, cancelled):
+        self.begun.append(request.client)
+        self.beginning.release()
+        while not self.may_end.acquire(timeout=0.001):
+            if cancelled():
+                raise FillCancelled("The fill was cancelled.")
+        yield Fill((request.client,), Verdict("valid"))
+
+    def close(self):
+        self.begun.append("closed")
+
+    def end(self, count=1):
+        self.may_end.release(count)
+
+    def wait_until_begun(self):
+        assert self.beginning.acquire(timeout=PATIENCE)
+
+
+@pytest.fixture
+def work():
+    return OneAtATime()
+
+
+@pytest.fixture
+def shared(work):
+    running = QueuedEngine(lambda: work, "opening", "working", "a-thread")
+    yield running
+    running.close()
+
+
+def submit(engine, client, document="", *, speculative=False):
+    return engine.submit(FillRequest("", (Span(0, 0),), document=document, client=client, speculative=speculative))
+
+
+def test_a_client_waits_for_one_fill_of_one_that_storms(shared, work):
+    storm = [submit(shared, "storm") for _ in range(8)]
+    work.wait_until_begun()
+    quiet = submit(shared, "quiet")
+    work.end(2)
+    assert quiet.future.result(PATIENCE).texts == ("quiet",)
+    work.end(7)
+    assert all(each.future.result(PATIENCE).texts == ("storm",) for each in storm)
+    assert work.begun == ["storm", "quiet", *["storm"] * 7]
+
+
+def test_clients_with_as_much_to_ask_take_turns(shared, work):
+    jobs = [submit(shared, client) for client in ["a"] * 3 + ["b"] * 3 + ["c"] * 3]
+    work.end(9)
+    assert [each.future.result(PATIENCE).texts[0] for each in jobs] == [*"aaabbbccc"]
+    assert work.begun == [*"abcabcabc"]
+
+
+@pytest.mark.parametrize("client", ["a", "b"])
+def test_a_guess_gives_way_to_a_request_that_anybody_waits_for(shared, work, client):
+    guessed = submit(shared, "a", speculative=True)
+    work.wait_until_begun()
+    asked = submit(shared, client)
+    with pytest.raises(FillCancelled):
+        guessed.future.result(PATIENCE)
+    work.end()
+    assert asked.future.result(PATIENCE).texts == (client,)
+
+
+def test_a_fill_that_is_waited_for_ends_for_nobody_else(shared, work):
+    asked = submit(shared, "a", "x")
+    work.wait_until_begun()
+    others = [submit(shared, "b", "x"), submit(shared, "a", "y"), submit(shared, "b", "z", speculative=True)]
+    work.end(4)
+    assert [each.future.result(PATIENCE).texts[0] for each in (asked, *others)] == [*"abab"]
+
+
+def test_a_newer_request_ends_the_running_one_and_the_waiting_one_leaves_at_once(shared, work):
+    running = submit(shared, "a", "x")
+    work.wait_until_begun()
+    other = submit(shared, "b", "x")
+    newest = submit(shared, "b", "x")
+    with pytest.raises(FillCancelled):
+        other.future.result(0)
+    latest = submit(shared, "a", "x")
+    with pytest.raises(FillCancelled):
+        running.future.result(PATIENCE)
+    work.end(2)
+    assert (newest.future.result(PATIENCE).texts, latest.future.result(PATIENCE).texts) == (("b",), ("a",))
+
+
+def test_the_oldest_one_over_the_bound_is_answered_at_once_and_says_why(shared, work):
+    first = submit(shared, "a")
+    work.wait_until_begun()
+    waiting = [submit(shared, "a") for _ in range(MOST)]
+    assert not any(each.future.done() for each in waiting)
+    last = submit(shared, "a")
+    with pytest.raises(QueueFull, match=f"^{MOST} newer fills wait for the engine; this one was given up.$"):
+        waiting[0].future.result(0)
+    work.end(MOST + 1)
+    assert all(each.future.result(PATIENCE) for each in (first, *waiting[1:], last))
+
+
+def test_closing_answers_everybody_once(shared, work):
+    answers = queue.Queue()
+    jobs = [submit(shared, client, document) for client in "ab" for document in ("", "x", "y")]
+    for each in jobs:
+        each.future.add_done_callback(answers.put)
+    work.wait_until_begun()
+    shared.close()
+    late = submit(shared, "a")
+    for each in (*jobs, late):
+        with pytest.raises(FillCancelled):
+            each.future.result(PATIENCE)
+    assert {id(answers.get(timeout=PATIENCE)) for _ in jobs} == {id(each.future) for each in jobs}
+    assert answers.empty()
+    assert shared.status().state == "closed"
+
+
+def test_an_answer_may_lead_to_the_next_request_on_the_engines_thread(shared, work):
+    """Also one that leaves the line: nothing waits for a lock there."""
+    later = queue.Queue()
+    running, waiting = submit(shared, "a", "x"), submit(shared, "a", "y")
+    for each in (running, waiting):
+        each.future.add_done_callback(lambda _: later.put(submit(shared, "b")))
+    submit(shared, "a", "y")
+    work.end(4)
+    for _ in range(2):
+        assert later.get(timeout=PATIENCE).future.result(PATIENCE).texts == ("b",)
