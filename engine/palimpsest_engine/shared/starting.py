@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from palimpsest_engine.errors import PalimpsestError
 from palimpsest_engine.messages import Look, NotAMessage, Report, Retire, from_engine
 from palimpsest_engine.shared import address, channel
@@ -82,6 +80,8 @@ class Starter:
 @contextmanager
 def holding(place: Place) -> Iterator[Callable[[], None]]:
     """Hold the lock of a place; yield what gives it back early. Raises Taken, and OSError if the folder cannot be written."""
+    from filelock import FileLock, Timeout  # servers need it not, and it takes a megabyte
+
     lock = FileLock(place.lock, timeout=0, mode=0o600)
     try:
         lock.acquire()
