@@ -131,7 +131,8 @@ class Raw:
 
     def send(self, message):
         packed = to_bytes(message)
-        self.socket.sendall(struct.pack(">I", len(packed)) + packed)
+        with suppress(ConnectionError):  # it may have cut us off already
+            self.socket.sendall(struct.pack(">I", len(packed)) + packed)
 
     def receive(self):
         """Return the next message, or None at the end."""
