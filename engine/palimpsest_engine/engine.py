@@ -17,7 +17,7 @@ from palimpsest_engine.request import Draft, Fill, FillRequest
 
 Quantization = Literal["none", "int8", "fp8", "int4-fine", "int4", "int4-small"]
 Profile = Literal["fast", "balanced", "thorough"]
-EndpointProtocol = Literal["auto", "llama.cpp", "openai", "ollama"]
+EndpointProtocol = Literal["auto", "palimpsest", "llama.cpp", "openai", "ollama"]
 EngineState = Literal["starting", "loading", "ready", "busy", "error", "closed"]
 
 

@@ -16,6 +16,7 @@ from palimpsest_engine.errors import EndpointError
 _LONGEST_KEY = 4096
 # Ends of a URL that are paths of an API, and what they say of it: people paste what they find in a server's manual.
 _TAILS: tuple[tuple[str, EndpointProtocol], ...] = (
+    ("/v1/fill", "palimpsest"),
     ("/v1/completions", "openai"),
     ("/v1", "openai"),
     ("/api/generate", "ollama"),

@@ -18,6 +18,7 @@ from palimpsest_engine.remote.edit import EditFill
 from palimpsest_engine.remote.hole import HoleFill
 from palimpsest_engine.remote.probe import reach
 from palimpsest_engine.remote.transport import Limits, Transport
+from palimpsest_engine.remote.whole import Whole
 from palimpsest_engine.request import Draft, Fill, FillRequest, Verdict
 
 NO_TOUCH_UP = (
@@ -34,7 +35,7 @@ class RemoteFiller:
         self.status = EngineStatus("loading", "The endpoint is being asked what it is.")
         self._address: Address | None = None
         self._transport: Transport | None = None
-        self._speaks: Speaks | None = None
+        self._speaks: Speaks | Whole | None = None
 
     def open(self) -> None:
         """Find out what the endpoint is. A failure goes into the status; the next request tries again."""
@@ -48,43 +49,26 @@ class RemoteFiller:
 
     def fill(self, request: FillRequest, cancelled: Callable[[], bool]) -> Iterator[Draft | Fill]:
         """Yield drafts, then the `Fill`. Raises EndpointError, and FillCancelled once `cancelled()` is true."""
-        if request.changes:
-            yield from self._edit(request, cancelled)
-            return
-        if request.strength < 1.0:
-            yield Fill(("",) * len(request.holes), Verdict("no worse", "nothing was written"), NO_TOUCH_UP)
-            return
-        if not any(hole.end > hole.start for hole in request.holes):
-            request = replace(request, tidy=True)  # the model does not know where to stop; tidying does
         try:
-            speaks = self._reached(cancelled)
-            alone = ((hole,) for hole in request.holes)
-            yield from in_turn(request, request.holes, alone, lambda part: HoleFill(speaks, part, cancelled).run())
+            server = self._reached(cancelled)
+            if isinstance(server, Whole):
+                yield from server.fill(request, cancelled)
+                server.refresh()
+            elif request.changes:
+                yield from _edit(server, request, cancelled)
+            else:
+                yield from _holes(server, request, cancelled)
         except EndpointError as error:
             self._failed(error)
             raise
-        self.status = self._ready(speaks)
-
-    def _edit(self, request: FillRequest, cancelled: Callable[[], bool]) -> Iterator[Draft | Fill]:
-        """Yield drafts, then the `Fill` of a request with changes."""
-        begun = time.perf_counter()
-        try:
-            speaks = self._reached(cancelled)
-            for event in EditFill(speaks, request, cancelled).run():
-                if isinstance(event, Fill):
-                    event = replace(event, ms=(time.perf_counter() - begun) * 1000)
-                yield event
-        except EndpointError as error:
-            self._failed(error)
-            raise
-        self.status = self._ready(speaks)
+        self.status = self._ready(server)
 
     def close(self) -> None:
         """Close what is open."""
         if self._transport is not None:
             self._transport.close()
 
-    def _reached(self, cancelled: Callable[[], bool]) -> Speaks:
+    def _reached(self, cancelled: Callable[[], bool]) -> Speaks | Whole:
         """Return the way to speak with the server; ask it what it is, if that is not known or was wrong."""
         if self._speaks is None:
             if self._transport is None:
@@ -95,8 +79,14 @@ class RemoteFiller:
             self.status = self._ready(self._speaks)
         return self._speaks
 
-    def _ready(self, speaks: Speaks) -> EngineStatus:
+    def _ready(self, speaks: Speaks | Whole) -> EngineStatus:
         assert self._address is not None
+        if isinstance(speaks, Whole):
+            told = speaks.engine
+            reason = " ".join(each for each in (self._address.warning, told.reason) if each)
+            place = ", ".join(each for each in (f"{self._address.place} ({speaks.name})", told.device) if each)
+            state = "ready" if told.state == "starting" else told.state
+            return replace(told, state=state, reason=reason, device=place)
         reason = " ".join(each for each in (self._address.warning, speaks.note) if each)
         place = f"{self._address.place} ({speaks.name})"
         return EngineStatus("ready", reason, speaks.model, place, denoises=False, writes=True, edits=bool(speaks.edits))
@@ -105,3 +95,23 @@ class RemoteFiller:
         """Forget the server: by the next request it may be another one."""
         self._speaks = None
         self.status = EngineStatus("error", str(error), exit_code=error.exit_code)
+
+
+def _edit(speaks: Speaks, request: FillRequest, cancelled: Callable[[], bool]) -> Iterator[Draft | Fill]:
+    """Yield drafts, then the `Fill` of a request with changes."""
+    begun = time.perf_counter()
+    for event in EditFill(speaks, request, cancelled).run():
+        if isinstance(event, Fill):
+            event = replace(event, ms=(time.perf_counter() - begun) * 1000)
+        yield event
+
+
+def _holes(speaks: Speaks, request: FillRequest, cancelled: Callable[[], bool]) -> Iterator[Draft | Fill]:
+    """Yield drafts, then the `Fill` of a request whose holes are asked for one after the other."""
+    if request.strength < 1.0:
+        yield Fill(("",) * len(request.holes), Verdict("no worse", "nothing was written"), NO_TOUCH_UP)
+        return
+    if not any(hole.end > hole.start for hole in request.holes):
+        request = replace(request, tidy=True)  # the model does not know where to stop; tidying does
+    alone = ((hole,) for hole in request.holes)
+    yield from in_turn(request, request.holes, alone, lambda part: HoleFill(speaks, part, cancelled).run())

@@ -27,7 +27,8 @@ class LlamaCpp:
     """A llama.cpp server.
 
     `/infill` lays the prompt out by the model's own tokens, prefix first; our own prompt has the suffix first, where a model
-    was taught that, and is used if the dialect is known.
+    was taught that, and is used if the dialect is known. palimpsest: it is one of ours, which speaks
+    this protocol among others.
     """
 
     name = "llama.cpp"
@@ -39,6 +40,7 @@ class LlamaCpp:
         if not isinstance(properties, dict) or not isinstance(properties.get("default_generation_settings"), dict):
             raise EndpointError(f"{transport.address.place} is no server of llama.cpp.")
         self._transport, self._wanted = transport, endpoint.model
+        self.palimpsest = str(properties.get("build_info")).startswith("palimpsest ")
         told = next((properties[name] for name in ("model_alias", "model_path") if properties.get(name)), "")
         self.model = short_name(endpoint.model or str(told))
         length = properties["default_generation_settings"].get("n_ctx")

@@ -69,7 +69,8 @@ class Transport:
         Raises EndpointError with a sentence, `Refused` if the server answered with an error, FillCancelled once
         `cancelled()` is true.
         """
-        with self._answer("POST", path, body, self._watch(cancelled, self.limits.total)) as answer:
+        watch = self._watch(cancelled, self.limits.total)
+        with self._answer("POST", path, body, watch, accept=f"{_SSE}, {_JSON}, {_LINES[0]}") as answer:
             kind = _kind(answer)
             if kind == _JSON:
                 yield self._event(b"".join(self._pieces(answer)), body)
@@ -93,9 +94,14 @@ class Transport:
         return Watch(self.address.place, cancelled, seconds, self.limits.silence)
 
     @contextmanager
-    def _answer(self, method: str, path: str, body: object, watch: Watch) -> Iterator[httpx.Response]:
+    def _answer(
+        self, method: str, path: str, body: object, watch: Watch, accept: str = _JSON
+    ) -> Iterator[httpx.Response]:
         """Send a request and take the head of its answer, and turn every failure until its end into a sentence."""
-        place, headers = self.address.place, {"Accept-Encoding": "identity", "User-Agent": "palimpsest"}
+        place, headers = (
+            self.address.place,
+            {"Accept": accept, "Accept-Encoding": "identity", "User-Agent": "palimpsest"},
+        )
         if key := self._key():
             headers["Authorization"] = f"Bearer {key}"
         content = None
