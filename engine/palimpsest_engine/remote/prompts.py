@@ -51,8 +51,9 @@ def prompt_of(ask: Ask, dialect: Dialect) -> str:
 
 
 def _spelled(control: str) -> str:
-    """Return a control token as a server's tokenizer reads it: SentencePiece writes a blank in a token as U+2581."""
-    return control.replace("▁", " ")
+    """Return a control token as a server's tokenizer reads it: SentencePiece writes the blank before a word as U+2581, while
+    DeepSeek's tokens have that character in their names."""
+    return f" {control[1:]}" if control.startswith("▁") else control
 
 
 def sides(ask: Ask) -> tuple[str, str]:
