@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from typing import Protocol
 
 from palimpsest_engine import Draft, Engine, EngineStatus, Fill, FillRequest
@@ -51,11 +52,17 @@ class EngineBackend:
 
         def on_draft(draft: Draft) -> None:
             newest[:] = [draft]
-            loop.call_soon_threadsafe(changed.set)
+            with suppress(RuntimeError):  # the loop has ended, and nobody waits any more
+                loop.call_soon_threadsafe(changed.set)
+
+        def on_done(future: asyncio.Future[Fill]) -> None:
+            changed.set()
+            if not future.cancelled():
+                future.exception()  # of a request that was given up, nobody asks for it, and asyncio would log that
 
         job = self.engine.submit(request, on_draft)
         done = asyncio.wrap_future(job.future)
-        done.add_done_callback(lambda _: changed.set())
+        done.add_done_callback(on_done)
         try:
             while not done.done():
                 await changed.wait()

@@ -50,7 +50,8 @@ def test_every_exit_code_is_listed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "page"), [("fill", "cli"), ("serve", "cli"), ("bench", "cli"), ("context", "context"), ("tune", "cli")]
+    ("name", "page"),
+    [("fill", "cli"), ("serve", "cli"), ("bench", "cli"), ("context", "context"), ("tune", "cli"), ("api", "api")],
 )
 def test_every_option_is_explained(name: str, page: str) -> None:
     command = main.get_command(click.Context(main), name)

@@ -1,0 +1,129 @@
+"""`palimpsest api`: answer other tools' questions for a middle over HTTP, on this machine unless told otherwise."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+
+from palimpsest_engine import Endpoint, EngineSettings, PalimpsestError
+from palimpsest_engine.engine import Profile, Quantization
+from palimpsest_server.cli import engines
+from palimpsest_server.settings import LOG_LEVELS, LogLevel
+
+PORT = 8012  # where llama.vim and llama.vscode look
+
+_file = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command("api", short_help="Serve other tools: llama.cpp's /infill and OpenAI's completions.")
+@click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="Port; 0 for a free one.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address; another one needs a token.")
+@click.option("--token-file", type=_file, metavar="PATH", help="File with the token that clients have to show.")
+@click.option("--certfile", type=_file, metavar="PATH", help="Certificate in PEM, for https.")
+@click.option("--keyfile", type=_file, metavar="PATH", help="Its key, if that is in another file.")
+@click.option(
+    "--allow-host", "hosts", multiple=True, metavar="NAME", help="Name that a proxy in front may send as Host."
+)
+@engines.engine_options
+@engines.profile_option
+@engines.adapter_option
+@engines.endpoint_option
+@click.option("--fallback", is_flag=True, help="Answer with the embedded checkpoint if memory or the device fails.")
+@click.option(
+    "--log-level",
+    type=click.Choice(LOG_LEVELS),
+    default="warning",
+    show_default=True,
+    help="Least severe level to log.",
+)
+@click.option("--log-file", type=_file, metavar="PATH", help="Also append the log to this file.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    port: int,
+    host: str,
+    token_file: Path | None,
+    certfile: Path | None,
+    keyfile: Path | None,
+    hosts: tuple[str, ...],
+    checkpoint: str | None,
+    device: str,
+    quantization: Quantization,
+    profile: Profile,
+    adapter: str | None,
+    endpoint: Endpoint | None,
+    fallback: bool,
+    log_level: LogLevel,
+    log_file: Path | None,
+) -> None:
+    """Answer on a port what llama.cpp's /infill and OpenAI's /v1/completions answer, until Ctrl-C.
+
+    Only this machine can reach it. With a token (--token-file or PALIMPSEST_API_TOKEN), --host may name another address.
+    """
+    check_installed()
+    from palimpsest_api.app import create
+    from palimpsest_api.backend import EngineBackend
+    from palimpsest_api.certificate import context_of
+    from palimpsest_api.guard import everybody, holders_of, is_loopback
+    from palimpsest_api.secret import VARIABLE, secret_of
+    from palimpsest_api.serving import listener, serve
+    from palimpsest_server.status import log
+
+    if keyfile is not None and certfile is None:
+        raise click.UsageError("--keyfile needs --certfile")
+    here, token = is_loopback(host), secret_of(token_file)
+    if not here and token is None:
+        raise click.UsageError(f"--host {host} lets others in, so it needs a token: --token-file, or {VARIABLE}")
+    tls = None if certfile is None else context_of(certfile, keyfile)
+    log.set_up(log_level, log_file)
+    settings = EngineSettings(
+        checkpoint,
+        device,
+        adapter=adapter,
+        quantization=quantization,
+        fallback=fallback,
+        endpoint=endpoint,
+        profile=profile,
+    )
+    with listener(host, port) as taken, engines.opened(ctx.obj, settings) as engine:
+        address = taken.getsockname()
+        place = f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"
+
+        def ready() -> None:
+            click.echo("\n".join(advice(f"http{'s' if tls else ''}://{place}", here, tls is not None, token)), err=True)
+
+        app = create(
+            EngineBackend(engine),
+            recognise=everybody if token is None else holders_of(token),
+            hosts=tuple(map(str.lower, hosts)) if here else None,
+        )
+        serve(app, taken, tls, ready)
+    click.echo("palimpsest: ended", err=True)
+
+
+def advice(url: str, here: bool, encrypted: bool, token: str | None) -> list[str]:
+    """Return what a user has to know of a server that listens."""
+    reach = "on this machine only" if here else "for whoever can reach this machine and has the token"
+    lines = [
+        f"palimpsest: listening at {url}, {reach}. Ctrl-C ends it.",
+        f"  llama.vim    {url}/infill",
+        f"  minuet, Zed  {url}/v1/completions",
+    ]
+    if here and token is None:
+        lines.append("  Other users of this machine can use it, too; a token keeps them out.")
+    if not here and not encrypted:
+        lines.append("  Code and the token cross the network unencrypted: use --certfile, or a proxy with TLS.")
+    return lines
+
+
+def check_installed() -> None:
+    """Raise PalimpsestError if the packages of the extra are missing."""
+    from palimpsest_server.cli.extras import how_to_install
+
+    wanted = {"starlette": "starlette", "uvicorn": "uvicorn", "prometheus_client": "prometheus-client"}
+    missing = [package for module, package in wanted.items() if find_spec(module) is None]
+    if missing:
+        commands = " and ".join(map(how_to_install, missing))
+        raise PalimpsestError(f"`palimpsest api` needs {', '.join(missing)}: run {commands}.")

@@ -1,0 +1,178 @@
+"""A client that sends too much, too slowly, or reads too little is dropped, and the others do not notice."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+
+import httpx
+import pytest
+
+from api.conftest import QUICK, Recording, Served, infill, serving
+from editors.editor import until
+from palimpsest_engine import Fill, Verdict
+from palimpsest_engine.engine import Job
+
+HEAD = b"POST /infill HTTP/1.1\r\nHost: localhost\r\n"
+
+
+@pytest.fixture
+def engine() -> Recording:
+    return Recording("x")
+
+
+@pytest.fixture
+def served(engine: Recording) -> Iterator[Served]:
+    with serving(engine) as found:
+        yield found
+
+
+def answer_to(served: Served, *parts: bytes) -> bytes:
+    """Send parts, and return everything until the server closes the connection."""
+    with served.connected() as connection:
+        with suppress(ConnectionError):
+            for part in parts:
+                connection.sendall(part)
+        return until_closed(connection)
+
+
+def until_closed(connection: socket.socket) -> bytes:
+    data = b""
+    with suppress(ConnectionError):
+        while piece := connection.recv(65536):
+            data += piece
+    return data
+
+
+def well(served: Served) -> bool:
+    """Ask for a middle; return whether the server still answers."""
+    return bool(httpx.post(f"{served.url}/infill", json=infill(), trust_env=False).json()["content"] == "x")
+
+
+LARGE = json.dumps(infill("x" * 5000)).encode()
+
+
+@pytest.mark.parametrize(
+    ("parts", "status"),
+    [
+        ([HEAD, b"Content-Length: 5064\r\n\r\n"], b"413"),
+        ([HEAD, b"Content-Length: 9999999999999999999\r\n\r\n"], b"413"),
+        ([HEAD, b"Transfer-Encoding: chunked\r\n\r\n1389\r\n", LARGE[:5001] + b"\r\n"], b"413"),
+        ([HEAD, b"Content-Length: 100\r\n\r\n", b"{"], b"408"),
+        ([HEAD, b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n{\r\n"], b"408"),
+        ([HEAD, b"Content-Length: -1\r\n\r\n"], b"400"),
+        ([HEAD, b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"], b"400"),
+        ([b"POST /infill HTTP/1.1\r\n\r\n"], b"400"),
+        ([b"POST /infill HTTP/1.0\r\nContent-Length: 2\r\n\r\n{}"], b"403"),
+        ([b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 this is TLS\r\n\r\n"], b"400"),
+        ([HEAD + b"X: " + b"y" * 4000], b"400"),
+        ([HEAD + b"X: 1\r\n" * 1000], b"400"),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_too_much_or_too_slow_a_request_is_refused(
+    served: Served, engine: Recording, parts: list[bytes], status: bytes
+) -> None:
+    assert answer_to(served, *parts).split(b" ")[1] == status
+    assert engine.requests == []
+    assert well(served)
+
+
+@pytest.mark.parametrize("part", [b"", b"POST /infill HTTP/1.1\r\nHost: lo", HEAD], ids=str)
+def test_a_head_that_does_not_end_ends_the_connection(served: Served, part: bytes) -> None:
+    assert answer_to(served, part) == b""
+    assert well(served)
+
+
+def test_an_idle_connection_is_closed_and_a_used_one_too_if_the_next_request_does_not_end(served: Served) -> None:
+    for rest in (b"", b"GET /he"):
+        answer = answer_to(served, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n", rest)
+        assert answer.count(b"HTTP/1.1 ") == 1
+    assert well(served)
+
+
+def test_connections_beyond_the_bound_are_closed(served: Served) -> None:
+    held = [served.connected() for _ in range(QUICK.connections)]
+    try:
+        assert answer_to(served, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n") == b""
+    finally:
+        for each in held:
+            each.close()
+    until(lambda: answer_to(served, b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n"))
+
+
+class Held(Recording):
+    """Answers nobody before the end. Each job is kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.jobs: list[Job] = []
+
+    def submit(self, request, on_draft=None) -> Job:  # type: ignore[no-untyped-def]
+        self.jobs.append(Job(request))
+        return self.jobs[-1]
+
+    def close(self) -> None:
+        for job in self.jobs:
+            if not job.future.done():
+                job.future.set_result(Fill(("x",), Verdict("valid")))
+
+
+def test_requests_beyond_the_bound_are_told_to_come_again() -> None:
+    engine = Held()
+    with serving(engine, replace(QUICK, fill_seconds=30)) as served, ThreadPoolExecutor() as pool:
+        asked = [
+            pool.submit(httpx.post, f"{served.url}/infill", json=infill(), timeout=30, trust_env=False)
+            for _ in range(QUICK.fills)
+        ]
+        until(lambda: len(engine.jobs) == QUICK.fills)
+        for path in ("/infill", "/v1/completions", "/v1/fill"):
+            body = infill(text="", holes=[{"start": 0, "end": 0}], prompt="")
+            answer = httpx.post(f"{served.url}{path}", json=body, trust_env=False)
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert httpx.get(f"{served.url}/health", trust_env=False).status_code == 200
+        engine.close()
+        assert [each.result().json()["content"] for each in asked] == ["x"] * QUICK.fills
+
+
+def test_a_fill_that_takes_too_long_is_given_up() -> None:
+    engine = Held()
+    with serving(engine) as served:
+        answer = httpx.post(f"{served.url}/infill", json=infill(), timeout=30, trust_env=False)
+        assert (answer.status_code, answer.json()["error"]["type"]) == (504, "server_error")
+        assert [job.cancelled.is_set() for job in engine.jobs] == [True]
+
+
+class Flooding(Recording):
+    """Shows drafts of a megabyte until it is cancelled; each waits until the one before it is on its way."""
+
+    ended = threading.Event()
+
+    def submit(self, request, on_draft=None) -> Job:  # type: ignore[no-untyped-def]
+        from palimpsest_engine import Draft, DraftPiece
+
+        job = Job(request)
+
+        def play() -> None:
+            draft = Draft(1, ((DraftPiece("x" * 2**20, True),),), 0.5)
+            while not job.cancelled.wait(0.005):
+                on_draft(draft)
+            self.ended.set()
+            job.future.set_result(Fill(("",), Verdict("valid")))
+
+        threading.Thread(target=play, daemon=True).start()
+        return job
+
+
+def test_a_client_that_does_not_read_is_dropped_and_its_fill_ends() -> None:
+    engine = Flooding()
+    with serving(engine, replace(QUICK, fill_seconds=60)) as served, served.connected() as connection:
+        body = json.dumps({"text": "", "holes": [{"start": 0, "end": 0}]}).encode()
+        head = b"POST /v1/fill HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n"
+        connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        assert engine.ended.wait(20)
