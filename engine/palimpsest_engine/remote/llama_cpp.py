@@ -27,8 +27,7 @@ class LlamaCpp:
     """A llama.cpp server.
 
     `/infill` lays the prompt out by the model's own tokens, prefix first; our own prompt has the suffix first, where a model
-    was taught that, and is used if the dialect is known. palimpsest: it is one of ours, which speaks
-    this protocol among others.
+    was taught that, and is used if the dialect is known. palimpsest: it is one of ours, which lays prompts out itself.
     """
 
     name = "llama.cpp"
@@ -40,15 +39,15 @@ class LlamaCpp:
         if not isinstance(properties, dict) or not isinstance(properties.get("default_generation_settings"), dict):
             raise EndpointError(f"{transport.address.place} is no server of llama.cpp.")
         self._transport, self._wanted = transport, endpoint.model
-        self.palimpsest = str(properties.get("build_info")).startswith("palimpsest ")
         told = next((properties[name] for name in ("model_alias", "model_path") if properties.get(name)), "")
         self.model = short_name(endpoint.model or str(told))
         length = properties["default_generation_settings"].get("n_ctx")
         self.context = length if isinstance(length, int) and length > 0 else None
         known = dialect_named(endpoint.dialect, self.model)
         self._dialect: Dialect = known or PREFIX_ONLY
-        self._infill = known is None
-        self.edits = edits_named(endpoint.dialect, self.model)
+        self.palimpsest = str(properties.get("build_info", "")).startswith("palimpsest ")
+        self._infill = self.palimpsest or known is None
+        self.edits = "" if self.palimpsest else edits_named(endpoint.dialect, self.model)
 
     @property
     def note(self) -> str:

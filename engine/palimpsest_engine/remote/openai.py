@@ -28,7 +28,8 @@ _STOPS = 4  # OpenAI takes no more
 
 class OpenAI:
     """A server of the completions API. The prompt is written in the model's dialect; if that is not known, the server is
-    given the suffix, and if it takes none, the model reads only the text before the hole."""
+    given the suffix, and if it takes none, the model reads only the text before the hole. Palimpsest's own server is always
+    given the suffix."""
 
     name = "openai"
 
@@ -44,8 +45,9 @@ class OpenAI:
         self.model = short_name(self._model)
         length = known.get(self._model, {}).get("max_model_len")  # vLLM says so
         self.context = length if isinstance(length, int) and length > 0 else None
-        self._dialect = dialect_named(endpoint.dialect, self.model)
-        self.edits = edits_named(endpoint.dialect, self.model)
+        ours = known.get(self._model, {}).get("owned_by") == "palimpsest"
+        self._dialect = None if ours else dialect_named(endpoint.dialect, self.model)
+        self.edits = "" if ours else edits_named(endpoint.dialect, self.model)
         self.many = self._suffix = True
 
     @property
