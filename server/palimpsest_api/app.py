@@ -47,9 +47,9 @@ def create(
         if isinstance(error, HTTPException):
             error = Refusal(error.status_code, _WORDS.get(error.status_code, error.detail))
         else:
-            known = request.url.path if request.url.path in paths else "other"
+            known = request.scope["path"] if request.scope["path"] in paths else "other"
             metrics.count(known, "refused" if isinstance(error, Refusal) else "failed")
-        return as_response(refusal_of(error), shape_of(request.url.path))
+        return as_response(refusal_of(error), shape_of(request.scope["path"]))
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

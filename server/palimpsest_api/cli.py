@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
-from palimpsest_engine import Endpoint, EngineSettings, PalimpsestError
+from palimpsest_engine import Endpoint, EngineSettings, EngineStatus, PalimpsestError
 from palimpsest_engine.engine import Profile, Quantization
 from palimpsest_server.cli import engines
 from palimpsest_server.settings import LOG_LEVELS, LogLevel
+from palimpsest_server.status.visible import visible
 
 PORT = 8012  # where llama.vim and llama.vscode look
 
@@ -68,7 +69,7 @@ def command(
     from palimpsest_api.certificate import context_of
     from palimpsest_api.guard import everybody, holders_of, is_loopback
     from palimpsest_api.secret import VARIABLE, secret_of
-    from palimpsest_api.serving import listener, serve
+    from palimpsest_api.serving import Hooks, listener, serve
     from palimpsest_server.status import log
 
     if keyfile is not None and certfile is None:
@@ -91,16 +92,37 @@ def command(
         address = taken.getsockname()
         place = f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"
 
-        def ready() -> None:
-            click.echo("\n".join(advice(f"http{'s' if tls else ''}://{place}", here, tls is not None, token)), err=True)
-
+        terminal = _Terminal(advice(f"http{'s' if tls else ''}://{place}", here, tls is not None, token), endpoint)
         app = create(
             EngineBackend(engine),
             recognise=everybody if token is None else holders_of(token),
             hosts=tuple(map(str.lower, hosts)) if here else None,
         )
-        serve(app, taken, tls, ready)
+        serve(app, taken, tls, Hooks(terminal.listening, terminal.loaded))
     click.echo("palimpsest: ended", err=True)
+    ctx.exit(terminal.exit_code)
+
+
+class _Terminal:
+    """Tells the user how far the server is. exit_code: of the model that could not be loaded, else 0."""
+
+    def __init__(self, lines: list[str], endpoint: Endpoint | None) -> None:
+        self._lines, self._endpoint = lines, endpoint
+        self.exit_code = 0
+
+    def listening(self) -> None:
+        click.echo("\n".join(self._lines), err=True)
+
+    def loaded(self, status: EngineStatus) -> bool:
+        """Say which model answers. Returns whether to go on: a server may yet come up at an endpoint, a model will not."""
+        if status.state != "error":
+            click.echo(visible(f"palimpsest: {status.model} answers, on {status.device}."), err=True)
+            return True
+        click.echo(visible(f"palimpsest: {status.reason}"), err=True)
+        if self._endpoint is not None:
+            return True
+        self.exit_code = status.exit_code or 1
+        return False
 
 
 def advice(url: str, here: bool, encrypted: bool, token: str | None) -> list[str]:

@@ -33,7 +33,7 @@ class Fills:
         # Requests take turns by who sends them; what the client calls itself only tells its windows apart.
         document = f"{asked.client}\n{asked.document}" if asked.document else ""
         asked = replace(asked, client=request.scope[CLIENT], document=document)
-        route = request.url.path
+        route = request.scope["path"]
 
         async def whole() -> Response:
             return json_response(await self.desk.fill(asked, route))

@@ -19,7 +19,7 @@ class Limits:
     head_seconds: float = 10.0
     body: int = 8 * 2**20
     body_seconds: float = 20.0
-    connections: int = 256
+    connections: int = 128
     fills: int = 32
     fill_seconds: float = 120.0
     stalled_seconds: float = 20.0

@@ -88,7 +88,7 @@ class LlamaCpp:
 
     def _respond(self, request: Request, body: Options, question: Question) -> Response:
         question = _with_options(request, body, question)
-        client, route = request.scope[CLIENT], request.url.path
+        client, route = request.scope[CLIENT], request.scope["path"]
 
         async def whole() -> Response:
             if question.tokens == 0:

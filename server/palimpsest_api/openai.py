@@ -60,7 +60,7 @@ class OpenAI:
         body = decoded(await body_of(request, self.desk.limits), _BODY)
         question = _question(request, body)
         prompt = body.prompt if isinstance(body.prompt, str) else body.prompt[0]
-        echo, client, route = prompt if body.echo else "", request.scope[CLIENT], request.url.path
+        echo, client, route = prompt if body.echo else "", request.scope[CLIENT], request.scope["path"]
 
         async def asked() -> tuple[dict[str, Any], tuple[Middle, ...], str]:
             head = {

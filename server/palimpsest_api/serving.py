@@ -10,6 +10,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
 
 import uvicorn
@@ -17,26 +18,48 @@ from starlette.applications import Starlette
 
 from palimpsest_api.connection import connection
 from palimpsest_api.desk import Desk
-from palimpsest_engine import PalimpsestError
+from palimpsest_engine import EngineStatus, PalimpsestError
+
+_LOOK_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """Functions that a server calls. listening: once it does. loaded: once the model is there or cannot be; returns whether
+    to go on."""
+
+    listening: Callable[[], None]
+    loaded: Callable[[EngineStatus], bool]
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which says when it is ready, and ends all fills when it ends. ready: called once it listens."""
+    """uvicorn's server, which says how far it is, and ends all fills when it ends."""
 
-    def __init__(self, config: uvicorn.Config, desk: Desk, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, desk: Desk, hooks: Hooks) -> None:
         super().__init__(config)
-        self._desk, self._ready = desk, ready
+        self._desk, self._hooks = desk, hooks
+        self._loading: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen; load the model meanwhile."""
         await super().startup(sockets)
         await self._desk.warm()
-        self._ready()
+        self._hooks.listening()
+        self._loading = asyncio.create_task(self._watch_loading())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End what is under way, each with an error of its own, then the rest."""
+        if self._loading is not None:
+            self._loading.cancel()
         self._desk.end()
         await super().shutdown(sockets)
+
+    async def _watch_loading(self) -> None:
+        # No engine tells when its state changes.
+        while (status := await self._desk.status()).state in ("starting", "loading"):  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_SECONDS)
+        if not self._hooks.loaded(status):
+            self.should_exit = True
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -80,12 +103,12 @@ def listener(host: str, port: int) -> socket.socket:
     return found
 
 
-def serve(app: Starlette, taken: socket.socket, tls: ssl.SSLContext | None, ready: Callable[[], None]) -> None:
+def serve(app: Starlette, taken: socket.socket, tls: ssl.SSLContext | None, hooks: Hooks) -> None:
     """Serve on a socket until SIGINT or SIGTERM."""
-    asyncio.run(server_of(app, tls, ready).serve([taken]))
+    asyncio.run(server_of(app, tls, hooks).serve([taken]))
 
 
-def server_of(app: Starlette, tls: ssl.SSLContext | None, ready: Callable[[], None]) -> Server:
+def server_of(app: Starlette, tls: ssl.SSLContext | None, hooks: Hooks) -> Server:
     """Return the server of an application, within its limits."""
     desk: Desk = app.state.desk
     limits = desk.limits
@@ -105,4 +128,4 @@ def server_of(app: Starlette, tls: ssl.SSLContext | None, ready: Callable[[], No
     )
     config.load()
     config.ssl = tls
-    return Server(config, desk, ready)
+    return Server(config, desk, hooks)

@@ -16,7 +16,7 @@ import pytest
 from palimpsest_api.app import create
 from palimpsest_api.backend import EngineBackend
 from palimpsest_api.limits import Limits
-from palimpsest_api.serving import listener, server_of
+from palimpsest_api.serving import Hooks, listener, server_of
 from palimpsest_engine import Draft, Engine, Fill, FillRequest, Job
 from palimpsest_engine.runtime.scripted import ScriptedEngine
 
@@ -100,7 +100,7 @@ def serving(engine: Engine, limits: Limits = QUICK, tls: ssl.SSLContext | None =
 
     ready = threading.Event()
     taken = listener("127.0.0.1", 0)
-    server = server_of(create(EngineBackend(engine), limits=limits, **more), tls, ready.set)
+    server = server_of(create(EngineBackend(engine), limits=limits, **more), tls, Hooks(ready.set, lambda status: True))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([taken])), name="api-on-trial")
     thread.start()
 

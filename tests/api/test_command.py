@@ -23,7 +23,7 @@ from api.conftest import QUICK, Recording, infill, serving
 from palimpsest_api import cli
 from palimpsest_api.certificate import context_of
 from palimpsest_api.secret import VARIABLE, secret_of
-from palimpsest_engine import Endpoint, EngineSettings, PalimpsestError
+from palimpsest_engine import Endpoint, EngineSettings, EngineStatus, PalimpsestError
 from palimpsest_engine.runtime.scripted import ScriptedEngine
 
 SECRET = "a-token-of-twenty-signs"
@@ -32,6 +32,12 @@ import sys
 from palimpsest_api.cli import command
 from palimpsest_engine.runtime.scripted import ScriptedEngine
 command.main(sys.argv[1:], obj=lambda settings: ScriptedEngine(["x"], steps=1000, step_seconds=0.02))
+"""
+REALLY = """
+import sys
+from palimpsest_api.cli import command
+from palimpsest_engine import open_engine
+command.main(sys.argv[1:], obj=open_engine)
 """
 
 
@@ -68,6 +74,33 @@ def test_a_signal_ends_a_stream_with_an_error_and_the_process_with_zero(number: 
         said = process.stderr.read()
         assert said.endswith("palimpsest: ended\n")
         assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["--model", "no-such-model"], 20, "no-such-model"),
+        (["--model", "./no/folder"], 20, "no/folder"),
+        (["--adapter", "./no/adapter"], 20, "no/adapter"),
+    ],
+)
+def test_a_model_that_cannot_be_loaded_ends_it_with_a_sentence_and_the_models_exit_code(
+    words: list[str], code: int, says: str
+) -> None:
+    run = [sys.executable, "-c", REALLY]
+    ended = subprocess.run([*run, "--port", "0", *words], capture_output=True, text=True, timeout=100)
+    assert ended.returncode == code
+    assert says in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_an_endpoint_that_does_not_answer_yet_is_one_sentence_and_it_goes_on() -> None:
+    terminal = cli._Terminal([], Endpoint("http://localhost:1"))
+    assert terminal.loaded(EngineStatus("error", "Nothing answers.", exit_code=24))
+    assert terminal.exit_code == 0
+    other = cli._Terminal([], None)
+    assert not other.loaded(EngineStatus("error", "There is no such model.", exit_code=20))
+    assert other.exit_code == 20
 
 
 def test_it_says_where_it_is_and_who_can_reach_it() -> None:

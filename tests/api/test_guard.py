@@ -125,3 +125,32 @@ async def test_fills_have_the_names_of_the_clients_that_have_any(client: Client)
     for token in "12":
         await asking.post("/infill", headers={"Authorization": f"Bearer {token}"}, json=infill())
     assert [each.client for each in engine.requests] == ["ann", "bob"]
+
+
+@pytest.mark.parametrize("host", ["x/infill?", "a@b", "[", "evil.org#", "%00"])
+async def test_a_name_that_is_let_in_changes_no_path(client: Client, host: str) -> None:
+    asking = client(Recording("x"), hosts=None)
+    assert (await asking.post("/infill", headers={"Host": host}, json=infill())).json()["content"] == "x"
+    assert (await asking.get("/v1/none", headers={"Host": host})).json()["error"]["message"] == "File Not Found"
+    assert 'route="/infill"' in (await asking.get("/metrics")).text
+
+
+CODE, PATH, TOKEN = "secret_code = 4711", "/home/ann/secret.py", "another-token-of-more-signs"
+
+
+async def test_neither_figures_nor_the_log_have_code_paths_names_or_tokens(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    asking = client(Recording(CODE), recognise={TOKEN: "ann"}.get)
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    sent = infill(CODE, CODE, path=PATH, input_extra=[{"filename": PATH, "text": CODE}])
+    await asking.post(f"/infill?path={PATH}", headers=headers, json=sent)
+    await asking.post(f"/infill?path={PATH}", headers=headers, json=sent | {"input_prefix": None})
+    await asking.post(f"/{PATH}", headers=headers, json=sent)
+    figures = (await asking.get("/metrics", headers=headers)).text
+    assert 'outcome="filled"' in figures
+    assert 'outcome="refused"' in figures
+    ours = [each.getMessage() for each in caplog.records if not each.name.startswith("httpx")]
+    for text in (figures, *ours):
+        assert not any(each in text for each in ("secret", "4711", "ann", TOKEN))
