@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from palimpsest_engine.checkpoint.load import Checkpoint
+from palimpsest_engine.fill.cached_documents import CachedDocuments, budget_for
 from palimpsest_engine.fill.canvas_fill import CanvasFill
 from palimpsest_engine.fill.in_turn import in_turn, joined
 from palimpsest_engine.fill.plan import groups, parts
@@ -19,36 +20,41 @@ from palimpsest_engine.model.device_errors import give_back_memory
 from palimpsest_engine.model.prefix_cache import PrefixCache
 from palimpsest_engine.request import Draft, Fill, FillRequest
 
-__all__ = ["CACHED_DOCUMENTS", "Filler", "joined"]
-
-CACHED_DOCUMENTS = 4
+__all__ = ["Filler", "joined"]
 
 
 class Filler:
     """Fills requests with one checkpoint. Not thread-safe: it belongs to the engine's thread.
 
-    left_to_right, redraw: as in `Resources`; for the evaluation and the benchmark. Raises what `Resources.of` raises.
+    left_to_right, redraw: as in `Resources`; for the evaluation and the benchmark. cache_bytes: for the caches of documents;
+    None for a choice by the model and the memory. Raises what `Resources.of` raises.
     """
 
-    def __init__(self, checkpoint: Checkpoint, *, left_to_right: bool = False, redraw: bool = True) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        left_to_right: bool = False,
+        redraw: bool = True,
+        cache_bytes: int | None = None,
+    ) -> None:
         self.resources = Resources.of(checkpoint, left_to_right=left_to_right, redraw=redraw)
         self.spec, self.model, self.tokens = self.resources.spec, self.resources.model, self.resources.tokens
-        self._caches: dict[str, PrefixCache] = {}
+        self.cached = CachedDocuments(
+            lambda: PrefixCache(self.model, self.spec.denoising.block),
+            lambda cache: budget_for(cache, self.spec.context) if cache_bytes is None else cache_bytes,
+        )
 
-    def prefix_cache(self, document: str) -> PrefixCache:
-        """Return the cache of a document; keep those of the few used last."""
-        cache = self._caches.pop(document, None) or PrefixCache(self.model, self.spec.denoising.block)
-        self._caches[document] = cache
-        while len(self._caches) > CACHED_DOCUMENTS:
-            self._caches.pop(next(iter(self._caches)))
-        return cache
+    def prefix_cache(self, document: str, client: str = "") -> PrefixCache:
+        """Return the cache of a document."""
+        return self.cached.of(document, client)
 
     def forget(self, document: str | None = None) -> None:
         """Drop the cache of a document; without one, drop everything that can be made again, and free its memory."""
         if document is not None:
-            self._caches.pop(document, None)
+            self.cached.drop(document)
             return
-        self._caches.clear()
+        self.cached.clear()
         self.resources.backend.forget()
         give_back_memory()
 
@@ -66,6 +72,8 @@ class Filler:
         chosen = ((span,) for span in spans) if alone else groups(request.text, spans, self.spec, self.tokens)
 
         def canvas(part: FillRequest) -> Iterator[Draft | Fill]:
-            return CanvasFill(self.resources, part, self.prefix_cache(part.document), cancelled).run()
+            cache = self.prefix_cache(part.document, part.client)
+            yield from CanvasFill(self.resources, part, cache, cancelled).run()
+            self.cached.trim()
 
         yield from in_turn(request, spans, chosen, canvas)

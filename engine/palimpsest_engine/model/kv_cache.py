@@ -109,6 +109,13 @@ class RollbackLayer(CacheLayerMixin):
         self.forgotten += self._length - kept
         self._keys, self._values, self._length, self._own = keys, values, kept, True
 
+    def bytes_for(self, tokens: int) -> int:
+        """Return the bytes of the buffers for so many tokens, at the most; 0 as long as nobody knows what a token takes."""
+        if self._keys is None or self._values is None:
+            return 0
+        kept = tokens if self.window is None else min(tokens, KEPT + self.window - 1)
+        return (self._keys.nbytes + self._values.nbytes) // self._keys.shape[2] * (kept + max(LEAST, kept // 2))
+
     def shown(self, rows: int | None, batch: int | None = None, length: int | None = None) -> RollbackLayer:
         """Return a layer that reads the same and writes elsewhere: the first `rows` rows, or the one row `batch` times; of
         it the first `length` tokens."""
@@ -178,6 +185,16 @@ class RollbackCache(Cache):
         """Memory of its tokens, without the room to grow."""
         states = [each for layer in self.layers for each in (layer.kept_keys, layer.kept_values) if each is not None]
         return sum(each.nbytes for each in states)
+
+    @property
+    def allocated(self) -> int:
+        """Memory of its tokens, with the room to grow."""
+        states = [each for layer in self.layers for each in (layer._keys, layer._values) if each is not None]
+        return sum(each.nbytes for each in states)
+
+    def bytes_for(self, tokens: int) -> int:
+        """Return what `allocated` would be at the most with so many tokens; 0 as long as it holds nothing."""
+        return sum(layer.bytes_for(tokens) for layer in self.layers)
 
     def branch(self, batch: int, length: int | None = None) -> RollbackCache:
         """Return a cache for `batch` rows that all begin with the first `length` tokens of this one; this one stays as it

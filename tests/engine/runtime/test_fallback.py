@@ -136,7 +136,7 @@ def test_out_of_memory_ends_one_fill_and_not_the_next(checkpoint_folder, device)
     with pytest.raises(OutOfMemory, match=r"2\.00 GiB.* With fallback the embedded") as caught:
         fill(filler, request(document="a"))
     assert caught.value.exit_code == 30
-    assert not filler._own.filler._caches  # freed
+    assert not filler._own.filler.cached  # freed
     assert "Memory ran out" in filler.status.reason
     assert filler.status.state == "ready"
     caught = None
@@ -273,7 +273,7 @@ def test_another_error_is_no_outage(checkpoint_folder, device):
 def test_a_rehearsal_leaves_nothing_behind(checkpoint_folder):
     fresh, warm = opened(checkpoint_folder), opened(checkpoint_folder)
     warm.rehearse(lambda: False)
-    assert not warm._own.filler._caches
+    assert not warm._own.filler.cached
     assert warm.status == fresh.status
     for seed in range(3):
         ours, theirs = fill(warm, request(seed, document="a")), fill(fresh, request(seed, document="a"))
