@@ -92,9 +92,9 @@ class Answer:
     reason: str = ""
 
 
-def cut(question: Question, text: str) -> Middle:
-    """Return the part of a written text that was asked for."""
-    middle = Middle(text)
+def cut(question: Question, text: str, end: End = "eos") -> Middle:
+    """Return the part of a written text that was asked for. end: of the text as it is."""
+    middle = Middle(text, end)
     ends = [(at, stop) for stop in question.stops if stop and (at := text.find(stop)) >= 0]
     if ends:
         at, word = min(ends, key=lambda end: (end[0], -len(end[1])))
@@ -122,13 +122,14 @@ async def answered(desk: Desk, question: Question, client: str, route: str) -> A
     """Ask the engine, and cut what it wrote. Raises what the desk raises."""
     request = question.request(client)
     newest: list[Draft] = []
+    end: End = "eos"
     try:
         fill = await desk.fill(request, route, _in_time(question.seconds, newest))
     except Enough:
-        fill = await asyncio.to_thread(_of_draft, request, newest[-1])
+        fill, end = await asyncio.to_thread(_of_draft, request, newest[-1]), "limit"
     except LanguageUnknown as error:
         fill = Fill(("",), _NOTHING, str(error))
-    middles = [cut(question, texts[0]) for texts in (fill.texts, *fill.alternatives)][: question.count]
+    middles = [cut(question, texts[0], end) for texts in (fill.texts, *fill.alternatives)][: question.count]
     shortened = [text for middle in middles if (text := middle.text) and middle.end != "eos"]
     worse = await asyncio.to_thread(_worse, request, shortened) if question.checked and shortened else ()
     kept = tuple(middle for middle in middles if middle.text and middle.text not in worse)

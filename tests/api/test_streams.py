@@ -116,5 +116,6 @@ def test_lines_that_are_there_when_time_is_up_are_taken() -> None:
         sent = infill(t_max_predict_ms=1)
         answer = httpx.post(f"{served.url}/infill", json=sent, timeout=30, trust_env=False).json()
         assert answer["content"] in ("one", "one\n    two", "one\n    two\n    three")
+        assert answer["stop_type"] == "limit"
         until(lambda: not engine.running)
         assert engine.cancelled == 1
