@@ -68,6 +68,7 @@ def create(
         Route("/v1/completions", openai.completions, methods=["POST"]),
         Route("/v1/models", openai.models),
         Route("/v1/fill", own.fill, methods=["POST"]),
+        Route("/v1/engine", own.engine),
         Route("/metrics", figures),
     ]
     paths = frozenset(route.path for route in routes)

@@ -1,4 +1,5 @@
-"""Our own route, `/v1/fill`: a whole `FillRequest` goes in, drafts and the `Fill` come out. Nothing of diffusion is lost."""
+"""Our own routes. `/v1/fill`: a whole `FillRequest` goes in, drafts and the `Fill` come out; nothing of diffusion is lost.
+`/v1/engine`: what the engine says of itself."""
 
 from __future__ import annotations
 
@@ -47,6 +48,10 @@ class Fills:
         if "text/event-stream" in request.headers.get("accept", ""):
             return Streamed(stream, own_shape, self.desk.limits.ping_seconds, named=True)
         return Whole(whole, own_shape)
+
+    async def engine(self, request: Request) -> Response:
+        """Answer `GET /v1/engine` with the `EngineStatus`."""
+        return json_response(msgspec.to_builtins(await self.desk.status()))
 
 
 def _check(asked: FillRequest) -> None:

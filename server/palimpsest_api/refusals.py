@@ -92,7 +92,7 @@ def own_shape(refusal: Refusal) -> dict[str, Any]:
 
 def shape_of(path: str) -> Shape:
     """Return how errors are written at a path."""
-    if path == "/v1/fill":
+    if path in ("/v1/fill", "/v1/engine"):
         return own_shape
     return openai_shape if path.startswith("/v1/") else llama_shape
 

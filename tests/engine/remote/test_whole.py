@@ -63,7 +63,7 @@ def test_the_status_is_the_engines_with_the_machine_that_answers(serve, ask):
     "wanted",
     [request(strength=0.5), request(holes=(Span(0, 3), Span(30, 32))), request(candidates=3, speculative=True)],
 )
-def test_what_only_such_a_server_can_do_is_asked_of_it(serve, ask, wanted):
+def test_requests_that_only_such_a_server_can_answer_are_asked_of_it(serve, ask, wanted):
     wire = serve(palimpsest(replace(FILL, texts=("x",) * len(wanted.holes), alternatives=())))
     ask(wire.url).fill(wanted)
     ((_, body, headers),) = [each for each in wire.asked if each[0] == "/v1/fill"]
