@@ -11,7 +11,7 @@ CONSTRAINTS ?= constraints/newest.txt
 PYTHONS ?= python3 python3.13 python3.12 python3.11
 BIN := $(VENV)/bin
 
-.PHONY: help demo vscode test test-oldest test-coder test-editors bench-editors fuzz soak lint bench constraints clean
+.PHONY: help demo vscode test test-oldest test-coder test-team test-editors bench-editors fuzz soak lint bench constraints clean
 .DELETE_ON_ERROR:
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo "make test   run every test"
 	@echo "make test-oldest    run the tests of everything that knows a tensor with the oldest libraries that are allowed"
 	@echo "make test-coder     fill with the 0.5B model for real; fetches it the first time (0.5 GB)"
+	@echo "make test-team      run a team's service with Ray Serve on this machine, and break it; fetches Ray the first time (0.2 GB)"
 	@echo "make test-editors   drive VS Code, Neovim and Emacs for real; fetches them the first time (1 GB, some minutes)"
 	@echo "make bench-editors  from the keystroke to the ghost text on the screen"
 	@echo "make fuzz   hostile texts for every grammar, then ten thousand sessions at random, and a hundred thousand of next edits; takes an hour or more"
@@ -56,6 +57,9 @@ test-oldest:
 
 test-coder: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m coder tests/e2e/test_coder.py
+
+test-team: $(VENV)/installed-team
+	$(BIN)/python -m pytest -m team tests/team
 
 test-editors: $(VENV)/installed-editors
 	$(BIN)/python -m pytest --timeout 600 -m editors tests/editors
@@ -98,6 +102,10 @@ $(VENV)/installed-dev: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 
 $(VENV)/installed-editors: pyproject.toml $(VENV)/installed-dev
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev,editors]'
+	@touch $@
+
+$(VENV)/installed-team: pyproject.toml $(VENV)/installed-dev
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev,team]'
 	@touch $@
 
 $(BIN)/python:

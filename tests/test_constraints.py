@@ -14,6 +14,7 @@ DEPENDENCIES = [
     Requirement(line)
     for group in (PROJECT["dependencies"], *PROJECT["optional-dependencies"].values())
     for line in group
+    if not line.startswith(PROJECT["name"])  # an extra that has another one in it
 ]
 
 

@@ -1,4 +1,4 @@
-"""Keep the tokens of a team's users in a file: their SHA-256 only, replaced at once or not at all.
+"""Keep the tokens of a team's users in a file: their SHA-256 only, replaced atomically.
 
 A token is 256 random bits, so nothing slower than SHA-256 is needed to keep it from being guessed.
 """

@@ -1,4 +1,4 @@
-"""What one user may ask for, by a clock of the test's own."""
+"""The bounds of one user, by a clock of the test's own."""
 
 from contextlib import ExitStack
 
@@ -57,7 +57,7 @@ def test_a_user_who_storms_costs_another_nothing():
             ask(counted, "quiet")
 
 
-def test_what_is_refused_counts_for_nothing():
+def test_a_refused_request_is_not_counted():
     clock = Clock()
     counted = Quotas(per_minute=60, at_once=1, clock=clock)
     with counted.admitted("ann"):
