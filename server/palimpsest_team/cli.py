@@ -100,6 +100,7 @@ def list_(tokens: Path | None) -> None:
     help="For a request, a second try included.",
 )
 @click.option("--address", metavar="HOST:PORT", help="Join this Ray cluster; auto for the one on this machine.")
+@click.option("--deployed", is_flag=True, help="The cluster has the service, or will have it: start none.")
 @click.option("--cpus", type=click.IntRange(1), metavar="N", help="CPUs for replicas on this machine. [default: all]")
 @engines.engine_options
 @engines.profile_option
@@ -116,6 +117,7 @@ def serve(
     at_once: int,
     seconds: float,
     address: str | None,
+    deployed: bool,
     cpus: int | None,
     checkpoint: str | None,
     device: str,
@@ -146,6 +148,8 @@ def serve(
         )
     if address not in (None, "auto") and not address.rpartition(":")[2].isdecimal():
         raise click.UsageError(f"--address is HOST:PORT or auto, not {address!r}")
+    if deployed and address is None:
+        raise click.UsageError("--deployed needs --address")
     wanted = Replicas.parse(replicas)
     tokens = tokens or default_tokens()
     if not kept.read(tokens):
@@ -162,6 +166,7 @@ def serve(
         "",
         None if certfile is None else str(certfile.absolute()),
         None if keyfile is None else str(keyfile.absolute()),
+        "never" if deployed else "missing",
     )
     with listener(host, port) as taken:
         at = taken.getsockname()

@@ -13,18 +13,16 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from palimpsest_api.app import create
 from palimpsest_api.backend import Backend
-from palimpsest_api.connection import connection
 from palimpsest_api.desk import Desk
 from palimpsest_api.guard import CLIENT, Recognise
 from palimpsest_api.limits import Limits
 from palimpsest_api.refusals import Refusal
-from palimpsest_api.serving import Server
+from palimpsest_api.serving import Server, server_of
 from palimpsest_engine import Draft, EngineStatus, Fill, FillRequest
 from palimpsest_team.metrics import TeamMetrics
 from palimpsest_team.quotas import QuotaExceeded, Quotas
@@ -142,25 +140,9 @@ async def serve(
     ready: Callable[[], None],
 ) -> None:
     """Serve on a socket until SIGINT or SIGTERM."""
-    desk: Desk = app.state.desk
-    limits = desk.limits
-    config = uvicorn.Config(
-        AccessLog(app),
-        http=connection(limits),
-        ws="none",
-        loop="asyncio",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        h11_max_incomplete_event_size=limits.head,
-        timeout_keep_alive=limits.idle_seconds,
-        timeout_graceful_shutdown=limits.ending_seconds,
-    )
-    config.load()
-    config.ssl = tls
-    server = _Draining(config, desk, ready)
+    config = server_of(app, tls, ready).config
+    config.loaded_app = AccessLog(config.loaded_app)
+    server = _Draining(config, app.state.desk, ready)
     server.drain_seconds = drain_seconds
     await server.serve([taken])
 

@@ -18,7 +18,7 @@ import traceback
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -34,7 +34,10 @@ LOST = 75  # exit code: the cluster does not answer any more
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The orders of a door process. descriptor: of the socket to answer on. address: of the cluster."""
+    """The orders of a door process. descriptor: of the socket to answer on. address: of the cluster.
+
+    start: "anew" in a cluster of our own; "missing" leaves a service that is there as it is; "never" waits for one.
+    """
 
     deployed: Deployed
     door: Door
@@ -42,7 +45,7 @@ class Plan:
     address: str
     certificate: str | None = None
     key: str | None = None
-    own_cluster: bool = True
+    start: Literal["anew", "missing", "never"] = "anew"
 
 
 class WithoutTexts(logging.Formatter):
@@ -88,7 +91,7 @@ async def _run(plan: Plan) -> None:
 
     tls = context_of(Path(plan.certificate), Path(plan.key) if plan.key else None) if plan.certificate else None
     deployed = await asyncio.to_thread(_joined, plan)
-    handle = await asyncio.to_thread(_handle, deployed, plan.own_cluster)
+    handle = await asyncio.to_thread(_handle, deployed, plan.start)
     metrics = TeamMetrics()
     app = application(TeamBackend(ServeReplicas(handle), plan.door.seconds, metrics), plan.door, metrics)
     threading.Thread(target=_obey, args=(deployed,), name="palimpsest-parent", daemon=True).start()
@@ -126,14 +129,19 @@ def fitted(deployed: Deployed, resources: dict[str, float]) -> Deployed:
     return replace(deployed, cpus=round(cpus, 2), settings=replace(deployed.settings, threads=threads))
 
 
-def _handle(deployed: Deployed, deploy: bool) -> Any:
-    """Return a handle of the service. In a cluster that has one already, that one stays as it is."""
+def _handle(deployed: Deployed, start: Literal["anew", "missing", "never"]) -> Any:
+    """Return a handle of the service."""
     from ray import serve
 
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
-    if not deploy and APPLICATION in serve.status().applications:
-        return serve.get_app_handle(APPLICATION)
+    while start != "anew":
+        found = serve.status().applications.get(APPLICATION)
+        if found is not None and (start == "missing" or found.status == "RUNNING"):
+            return serve.get_app_handle(APPLICATION)
+        if start == "missing":
+            break
+        time.sleep(_LOOK_SECONDS)
     return _deploy(deployed)
 
 

@@ -138,7 +138,7 @@ class Service:
             self._plan,
             address=address,
             descriptor=self._taken.fileno(),
-            own_cluster=self._cluster.address is None,
+            start="anew" if self._cluster.address is None else self._plan.start,
         )
         door = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "palimpsest_team.process"),

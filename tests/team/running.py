@@ -101,7 +101,7 @@ class Running:
     async def client(self, user: str = "ann") -> AsyncIterator[Client]:
         """Yield a client of a user."""
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-        async with httpx.AsyncClient(base_url=self.url, timeout=90, limits=limits) as http:
+        async with httpx.AsyncClient(base_url=self.url, timeout=90, limits=limits, verify=False) as http:
             http.headers["Authorization"] = f"Bearer {self.token(user)}"
             yield Client(http)
 

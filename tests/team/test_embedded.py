@@ -3,8 +3,10 @@
 import asyncio
 from pathlib import Path
 
+import httpx
 import pytest
 
+from api.certificates import issue
 from palimpsest_engine import EngineSettings, FillRequest, Span, open_engine
 from team.running import Running, until
 
@@ -16,7 +18,9 @@ AT = TEXT.index("\n\n\n")
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
-    running = Running(tmp_path_factory.mktemp("team"), "--model", "embedded", "--device", "cpu")
+    issued = issue(tmp_path_factory.mktemp("certificates"))
+    tls = ["--certfile", str(issued.certificate("good")), "--keyfile", str(issued.key("good"))]
+    running = Running(tmp_path_factory.mktemp("team"), "--model", "embedded", "--device", "cpu", *tls)
     yield running
     running.end()
 
@@ -32,6 +36,14 @@ def wanted() -> list[tuple[str, ...]]:
 
 def files_below(folder: Path) -> list[Path]:
     return [each for each in folder.rglob("*") if each.is_file()]
+
+
+async def test_nothing_is_answered_without_tls(service):
+    await service.ready()
+    assert service.url.startswith("https://")
+    async with httpx.AsyncClient() as plain:
+        with pytest.raises(httpx.HTTPError):
+            await plain.get(service.url.replace("https", "http") + "/health")
 
 
 async def test_the_fills_are_those_of_an_engine_on_this_machine(service, wanted):
