@@ -18,6 +18,7 @@ import click
 from palimpsest_bench.engine.random_models import SHAPES, Shape
 from palimpsest_bench.failures import sentence
 from palimpsest_bench.parts import PARTS, WITHOUT_A_CHECKPOINT, Plan
+from palimpsest_bench.sizing.cli import command as sizing
 from palimpsest_engine import EngineSettings, PalimpsestError, __version__
 from palimpsest_engine.engine import Quantization
 from palimpsest_engine.errors import DataError, DocumentMissing
@@ -28,7 +29,7 @@ _INTERRUPTED = 130
 _KEPT = ("ratio_over_generate",)
 
 
-@click.command("bench", short_help="Measure the cost of a keystroke.")
+@click.group("bench", invoke_without_command=True, short_help="Measure the cost of a keystroke.")
 @click.option("--quick", is_flag=True, help="Fewer samples of everything: a first impression in some minutes.")
 @click.option(
     "--only", multiple=True, type=click.Choice(list(PARTS)), help="Measure only this part; may be given several times."
@@ -46,7 +47,9 @@ _KEPT = ("ratio_over_generate",)
 @click.option("--plots", metavar="FOLDER", help="Draw curves as SVG in this folder. Needs matplotlib.")
 @engines.engine_options
 @engines.adapter_option
+@click.pass_context
 def command(
+    ctx: click.Context,
     quick: bool,
     only: tuple[str, ...],
     shape: Shape | None,
@@ -62,6 +65,8 @@ def command(
     quantization: Quantization = "none",
 ) -> None:
     """Measure the server by typing into documents, and the engine from inside."""
+    if ctx.invoked_subcommand is not None:
+        return
     if plots:
         from palimpsest_bench import plots as drawing
 
@@ -85,6 +90,9 @@ def command(
 
         tables.show(figures, markdown=table)
     _end(figures)
+
+
+command.add_command(sizing)
 
 
 def _chosen(only: Sequence[str], shape: Shape | None) -> Sequence[str]:

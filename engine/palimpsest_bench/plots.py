@@ -28,6 +28,24 @@ def check() -> None:
 
 def draw(figures: dict[str, Any], folder: Path) -> list[Path]:
     """Draw each curve that has data. Returns the paths of the files. The same figures give the same files."""
+    made = []
+    plots: dict[str, Callable[[Any, dict[str, Any]], bool]] = {
+        "contexts": _contexts,
+        "steps": _steps,
+        "files": _files,
+        "peers": _peers,
+    }
+    for name, plot in plots.items():
+        axes, keep = sheet(folder)
+        if not plot(axes, figures):
+            continue
+        axes.set_title(subject(figures), fontsize=8, loc="left")
+        made.append(keep(f"bench-{name}"))
+    return made
+
+
+def sheet(folder: Path) -> tuple[Any, Callable[[str], Path]]:
+    """Return axes, and a function that saves them under a name. Raises PalimpsestError if the folder cannot be made."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -36,34 +54,28 @@ def draw(figures: dict[str, Any], folder: Path) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise PalimpsestError(f"{folder} cannot be written: {error.strerror}") from error
-    made = []
-    plots: dict[str, Callable[[Any, dict[str, Any]], bool]] = {
-        "contexts": _contexts,
-        "steps": _steps,
-        "files": _files,
-        "peers": _peers,
-    }
     from matplotlib.figure import Figure
 
-    for name, plot in plots.items():
-        figure = Figure(figsize=(6.4, 4.0))
-        axes = figure.subplots()
-        if not plot(axes, figures):
-            continue
+    figure = Figure(figsize=(6.4, 4.0))
+    axes = figure.subplots()
+
+    def keep(name: str) -> Path:
         axes.grid(alpha=0.3)
-        axes.set_title(subject(figures), fontsize=8, loc="left")
-        path = folder / f"bench-{name}.svg"
+        path = folder / f"{name}.svg"
         figure.savefig(path, metadata={"Date": None, "Creator": None}, bbox_inches="tight")
         path.write_text("\n".join(line.rstrip() for line in path.read_text("utf-8").splitlines()) + "\n", "utf-8")
-        made.append(path)
-    return made
+        return path
+
+    return axes, keep
 
 
-def _line(axes: Any, x: list[float], y: list[float], label: str, colour: int, style: str = "-") -> None:
+def line(axes: Any, x: list[float], y: list[float], label: str, colour: int, style: str = "-") -> None:
+    """Draw a curve through points."""
     axes.plot(x, y, style, marker="o", markersize=4, label=label, color=_COLOURS[colour % len(_COLOURS)])
 
 
-def _ticks(axes: Any, x: list[float]) -> None:
+def ticks(axes: Any, x: list[float]) -> None:
+    """Put ticks at these numbers, written out."""
     axes.set_xticks(x, [f"{int(each):,}" for each in x], rotation=30, fontsize=8)
     axes.yaxis.set_major_formatter("{x:,g}")
     axes.minorticks_off()
@@ -76,10 +88,10 @@ def _contexts(axes: Any, figures: dict[str, Any]) -> bool:
     x = [point["tokens"] for point in points]
     curves = {"cold_ms": "encoding all of it", "warm_ms": "encoding after one character", "step_ms": "a denoising step"}
     for colour, (key, label) in enumerate(curves.items()):
-        _line(axes, x, [point[key] for point in points], label, colour)
+        line(axes, x, [point[key] for point in points], label, colour)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
-    _ticks(axes, x)
+    ticks(axes, x)
     axes.set_xlabel("tokens of context")
     axes.set_ylabel("milliseconds")
     axes.legend(fontsize=8, frameon=False)
@@ -97,7 +109,7 @@ def _steps(axes: Any, figures: dict[str, Any]) -> bool:
             (row for row in rows if row["batch"] == batch and row["context"] == middle), key=lambda row: row["canvas"]
         )
         label = "ours, one canvas" if batch == 1 else f"ours, {batch} canvases together"
-        _line(axes, [row["canvas"] for row in mine], [row["step_ms"] for row in mine], label, colour)
+        line(axes, [row["canvas"] for row in mine], [row["step_ms"] for row in mine], label, colour)
     stock = [row for row in rows if row["context"] == middle and "generate_step_ms" in row]
     for row in stock:
         axes.plot(row["canvas"], row["generate_step_ms"], "s", color="#555555", label="generate(), one canvas")
@@ -121,13 +133,13 @@ def _files(axes: Any, figures: dict[str, Any]) -> bool:
         if len(rows) < 2:
             continue
         x = [row["characters"] for row in rows]
-        _line(axes, x, [row["p50"] for row in rows], f"{label}, median", colour)
-        _line(axes, x, [row["p95"] for row in rows], f"{label}, 95 %", colour, "--")
+        line(axes, x, [row["p50"] for row in rows], f"{label}, median", colour)
+        line(axes, x, [row["p95"] for row in rows], f"{label}, 95 %", colour, "--")
     if not x:
         return False
     axes.set_xscale("log")
     axes.set_yscale("log")
-    _ticks(axes, x)
+    ticks(axes, x)
     axes.set_xlabel("characters of the file")
     axes.set_ylabel("milliseconds from key to final answer")
     axes.legend(fontsize=8, frameon=False)

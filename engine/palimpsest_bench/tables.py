@@ -25,17 +25,21 @@ def show(figures: dict[str, Any], *, markdown: bool) -> None:
     if markdown:
         click.echo("\n\n".join(as_markdown(table) for table in tables(figures)))
         return
+    for table in tables(figures):
+        draw(table)
+
+
+def draw(table: Table) -> None:
+    """Print a table on a terminal."""
     from rich.console import Console
     from rich.table import Table as Drawn
 
-    console = Console()
-    for table in tables(figures):
-        drawn = Drawn(title=table.title, title_justify="left")
-        for at, name in enumerate(table.head):
-            drawn.add_column(name, justify="right" if at else "left")
-        for row in table.rows:
-            drawn.add_row(*row)
-        console.print(drawn)
+    drawn = Drawn(title=table.title, title_justify="left")
+    for at, name in enumerate(table.head):
+        drawn.add_column(name, justify="right" if at else "left")
+    for row in table.rows:
+        drawn.add_row(*row)
+    Console().print(drawn)
 
 
 def as_markdown(table: Table) -> str:
