@@ -22,7 +22,7 @@ from palimpsest_api.desk import Desk
 from palimpsest_api.guard import CLIENT, Recognise
 from palimpsest_api.limits import Limits
 from palimpsest_api.refusals import Refusal
-from palimpsest_api.serving import Server, server_of
+from palimpsest_api.serving import Hooks, Server, server_of
 from palimpsest_engine import Draft, EngineStatus, Fill, FillRequest
 from palimpsest_team.metrics import TeamMetrics
 from palimpsest_team.quotas import QuotaExceeded, Quotas
@@ -140,9 +140,10 @@ async def serve(
     ready: Callable[[], None],
 ) -> None:
     """Serve on a socket until SIGINT or SIGTERM."""
-    config = server_of(app, tls, ready).config
+    hooks = Hooks(ready, lambda status: True)  # replicas that cannot load are the cluster's to replace
+    config = server_of(app, tls, hooks).config
     config.loaded_app = AccessLog(config.loaded_app)
-    server = _Draining(config, app.state.desk, ready)
+    server = _Draining(config, app.state.desk, hooks)
     server.drain_seconds = drain_seconds
     await server.serve([taken])
 
