@@ -87,6 +87,7 @@ def command(
         fallback=fallback,
         endpoint=endpoint,
         profile=profile,
+        shared=True,
     )
     with listener(host, port) as taken, engines.opened(ctx.obj, settings) as engine:
         address = taken.getsockname()

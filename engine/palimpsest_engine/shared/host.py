@@ -212,7 +212,8 @@ class Host:
                 def on_draft(draft: Draft) -> None:
                     self._loop.call_soon_threadsafe(self._draft, window, number, draft)
 
-                request = replace(request, client=window.name)
+                name = f"{window.name}, {request.client}" if request.client else window.name
+                request = replace(request, client=name)
                 job = window.shared.engine.submit(request, on_draft if drafts else None)
                 window.jobs[number] = job
                 job.future.add_done_callback(

@@ -139,6 +139,14 @@ def test_two_windows_on_one_document_do_not_end_each_others_requests(hosting, wi
     assert not any(job.future.done() for job in jobs)
 
 
+def test_a_window_that_asks_for_several_clients_keeps_them_apart(hosting, window):
+    host = hosting(slow)
+    mine = window()
+    jobs = [mine.submit(request(client=name)) for name in ("ada", "grace")]
+    wait_for(lambda: host.engines and host.engines[0].running == 2)
+    assert not any(job.future.done() for job in jobs)
+
+
 def test_windows_with_the_same_settings_share_an_engine_and_others_have_one_of_their_own(hosting, window):
     host = hosting()
     for settings in (EngineSettings("a"), EngineSettings("a"), EngineSettings("b")):
