@@ -89,6 +89,7 @@ class SharedEngine:
         self._channel: Channel | None = None
         self._needed = asyncio.Event()  # something is to be asked; for the thread of the loop alone
         self._warm = self._closed = False
+        self._parting = False  # the process takes no more requests
         self._turned_away = 0
 
     # The seam, on any thread
@@ -163,7 +164,10 @@ class SharedEngine:
     def _run(self) -> None:
         assert self._loop is not None
         try:
-            self._loop.run_until_complete(self._keep_connected())
+            self._connecting = self._loop.create_task(self._keep_connected())
+            self._loop.run_until_complete(self._connecting)
+        except asyncio.CancelledError:
+            pass  # `close`
         except CannotShare as error:
             log.warning("%s This server has an engine of its own.", error)
             self._use_own(str(error))
@@ -180,11 +184,7 @@ class SharedEngine:
         self._needed.set()
         while True:
             await self._needed.wait()
-            if self._closed:
-                return
             goodbye = await self._converse()
-            if self._closed:
-                return
             if goodbye:  # in good order; whatever it did not answer is asked of its successor
                 self._become(EngineStatus("starting", goodbye))
                 self._sleep_unless_needed()
@@ -209,7 +209,7 @@ class SharedEngine:
         try:
             if said := await self._introduced(channel):
                 return said
-            self._channel = channel
+            self._channel, self._parting = channel, False
             if self._warm:
                 channel.send(Warm())
             for job in list(self._jobs.values()):
@@ -219,7 +219,7 @@ class SharedEngine:
             while True:
                 message = from_engine(await channel.receive())
                 if isinstance(message, Goodbye):
-                    goodbye = message.reason
+                    goodbye, self._parting = message.reason, True
                 else:
                     self._take(message)
         except Ended:
@@ -257,7 +257,7 @@ class SharedEngine:
         """Send a request, or connect first. One that was cancelled meanwhile ends here."""
         if job.cancelled.is_set():
             self._end(job, FillCancelled("The fill was cancelled."))
-        elif self._channel is None:
+        elif self._channel is None or self._parting:
             self._needed.set()
         elif not job.sent:
             job.sent = True
@@ -296,9 +296,7 @@ class SharedEngine:
                 raise NotAMessage(f"its process sent {type(message).__name__} at the wrong time.")
 
     def _leave(self) -> None:
-        self._needed.set()
-        if self._channel is not None:
-            self._channel.abandon()
+        self._connecting.cancel()
 
     # Ends
 

@@ -130,7 +130,9 @@ class Host:
         while jobs := [
             job for shared in self._engines.values() for window in shared.windows for job in window.jobs.values()
         ]:
-            await asyncio.wait([asyncio.wrap_future(job.future) for job in jobs])
+            done, _ = await asyncio.wait([asyncio.wrap_future(job.future) for job in jobs])
+            for each in done:
+                each.exception()  # told to its window already; asyncio wants it looked at
             await asyncio.sleep(0)
 
     async def _look(self) -> None:

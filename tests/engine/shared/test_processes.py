@@ -143,6 +143,16 @@ def test_requests_and_cancels_go_on_with_the_engine_that_stands_in(window):
     assert all(job.future.exception(5) is not None for job in jobs)
 
 
+def test_closing_does_not_wait_for_a_process_that_never_listens(window):
+    mine = window(command=(sys.executable, "-c", "import time; time.sleep(3)"))
+    job = mine.submit(request())
+    wait_for(lambda: starting._started)
+    mine.close()
+    mine._thread.join(2)
+    assert not mine._thread.is_alive()
+    assert job.future.exception(0) is not None
+
+
 # Places
 
 

@@ -219,12 +219,16 @@ def test_an_engine_that_no_window_uses_is_closed_while_others_are_used(hosting, 
     assert stays.submit(request()).future.result(10).texts == ("pass",)
 
 
-def test_a_process_that_ends_answers_what_is_under_way(hosting, window):
-    host = hosting(lambda: ScriptedEngine(["late"], steps=20, step_seconds=0.01))
-    job = window().submit(request())
+def test_a_process_that_ends_answers_what_is_under_way_and_its_successor_the_rest(hosting, window, scripted_process):
+    host = hosting(lambda: ScriptedEngine(["late"], steps=50, step_seconds=0.01))
+    mine = window(command=scripted_process)
+    job = mine.submit(request())
     wait_for(lambda: host.engines and host.engines[0].running)
     host.retire()
+    wait_for(lambda: mine._parting)
+    rest = mine.submit(request("b.py"))
     assert job.future.result(10).texts == ("late",)
+    assert rest.future.result(20).texts[0].isdigit()
     host.ended()
 
 
