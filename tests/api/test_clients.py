@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
-from api.conftest import QUICK, Recording, Served, serving
+from api.conftest import Recording, Served, serving
 from palimpsest_api.guard import holders_of
 from palimpsest_engine import OutOfMemory
 
@@ -22,7 +21,7 @@ def engine() -> Recording:
 
 @pytest.fixture
 def served(engine: Recording) -> Iterator[Served]:
-    with serving(engine, replace(QUICK, fill_seconds=60), recognise=holders_of(SECRET)) as found:
+    with serving(engine, recognise=holders_of(SECRET)) as found:
         yield found
 
 

@@ -19,7 +19,7 @@ import pytest
 from click.testing import CliRunner
 
 from api.certificates import Issued, issue
-from api.conftest import QUICK, Recording, infill, serving
+from api.conftest import Recording, infill, serving
 from palimpsest_api import cli
 from palimpsest_api.certificate import context_of
 from palimpsest_api.secret import VARIABLE, secret_of
@@ -76,21 +76,11 @@ def test_a_signal_ends_a_stream_with_an_error_and_the_process_with_zero(number: 
         assert "Traceback" not in said
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "says"),
-    [
-        (["--model", "no-such-model"], 20, "no-such-model"),
-        (["--model", "./no/folder"], 20, "no/folder"),
-        (["--adapter", "./no/adapter"], 20, "no/adapter"),
-    ],
-)
-def test_a_model_that_cannot_be_loaded_ends_it_with_a_sentence_and_the_models_exit_code(
-    words: list[str], code: int, says: str
-) -> None:
-    run = [sys.executable, "-c", REALLY]
-    ended = subprocess.run([*run, "--port", "0", *words], capture_output=True, text=True, timeout=100)
-    assert ended.returncode == code
-    assert says in ended.stderr
+def test_a_model_that_cannot_be_loaded_ends_it_with_a_sentence_and_the_models_exit_code() -> None:
+    run = [sys.executable, "-c", REALLY, "--port", "0", "--model", "no-such-model"]
+    ended = subprocess.run(run, capture_output=True, text=True, timeout=110)
+    assert ended.returncode == 20
+    assert "no-such-model" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
@@ -255,7 +245,7 @@ def test_a_key_without_a_certificate_is_a_wrong_command_line(run: Opened) -> Non
 def test_https_is_spoken_with_a_certificate(issued: Issued) -> None:
     tls = context_of(issued.certificate("good"), issued.key("good"))
     trust = ssl.create_default_context(cafile=str(issued.certificate("good")))
-    with serving(Recording("x"), QUICK, tls) as served:
+    with serving(Recording("x"), tls=tls) as served:
         with httpx.Client(verify=trust, trust_env=False) as client:
             assert client.post(f"{served.url}/infill", json=infill()).json()["content"] == "x"
         with served.connected() as plain:

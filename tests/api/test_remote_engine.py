@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from api.conftest import QUICK, Recording, serving
+from api.conftest import Recording, serving
 from editors.editor import until
 from palimpsest_engine import Draft, Endpoint, EndpointError, Excerpt, Fill, FillCancelled, FillRequest, Span
 from palimpsest_engine.engine import EndpointProtocol
@@ -44,7 +44,7 @@ def remote(engine: Named, monkeypatch: pytest.MonkeyPatch) -> Iterator[RemoteEng
     monkeypatch.setenv("KEY", SECRET)
     from palimpsest_api.guard import holders_of
 
-    with serving(engine, replace(QUICK, fill_seconds=60), recognise=holders_of(SECRET)) as served:
+    with serving(engine, recognise=holders_of(SECRET)) as served:
         found = RemoteEngine(Endpoint(served.url, key_env="KEY"))
         yield found
         found.close()

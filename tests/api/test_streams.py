@@ -11,10 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from api.conftest import QUICK, Recording, events, infill, serving
+from api.conftest import PATIENT, Recording, events, infill, serving
 from editors.editor import until
 
-PATIENT = replace(QUICK, fill_seconds=60.0, ending_seconds=10)
 HOLE = {"text": "ab", "holes": [{"start": 1, "end": 1}]}
 BODIES: list[tuple[str, dict[str, Any]]] = [
     ("/infill", infill()),

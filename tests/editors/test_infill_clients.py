@@ -8,21 +8,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from api.conftest import QUICK, Recording, Served, serving
+from api.conftest import Recording, Served, serving
 from editors import neovim
 from editors.editor import Server, until
 from editors.neovim import PLUGIN, Neovim
 from editors.programs import Unavailable
+from palimpsest_api.limits import Limits
 from palimpsest_engine import EngineSettings, open_engine
 
 pytestmark = pytest.mark.editors
 
-PATIENT = replace(QUICK, head=32768, body=2**20, head_seconds=10, body_seconds=10, fill_seconds=100, fills=32)
 NOTHING = Server(Path("/nonexistent/palimpsest"), {})  # of our own plugin, which is taken away before it could start it
 TEXT = "local function area(width, height)\n  return ‸\nend\n\nprint(area(3, 4))\n"
 
@@ -114,7 +113,7 @@ def engine() -> Recording:
 
 @pytest.fixture
 def served(engine: Recording) -> Iterator[Served]:
-    with serving(engine, PATIENT) as found:
+    with serving(engine, Limits()) as found:
         yield found
 
 
@@ -177,7 +176,7 @@ class TestLlamaVim:
         model = open_engine(EngineSettings("embedded", "cpu"))
         text = "def area(width, height):\n    return ‸\n\n\nprint(area(3, 4))\n"
         try:
-            with serving(model, PATIENT) as served, self.editor(cache, tmp_path, served.url, FOLLOWING) as editor:
+            with serving(model, Limits()) as served, self.editor(cache, tmp_path, served.url, FOLLOWING) as editor:
                 editor.open("main.txt", text)
                 editor.lua("vim.bo.filetype = 'python'")
                 editor.type("w")
