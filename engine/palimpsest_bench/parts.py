@@ -310,6 +310,16 @@ def socket(plan: Plan) -> dict[str, Any]:
     return timed(plan.document, 200 if plan.quick else 2000)
 
 
+def fairness(plan: Plan) -> dict[str, Any]:
+    """Time a quiet client of an engine beside fifty that storm: with fills of a fixed time, and with the checkpoint."""
+    from palimpsest_bench.fairness import fairness as measured
+    from palimpsest_bench.fairness import fixed_time
+    from palimpsest_engine import open_engine
+
+    engines = {"fixed time": fixed_time(0.02), "checkpoint": open_engine(plan.settings)}
+    return {"fairness": measured(engines, plan.document, 4 if plan.quick else 24)}
+
+
 Part = Callable[[Plan], dict[str, Any]]
 # The order: first the parts without torch in this process, last those that may fail or take long.
 PARTS: dict[str, Part] = {
@@ -317,7 +327,7 @@ PARTS: dict[str, Part] = {
     for part in (
         *(keystroke, start, overhead, typing, along, share, superseded, memory, big, files, session, next_edits),
         *(windows, socket),
-        *(hardware, engine, steps, contexts, hole, quantization, peers, diffusers),
+        *(hardware, engine, steps, contexts, hole, quantization, peers, diffusers, fairness),
     )
 }
 WITHOUT_A_CHECKPOINT = ("hardware", "steps", "contexts", "hole", "quantization", "peers", "diffusers")

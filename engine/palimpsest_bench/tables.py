@@ -60,10 +60,8 @@ KINDS = ("shared", "own")
 
 def tables(figures: dict[str, Any]) -> Iterator[Table]:
     """Yield the tables that have rows."""
-    made = (
-        each(figures)
-        for each in (main, steps, contexts, files, windows, next_edits, peers, diffusers, quantised, failed)
-    )
+    kinds = (main, steps, contexts, files, windows, next_edits, peers, diffusers, fairness, quantised, failed)
+    made = (each(figures) for each in kinds)
     return (table for table in made if table.rows)
 
 
@@ -263,6 +261,30 @@ def diffusers(f: dict[str, Any]) -> Table:
         for name, row in found["pins"].items()
     )
     return Table(f"{found['holes']} holes in canvases whose other tokens are pinned", head, rows)
+
+
+def fairness(f: dict[str, Any]) -> Table:
+    """Make the table of a quiet client beside those that storm."""
+    rows = tuple(
+        (
+            row["engine"],
+            spread(row["alone_ms"]),
+            spread(row["beside_ms"]),
+            f"{times(row['ratio_p50'])}, {times(row['ratio_p95'])}",
+            str(row["fills_before"]),
+            str(row["fills_before_eager"]),
+        )
+        for row in f.get("fairness", [])
+    )
+    head = (
+        "engine",
+        "alone: median / 95 %",
+        "beside 50: median / 95 %",
+        "over alone",
+        "fills before its own",
+        "if it asks at once",
+    )
+    return Table("A quiet client of an engine beside 50 that storm", head, rows)
 
 
 def quantised(f: dict[str, Any]) -> Table:
