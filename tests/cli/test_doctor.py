@@ -17,14 +17,17 @@ from palimpsest_engine.checkpoint.locate import EMBEDDED
 from palimpsest_engine.checkpoint.machine import Machine
 from palimpsest_engine.checkpoint.source import shapes_of
 from palimpsest_engine.engine import Quantization
+from palimpsest_engine.messages import Report
 from palimpsest_engine.runtime import doctor
 from palimpsest_engine.runtime.scripted import ScriptedEngine
+from palimpsest_engine.shared import starting
+from palimpsest_engine.shared.address import CannotShare, Place
 from palimpsest_server.cli import doctor as cli_doctor
 from palimpsest_server.status import status_file
 
 from .conftest import Palimpsest
 
-NAMES = ["python", "packages", "memory", "device", "grammars", "model", "checkpoint", "fill"]
+NAMES = ["python", "packages", "memory", "engine", "device", "grammars", "model", "checkpoint", "fill"]
 
 
 def test_all_is_well(palimpsest: Palimpsest) -> None:
@@ -47,11 +50,72 @@ def test_an_endpoint_is_checked_instead_of_a_checkpoint(
 ) -> None:
     result = palimpsest("doctor", "--json", "--endpoint", url)
     checks = json.loads(result.stdout)["checks"]
-    assert [check["name"] for check in checks] == ["python", "packages", "memory", "grammars", "endpoint", "fill"]
-    assert (checks[4]["status"], result.exit_code) == (status, 0)
-    assert says in checks[4]["found"]
-    assert "without a key" in checks[4]["found"]
+    assert [check["name"] for check in checks] == [
+        "python",
+        "packages",
+        "memory",
+        "engine",
+        "grammars",
+        "endpoint",
+        "fill",
+    ]
+    assert (checks[5]["status"], result.exit_code) == (status, 0)
+    assert says in checks[5]["found"]
+    assert "without a key" in checks[5]["found"]
     assert palimpsest.opened[0].endpoint == Endpoint(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "status", "says"),
+    [
+        ("http://127.0.0.1:8012", "ok", "127.0.0.1:8012, on this machine (loopback), not encrypted;"),
+        ("https://localhost/v1", "ok", "localhost, on this machine (loopback), encrypted (TLS);"),
+        ("https://box.example:8013/v1", "ok", "box.example:8013, on another machine, encrypted (TLS);"),
+        ("http://192.168.7.9:8013", "warning", "192.168.7.9:8013, on another machine, not encrypted;"),
+        ("http://[2001:db8::1]:80", "warning", "on another machine, not encrypted;"),
+        ("http://name:word@box.example", "error", "use keyEnv or keyFile"),
+    ],
+)
+def test_the_place_of_an_endpoint_and_what_is_sent_there_are_told(url: str, status: str, says: str) -> None:
+    check = doctor.check_engine(EngineSettings(endpoint=Endpoint(url)))
+    assert (check.name, check.status) == ("engine", status)
+    assert says in check.found
+    if status != "error":
+        assert "up to 6,000 characters before the hole, 2,000 after it, and 3,000 of other files" in check.found
+    assert bool(check.advice) == (status != "ok")
+
+
+@pytest.mark.parametrize(
+    ("running", "says"),
+    [(None, "none runs now"), (Report("0.3.0", 4711, 60.0, ()), "it is process 4711, version 0.3.0")],
+)
+def test_the_process_that_windows_share_is_named(
+    running: Report | None, says: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def report(at: Place) -> Report | None:
+        return running
+
+    monkeypatch.delenv("PALIMPSEST_ENGINE", raising=False)
+    monkeypatch.setattr(starting, "report", report)
+    check = doctor.check_engine(EngineSettings())
+    assert (check.name, check.status) == ("engine", "ok")
+    assert says in check.found
+
+
+def test_an_engine_that_cannot_be_shared_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> Place:
+        raise CannotShare("There is no folder for a socket.")
+
+    monkeypatch.delenv("PALIMPSEST_ENGINE", raising=False)
+    monkeypatch.setattr("palimpsest_engine.shared.address.place", nowhere)
+    check = doctor.check_engine(EngineSettings())
+    assert (check.status, check.found) == ("warning", "There is no folder for a socket.")
+    assert "model of its own" in check.advice
+
+
+def test_an_own_engine_by_the_environment_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PALIMPSEST_ENGINE", "own")
+    assert "PALIMPSEST_ENGINE=own" in doctor.check_engine(EngineSettings()).found
 
 
 def test_an_endpoint_that_cannot_be_reached(palimpsest: Palimpsest, monkeypatch: pytest.MonkeyPatch) -> None:

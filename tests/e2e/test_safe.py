@@ -1,11 +1,13 @@
 """The process opens no connections, no socket but the one asked for, and no files that others can read."""
 
+import http.server
 import json
 import os
 import shutil
 import stat
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -26,7 +28,8 @@ def _hook(event, args):
         inet = event == "socket.__new__" and args[1] in (2, 10)
         told = event in ("socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg")
         if inet or (event.startswith("socket.get") and event != "socket.__new__") or told:
-            os.write(_out, f"{event} {args[1:]!r}\\n".encode())
+            shown = args if event.startswith("socket.get") else args[1:]
+            os.write(_out, f"{event} {shown!r}\\n".encode())
 sys.addaudithook(_hook)
 """
 
@@ -86,6 +89,107 @@ def test_the_embedded_checkpoint_fills_without_any_network(watched):
     assert [line for line in seen if line != "watched"] == []
 
 
+def llama(asked):
+    """Return a server that speaks as llama.cpp does, knows one middle, and keeps what it was sent."""
+
+    class Llama(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.answer("application/json", {"default_generation_settings": {"n_ctx": 4096}, "model_alias": "tiny"})
+
+        def do_POST(self):
+            asked.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            self.answer("text/event-stream", {"content": "a + b", "stop": True, "stop_type": "eos"})
+
+        def answer(self, kind, found):
+            body = json.dumps(found).encode()
+            body = b"data: " + body + b"\n\n" if kind == "text/event-stream" else body
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Llama)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+@pytest.fixture
+def endpoint():
+    """Return the URL of a server of middles, and all that it was sent."""
+    asked = []
+    server = llama(asked)
+    yield f"http://127.0.0.1:{server.server_port}", asked
+    server.shutdown()
+    server.server_close()
+
+
+ADD = "def add(a, b):\n    return \n"
+
+
+def test_with_an_endpoint_its_address_is_the_only_one_that_is_spoken_to(watched, endpoint):
+    environment, log = watched
+    url, asked = endpoint
+    with raw(command=COMMAND, env=environment) as client:
+        client.initialize(initializationOptions={"palimpsest": {"endpoint": url}})
+        client.open(ADD)
+        assert client.offered(1, 11) == "a + b"
+        client.type(1, 11, "a")
+        client.inline(1, 12)
+        assert client.end() == 0
+    assert any("input_suffix" in each for each in asked)
+    port = url.rpartition(":")[2]
+    told = {line for line in log.read_text("utf-8").splitlines() if not line.startswith(("watched", "socket.__new__"))}
+    assert f"socket.connect (('127.0.0.1', {port}),)" in told
+    assert {line for line in told if f"'127.0.0.1', {port}" not in line} == set()
+
+
+SECRETS = 'password = "S3cret-of-yours"\nLIMIT_OF_ADDITION = 7\n\n\ndef add_all(a, b):\n    return a + b\n'
+
+
+@pytest.mark.parametrize("sources", [["documents"], []])
+def test_excerpts_for_an_endpoint_follow_the_rules_of_secrets(endpoint, sources):
+    url, asked = endpoint
+    with raw(command=COMMAND) as client:
+        client.initialize(
+            initializationOptions={"palimpsest": {"endpoint": url, "contextSources": sources, "speculate": False}}
+        )
+        client.open(SECRETS, uri="file:///project/add_all.py")
+        client.open("API_TOKEN=S3cret-of-the-file\nadd_all = 1\n", uri="file:///project/.env")
+        client.open(ADD.replace("add(", "add_all("))
+        for version in range(2, 50):  # what takes long to choose serves the next request
+            assert client.offered(1, 11) == "a + b"
+            if not sources or any("LIMIT_OF_ADDITION" in each for each in asked):
+                break
+            client.type(2, 0, "\n", version=version)
+        assert "its name says that it holds secrets" in client.offered(uri="file:///project/.env")
+        assert client.end() == 0
+    sent = "".join(asked)
+    assert ("LIMIT_OF_ADDITION" in sent) == bool(sources)
+    assert ("<redacted>" in sent) == bool(sources)
+    assert "S3cret" not in sent
+
+
+def test_a_workspace_that_names_an_endpoint_is_sent_nothing(endpoint):
+    url, asked = endpoint
+
+    def pulled(params):
+        return [{"endpoint": url} for _ in params["items"]]
+
+    with raw({"script": ["x"]}, {"workspace/configuration": pulled}) as client:
+        client.initialize({**ABLE, "workspace": {**ABLE["workspace"], "configuration": True}})
+        client.open("")
+        until(lambda: client.said("window/showMessage"))
+        assert client.offered() == "x"
+        assert sockets(client.process) == []
+        assert client.end() == 0
+    assert asked == []
+
+
 def test_no_socket_of_the_internet_is_open():
     with raw({"script": ["x"]}) as client:
         client.initialize()
@@ -125,6 +229,7 @@ FOREIGN = {
     "profile": "fast",
     "fallback": True,
     "endpoint": ENDPOINT,
+    "engine": "own",
     "logText": True,
     "trustWorkspace": True,
 }
@@ -147,8 +252,9 @@ def test_a_workspace_chooses_no_model_without_trust(trusts, way):
         used = json.loads(client.offered())
         own = {"checkpoint": None, "adapter": None, "device": "auto", "dtype": "auto", "threads": None}
         own |= {"quantization": "none", "fallback": False, "profile": "balanced"}
-        endpoint, _ = used.pop("endpoint"), used.pop("edit")
+        endpoint, shared, _ = used.pop("endpoint"), used.pop("shared"), used.pop("edit")
         assert used == ({key: FOREIGN["model" if key == "checkpoint" else key] for key in own} if trusts else own)
+        assert shared is not trusts
         assert (endpoint and endpoint["url"]) == (ENDPOINT["url"] if trusts else None)
         assert bool(client.said("window/showMessage")) is not trusts
         assert client.end() == 0

@@ -5,6 +5,7 @@ Imports torch inside functions only, and uses the engine through its seam alone.
 
 from __future__ import annotations
 
+import asyncio
 import importlib.metadata
 import os
 import platform
@@ -43,6 +44,7 @@ def examine(engine: Engine, settings: EngineSettings) -> Iterator[Check]:
     yield check_python()
     yield from check_packages()
     yield check_memory()
+    yield check_engine(settings)
     if settings.endpoint is not None:
         yield check_grammars()
         endpoint = check_endpoint(engine, settings.endpoint)
@@ -197,6 +199,47 @@ def check_checkpoint(engine: Engine) -> Check:
     if status.state == "ready" and status.reason:  # another one stands in for it
         return Check("checkpoint", "warning", f"{found}. {status.reason}", "choose another with --model or --device")
     return Check("checkpoint", "ok", found)
+
+
+def check_engine(settings: EngineSettings) -> Check:
+    """Say where fills are made for these settings: in a process of this machine, or at an endpoint, and what goes there."""
+    if settings.endpoint is not None:
+        return _elsewhere(settings.endpoint)
+    if os.environ.get("PALIMPSEST_ENGINE") == "own":
+        return Check(
+            "engine", "ok", "each server has a model of its own (PALIMPSEST_ENGINE=own); code stays on this machine"
+        )
+    from palimpsest_engine.shared import starting
+    from palimpsest_engine.shared.address import CannotShare, place
+
+    try:
+        found = asyncio.run(starting.report(place()))
+    except CannotShare as error:
+        advice = "until then each editor window loads a model of its own"
+        return Check("engine", "warning", str(error), advice)
+    now = "none runs now" if found is None else f"it is process {found.pid}, version {found.version}"
+    return Check("engine", "ok", f"all editor windows share one process ({now}); code stays on this machine")
+
+
+def _elsewhere(endpoint: Endpoint) -> Check:
+    """Say which machine an endpoint is on, whether the way there is encrypted, and what is sent."""
+    from palimpsest_engine.remote.address import address_of
+    from palimpsest_engine.remote.hole import AFTER, BEFORE, ELSEWHERE
+
+    try:
+        address = address_of(endpoint)
+    except EndpointError as error:
+        return Check("engine", "error", str(error), "correct --endpoint or the setting endpoint")
+    machine = "this machine (loopback)" if address.loopback else "another machine"
+    way = "encrypted (TLS)" if address.tls else "not encrypted"
+    sent = (
+        f"it gets up to {BEFORE:,} characters before the hole, {AFTER:,} after it, and {ELSEWHERE:,} of other files if "
+        "contextSources names some"
+    )
+    found = f"an endpoint, {address.place}, on {machine}, {way}; {sent}"
+    if address.loopback or address.tls:
+        return Check("engine", "ok", found)
+    return Check("engine", "warning", found, "use https://, or a tunnel: everybody on the way can read the code")
 
 
 def check_endpoint(engine: Engine, endpoint: Endpoint) -> Check:
