@@ -119,7 +119,7 @@ def fewest(
         while high - step > 0 and good(high - step):
             high -= step
         low = max(0, high - step)
-    while high - low > max(1, high // 50):  # within 2 %
+    while high - low > max(1, high // 25):  # within 4 %
         middle = (low + high) // 2
         low, high = (low, middle) if good(middle) else (middle, high)
     return high, tried[high]

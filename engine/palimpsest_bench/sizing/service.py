@@ -30,7 +30,7 @@ class Service:
     fill_ms: tuple[float, ...]
     step_ms: float
     cold_ms: float = 0.0
-    documents: int = 4
+    documents: int = 16
 
     @property
     def name(self) -> str:
@@ -80,7 +80,7 @@ def _service(given: Any, source: str) -> Service:
     texts = {key: given.get(key, "") for key in ("model", "machine", "measured", "assumed")}
     fills = given.get("fill_ms")
     numbers = {"step_ms": given.get("step_ms"), "cold_ms": given.get("cold_ms", 0.0)}
-    documents = given.get("documents", 4)
+    documents = given.get("documents", 16)
     if unknown := given.keys() - texts.keys() - numbers.keys() - {"fill_ms", "documents"}:
         raise DataError(f"{source} has keys that no service times have: {', '.join(sorted(unknown))}")
     if not all(isinstance(each, str) for each in texts.values()):
