@@ -224,6 +224,7 @@ def check_engine(settings: EngineSettings) -> Check:
 def _elsewhere(endpoint: Endpoint) -> Check:
     """Say which machine an endpoint is on, whether the way there is encrypted, and what is sent."""
     from palimpsest_engine.remote.address import address_of
+    from palimpsest_engine.remote import whole
     from palimpsest_engine.remote.hole import AFTER, BEFORE, ELSEWHERE
 
     try:
@@ -234,7 +235,7 @@ def _elsewhere(endpoint: Endpoint) -> Check:
     way = "encrypted (TLS)" if address.tls else "not encrypted"
     sent = (
         f"it gets up to {BEFORE:,} characters before the hole, {AFTER:,} after it, and {ELSEWHERE:,} of other files if "
-        "contextSources names some"
+        f"contextSources names some; if it is another Palimpsest, {whole.BEFORE:,} and {whole.AFTER:,}"
     )
     found = f"an endpoint, {address.place}, on {machine}, {way}; {sent}"
     if address.loopback or address.tls:
