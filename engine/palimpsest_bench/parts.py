@@ -314,10 +314,12 @@ def fairness(plan: Plan) -> dict[str, Any]:
     """Time a quiet client of an engine beside fifty that storm: with fills of a fixed time, and with the checkpoint."""
     from palimpsest_bench.fairness import fairness as measured
     from palimpsest_bench.fairness import fixed_time
+    from palimpsest_bench.server.windows import turns
     from palimpsest_engine import open_engine
 
+    samples = 4 if plan.quick else 24
     engines = {"fixed time": fixed_time(0.02), "checkpoint": open_engine(plan.settings)}
-    return {"fairness": measured(engines, plan.document, 4 if plan.quick else 24)}
+    return {"fairness": [turns(plan.document, samples), *measured(engines, plan.document, samples)]}
 
 
 Part = Callable[[Plan], dict[str, Any]]

@@ -18,6 +18,14 @@ def test_requests_over_the_socket_are_timed_and_leave_no_process_behind() -> Non
     assert dict(os.environ) == before
 
 
+def test_a_quiet_window_has_its_turn_beside_windows_that_storm(monkeypatch) -> None:
+    monkeypatch.setattr(windows, "STORMING", 3)
+    found = windows.turns("x = 1\n" * 100, 3)
+    assert found["storming"] == 3
+    assert found["beside_ms"]["samples"] == 3
+    assert found["fills_before_eager"] >= 1
+
+
 def test_windows_are_opened_and_their_process_killed_without_a_lost_answer(monkeypatch) -> None:
     monkeypatch.setattr(windows, "_WINDOWS", 2)
     monkeypatch.setattr(windows, "_KILLED_UNDER", 2)

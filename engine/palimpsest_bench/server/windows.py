@@ -21,6 +21,7 @@ from typing import Any
 
 import psutil
 
+from palimpsest_bench.fairness import STORMING, beside_a_storm, fixed_time
 from palimpsest_bench.server.client import Editor, connected, text_of
 from palimpsest_bench.server.observe import percentiles
 from palimpsest_engine import Engine, EngineSettings, FillRequest, Span, open_engine
@@ -38,6 +39,7 @@ _CURSOR = (1, 11)
 _OFFSET = _TEXT.index("return ") + len("return ")
 _WINDOWS, _KILLED_UNDER = 3, 10
 _SETTLE_SECONDS = 1.0
+_FILL_SECONDS = 0.02
 _EMPTY_ENGINE = (sys.executable, "-m", __name__)
 
 
@@ -72,6 +74,21 @@ def socket(document: str, requests: int) -> dict[str, Any]:
             "direct_ms": percentiles(alone, 50, 99),
         }
     }
+
+
+def turns(document: str, samples: int) -> dict[str, Any]:
+    """Return the figures of a quiet window beside windows that storm, over the socket, with fills of a fixed time."""
+    with private_place():
+        opened = [
+            SharedEngine(EngineSettings(), ScriptedEngine, Starter((*_EMPTY_ENGINE, str(_FILL_SECONDS))))
+            for _ in range(STORMING + 1)
+        ]
+        try:
+            quiet, *storming = opened
+            return {"engine": "fixed time, over the socket"} | beside_a_storm(quiet, storming, document, samples)
+        finally:
+            for each in opened:
+                each.close()
 
 
 def _timed(engine: Engine, request: FillRequest, count: int) -> list[float]:
@@ -186,9 +203,11 @@ def private_place() -> Iterator[None]:
 
 
 def main() -> None:
-    """Run an engine process whose engine takes no time."""
+    """Run an engine process whose engine takes no time, or for each fill the seconds that the command line says."""
+    seconds = float(sys.argv[1]) if sys.argv[1:] else 0.0
     with holding(place()) as leave:
-        asyncio.run(Host(lambda _: ScriptedEngine(), idle=5.0).serve(place(), leave))
+        host = Host(lambda _: fixed_time(seconds) if seconds else ScriptedEngine(), idle=5.0)
+        asyncio.run(host.serve(place(), leave))
     os._exit(0)
 
 

@@ -223,8 +223,8 @@ def check_engine(settings: EngineSettings) -> Check:
 
 def _elsewhere(endpoint: Endpoint) -> Check:
     """Say which machine an endpoint is on, whether the way there is encrypted, and what is sent."""
-    from palimpsest_engine.remote.address import address_of
     from palimpsest_engine.remote import whole
+    from palimpsest_engine.remote.address import address_of
     from palimpsest_engine.remote.hole import AFTER, BEFORE, ELSEWHERE
 
     try:
