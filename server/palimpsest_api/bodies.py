@@ -31,7 +31,7 @@ async def body_of(request: Request, limits: Limits) -> bytes:
         message = f"The body did not arrive within {limits.body_seconds:g} s."
         raise Refusal(408, message, close=True) from None
     except ClientDisconnect:
-        raise asyncio.CancelledError from None
+        raise Refusal(400, "The client went away.", close=True) from None  # nobody reads it
     return b"".join(parts)
 
 

@@ -94,8 +94,8 @@ class LlamaCpp:
             if question.tokens == 0:
                 await self.desk.warm()
                 return json_response(_chosen({"content": "", "stop": True}, body.response_fields))
-            model = (await self.desk.status()).model
             found = await answered(self.desk, question, client, route)
+            model = (await self.desk.status()).model  # not before: it may have been loaded for this
             return json_response(_chosen(_final(found, model), body.response_fields))
 
         async def stream(say: Say) -> None:
@@ -103,8 +103,8 @@ class LlamaCpp:
                 await self.desk.warm()
                 await say(event({"content": "", "stop": True}))
                 return
-            model = (await self.desk.status()).model
             found = await answered(self.desk, question, client, route)
+            model = (await self.desk.status()).model  # not before: it may have been loaded for this
             await say(event({"index": 0, "content": found.middles[0].text, "tokens": [], "stop": False}))
             await say(event(_final(found, model) | {"content": ""}))
 

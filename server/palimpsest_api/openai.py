@@ -19,7 +19,7 @@ from palimpsest_api.desk import Desk
 from palimpsest_api.exchange import Say, Streamed, Whole, event
 from palimpsest_api.guard import CLIENT
 from palimpsest_api.llama_cpp import seed_of
-from palimpsest_api.middles import Answer, Middle, Question, answered
+from palimpsest_api.middles import Middle, Question, answered
 from palimpsest_api.refusals import Refusal, json_response, openai_shape
 from palimpsest_api.spoken import sides_of
 
@@ -63,17 +63,20 @@ class OpenAI:
         echo, client, route = prompt if body.echo else "", request.scope[CLIENT], request.scope["path"]
 
         async def asked() -> tuple[dict[str, Any], tuple[Middle, ...], str]:
+            middles: tuple[Middle, ...] = (Middle("", "limit"),)
+            reason = ""
+            if question.tokens == 0:
+                await self.desk.warm()
+            else:
+                found = await answered(self.desk, question, client, route)
+                middles, reason = found.middles, found.reason
             head = {
                 "id": f"cmpl-{uuid.uuid4().hex}",
                 "object": "text_completion",
                 "created": int(time.time()),
                 "model": (await self.desk.status()).model,
             }
-            if question.tokens == 0:
-                await self.desk.warm()
-                return head, (Middle("", "limit"),), ""
-            found: Answer = await answered(self.desk, question, client, route)
-            return head, found.middles, found.reason
+            return head, middles, reason
 
         async def whole() -> Response:
             head, middles, reason = await asked()

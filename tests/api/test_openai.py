@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from api.conftest import Client, Recording, events
-from palimpsest_engine import Span
+from palimpsest_engine import EngineStatus, Span
 
 
 async def test_prompt_and_suffix_are_the_two_sides(client: Client) -> None:
@@ -87,6 +87,16 @@ async def test_a_prompt_in_the_dialect_of_another_model_is_read(client: Client) 
     answer = (await client(engine).post("/v1/completions", json=sent)).json()
     assert engine.request.text == "a = \nb"
     assert answer["choices"][0]["text"] == sent["prompt"] + "1"
+
+
+async def test_the_model_that_a_request_had_loaded_is_named(client: Client) -> None:
+    class Sleeping(Recording):
+        def status(self) -> EngineStatus:
+            return super().status() if self.requests else EngineStatus("starting")
+
+    assert (await client(Sleeping()).post("/v1/completions", json={"prompt": ""})).json()["model"] == "scripted"
+    assert (await client(Sleeping()).post("/completion", json={"prompt": ""})).json()["model"] == "scripted"
+    assert (await client(Sleeping()).get("/v1/models")).json()["data"] == []
 
 
 async def test_there_is_one_model(client: Client) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from api.conftest import Served, events, serving
 from palimpsest_api.limits import Limits
-from palimpsest_engine import Draft, EngineSettings, Fill, FillRequest, Span, Verdict, judge, open_engine
+from palimpsest_engine import Draft, Engine, EngineSettings, Fill, FillRequest, Span, Verdict, judge, open_engine
 
 TEXT = "def area(width, height):\n    return \n\n\nprint(area(3, 4))\n"
 AT = TEXT.index("return ") + len("return ")
@@ -20,11 +20,16 @@ SIDES = {"input_prefix": TEXT[:AT], "input_suffix": TEXT[AT:]}
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[Served]:
-    engine = open_engine(EngineSettings("embedded", "cpu"))
+def engine() -> Iterator[Engine]:
+    found = open_engine(EngineSettings("embedded", "cpu"))
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def served(engine: Engine) -> Iterator[Served]:
     with serving(engine, Limits()) as found:
         yield found
-    engine.close()
 
 
 def post(served: Served, path: str, body: object, **headers: str) -> httpx.Response:
@@ -63,6 +68,17 @@ def test_several_holes_are_filled_and_their_drafts_shown(served: Served) -> None
     fill = msgspec.json.decode(last, type=Fill)
     assert len(fill.texts) == 2
     assert isinstance(fill.verdict, Verdict)
+
+
+@pytest.mark.parametrize("strength", [0.2, 0.5, 1.0])
+def test_the_server_loses_nothing_of_diffusion(served: Served, engine: Engine, strength: float) -> None:
+    text = TEXT.replace("return ", "return width * height")
+    hole = Span(AT, AT + len("width * height"))
+    asked = FillRequest(text, (hole,), language="python", strength=strength, seed=1, candidates=2)
+    answer = post(served, "/v1/fill", json.loads(msgspec.json.encode(asked)))
+    found = msgspec.json.decode(answer.content, type=Fill)
+    alone = engine.submit(asked).future.result(110)
+    assert (found.texts, found.alternatives, found.verdict) == (alone.texts, alone.alternatives, alone.verdict)
 
 
 def test_it_is_ready_and_says_which_model_answers(served: Served) -> None:

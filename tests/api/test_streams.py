@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api.conftest import PATIENT, Recording, events, infill, serving
+from api.conftest import Recording, events, infill, serving
 from editors.editor import until
 
 HOLE = {"text": "ab", "holes": [{"start": 1, "end": 1}]}
@@ -32,7 +32,7 @@ def slow(**more: Any) -> Recording:
 @pytest.mark.parametrize(("path", "body"), BODIES, ids=str)
 def test_a_client_that_goes_away_ends_its_fill_within_a_step(path: str, body: dict[str, Any]) -> None:
     engine = slow()
-    with serving(engine, PATIENT) as served:
+    with serving(engine) as served:
         data = json.dumps(body).encode()
         with served.connected() as connection:
             head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(data)}\r\n\r\n"
@@ -44,9 +44,21 @@ def test_a_client_that_goes_away_ends_its_fill_within_a_step(path: str, body: di
         assert f'palimpsest_requests_total{{outcome="cancelled",route="{path}"}} 1.0' in seen
 
 
+@pytest.mark.parametrize("sent", ["", '{"input_prefix"', json.dumps(infill())])
+def test_a_client_that_goes_away_is_no_fault_whenever_it_does(sent: str, caplog: pytest.LogCaptureFixture) -> None:
+    engine = slow()
+    with serving(engine) as served:
+        with served.connected() as connection:
+            head = "POST /infill HTTP/1.1\r\nHost: localhost\r\nContent-Length: "
+            connection.sendall(f"{head}{len(json.dumps(infill()))}\r\n\r\n{sent}".encode())
+            until(lambda: engine.running or not sent.endswith("}"))
+        until(lambda: 'route="/infill"' in httpx.get(f"{served.url}/metrics", trust_env=False).text)
+    assert [each.getMessage() for each in caplog.records if each.levelname in ("WARNING", "ERROR")] == []
+
+
 def test_a_stream_with_nothing_to_say_shows_that_it_lives() -> None:
     engine = Recording("x", steps=30, step_seconds=0.01)
-    with serving(engine, PATIENT) as served:
+    with serving(engine) as served:
         answer = httpx.post(f"{served.url}/infill", json=infill(stream=True), trust_env=False)
         assert ": still at work" in answer.text
         assert json.loads(events(answer.text)[0])["content"] == "x"
@@ -55,7 +67,7 @@ def test_a_stream_with_nothing_to_say_shows_that_it_lives() -> None:
 @pytest.mark.parametrize(("path", "body"), BODIES, ids=str)
 def test_a_server_that_ends_answers_everybody_with_an_error(path: str, body: dict[str, Any]) -> None:
     engine = slow()
-    with serving(engine, PATIENT) as served:
+    with serving(engine) as served:
         answers: list[httpx.Response] = []
 
         def ask() -> None:
@@ -77,7 +89,7 @@ def test_a_server_that_ends_answers_everybody_with_an_error(path: str, body: dic
 
 def test_a_newer_request_for_the_same_document_ends_the_older_with_a_conflict() -> None:
     engine = slow()
-    with serving(engine, PATIENT) as served:
+    with serving(engine) as served:
         body = HOLE | {"document": "file:///a.py"}
         first: list[httpx.Response] = []
         asking = threading.Thread(
@@ -92,7 +104,7 @@ def test_a_newer_request_for_the_same_document_ends_the_older_with_a_conflict() 
 
 
 def test_several_requests_on_one_connection_are_answered_in_turn() -> None:
-    with serving(Recording("one", "two"), PATIENT) as served, httpx.Client(trust_env=False) as client:
+    with serving(Recording("one", "two")) as served, httpx.Client(trust_env=False) as client:
         texts = [client.post(f"{served.url}/infill", json=infill()).json()["content"] for _ in range(2)]
         assert texts == ["one", "two"]
 
@@ -111,7 +123,7 @@ def test_lines_that_are_there_when_time_is_up_are_taken() -> None:
             return super().submit(request, written)
 
     engine = Writing("one\n    two\n    three\n    " + "four " * 400, steps=1000, step_seconds=0.005)
-    with serving(engine, PATIENT) as served:
+    with serving(engine) as served:
         sent = infill(t_max_predict_ms=1)
         answer = httpx.post(f"{served.url}/infill", json=sent, timeout=30, trust_env=False).json()
         assert answer["content"] in ("one", "one\n    two", "one\n    two\n    three")
