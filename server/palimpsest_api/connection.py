@@ -33,6 +33,16 @@ class Connection(H11Protocol):
         elif self._head is None and not self.transport.is_closing():
             self._await_head()
 
+    def send_400_response(self, msg: str) -> None:
+        """Refuse bytes that are not HTTP. A request before them that is under way has lost its client by that."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            if self.cycle.response_started:
+                self.transport.close()
+                return
+        super().send_400_response(msg)
+
     def pause_writing(self) -> None:
         """Begin to wait for a client that reads too slowly."""
         super().pause_writing()

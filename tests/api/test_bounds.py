@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import socket
 import threading
 from collections.abc import Iterator
@@ -191,3 +192,36 @@ def test_a_client_that_does_not_read_is_dropped_and_its_fill_ends() -> None:
         head = b"POST /v1/fill HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n"
         connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
         assert engine.ended.wait(20)
+
+
+BODY = json.dumps(infill()).encode()
+SENT = [
+    HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY,
+    HEAD + b"Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+    b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    b"CONNECT example.org:443 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET http://example.org/metrics HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET /%ff%00%zz?%ff=%00&language=%ff HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+]
+
+
+def damaged(chance: random.Random) -> bytes:
+    """One or two requests with some bytes changed, removed or added."""
+    data = bytearray(b"".join(chance.choices(SENT, k=chance.choice((1, 1, 2)))))
+    for _ in range(chance.randrange(4)):
+        at, more = chance.randrange(len(data)), chance.randbytes(chance.randrange(4))
+        data[at : at + chance.randrange(4)] = more
+    return bytes(data)
+
+
+@pytest.mark.parametrize("served", [{"head_seconds": SOON, "body_seconds": SOON, "idle_seconds": 1}], indirect=True)
+def test_no_bytes_on_a_connection_are_a_fault(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    chance = random.Random(0)
+    for data in (*SENT, *(damaged(chance) for _ in range(200))):
+        with served.connected() as connection, suppress(ConnectionError):
+            connection.sendall(data)
+            connection.shutdown(socket.SHUT_WR)
+            until_closed(connection)
+    assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == []
+    until(lambda: well(served))
