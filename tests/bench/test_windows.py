@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.resources
 import os
 
 from palimpsest_bench import tables
 from palimpsest_bench.server import windows
 from palimpsest_engine import EngineSettings
+
+DOCUMENT = importlib.resources.files("palimpsest_bench").joinpath("document.txt").read_text("utf-8")
 
 
 def test_requests_over_the_socket_are_timed_and_leave_no_process_behind() -> None:
@@ -20,7 +23,7 @@ def test_requests_over_the_socket_are_timed_and_leave_no_process_behind() -> Non
 
 def test_a_quiet_window_has_its_turn_beside_windows_that_storm(monkeypatch) -> None:
     monkeypatch.setattr(windows, "STORMING", 3)
-    found = windows.turns("x = 1\n" * 100, 3)
+    found = windows.turns(DOCUMENT, 3)
     assert found["storming"] == 3
     assert found["beside_ms"]["samples"] == 3
     assert found["fills_before_eager"] >= 1
