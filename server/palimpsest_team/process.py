@@ -115,7 +115,15 @@ def _joined(plan: Plan) -> Deployed:
                 said = str(error).splitlines()[0] if str(error) else type(error).__name__
                 raise PalimpsestError(f"The Ray cluster at {plan.address} cannot be joined: {said}") from None
             time.sleep(_AGAIN_SECONDS)
-    return fitted(plan.deployed, ray.cluster_resources())
+    resources = ray.cluster_resources()
+    deployed = fitted(plan.deployed, resources)
+    wanted, there = deployed.gpus * deployed.replicas.least, resources.get("GPU", 0.0)
+    if plan.start == "anew" and wanted > there:
+        raise PalimpsestError(
+            f"{deployed.replicas.least} replicas need {wanted:g} GPUs, and this machine has {there:g}: fewer --replicas, or "
+            "--address of a cluster that has more."
+        )
+    return deployed
 
 
 def fitted(deployed: Deployed, resources: dict[str, float]) -> Deployed:

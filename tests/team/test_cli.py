@@ -1,6 +1,7 @@
 """The command line without a cluster: tokens, and everything that is wrong before anything is started."""
 
 import socket
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
@@ -8,6 +9,8 @@ from click.testing import CliRunner, Result
 from palimpsest_engine import PalimpsestError
 from palimpsest_team import cli, tokens
 from palimpsest_team.options import Deployed, Replicas, deployed_of
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture
@@ -113,6 +116,13 @@ def test_without_ray_the_command_that_installs_it_is_named(path, monkeypatch):
 @pytest.mark.parametrize(("text", "least", "most"), [("1", 1, 1), ("2:8", 2, 8), ("3:3", 3, 3)])
 def test_replicas_are_a_number_or_two(text, least, most):
     assert Replicas.parse(text) == Replicas(least, most)
+
+
+def test_every_option_is_explained():
+    page = DOCS.joinpath("team.md").read_text()
+    options = [option for each in cli.serve.params for option in each.opts if option.startswith("--")]
+    assert [option for option in options if option not in page + DOCS.joinpath("cli.md").read_text()] == []
+    assert [name for name in cli.token.commands if name not in page] == []
 
 
 def test_a_manifests_arguments_are_checked():

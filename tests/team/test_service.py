@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 
 from palimpsest_bench.server import replay
+from palimpsest_engine import Endpoint, EngineSettings, FillRequest, Span, open_engine
 from palimpsest_team import tokens
 from team.running import Client, Running, until
 
@@ -67,6 +68,19 @@ async def test_nobody_uses_the_cluster_without_its_secret(service):
     await service.ready()
     (node,) = service.below("gcs_server")
     assert node.environ()["RAY_AUTH_MODE"] == "token"
+
+
+async def test_an_engine_behind_an_endpoint_is_a_client_with_its_users_token(service, tmp_path):
+    await service.ready()
+    key = tmp_path / "token"
+    key.touch(mode=0o600)
+    key.write_text(service.token("ann"))
+    engine = open_engine(EngineSettings(endpoint=Endpoint(service.url, key_file=str(key))))
+    request = FillRequest("x = \n", (Span(4, 4),), language="python", document="a.py")
+    fill = await asyncio.wrap_future(engine.submit(request).future)
+    assert fill.texts == ("written",)
+    assert service.url.removeprefix("http://").partition(":")[0] in engine.status().device + engine.status().model
+    engine.close()
 
 
 async def test_200_editors_lose_nothing_and_documents_keep_their_replica(service):
