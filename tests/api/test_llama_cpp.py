@@ -177,6 +177,36 @@ async def test_options_of_sampling_are_ignored(client: Client) -> None:
     assert (await client(Recording("x")).post("/infill", json=infill(**options))).json()["content"] == "x"
 
 
+# As llama.vscode's source has them: what it asks for with each pause, and what it sends ahead.
+VSCODE = {
+    "top_k": 40,
+    "top_p": 0.99,
+    "stream": False,
+    "samplers": ["top_k", "top_p", "infill"],
+    "cache_prompt": True,
+    "n_indent": 4,
+    "n_predict": 128,
+    "t_max_prompt_ms": 500,
+    "t_max_predict_ms": 1000,
+    "lora": [{"id": 0, "scale": 0.5}],
+    "input_extra": [{"text": "x", "time": 1, "filename": "a.py"}],
+    "prompt": "    return ",
+}
+AHEAD = {"samplers": [], "n_predict": 0, "cache_prompt": True, "t_max_prompt_ms": 500, "t_max_predict_ms": 1}
+
+
+async def test_requests_of_llama_vscode_are_answered(client: Client) -> None:
+    engine = Recording("1\n    # two\nthree")
+    asking = client(engine)
+    assert (await asking.post("/infill", json=infill("", "", **AHEAD))).json()["content"] == ""
+    answer = (await asking.post("/infill", json=infill("def f():\n", "\n", **VSCODE))).json()
+    assert answer["content"] == "1\n    # two"
+    assert {"prompt_n", "prompt_ms", "prompt_per_second", "predicted_n", "predicted_ms", "predicted_per_second"} <= {
+        *answer["timings"]
+    }
+    assert engine.request.text == "def f():\n    return \n"
+
+
 @pytest.mark.parametrize(
     ("error", "status"),
     [(PalimpsestError("There is no such model."), 500), (LanguageUnknown("This is Lua."), 200)],

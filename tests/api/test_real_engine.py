@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import httpx
 import msgspec
+import psutil
 import pytest
 
 from api.conftest import Served, events, serving
@@ -79,6 +82,29 @@ def test_the_server_loses_nothing_of_diffusion(served: Served, engine: Engine, s
     found = msgspec.json.decode(answer.content, type=Fill)
     alone = engine.submit(asked).future.result(110)
     assert (found.texts, found.alternatives, found.verdict) == (alone.texts, alone.alternatives, alone.verdict)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
+def test_a_signal_leaves_no_process_behind() -> None:
+    code = (
+        "import sys; from palimpsest_api.cli import command; from palimpsest_engine import open_engine; "
+        "command.main(['--port', '0', '--model', 'embedded', '--device', 'cpu'], obj=open_engine)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            url = process.stderr.readline().split(" at ")[1].split(",")[0]
+            body = SIDES | {"language": "python"}
+            answer = httpx.post(f"{url}/infill", json=body, timeout=110, trust_env=False)
+            assert answer.json()["verdict"] in ("valid", "no worse")
+            children = psutil.Process(process.pid).children(recursive=True)
+            process.terminate()
+            assert process.wait(60) == 0
+            assert "palimpsest-py" in process.stderr.read()
+            gone, left = psutil.wait_procs(children, 30)
+            assert (len(gone), left) == (len(children), [])
+        finally:
+            process.kill()
 
 
 def test_it_is_ready_and_says_which_model_answers(served: Served) -> None:
