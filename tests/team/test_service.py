@@ -14,6 +14,8 @@ from team.running import Client, Running, until
 
 pytestmark = [pytest.mark.team, pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="module")]
 
+grpc = pytest.importorskip("grpc")  # Ray brings it
+
 USERS, EDITORS, KEYSTROKES, SLOWER = 40, 200, 6, 20  # at a twentieth of their speed: what two cores can do
 SCRIPT = {"script": "written", "steps": 4, "step_seconds": 0.005}
 
@@ -66,8 +68,16 @@ async def test_drafts_come_before_the_fill(service):
 
 async def test_nobody_uses_the_cluster_without_its_secret(service):
     await service.ready()
-    (node,) = service.below("gcs_server")
-    assert node.environ()["RAY_AUTH_MODE"] == "token"
+    (node,) = service.below("palimpsest_team.node")
+    port = next(each.split("=")[1] for each in node.cmdline() if each.startswith("--port="))
+    secret = node.environ()["RAY_AUTH_TOKEN"]
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        ask = channel.unary_unary("/ray.rpc.NodeInfoGcsService/GetClusterId")
+        for shown in ([], [("authorization", "Bearer " + "0" * len(secret))]):
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await ask(b"", timeout=30, metadata=shown)
+            assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
+        await ask(b"", timeout=30, metadata=[("authorization", f"Bearer {secret}")])
 
 
 async def test_an_engine_behind_an_endpoint_is_a_client_with_its_users_token(service, tmp_path):
