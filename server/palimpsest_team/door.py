@@ -140,7 +140,7 @@ async def serve(
     ready: Callable[[], None],
 ) -> None:
     """Serve on a socket until SIGINT or SIGTERM."""
-    hooks = Hooks(ready, lambda status: True)  # replicas that cannot load are the cluster's to replace
+    hooks = Hooks(ready, lambda status: True)  # replicas have their model before they are asked
     config = server_of(app, tls, hooks).config
     config.loaded_app = AccessLog(config.loaded_app)
     server = _Draining(config, app.state.desk, hooks)
