@@ -16,7 +16,7 @@ from palimpsest_bench.sizing import figures, live, report
 from palimpsest_bench.sizing import service as services
 from palimpsest_bench.sizing.replica import Record, Replica
 from palimpsest_bench.sizing.service import Service
-from palimpsest_bench.sizing.simulation import Scenario, simulate
+from palimpsest_bench.sizing.simulation import Routing, Scenario, simulate
 from palimpsest_bench.sizing.tape import Tape, tape, tapes
 from palimpsest_bench.sizing.typist import Ask
 from palimpsest_engine.errors import DataError, DocumentMissing
@@ -77,8 +77,8 @@ def test_the_same_text_is_the_same_state_and_comments_are_not_due() -> None:
 
 @pytest.mark.parametrize("routing", ["document", "any"])
 @pytest.mark.parametrize(("developers", "replicas", "share"), [(1, 1, 1.0), (6, 1, 1.0), (40, 3, 0.3), (12, 12, 0.9)])
-def test_everyone_is_answered_once_or_cancelled(developers: int, replicas: int, share: float, routing: str) -> None:
-    scenario = Scenario(developers, replicas, share, seconds=300.0, settling=0.0, routing=routing, bout=20.0)  # type: ignore[arg-type]
+def test_everyone_is_answered_once_or_cancelled(developers: int, replicas: int, share: float, routing: Routing) -> None:
+    scenario = Scenario(developers, replicas, share, seconds=300.0, settling=0.0, routing=routing, bout=20.0)
     record = simulate(scenario, SERVICE, tapes())
     assert len(record.asks) == len({id(each) for each in record.asks}) > 50
     for each in record.asks:
@@ -219,6 +219,22 @@ def test_more_developers_need_more_engines_and_reach_the_aim() -> None:
     asks_in_time = figures.fewest(figures.long_enough(replace(scenario, developers=30)), SERVICE, tapes(), aim)
     assert asks_in_time is not None
     assert aim.reached(asks_in_time[1])
+
+
+@pytest.mark.parametrize(
+    ("developers", "routing", "parts"), [(500, "document", 1), (10_000, "document", 5), (10_000, "any", 1)]
+)
+def test_engines_that_share_no_document_are_simulated_in_part(developers: int, routing: Routing, parts: int) -> None:
+    assert figures.slices(Scenario(developers, 1, routing=routing)) == parts
+
+
+@pytest.mark.usefixtures("short")
+def test_a_part_stands_for_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "_SLICE", 20)
+    (row,) = figures.table((60,), Scenario(1, 1, share=0.5), SERVICE, tapes(), figures.Aim(0.9, 800.0))
+    whole = simulate(Scenario(60, row["replicas"], share=0.5, seconds=60.0), SERVICE, tapes())
+    assert row["replicas"] % 3 == 0
+    assert figures.summary(whole, row["replicas"])["utilisation"] == pytest.approx(row["utilisation"], rel=0.25)
 
 
 def test_no_number_of_engines_makes_one_fill_faster() -> None:

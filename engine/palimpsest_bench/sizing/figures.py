@@ -16,6 +16,7 @@ from palimpsest_bench.sizing.typist import Ask, Outcome
 
 WITHIN_MS = (300, 1000)
 _TYPING_SECONDS = 20_000.0  # of all developers together, in one simulation
+_SLICE = 2000  # developers
 _LEAST_SECONDS, _MOST_SECONDS = 40.0, 36_000.0
 
 
@@ -125,18 +126,27 @@ def fewest(
     return high, tried[high]
 
 
+def slices(scenario: Scenario) -> int:
+    """Return of how many like parts a scenario consists: engines that share no document know nothing of each other."""
+    return scenario.developers // _SLICE if scenario.routing == "document" and scenario.developers > _SLICE else 1
+
+
 def table(
     developers: Sequence[int], scenario: Scenario, service: Service, tapes: Sequence[Tape], aim: Aim
 ) -> list[dict[str, Any]]:
-    """Return a row for each number of developers: the replicas needed, and the figures with them."""
+    """Return a row for each number of developers: the replicas needed, and the figures with them.
+
+    Of many developers, one of the `slices` is simulated, with its part of the engines.
+    """
     rows, each = list[dict[str, Any]](), 0.0  # replicas a developer, from the row before
     for count in sorted(developers):
-        wanted = long_enough(replace(scenario, developers=count))
-        found = fewest(wanted, service, tapes, aim, max(1, ceil(each * count)))
+        parts = slices(replace(scenario, developers=count))
+        wanted = long_enough(replace(scenario, developers=round(count / parts)))
+        found = fewest(wanted, service, tapes, aim, max(1, ceil(each * wanted.developers)))
         if found is None:
             rows.append({"developers": count, "replicas": None})
             continue
         replicas, record = found
-        each = replicas / count
-        rows.append({"developers": count, "replicas": replicas} | summary(record, replicas))
+        each = replicas / wanted.developers
+        rows.append({"developers": count, "replicas": replicas * parts} | summary(record, replicas))
     return rows
