@@ -160,8 +160,8 @@ def _proposed(state: State, edit: NextEdit, edits: Sequence[NextEdit], after: st
     made = applied(text, around)
     was, now = text[start:end], made[start : len(made) - tail]
     old, new = Counter(_bare(was.split("\n"))), Counter(_bare(now.split("\n")))
-    present = Counter(_bare(text.split("\n")))
-    stands = all(final[each] for each in new)
+    present, then = (Counter(_bare(each.split("\n"))) for each in (text, made))
+    stands = all(then[each] <= final[each] for each in new)
     left = all(final[each] < present[each] for each in old - new)
     replaced = text[edit.span.start : edit.span.end].strip()
     gone = bool(replaced) and not re.search(rf"(?<!\w){re.escape(replaced)}(?!\w)", after)

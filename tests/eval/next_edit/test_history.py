@@ -86,6 +86,7 @@ def test_a_file_with_many_changes_is_left_out() -> None:
         pytest.param(24, 29, "height", False, True, id="the word went another way"),
         pytest.param(9, 17, "", False, False, id="a line that stayed is removed"),
         pytest.param(15, 16, "2", False, False, id="a line that stayed is changed"),
+        pytest.param(9, 9, "print(1)\n", False, False, id="a line once more than the commit has it"),
     ],
 )
 def test_an_edit_is_right_if_its_line_stands_after_the_commit(

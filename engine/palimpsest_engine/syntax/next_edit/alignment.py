@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from palimpsest_engine.syntax.next_edit.shapes import is_body, is_comment, is_word
+from palimpsest_engine.syntax.next_edit.shapes import is_body, is_comment, is_token, is_word
 from palimpsest_engine.syntax.tree import Parsed, Range
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Alignment:
     @property
     def equal(self) -> int:
         """Return how many words are the same in both."""
-        return sum(self.text(a) == self.other_text(b) for a, b in self.pairs if not a.child_count and self._is_word(a))
+        return sum(self.text(a) == self.other_text(b) for a, b in self.pairs if is_token(a) and self._is_word(a))
 
     @property
     def common(self) -> frozenset[int]:
@@ -43,13 +43,18 @@ class Alignment:
         return frozenset(
             a.start_byte
             for a, b in self.pairs
-            if not a.child_count and is_word(self.text(a)) and self.text(a) == self.other_text(b)
+            if is_token(a) and is_word(self.text(a)) and self.text(a) == self.other_text(b)
         )
 
     @property
     def words(self) -> int:
         """Return how many words there are in the first."""
         return sum(self._is_word(a) for a, _ in self.pairs)
+
+    @property
+    def is_equal(self) -> bool:
+        """Return whether both say the same outside of what is held."""
+        return all(self.text(a) == self.other_text(b) for a, b in self.pairs if not self._is_held(a))
 
     def substitution(self) -> tuple[dict[str, str], set[str]]:
         """Return which text stands for which outside what is held, where they differ; and those that stand for several."""
@@ -84,7 +89,7 @@ class Alignment:
         held = self._encloses_held(one)
         if one.type != other.type or depth > _DEEPEST:
             return not held and self._loosely(one, other)
-        if not one.child_count and not other.child_count:
+        if is_token(one) and is_token(other):
             if not one.is_named and self.text(one) != self.other_text(other):
                 return False
             self.pairs.append((one, other))

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from palimpsest_engine.syntax.next_edit.alignment import Alignment
+from palimpsest_engine.syntax.next_edit.blanks import back, forward
+from palimpsest_engine.syntax.next_edit.carrying import Carried, Carrier, Ends, Step
 from palimpsest_engine.syntax.next_edit.scene import Changed, Hunk, token_text
-from palimpsest_engine.syntax.next_edit.shapes import ancestors, is_beside, is_comment, is_container, unit_of
-from palimpsest_engine.syntax.next_edit.words import carried, word_map
+from palimpsest_engine.syntax.next_edit.shapes import ancestors, is_beside, is_comment, is_container, is_token, unit_of
+from palimpsest_engine.syntax.next_edit.words import Terms, word_map
 from palimpsest_engine.syntax.tree import Parsed, Range
 
 if TYPE_CHECKING:
@@ -24,15 +26,6 @@ _MOST_HUNKS = 12  # of a larger change no part is a pattern: something was writt
 _ROOMY = re.compile(
     r"statement|assignment|declarator|arguments?\Z|argument_list|return|pair|element|block|body|array|list\Z"
 )
-_SPACE = b" \t\r\n\x0c\\"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One hunk of a pattern. after: an insertion belongs to the token before it, not to the one behind."""
-
-    hunk: Hunk
-    after: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +47,14 @@ class Pattern:
     def held(self) -> tuple[Range, ...]:
         """Return the bytes that something happened to, before the change."""
         return tuple(_held(self.changed.was, step) for step in self.steps)
+
+    @property
+    def lines(self) -> int:
+        """Return how many line ends the change has put in, between the tokens around it."""
+        first, last = self.steps[0].hunk, self.steps[-1].hunk
+        was = back(self.changed.was.data, first.was_at), forward(self.changed.was.data, _end(last.was, last.was_at))
+        now = back(self.changed.now.data, first.now_at), forward(self.changed.now.data, _end(last.now, last.now_at))
+        return self.changed.now.data.count(b"\n", *now) - self.changed.was.data.count(b"\n", *was)
 
     def align(self, level: Node, other: Parsed, node: Node) -> Alignment | None:
         """Lay one of the levels beside a node; None if their shapes differ."""
@@ -86,11 +87,16 @@ class Pattern:
             kind, node = node.type, node.parent
         return kind
 
-    def carry(self, alignment: Alignment, other: Parsed) -> list[tuple[Range, bytes]] | None:
+    def _brought(self, step: Step) -> list[Node]:
+        """Return the words that the step brings, which were not there before."""
+        known = {token_text(self.changed.was, each) for each in step.hunk.was}
+        return [each for each in step.hunk.now if each.is_named and token_text(self.changed.now, each) not in known]
+
+    def carry(self, alignment: Alignment, other: Parsed) -> Carried | None:
         """Return the same steps in the other construct; None if it holds something else at these places."""
-        ends = _Ends(alignment)
+        ends = Ends(alignment)
         whole, several = alignment.substitution()
-        words = word_map(whole)
+        terms = Terms(whole, word_map(whole))
         found = []
         for step in self.steps:
             if any(token_text(self.changed.now, each) in several for each in step.hunk.now):
@@ -99,116 +105,17 @@ class Pattern:
                 there = ends.starts.get(token.start_byte)
                 ours = token_text(self.changed.was, token)
                 theirs = None if there is None else alignment.other_text(there).decode("utf-8", "replace")
-                if theirs == ours and theirs != carried(ours, whole, words):
-                    whole, words = {}, {}  # the change is about something else
-                if theirs != carried(ours, whole, words):
+                if theirs == ours and theirs != terms.of(ours):
+                    terms = Terms({}, {})  # the change is about something else
+                if theirs != terms.of(ours):
                     return None
-            edit = _Carrier(self.changed, other, ends, step, whole, words).edit()
+            if any(terms.tears(token_text(self.changed.now, each)) for each in self._brought(step)):
+                return None
+            edit = Carrier(self.changed, other, ends, step, terms).edit()
             if edit is None:
                 return None
             found.append(edit)
-        return found
-
-
-class _Ends:
-    """Finds what stands for the token that begins or ends at a byte."""
-
-    def __init__(self, alignment: Alignment) -> None:
-        self.starts = {one.start_byte: other for one, other in alignment.pairs}
-        self.ends = {one.end_byte: other for one, other in alignment.pairs}
-
-
-@dataclass(frozen=True, slots=True)
-class _Carrier:
-    """Carries one step over: the tokens by their words, the white space as the place has it."""
-
-    changed: Changed
-    other: Parsed
-    ends: _Ends
-    step: Step
-    whole: dict[str, str]
-    words: dict[str, str]
-
-    def edit(self) -> tuple[Range, bytes] | None:
-        hunk = self.step.hunk
-        if hunk.was and hunk.now:
-            return self._replacement(hunk)
-        return self._removal() if hunk.was else self._insertion()
-
-    def _tokens(self) -> Range:
-        was = self.step.hunk.was
-        return self.ends.starts[was[0].start_byte].start_byte, self.ends.starts[was[-1].start_byte].end_byte
-
-    def _replacement(self, hunk: Hunk) -> tuple[Range, bytes]:
-        """Replace the tokens, and the white space on either side of them if that has changed, too."""
-        was, now, there = self.changed.was.data, self.changed.now.data, self.other.data
-        start, end = self._tokens()
-        text = self._written(hunk)
-        gap = was[hunk.was[-1].end_byte : _forward(was, hunk.was[-1].end_byte)]
-        new = now[hunk.now[-1].end_byte : _forward(now, hunk.now[-1].end_byte)]
-        own = there[end : _forward(there, end)]
-        if new != gap and own == gap and b"\n" not in gap + new:
-            end, text = end + len(own), text + new
-        gap = was[_back(was, hunk.was[0].start_byte) : hunk.was[0].start_byte]
-        new = now[_back(now, hunk.now[0].start_byte) : hunk.now[0].start_byte]
-        own = there[_back(there, start) : start]
-        if new != gap and own == gap and b"\n" not in gap + new:
-            start, text = start - len(own), new + text
-        return (start, end), text
-
-    def _removal(self) -> tuple[Range, bytes]:
-        was, now, hunk = self.changed.was.data, self.changed.now.data, self.step.hunk
-        start, end = self._tokens()
-        left = _gap(now, hunk.now_at)
-        behind = was[hunk.was[-1].end_byte : _forward(was, hunk.was[-1].end_byte)]
-        if behind == left or b"\n" in behind:
-            return (_back(self.other.data, start), end), b""
-        return (start, _forward(self.other.data, end)), b""
-
-    def _insertion(self) -> tuple[Range, bytes] | None:
-        was, now, hunk = self.changed.was.data, self.changed.now.data, self.step.hunk
-        at = _forward(was, hunk.was_at)
-        gap = was[_back(was, at) : at]
-        first, last = hunk.now[0].start_byte, hunk.now[-1].end_byte
-        before, behind = now[_back(now, first) : first], now[last : _forward(now, last)]
-        text = self._written(hunk)
-        if self.step.after:
-            there = self.ends.ends.get(_back(was, at))
-            if there is None:
-                return None
-            start = there.end_byte
-            end = _forward(self.other.data, start)
-            if behind != gap and self.other.data[start:end] == gap and b"\n" not in behind:
-                return (start, end), before + text + behind
-            return (start, start), before + text
-        there = self.ends.starts.get(at)
-        if there is None:
-            return None
-        end = there.start_byte
-        start = _back(self.other.data, end)
-        if before != gap and self.other.data[start:end] == gap:
-            return (start, end), before + text + behind
-        return (end, end), text + self._indented(behind, at, end)
-
-    def _written(self, hunk: Hunk) -> bytes:
-        """Return the new tokens, and what is between them, in terms of the other place."""
-        now = self.changed.now
-        found, at = b"", hunk.now[0].start_byte
-        for token in hunk.now:
-            found += now.data[at : token.start_byte]
-            found += carried(token_text(now, token), self.whole, self.words).encode()
-            at = token.end_byte
-        anchor = self.ends.starts.get(hunk.was[0].start_byte) if hunk.was else None
-        own = anchor.start_byte if anchor is not None else None
-        return found if own is None else self._indented(found, hunk.was[0].start_byte, own)
-
-    def _indented(self, text: bytes, ours: int, theirs: int) -> bytes:
-        """Return a text whose further lines are indented like the other line."""
-        if b"\n" not in text:
-            return text
-        one, other = _indent(self.changed.was.data, ours), _indent(self.other.data, theirs)
-        head, *lines = text.split(b"\n")
-        return b"\n".join([head, *(other + line[len(one) :] if line.startswith(one) else line for line in lines)])
+        return Carried(tuple(found), terms)
 
 
 def patterns_of(changed: Changed) -> Iterator[Pattern]:
@@ -228,7 +135,7 @@ def patterns_of(changed: Changed) -> Iterator[Pattern]:
         if len(group) > 1:
             start, end = min(each.start_byte for _, each, _ in group), max(each.end_byte for _, each, _ in group)
             node = unit.descendant_for_byte_range(start, end) or unit
-        levels = tuple(each for each in ancestors(node, unit) if each.child_count)
+        levels = tuple(each for each in ancestors(node, unit) if not is_token(each))
         if levels:
             yield Pattern(changed, steps, levels, any(beside for _, _, beside in group))
 
@@ -245,10 +152,10 @@ def _placed(changed: Changed, hunk: Hunk) -> tuple[Step, Node, bool] | None:
         return Step(hunk), node, False
     first, last = hunk.now[0].start_byte, hunk.now[-1].end_byte
     root = now.tree.root_node
-    left, right = max(_back(now.data, first) - 1, 0), min(_forward(now.data, last) + 1, len(now.data))
+    left, right = max(back(now.data, first) - 1, 0), min(forward(now.data, last) + 1, len(now.data))
     before, behind = (root.descendant_for_byte_range(*each) for each in ((left, last), (first, right)))
-    at = _forward(was.data, hunk.was_at)
-    inner, outer = _leaf(was, max(_back(was.data, at) - 1, 0)), _leaf(was, at)
+    at = forward(was.data, hunk.was_at)
+    inner, outer = _leaf(was, max(back(was.data, at) - 1, 0)), _leaf(was, at)
     after = left < first and before is not None and not is_container(before) and not _is_smaller(behind, before)
     if after and inner is not None:
         return Step(hunk, after=True), inner, False
@@ -265,38 +172,20 @@ def _is_smaller(one: Node | None, other: Node) -> bool:
     )
 
 
+def _end(tokens: tuple[Node, ...], at: int) -> int:
+    return tokens[-1].end_byte if tokens else at
+
+
 def _held(was: Parsed, step: Step) -> Range:
     if step.hunk.was:
         return step.hunk.was[0].start_byte, step.hunk.was[-1].end_byte
-    at = _forward(was.data, step.hunk.was_at)
+    at = forward(was.data, step.hunk.was_at)
     return at, at
 
 
 def _leaf(parsed: Parsed, at: int) -> Node | None:
     assert parsed.tree is not None
     node = parsed.tree.root_node.descendant_for_byte_range(at, at + 1)
-    return node if node is not None and not node.child_count else None
-
-
-def _back(data: bytes, at: int) -> int:
-    """Return where the white space before a byte begins."""
-    while at and data[at - 1] in _SPACE:
-        at -= 1
-    return at
-
-
-def _forward(data: bytes, at: int) -> int:
-    """Return where the white space at a byte ends."""
-    while at < len(data) and data[at] in _SPACE:
-        at += 1
-    return at
-
-
-def _gap(data: bytes, at: int) -> bytes:
-    """Return the white space around a byte."""
-    return data[_back(data, at) : _forward(data, at)]
-
-
-def _indent(data: bytes, at: int) -> bytes:
-    line = data[data.rfind(b"\n", 0, at) + 1 : at]
-    return line[: len(line) - len(line.lstrip())]
+    if node is not None and node.parent is not None and is_token(node.parent):
+        return node.parent
+    return node if node is not None and is_token(node) else None

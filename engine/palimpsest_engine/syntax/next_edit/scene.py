@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from palimpsest_engine.changes import Change, NextEditQuestion, OpenDocument
 from palimpsest_engine.syntax.grammars import language_of
+from palimpsest_engine.syntax.next_edit.shapes import is_token
 from palimpsest_engine.syntax.tree import Parsed, Range
 
 if TYPE_CHECKING:
@@ -137,9 +138,9 @@ def leaves(node: Node, within: Range) -> Iterator[Node]:
         at = cursor.node
         assert at is not None
         inside = at.end_byte > within[0] and at.start_byte < within[1]
-        if inside and not at.child_count:
+        if inside and is_token(at):
             yield at
-        if inside and cursor.goto_first_child():
+        elif inside and cursor.goto_first_child():
             continue
         while not cursor.goto_next_sibling():
             if not cursor.goto_parent():

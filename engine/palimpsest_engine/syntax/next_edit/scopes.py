@@ -87,6 +87,11 @@ class Scopes:
         name = self.parsed.data[slice(*place)].decode("utf-8", "replace")
         return next((each for each in self.of(name) if each.place == place), None)
 
+    def look(self, token: Node) -> Occurrence:
+        """Return what a token is, without a look at others of its name."""
+        name = self.parsed.data[token.start_byte : token.end_byte].decode("utf-8", "replace")
+        return Occurrence(name, token.byte_range, "text", (FILE,)) if self._query is None else self._look(name, token)
+
     def definitions(self, name: str, scope: Scope) -> list[Occurrence]:
         """Return where the name is defined in just this scope, members that only `this.` reaches apart."""
         found = [each for each in self.of(name) if each.role == "definition" and each.scope == scope]

@@ -57,6 +57,11 @@ def is_comment(node: Node) -> bool:
     return _COMMENT.match(node.type) is not None
 
 
+def is_token(node: Node) -> bool:
+    """Return whether the node is one token: a leaf, or what stands in a string, of which only the escapes are nodes."""
+    return not node.child_count or node.type == "string_content"
+
+
 def is_literal(node: Node) -> bool:
     """Return whether the leaf is a literal, or a part of one."""
     return _LITERAL.match(node.type) is not None and _NO_LITERAL.match(node.type) is None

@@ -3,8 +3,35 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_a-zA-Z]+")
+_WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Texts of one place and what they are at another; the same for sub-words, in lower case."""
+
+    whole: dict[str, str]
+    words: dict[str, str]
+
+    def of(self, text: str) -> str:
+        """Return a text of the one place in terms of the other."""
+        return self.whole.get(text) or _PARTS.sub(self._replaced, text)
+
+    def tears(self, text: str) -> bool:
+        """Return whether a text holds words of one that stands for another here, and has no counterpart itself."""
+        if text in self.whole or self.of(text) != text:
+            return False
+        own = set(map(str.lower, _PARTS.findall(text)))
+        return any(
+            own & set(map(str.lower, _PARTS.findall(one))) for one in self.whole if one != text and _WORD.fullmatch(one)
+        )
+
+    def _replaced(self, match: re.Match[str]) -> str:
+        other = self.words.get(match[0].lower())
+        return match[0] if other is None else _styled(match[0], other)
 
 
 def word_map(substitution: dict[str, str]) -> dict[str, str]:
@@ -20,17 +47,9 @@ def word_map(substitution: dict[str, str]) -> dict[str, str]:
     return {a: b for a, b in found.items() if a != b and a not in several}
 
 
-def carried(text: str, whole: dict[str, str], words: dict[str, str]) -> str:
-    """Return a text with what it holds of one place put in terms of another."""
-    if text in whole:
-        return whole[text]
-
-    def replaced(match: re.Match[str]) -> str:
-        part = match[0]
-        other = words.get(part.lower())
-        return part if other is None else _styled(part, other)
-
-    return _PARTS.sub(replaced, text)
+def count(text: str) -> int:
+    """Return of how many words a text is."""
+    return len(_PARTS.findall(text))
 
 
 def _styled(like: str, word: str) -> str:

@@ -171,3 +171,107 @@ def test_the_same_change_is_due_at_places_of_the_same_shape(case: Case) -> None:
     assert text == expected
     assert {edit.certainty for edit in edits} <= {case.certainty}
     assert len(edits) == len(case.due)
+
+
+def change_of(text: str, before: str, after: str) -> Change:
+    start = text.find(after)
+    assert start >= 0
+    return Change("a", start, before, after)
+
+
+def asked(text: str, language: str, *changes: tuple[str, str]) -> dict[str, str]:
+    """Return the lines that are offered, as they would be then, with their certainty."""
+    made = tuple(change_of(text, *each) for each in changes)
+    question = NextEditQuestion((OpenDocument("a", text, language),), made, made[0].start or 0, budget_ms=2000)
+    found = {}
+    for edit in follow_ups(question, (siblings,)).edits:
+        after = text[: edit.span.start] + edit.text + text[edit.span.end :]
+        start = after.rfind("\n", 0, edit.span.start) + 1
+        found[after[start : after.find("\n", edit.span.start + len(edit.text))].strip()] = edit.certainty
+    return found
+
+
+def test_a_change_made_twice_is_due_where_all_is_that_both_have_in_common() -> None:
+    text = "show: bool | str = 1\nx()\nshow: bool | str = 2\nx()\nshow: bool = 3\nx()\nerr: bool = 4\n"
+    found = asked(
+        text,
+        "python",
+        ("show: bool = 2\n", "show: bool | str = 2\n"),
+        ("show: bool = 1\n", "show: bool | str = 1\n"),
+    )
+    assert found == {"show: bool | str = 3": "likely", "err: bool | str = 4": "possible"}
+
+
+def test_a_place_that_was_passed_over_makes_a_guess_of_all() -> None:
+    text = "use(conf.a, x)\nf()\nuse(args.a, y)\nf()\nuse(conf.a, z)\nf()\nuse(args.a, w)\n"
+    found = asked(text, "python", ("use(args.a, z)\n", "use(conf.a, z)\n"), ("use(args.a, x)\n", "use(conf.a, x)\n"))
+    assert found == {"use(conf.a, y)": "possible", "use(conf.a, w)": "possible"}
+
+
+def test_a_text_that_became_two_others_is_a_guess() -> None:
+    text = 'package a\n\nfunc f() {\n\tis("day", a.Kind(), 1)\n\tg()\n\tis("day", a.Kind(), 2)\n\tg()\n'
+    text += '\tis("hour", a.Kind(), 3)\n\tg()\n\tis("text", a.Kind(), 4)\n}\n'
+    before = [f'\tis("text", a.Kind(), {n})\n' for n in range(5)]
+    found = asked(
+        text,
+        "go",
+        (before[3], '\tis("hour", a.Kind(), 3)\n'),
+        (before[2], '\tis("day", a.Kind(), 2)\n'),
+        (before[1], '\tis("day", a.Kind(), 1)\n'),
+    )
+    assert set(found.values()) <= {"possible"}
+
+
+def test_a_parameter_more_stays_a_guess() -> None:
+    text = "def one(run, tmp):\n    run()\n\n\ndef two(run, tmp):\n    run()\n\n\ndef six(run):\n    run()\n"
+    found = asked(
+        text, "python", ("def two(run):\n", "def two(run, tmp):\n"), ("def one(run):\n", "def one(run, tmp):\n")
+    )
+    assert set(found.values()) <= {"possible"}
+
+
+def test_a_local_name_is_carried_only_to_where_it_is_defined() -> None:
+    text = "def f():\n    use(PORT, 1)\n\n\ndef g(port):\n    use(port, 2)\n    h()\n    use(port, 3)\n    h()\n"
+    text += "    use(PORT, 4)\n"
+    found = asked(
+        text,
+        "python",
+        ("    use(PORT, 3)\n", "    use(port, 3)\n"),
+        ("    use(PORT, 2)\n", "    use(port, 2)\n"),
+    )
+    assert found == {"use(port, 4)": "likely"}
+
+
+def test_the_rest_of_a_member_has_to_be_a_variable_there() -> None:
+    text = "def f(self):\n    use(self.port, 1)\n\n\ndef g(self, port):\n    use(port, 2)\n    h()\n    use(port, 3)\n"
+    text += "    h()\n    use(self.port, 4)\n"
+    found = asked(
+        text,
+        "python",
+        ("    use(self.port, 3)\n", "    use(port, 3)\n"),
+        ("    use(self.port, 2)\n", "    use(port, 2)\n"),
+    )
+    assert found == {"use(port, 4)": "likely"}
+
+
+def test_a_name_is_not_torn_from_words_that_stand_for_others() -> None:
+    text = "if isNumber(s.minimum) and not s.exclusiveMinimum:\n    a()\n\nif isNumber(s.maximum) and not s.exclusiveMaximum:"
+    text += "\n    b()\n\nif isNumber(s.multipleOf):\n    c()\n"
+    found = asked(
+        text,
+        "python",
+        ("if isNumber(s.maximum):\n", "if isNumber(s.maximum) and not s.exclusiveMaximum:\n"),
+        ("if isNumber(s.minimum):\n", "if isNumber(s.minimum) and not s.exclusiveMinimum:\n"),
+    )
+    assert not any("multipleOf" in line and "exclusive" in line for line in found)
+
+
+def test_the_text_between_escapes_of_a_string_is_not_lost() -> None:
+    text = 'add("--B\\r\\nName: one")\nf()\nadd("--B\\r\\nName: two")\nf()\nadd("B\\r\\nName: six")\n'
+    found = asked(
+        text,
+        "python",
+        ('add("B\\r\\nName: two")\n', 'add("--B\\r\\nName: two")\n'),
+        ('add("B\\r\\nName: one")\n', 'add("--B\\r\\nName: one")\n'),
+    )
+    assert all("Name: six" in line for line in found)
