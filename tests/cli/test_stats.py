@@ -48,6 +48,18 @@ def test_json_has_every_group():
     assert report["heldBack"] == []
 
 
+@pytest.mark.parametrize(("lines", "said"), [(1, "1 line of the file cannot"), (3, "3 lines of the file cannot")])
+def test_damaged_lines_are_counted_in_a_sentence(lines, said):
+    tally.add((ONE,))
+    with tally.place().open("a") as file:
+        file.write("{half an event\n" * lines)
+    result = CliRunner().invoke(main, ["stats"])
+    assert said in result.stderr
+    assert "Next edits: 1 shown" in result.stdout
+    report = json.loads(CliRunner().invoke(main, ["stats", "--json"]).stdout)
+    assert (report["events"], report["damaged"]) == (1, lines)
+
+
 def test_clearing_forgets_all():
     tally.add((ONE,))
     assert stats("--clear") == "the file is removed\n"

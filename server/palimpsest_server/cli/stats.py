@@ -36,9 +36,16 @@ def command(as_json: bool, clear: bool, replay: bool) -> None:
     if clear:
         click.echo("the file is removed" if tally.clear() else "there is no file")
         return
-    events = tally.read()
+    events, damaged = tally.read_with_damage()
+    if damaged:
+        lines = (
+            "1 line of the file cannot be read and is"
+            if damaged == 1
+            else f"{damaged} lines of the file cannot be read and are"
+        )
+        click.echo(f"{lines} left out; --clear removes the file", err=True)
     if as_json:
-        click.echo(json.dumps(_report(events)))
+        click.echo(json.dumps(_report(events, damaged)))
     elif not events:
         click.echo("nothing was counted yet")
     elif replay:
@@ -47,12 +54,13 @@ def command(as_json: bool, clear: bool, replay: bool) -> None:
         _print(events)
 
 
-def _report(events: Sequence[Event]) -> dict[str, Any]:
+def _report(events: Sequence[Event], damaged: int) -> dict[str, Any]:
     file, again = tally.place(), rates.replay(events)
     return {
         "format": FORMAT,
         "file": str(file) if file else None,
         "events": len(events),
+        "damaged": damaged,
         "outcomes": {what: _outcomes(events, what) for what in _WHAT},
         "rates": {
             what: {

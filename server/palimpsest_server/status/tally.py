@@ -96,15 +96,20 @@ def add(events: Iterable[Event]) -> None:
 
 def read() -> tuple[Event, ...]:
     """Return the last events, the oldest first; what nobody can read is left out. Raises OSError."""
+    return read_with_damage()[0]
+
+
+def read_with_damage() -> tuple[tuple[Event, ...], int]:
+    """Return the last events, and how many lines beside them cannot be read. Raises OSError."""
     file = place()
     try:
         if file is None or not _regular(file):
-            return ()
-        lines = file.read_bytes().splitlines()
+            return (), 0
+        lines = file.read_bytes().splitlines()[-MOST:]
     except FileNotFoundError:
-        return ()
-    found = (_event(line) for line in lines[-MOST:])
-    return tuple(each for each in found if each is not None)
+        return (), 0
+    events = tuple(each for each in map(_event, lines) if each is not None)
+    return events, len(lines) - len(events)
 
 
 def clear() -> bool:
