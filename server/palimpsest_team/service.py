@@ -101,6 +101,8 @@ class Service:
                 if not self._stop.is_set():
                     await self._start_door(address, environment)
             if not self._stop.is_set():
+                self._was_ready = True
+                self._say("ready")  # now, because nobody is told to wait any more
                 await self._until_an_end(node)
         finally:
             await self._end_all(node)
@@ -156,8 +158,6 @@ class Service:
             return
         if not said.ready:
             raise Ended(said.failed)
-        self._was_ready = True
-        self._say("ready")
 
     async def _heard(self, door: asyncio.subprocess.Process) -> Said:
         assert door.stdout is not None

@@ -20,7 +20,9 @@ AT = TEXT.index("\n\n\n")
 def service(tmp_path_factory):
     issued = issue(tmp_path_factory.mktemp("certificates"))
     tls = ["--certfile", str(issued.certificate("good")), "--keyfile", str(issued.key("good"))]
-    running = Running(tmp_path_factory.mktemp("team"), "--model", "embedded", "--device", "cpu", *tls)
+    running = Running(
+        tmp_path_factory.mktemp("team"), "--model", "embedded", "--device", "cpu", "--at-once", "32", *tls
+    )
     yield running
     running.end()
 
@@ -71,6 +73,19 @@ async def test_a_fill_that_another_replica_takes_over_is_the_same_to_the_byte(se
         figures = await client.figures()
         assert figures['palimpsest_team_replicas_lost_total{tried_again="yes"}'] == 1
         await until(lambda: len(service.replicas()) == 2, "no other replica")
+
+
+async def test_a_quiet_user_overtakes_one_who_storms(service):
+    await service.ready()
+    async with service.client("storm") as storm, service.client("quiet") as quiet:
+        storming = [asyncio.ensure_future(storm.fill(f"storm-{number}", TEXT, AT)) for number in range(24)]
+        await asyncio.wait(storming, return_when=asyncio.FIRST_COMPLETED)
+        await quiet.fill("quiet.py", TEXT, AT)
+        overtaken = sum(not each.done() for each in storming)
+        await asyncio.gather(*storming)
+        assert set(quiet.ended) == {"200"}
+        assert set(storm.ended) == {"200"}, storm.ended
+        assert overtaken >= 6
 
 
 async def test_no_code_is_in_any_file_that_the_service_and_ray_have_written(service):

@@ -175,27 +175,14 @@ async def test_a_token_that_is_revoked_while_it_runs_is_refused(service):
         assert (await ann.fill("a.py")).status_code == 200
 
 
-async def test_a_storming_user_is_held_to_a_quota_and_a_quiet_one_overtakes_the_storm(service):
+async def test_a_user_above_the_quota_is_told_so_and_another_is_not(service):
     await service.ready()
     async with service.client("storm") as storm, service.client("quiet") as quiet:
-        enough, waiting, numbers = asyncio.Event(), set(), itertools.count()
-
-        async def gust(which: int) -> None:
-            while not enough.is_set():
-                waiting.add(number := next(numbers))
-                await storm.fill(f"storm-{which}-{number}")
-                waiting.discard(number)
-
-        storming = [asyncio.ensure_future(gust(which)) for which in range(80)]
-        await until(lambda: storm.ended["429"] > 20 and storm.ended["200"] > 20, "no quota")
-        before_it = set(waiting)
+        storming = [asyncio.ensure_future(storm.fill(f"storm-{number}")) for number in range(150)]
         await quiet.fill("quiet.py")
-        overtaken = before_it & waiting
-        enough.set()
         await asyncio.gather(*storming)
         assert quiet.ended == Counter({"200": 1})
         assert set(storm.ended) == {"200", "429"}, storm.ended
-        assert len(overtaken) >= 10, (len(before_it), len(overtaken))
 
 
 async def test_clients_are_told_that_rays_head_is_gone_and_the_service_comes_back(service):
