@@ -121,8 +121,8 @@ class Storm:
 
 
 def asked(text: str, at: int, client: str, document: str) -> FillRequest:
-    """Return a request for the rest of a line."""
-    return FillRequest(text, (Span(at, at),), document, client, "python", max_lines=1)
+    """Return a request for eight tokens of the rest of a line: a storm is many fills."""
+    return FillRequest(text, (Span(at, at),), document, client, "python", sizes=(8,), max_lines=1, max_steps=4)
 
 
 def beside_a_storm(quiet: Engine, storming: Sequence[Engine], text: str, samples: int) -> dict[str, Any]:
