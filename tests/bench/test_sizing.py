@@ -315,6 +315,12 @@ def test_the_service_time_of_a_fixed_engine_is_its_own() -> None:
     assert min(service.fill_ms) >= 1.0
 
 
+def test_two_measurements_are_as_likely_as_each_other() -> None:
+    slow = replace(SERVICE, fill_ms=(400.0,), step_ms=40.0, cold_ms=150.0)
+    both = live.both(SERVICE, slow)
+    assert (both.fill_ms, both.step_ms, both.cold_ms) == ((60.0, 120.0, 300.0, 400.0), 30.0, 100.0)
+
+
 # The command
 
 TIMES = {"model": "m", "machine": "here", "measured": "by hand", "fill_ms": [40, 80], "step_ms": 10}

@@ -103,6 +103,17 @@ def service_of(engine: Engine, tapes: Sequence[Tape], fills: int, machine: str) 
     )
 
 
+def both(one: Service, other: Service) -> Service:
+    """Return the service times of two measurements of the same model, as one."""
+    return replace(
+        one,
+        measured=f"{one.measured}; twice",
+        fill_ms=one.fill_ms + other.fill_ms,
+        step_ms=(one.step_ms + other.step_ms) / 2,
+        cold_ms=(one.cold_ms + other.cold_ms) / 2,
+    )
+
+
 def _questions(tapes: Sequence[Tape], count: int) -> list[Ask]:
     """Return what one typist after the other would ask, a part of each session."""
     guess, found = Service("", "", "", "", (100.0,), 10.0), list[Ask]()

@@ -70,26 +70,27 @@ def checks(
 ) -> dict[str, Any]:
     """Let typists ask a real engine, and predict what they see from its service time alone."""
     if fixed_ms is None:
-        engine, languages = open_engine(settings), tuple(describe(settings).spec.languages)
-        played = tapes(right, languages)
-        service = live.service_of(engine, played, fills, _machine())
+        engine, played = open_engine(settings), tapes(right, tuple(describe(settings).spec.languages))
     else:
         engine, played = live.fixed_engine(_STEPS, fixed_ms / _STEPS / 1000), tapes(right)
-        service = Service("an engine that takes a fixed time", _machine(), "", "", (fixed_ms,), fixed_ms / _STEPS)
-    rows = []
     try:
-        for count in typists:
-            real = figures.summary(live.type_for_real(engine, played, count, seconds, seed), 1)
-            scenario = Scenario(count, 1, 1.0, seconds=PREDICTED_SECONDS / count, seed=seed)
-            rows.append(
-                {
-                    "typists": count,
-                    "measured": real,
-                    "predicted": figures.summary(simulate(scenario, service, played), 1),
-                }
-            )
+        # Half before and half after, since a machine may become slower or faster meanwhile.
+        before = live.service_of(engine, played, fills // 2, _machine()) if fixed_ms is None else None
+        seen = {count: live.type_for_real(engine, played, count, seconds, seed) for count in typists}
+        after = live.service_of(engine, played, fills // 2, _machine()) if fixed_ms is None else None
     finally:
         engine.close()
+    if before is not None and after is not None:
+        service = live.both(before, after)
+    else:
+        assert fixed_ms is not None
+        service = Service("an engine that takes a fixed time", _machine(), "", "", (fixed_ms,), fixed_ms / _STEPS)
+    rows = []
+    for count, record in seen.items():
+        scenario = Scenario(count, 1, 1.0, seconds=PREDICTED_SECONDS / count, seed=seed)
+        predicted = simulate(scenario, service, played)
+        told = {"measured": figures.summary(record, 1), "predicted": figures.summary(predicted, 1)}
+        rows.append({"typists": count} | told)
     return {
         "model": service.model,
         "mean_ms": round(1000 * service.mean, 1),
