@@ -18,6 +18,7 @@ os.environ.setdefault("LRU_CACHE_CAPACITY", "32")
 from palimpsest_engine.changes import (
     NOTHING_FOLLOWS,
     Change,
+    Diagnostic,
     FollowUps,
     NextEdit,
     NextEditQuestion,
@@ -66,6 +67,7 @@ __all__ = [
     "Definition",
     "DeviceLost",
     "DeviceUnsupported",
+    "Diagnostic",
     "Draft",
     "DraftPiece",
     "Endpoint",

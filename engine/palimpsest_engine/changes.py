@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from palimpsest_engine.request import Excerpt, Span
+from palimpsest_engine.request import Span
 
 NOTHING_FOLLOWS = "nothing follows from the last change"  # as far as syntax decides it; a model may know better
 
@@ -41,17 +41,26 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """An error or a warning of the tools of a language, about a place in the present text of a document."""
+
+    document: str
+    span: Span
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class NextEditQuestion:
     """The question which places have to change after some changes.
 
     documents: those that may be edited, the one with the cursor first. changes: the newest first. cursor: an offset in the
-    first document. budget_ms: time for the search.
+    first document. diagnostics: as far as the editor tells them. budget_ms: time for the search.
     """
 
     documents: tuple[OpenDocument, ...]
     changes: tuple[Change, ...]
     cursor: int
-    diagnostics: tuple[Excerpt, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
     budget_ms: float = 30.0
 
     def __post_init__(self) -> None:

@@ -91,6 +91,54 @@ def test_the_own_finders_lead_from_use_to_use(encoding):
         assert client.status()["lastEmpty"]["request"] == METHOD
 
 
+GUESS = "import parse\n\n\ndef f(x):\n    '🎻', parse(x, 1)\n"
+
+
+def said_of(message, line, start, end):
+    return {"range": {"start": place(line, start), "end": place(line, end)}, "severity": 1, "message": message}
+
+
+def test_diagnostics_that_come_with_a_request_confirm_a_guess():
+    with raw() as client:
+        client.initialize(ABLE)
+        person = Person(client, GUESS)
+        person.replace(0, 7, 12, "parse_all")
+        assert person.next() == []
+        said = [
+            said_of('"parse" is not defined', 4, 10, 15),
+            {"message": "a hint", "severity": 4} | said_of("", 0, 0, 1),
+        ]
+        (edit,) = person.next(diagnostics=said)
+        assert (edit["text"], edit["palimpsest"]["certainty"]) == ("parse_all", "likely")
+        person.take(edit)
+        assert person.next() == [], "they were about another text"
+
+
+def test_diagnostics_of_a_request_for_code_actions_count_as_long_as_the_text_is_the_same():
+    with raw() as client:
+        client.initialize(ABLE)
+        person = Person(client, GUESS)
+        person.replace(0, 7, 12, "parse_all")
+        context = {"diagnostics": [said_of('"parse" is not defined', 4, 10, 15)], "triggerKind": 2}
+        params = {"textDocument": {"uri": URI}, "range": {"start": place(0, 0), "end": place(0, 0)}, "context": context}
+        client.ask("textDocument/codeAction", params)
+        (edit,) = person.next()
+        assert edit["text"] == "parse_all"
+
+
+@pytest.mark.parametrize(
+    "diagnostics",
+    [7, "words", [{}], [{"message": 1}], [said_of(None, 0, 0, 1)], [said_of("", 0, 0, 1) | {"severity": 9}]],
+)
+def test_diagnostics_that_are_none_are_refused_in_a_sentence(diagnostics):
+    with raw() as client:
+        client.initialize(ABLE)
+        Person(client)
+        answer = client.ask(METHOD, asking(1, diagnostics=diagnostics))
+        assert answer["error"]["code"] == -32602
+        assert "diagnostics are not" in answer["error"]["message"]
+
+
 def test_outcomes_are_counted_in_the_users_file_when_the_session_ends(tmp_path):
     with raw({"wordwise": True}, env=os.environ | {"PALIMPSEST_STATE": str(tmp_path)}) as client:
         client.initialize()

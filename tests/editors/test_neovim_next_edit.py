@@ -68,6 +68,31 @@ class TestNextEdit:
         editor.keys("u")
         until(lambda: editor.text().count("limit") == 1, "each was a step of undo")
 
+    def test_diagnostics_of_others_go_with_the_request(self, editor: Neovim, stage: Stage) -> None:
+        stage.play({}, renamed={"limit": "bound"})
+        editor.open("main.py", TEXT)
+        editor.lua(
+            """local line = vim.api.nvim_buf_get_lines(0, 3, 4, false)[1]
+            local from = line:find('limit', 1, true) - 1
+            vim.diagnostic.set(vim.api.nvim_create_namespace('other'), 0, {
+              { lnum = 3, col = from, end_col = from + 5, message = '"limit" is not defined', severity = 1 },
+              { lnum = 0, col = 0, message = 'a hint', severity = 4 },
+              { lnum = 99, col = 0, message = 'of a longer text', severity = 1 },
+            })"""
+        )
+        stage.mark()
+        editor.type("d")
+        editor.keys("<Esc>")
+        until(lambda: shown(editor))
+        [said] = stage.tap.messages(ASK, "client")[-1].params["diagnostics"]
+        line = TEXT.split("\n")[3]
+        encoding = editor.lua("return vim.lsp.get_clients({ name = 'palimpsest' })[1].offset_encoding")
+        width = {"utf-8": "utf-8", "utf-16": "utf-16-le", "utf-32": "utf-32-le"}[encoding]
+        unit = {"utf-8": 1, "utf-16": 2, "utf-32": 4}[encoding]
+        start = len(line[: line.index("limit")].encode(width)) // unit
+        assert said["range"] == {"start": {"line": 3, "character": start}, "end": {"line": 3, "character": start + 5}}
+        assert (said["message"], said["severity"]) == ('"limit" is not defined', 1)
+
     def test_tab_may_be_pressed_faster_than_edits_come(self, editor: Neovim, stage: Stage) -> None:
         begin(editor, stage)
         editor.keys("<Tab><Tab><Tab><Tab>")

@@ -52,6 +52,25 @@ class TestNextEdit:
         editor.press("undo")
         until(lambda: editor.text().count("limit") == 1, "each was a step of undo")
 
+    def test_diagnostics_of_others_go_with_the_request(self, editor: VSCode, stage: Stage) -> None:
+        stage.play({}, renamed={"limit": "bound"})
+        editor.open("main.py", TEXT)
+        editor.probe.run(
+            """const place = new vscode.Range(1, 7, 1, 12);
+            kept.said ??= vscode.languages.createDiagnosticCollection("other");
+            kept.said.set(vscode.window.activeTextEditor.document.uri, [
+              new vscode.Diagnostic(place, '"limit" is not defined', vscode.DiagnosticSeverity.Error),
+              new vscode.Diagnostic(place, "a hint", vscode.DiagnosticSeverity.Hint),
+            ]);"""
+        )
+        stage.mark()
+        editor.type("d")
+        until(lambda: "renamed above" in editor.preview(), "the next edit is offered")
+        editor.probe.run("kept.said.clear();")
+        [said] = stage.tap.messages(ASK, "client")[-1].params["diagnostics"]
+        assert said["range"] == {"start": {"line": 1, "character": 7}, "end": {"line": 1, "character": 12}}
+        assert (said["message"], said["severity"]) == ('"limit" is not defined', 1)
+
     def test_a_refused_edit_does_not_come_back(self, editor: VSCode, stage: Stage) -> None:
         begin(editor, stage)
         editor.press("escape")

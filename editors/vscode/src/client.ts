@@ -4,7 +4,7 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { homedir } from "node:os";
 import { createInterface } from "node:readline";
-import type { LogOutputChannel, Position, TextDocument } from "vscode";
+import { DiagnosticSeverity, languages, type LogOutputChannel, type Position, type TextDocument } from "vscode";
 import {
   CloseAction,
   ErrorAction,
@@ -23,6 +23,8 @@ import {
 import type { Draft, NextEdit, Range, Status } from "./protocol";
 
 export type { ApplyWorkspaceEditParams, ApplyWorkspaceEditResult, TextDocumentEdit } from "vscode-languageclient/node";
+
+const MOST_DIAGNOSTICS = 100;
 
 /** What the rest of the extension does for a connection. ended: the process is gone, and nobody asked it to go. */
 export interface Hooks {
@@ -156,10 +158,17 @@ export async function connect(program: string, args: readonly string[], hooks: H
     async nextEdits(document, at, byHand, token) {
       const textDocument = { uri: client.code2ProtocolConverter.asUri(document.uri), version: document.version };
       const context = { triggerKind: byHand ? 1 : 2 };
+      // No server hears of what another one says of a file.
+      const bad = languages.getDiagnostics(document.uri).filter((each) => each.severity <= DiagnosticSeverity.Warning);
+      const diagnostics = bad.slice(0, MOST_DIAGNOSTICS).map(({ range, severity, message }) => ({
+        range: client.code2ProtocolConverter.asRange(range),
+        severity: severity + 1,
+        message,
+      }));
       try {
         return await client.sendRequest<NextEdits>(
           "textDocument/copilotInlineEdit",
-          { textDocument, position: client.code2ProtocolConverter.asPosition(at), context },
+          { textDocument, position: client.code2ProtocolConverter.asPosition(at), context, diagnostics },
           token,
         );
       } catch (error) {

@@ -259,6 +259,7 @@ def follow_ups(question: NextEditQuestion) -> FollowUps:
         tuple((each.document, each.start, each.before, each.after) for each in question.changes),
         question.cursor,
         question.budget_ms,
+        tuple((each.document, each.span.start, each.span.end, each.message) for each in question.diagnostics),
     )
     try:
         edits, places, reason = there.ask(made_of, "follow_ups")

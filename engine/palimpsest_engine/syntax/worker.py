@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
-from palimpsest_engine.changes import Change, NextEditQuestion, OpenDocument
+from palimpsest_engine.changes import Change, Diagnostic, NextEditQuestion, OpenDocument
 from palimpsest_engine.request import FillRequest, Span, Verdict
 
 __all__ = ["Question", "answer", "answer_all", "receive", "send"]
@@ -126,12 +126,14 @@ def _next_edit(
     changes: tuple[tuple[str, int | None, str, str], ...],
     cursor: int,
     budget_ms: float,
+    diagnostics: tuple[tuple[str, int, int, str], ...],
 ) -> NextEditQuestion:
     return NextEditQuestion(
         tuple(OpenDocument(*each) for each in documents),
         tuple(Change(*each) for each in changes),
         cursor,
-        budget_ms=budget_ms,
+        tuple(Diagnostic(name, Span(start, end), message) for name, start, end, message in diagnostics),
+        budget_ms,
     )
 
 

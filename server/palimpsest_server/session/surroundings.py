@@ -51,11 +51,12 @@ def _same(some: tuple[Text, ...], others: tuple[Text, ...]) -> bool:
 class Surroundings:
     """The surroundings of the documents of one session.
 
-    diagnostics: those that the client sent with its last request for code actions, by document.
+    diagnostics: those that the client sent with its last request for code actions or next edits, by document.
     """
 
     def __init__(self, documents: Documents) -> None:
         self.diagnostics: dict[str, tuple[types.Diagnostic, ...]] = {}
+        self._diagnosed: dict[str, Text] = {}
         self._documents = documents
         self._worker = ThreadPoolExecutor(1, "palimpsest-outline")
         self._outlines = Latest[tuple[str, str], tuple[tuple[str, str], Outline]](_OUTLINES)
@@ -71,6 +72,14 @@ class Surroundings:
         self._ignore, self._chooser_ignore = Ignore(paths), Ignore(paths, extra_globs=globs)
         forbidden = self._chooser_ignore.reason
         self._workspace = Workspace([str(path) for path in paths], lambda path: forbidden(Path(path)))
+
+    def diagnosed(self, document: Snapshot, diagnostics: tuple[types.Diagnostic, ...]) -> None:
+        """Take up what a client says of the present text of a document."""
+        self.diagnostics[document.uri], self._diagnosed[document.uri] = diagnostics, document.content
+
+    def diagnostics_of(self, document: Snapshot) -> tuple[types.Diagnostic, ...]:
+        """Return the diagnostics that are about the present text of a document; none once it was changed."""
+        return self.diagnostics.get(document.uri, ()) if self._diagnosed.get(document.uri) is document.content else ()
 
     async def off_loop(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Run a call that could hold up the event loop on a thread of ours; it gets frozen values only."""
@@ -164,6 +173,7 @@ class Surroundings:
     def forget(self, uri: str) -> None:
         """Forget a document, which was closed."""
         self.diagnostics.pop(uri, None)
+        self._diagnosed.pop(uri, None)
         for purpose in ("", "look"):
             self._outlines.pop((uri, purpose), None)
         self._chooser.forget(uri)

@@ -10,6 +10,7 @@ local M = {}
 local METHOD = 'textDocument/copilotInlineEdit'
 local INVOKED, AUTOMATIC = 1, 2
 local CANCELLED, CONTENT_MODIFIED, SERVER_CANCELLED, UNKNOWN = -32800, -32801, -32802, -32601
+local MOST_DIAGNOSTICS = 100
 local TYPING_MS, CHANGED_MS = 150, 20 -- how long nothing may change before somebody is asked
 
 ---@class palimpsest.Answer See docs/protocol.md.
@@ -42,6 +43,31 @@ local function tell_why(client)
   end)
 end
 
+---What is wrong in a buffer, as far as it is about the text that is there: no server hears of it from another one.
+---@param bufnr integer
+---@param encoding string
+---@return table[]
+local function diagnostics(bufnr, encoding)
+  local found = {}
+  local last = api.nvim_buf_line_count(bufnr) - 1
+  local worst = { min = vim.diagnostic.severity.WARN }
+  local function position(row, col)
+    local line = api.nvim_buf_get_lines(bufnr, row, row + 1, false)[1] or ''
+    return { line = row, character = vim.str_utfindex(line, encoding, math.min(col, #line), false) }
+  end
+  for _, each in ipairs(vim.diagnostic.get(bufnr, { severity = worst })) do
+    local row, col = each.end_lnum or each.lnum, each.end_col or each.col
+    if #found < MOST_DIAGNOSTICS and each.lnum <= last and row <= last then
+      found[#found + 1] = {
+        range = { start = position(each.lnum, each.col), ['end'] = position(row, col) },
+        severity = each.severity,
+        message = each.message,
+      }
+    end
+  end
+  return found
+end
+
 ---@param bufnr integer
 ---@param kind integer
 ---@param after? fun() Called when there is an answer, or none will come.
@@ -59,6 +85,7 @@ local function ask(bufnr, kind, after)
     textDocument = { uri = vim.uri_from_bufnr(bufnr), version = vim.lsp.util.buf_versions[bufnr] },
     position = vim.lsp.util.make_position_params(0, client.offset_encoding).position,
     context = { triggerKind = kind },
+    diagnostics = diagnostics(bufnr, client.offset_encoding),
   }, function(err, result)
     after = after or function() end
     if requests[bufnr] ~= this then

@@ -17,6 +17,7 @@ from palimpsest_engine.syntax.next_edit.attributes import attributes
 from palimpsest_engine.syntax.next_edit.awaits import awaits
 from palimpsest_engine.syntax.next_edit.broken import mends
 from palimpsest_engine.syntax.next_edit.declarations import declarations
+from palimpsest_engine.syntax.next_edit.diagnosed import backed, diagnosed, is_diagnosed
 from palimpsest_engine.syntax.next_edit.elsewhere import elsewhere
 from palimpsest_engine.syntax.next_edit.fields import fields
 from palimpsest_engine.syntax.next_edit.imports import imports
@@ -30,6 +31,7 @@ Finder = Callable[[Scene], Iterator[Found]]
 
 # Those that cost least, and find what is surest, come first: the time is short.
 FINDERS: tuple[Finder, ...] = (
+    diagnosed,
     rename,
     attributes,
     fields,
@@ -72,7 +74,7 @@ def follow_ups(question: NextEditQuestion, finders: Sequence[Finder] = ()) -> Fo
                 break
         if time.perf_counter() > deadline:
             break
-    edits = [silence.doubted(scene, each) for each in dict.fromkeys(edits)]
+    edits = [backed(scene, silence.doubted(scene, each)) for each in dict.fromkeys(edits)]
     kept = tuple(_judged(scene, sorted(edits, key=lambda each: _rank(scene, each)), deadline))
     ranked = tuple(sorted(dict.fromkeys(places), key=lambda each: _rank(scene, each)))
     return FollowUps(kept, ranked, "" if kept else _nothing(scene, unfinished=unfinished))
@@ -98,8 +100,9 @@ def _nothing(scene: Scene, *, unfinished: bool) -> str:
     return NOTHING_FOLLOWS if scene.changes else "nothing that was changed still stands there"
 
 
-def _rank(scene: Scene, found: Found) -> tuple[bool, int, bool, int]:
-    """Return the order: what completes the lines at hand, certain ones, those in the document with the cursor, near ones."""
+def _rank(scene: Scene, found: Found) -> tuple[bool, int, bool, bool, int]:
+    """Return the order: what completes the lines at hand, certain ones, those on lines with a diagnostic, those in the
+    document with the cursor, near ones."""
     elsewhere = found.document != scene.here
     far = found.span.start - scene.question.cursor
     at_hand = found.certainty != "possible" and any(
@@ -109,7 +112,7 @@ def _rank(scene: Scene, found: Found) -> tuple[bool, int, bool, int]:
         for each in scene.changes[:1]
     )
     near = found.span.start if elsewhere else far if far >= 0 else -far * _ABOVE
-    return not at_hand, _CERTAIN[found.certainty], elsewhere, near
+    return not at_hand, _CERTAIN[found.certainty], not is_diagnosed(scene, found), elsewhere, near
 
 
 def _overlap(one: NextEdit, other: NextEdit) -> bool:

@@ -75,6 +75,11 @@ def renamed_by(changed: Changed, scopes: Scopes) -> list[Renamed]:
     return sorted(found, key=lambda each: each.role.role != "definition")
 
 
+def renamed_pairs(changed: Changed) -> set[tuple[str, str]]:
+    """Return which names became which others."""
+    return set(_pairs(changed).values())
+
+
 def _pairs(changed: Changed) -> dict[Range, tuple[str, str]]:
     pairs = dict[Range, tuple[str, str]]()
     for hunk in changed.hunks:

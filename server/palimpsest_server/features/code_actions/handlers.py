@@ -41,7 +41,7 @@ def register(server: Server, others: Offer = nothing) -> None:
         document = session.documents.snapshot(params.text_document.uri)
         if document is None or ban(session, document):
             return []
-        session.surroundings.diagnostics[document.uri] = tuple(params.context.diagnostics)
+        session.surroundings.diagnosed(document, tuple(params.context.diagnostics))
         can = server.client_capabilities
         found = await offer.offered(session, document, params, can)
         return [*await others(session, document, params, can), *found]

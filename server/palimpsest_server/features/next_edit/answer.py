@@ -7,12 +7,15 @@ is in the middle of a word or a statement.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
+from lsprotocol import types
+
 from palimpsest_engine import (
     NOTHING_FOLLOWS,
+    Diagnostic,
     FollowUps,
     NextEdit,
     NextEditQuestion,
@@ -34,6 +37,8 @@ from palimpsest_server.session.session import Session
 from palimpsest_server.settings import NextEditEagerness, Settings
 
 _DOCUMENTS = 8
+_BAD = (types.DiagnosticSeverity.Error, types.DiagnosticSeverity.Warning, None)
+_LONGEST = 500  # characters of a message
 _BUDGET_MS = 30.0
 _MOMENT_SECONDS = 0.25  # since the last keystroke: somebody who is in the middle of a word goes on by then
 _TOO_LARGE = f"the document has more than {2 * window.REACH:,} characters"
@@ -85,6 +90,8 @@ async def answered(session: Session, asked: Asked, *, shown: bool = True) -> Ans
         return Answer(reason=session.documents.why_not_open(asked.uri))
     if asked.version not in (None, document.version):
         return Answer(reason=CHANGED)
+    if asked.diagnostics is not None:
+        session.surroundings.diagnosed(document, asked.diagnostics)
     offset = document.content.offset_at(asked.position, session.documents.encoding)
     return await next_edits(session, Ask(document, offset, asked.invoked, asked.most, shown))
 
@@ -167,6 +174,7 @@ class _Look:
         self.documents = {each.uri: each for each in (ask.document, *allowed)}
         self.settings = {uri: session.settings_for(each) for uri, each in self.documents.items()}
         self._ask = ask
+        self._diagnostics = tuple(_diagnostics(session, self.documents.values()))
         self._forbidden = session.surroundings.forbidden
         self._changes = session.documents.changes.recent(self._content)
         self._line = ask.document.content.line_around(ask.offset)
@@ -192,6 +200,7 @@ class _Look:
             tuple(_opened(each) for each in seen),
             tuple(each for each in self._changes if each.document in named),
             self._ask.offset,
+            tuple(each for each in self._diagnostics if each.document in named),
             budget_ms=_BUDGET_MS,
         )
         found = follow_ups(question)
@@ -213,6 +222,17 @@ class _Look:
             forbidden=self._forbidden(document, settings),
         )
         return suppression.reason(spot)
+
+
+def _diagnostics(session: Session, documents: Iterable[Snapshot]) -> Iterator[Diagnostic]:
+    """Yield the errors and warnings of documents, where they are about the present text."""
+    encoding = session.documents.encoding
+    for document in documents:
+        for each in session.surroundings.diagnostics_of(document):
+            if each.severity in _BAD:
+                start, end = (document.content.offset_at(edge, encoding) for edge in (each.range.start, each.range.end))
+                said = each.message if isinstance(each.message, str) else each.message.value
+                yield Diagnostic(document.uri, Span(start, max(start, end)), said[:_LONGEST])
 
 
 def _opened(document: Snapshot) -> OpenDocument:

@@ -11,18 +11,23 @@ from pygls.exceptions import JsonRpcInvalidParams
 from palimpsest_server.protocol.methods import ACCEPTED_EDIT, NEXT, NEXT_EDIT
 
 MOST = 8  # edits in one answer
+_MOST_DIAGNOSTICS = 100
 _INVOKED = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The params of a request. version: None for the present one. most: so many edits."""
+    """The params of a request. version: None for the present one. most: so many edits.
+
+    diagnostics: those of the document; None if the client says nothing of them.
+    """
 
     uri: str
     version: int | None
     position: types.Position
     invoked: bool = True
     most: int = 1
+    diagnostics: tuple[types.Diagnostic, ...] | None = None
 
 
 def asked(params: Any, method: str = NEXT_EDIT) -> Asked:
@@ -48,7 +53,22 @@ def asked(params: Any, method: str = NEXT_EDIT) -> Asked:
     if type(most) is not int or not 1 <= most <= MOST:
         raise wrong(f"most is not a whole number from 1 to {MOST}")
     invoked = (context or {}).get("triggerKind") == _INVOKED
-    return Asked(document["uri"], version, types.Position(*edges), invoked, most)
+    said = params.get("diagnostics")
+    try:
+        diagnostics = None if said is None else tuple(_diagnostic(each) for each in said[:_MOST_DIAGNOSTICS])
+    except (KeyError, TypeError, ValueError):
+        raise wrong("diagnostics are not a list of diagnostics") from None
+    return Asked(document["uri"], version, types.Position(*edges), invoked, most, diagnostics)
+
+
+def _diagnostic(given: Any) -> types.Diagnostic:
+    """Read a diagnostic of the protocol, as far as it is of use. Raises KeyError, TypeError, ValueError."""
+    edges = [given["range"][edge][unit] for edge in ("start", "end") for unit in ("line", "character")]
+    message, severity = given["message"], given.get("severity")
+    if not all(type(each) is int and each >= 0 for each in edges) or not isinstance(message, str):
+        raise ValueError
+    place = types.Range(types.Position(*edges[:2]), types.Position(*edges[2:]))
+    return types.Diagnostic(place, message, severity=None if severity is None else types.DiagnosticSeverity(severity))
 
 
 @dataclass(frozen=True, slots=True)
