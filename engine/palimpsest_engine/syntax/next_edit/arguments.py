@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from palimpsest_engine.changes import Certainty, NextEdit, Place
-from palimpsest_engine.syntax.next_edit.calls import (
-    Argument,
-    Call,
+from palimpsest_engine.syntax.next_edit.calls import Argument, Call, call_around, calls_of
+from palimpsest_engine.syntax.next_edit.definitions import (
     Definition,
     Parameter,
-    call_around,
-    calls_of,
     definition_around,
     is_known,
     named,

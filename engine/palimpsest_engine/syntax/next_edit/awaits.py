@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from palimpsest_engine.changes import Certainty, NextEdit
-from palimpsest_engine.syntax.next_edit.calls import Call, calls_of, definition_around, function_around, only_definition
+from palimpsest_engine.syntax.next_edit.calls import Call, calls_of
+from palimpsest_engine.syntax.next_edit.definitions import definition_around, function_around, only_definition
 from palimpsest_engine.syntax.next_edit.scene import Changed, Scene, token_text
 from palimpsest_engine.syntax.next_edit.shapes import is_body
 from palimpsest_engine.syntax.tree import Parsed

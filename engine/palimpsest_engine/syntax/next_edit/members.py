@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from palimpsest_engine.changes import NextEdit, Place
-from palimpsest_engine.syntax.next_edit.calls import is_known, named
+from palimpsest_engine.syntax.next_edit.definitions import is_known, named
 from palimpsest_engine.syntax.next_edit.scene import Changed, Scene, leaves, token_text
 from palimpsest_engine.syntax.tree import Parsed
 
