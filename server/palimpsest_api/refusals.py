@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
-from palimpsest_engine import EndpointError, FillCancelled, LanguageUnknown, PalimpsestError
+from palimpsest_engine import EndpointError, FillCancelled, LanguageUnknown, PalimpsestError, QueueFull
 
 log = logging.getLogger("palimpsest.api")
 
@@ -43,6 +43,8 @@ def refusal_of(error: BaseException) -> Refusal:
             return Refusal(409, str(error) or "The fill was cancelled.", "FillCancelled")
         case LanguageUnknown():
             return Refusal(422, _sentence(error), "LanguageUnknown")
+        case QueueFull():
+            return Refusal(429, _sentence(error), "QueueFull", retry_after=1)
         case EndpointError():
             return Refusal(502, _sentence(error), "EndpointError")
         case PalimpsestError():
