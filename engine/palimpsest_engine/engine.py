@@ -78,6 +78,7 @@ class EngineStatus:
     denoises: whether edits can keep a part of the text (`FillRequest.strength` below 1); True while nobody knows.
     writes: whether holes that keep nothing are written left to right. calibrated: whether fills say how sure they are.
     edits: whether it can say what follows from a change (`FillRequest.changes`).
+    instructs: whether it can be told what to do with a text (`FillRequest.instruction`).
     edit_languages: those of the model for edits (`EngineSettings.edit`); None if it is the same model.
     """
 
@@ -93,6 +94,7 @@ class EngineStatus:
     writes: bool = False
     calibrated: bool = False
     edits: bool = False
+    instructs: bool = False
     edit_languages: tuple[str, ...] | None = None
 
 

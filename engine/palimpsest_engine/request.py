@@ -60,6 +60,7 @@ class FillRequest:
     edit: somebody asked for a change by name, and did not just type; another model may answer that (`EngineSettings.edit`).
     changes: what the text in the one hole may have to follow, the newest last. It is then written anew only where the changes
     make that likelier than leaving it alone (`fill.rewrite`). cursor: an offset in `text`, or None.
+    instruction: a sentence about what to do with the text in the one hole, which is then written anew (`fill.instructed`).
     any_language: fill it even if the checkpoint was not trained on its language; otherwise that is a `LanguageUnknown`.
     """
 
@@ -82,6 +83,7 @@ class FillRequest:
     any_language: bool = False
     changes: tuple[Diff, ...] = ()
     cursor: int | None = None
+    instruction: str = ""
 
     def __post_init__(self) -> None:
         if not self.holes:
@@ -95,6 +97,8 @@ class FillRequest:
             raise ValueError(f"strength is in (0, 1], not {self.strength}")
         if self.changes and len(self.holes) != 1:
             raise ValueError(f"what follows from changes is written in one hole, not in {len(self.holes)}")
+        if self.instruction and (len(self.holes) != 1 or self.changes):
+            raise ValueError("an instruction is about one hole, and not about what follows from changes")
         if self.candidates < 1:
             raise ValueError(f"at least one candidate is wanted, not {self.candidates}")
 

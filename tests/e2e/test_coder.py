@@ -112,3 +112,26 @@ def test_without_its_denoiser_it_says_that_it_cannot(homes, tmp_path):
     done = palimpsest(homes, *asked, str(tmp_path))
     assert done.returncode == 20, done.stderr
     assert "holds no denoiser" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("instruction", "holds"),
+    [
+        ("add a docstring", lambda code, area: area.__doc__),
+        ("add type hints, all are floats", lambda code, area: "float" in str(area.__annotations__.get("w"))),
+        ("rename w to width and h to height", lambda code, area: area(width=3, height=4) == 12),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_function_is_rewritten_as_the_user_says(homes, tmp_path, instruction, holds):
+    path = tmp_path / "area.py"
+    path.write_text("before = 1\n\n\ndef area(w, h):\n    return w * h\n\n\nafter = area(3, 4)\n")
+    done = palimpsest(homes, "rewrite", str(path), "--range", "4:5", instruction, "--write")
+    assert done.returncode == 0, done.stderr
+    code = path.read_text()
+    assert code.startswith("before = 1\n\n\n")
+    assert code.endswith("\n\n\nafter = area(3, 4)\n")
+    scope = {}
+    exec(compile(code, "area.py", "exec"), scope)
+    assert scope["area"](3, 4) == 12
+    assert holds(code, scope["area"])

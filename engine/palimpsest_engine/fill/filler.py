@@ -13,6 +13,7 @@ from palimpsest_engine.checkpoint.load import Checkpoint
 from palimpsest_engine.fill.cached_documents import CachedDocuments, budget_for
 from palimpsest_engine.fill.canvas_fill import CanvasFill
 from palimpsest_engine.fill.in_turn import in_turn, joined
+from palimpsest_engine.fill.instructed import Instructed
 from palimpsest_engine.fill.plan import groups, parts
 from palimpsest_engine.fill.resources import Resources
 from palimpsest_engine.fill.rewrite import Rewrite
@@ -61,11 +62,12 @@ class Filler:
     def fill(self, request: FillRequest, cancelled: Callable[[], bool] = lambda: False) -> Iterator[Draft | Fill]:
         """Yield drafts, then the `Fill`. Raises `FillCancelled` before the next decoder pass once `cancelled()` is true."""
         if request.changes:
-            begun = time.perf_counter()
-            for event in Rewrite(self.resources, request, lambda each: self.fill(each, cancelled), cancelled).run():
-                if isinstance(event, Fill):
-                    event = replace(event, ms=(time.perf_counter() - begun) * 1000)
-                yield event
+            yield from _timed(
+                Rewrite(self.resources, request, lambda each: self.fill(each, cancelled), cancelled).run()
+            )
+            return
+        if request.instruction:
+            yield from _timed(Instructed(self.resources, request, cancelled).run())
             return
         spans = parts(request, self.spec, self.tokens)
         alone = request.strength < 1.0 or self.resources.writes(request)
@@ -77,3 +79,9 @@ class Filler:
             self.cached.trim()
 
         yield from in_turn(request, spans, chosen, canvas)
+
+
+def _timed(events: Iterator[Draft | Fill]) -> Iterator[Draft | Fill]:
+    begun = time.perf_counter()
+    for event in events:
+        yield replace(event, ms=(time.perf_counter() - begun) * 1000) if isinstance(event, Fill) else event

@@ -27,6 +27,12 @@ NO_TOUCH_UP = (
 )
 
 
+NO_INSTRUCTIONS = (
+    "A server of llama.cpp, Ollama or OpenAI's completions is not told what to do with a text; a model here can be: set "
+    'model to {"edit": "qwen2.5-coder-0.5b"}, say.'
+)
+
+
 class RemoteFiller:
     """Fills holes one after the other over HTTP. Not thread-safe: it belongs to the engine's thread."""
 
@@ -108,6 +114,9 @@ def _edit(speaks: Speaks, request: FillRequest, cancelled: Callable[[], bool]) -
 
 def _holes(speaks: Speaks, request: FillRequest, cancelled: Callable[[], bool]) -> Iterator[Draft | Fill]:
     """Yield drafts, then the `Fill` of a request whose holes are asked for one after the other."""
+    if request.instruction:
+        yield Fill(("",), Verdict("no worse", "nothing was written"), NO_INSTRUCTIONS)
+        return
     if request.strength < 1.0:
         yield Fill(("",) * len(request.holes), Verdict("no worse", "nothing was written"), NO_TOUCH_UP)
         return

@@ -30,7 +30,12 @@ class TwoEngines:
             told = replace(told, reason=told.reason or f"Edits: {edits.reason}")
         names = [name for name in (told.model, f"edits: {edits.model}" if edits.model else "") if name]
         return replace(
-            told, model=", ".join(names), denoises=edits.denoises, edits=edits.edits, edit_languages=edits.languages
+            told,
+            model=", ".join(names),
+            denoises=edits.denoises,
+            edits=edits.edits,
+            instructs=edits.instructs,
+            edit_languages=edits.languages,
         )
 
     def warm(self) -> None:

@@ -19,7 +19,7 @@ import click
 from palimpsest_engine import OutOfMemory, PalimpsestError, __version__, open_engine
 from palimpsest_server.status.visible import visible
 
-_COMMANDS = ("fill", "infill", "context", "serve", "engine", "models", "doctor", "stats")
+_COMMANDS = ("fill", "rewrite", "infill", "context", "serve", "engine", "models", "doctor", "stats")
 _TOOLS = "palimpsest.commands"  # entry points of the tools, which the product does not know
 _INTERRUPTED = 130
 _BUG = 70
