@@ -32,8 +32,10 @@ class Fills:
         asked = decoded(await body_of(request, self.desk.limits), _REQUEST)
         _check(asked)
         # Requests take turns by who sends them; what the client calls itself only tells its windows apart.
-        document = f"{asked.client}\n{asked.document}" if asked.document else ""
-        asked = replace(asked, client=request.scope[CLIENT], document=document)
+        # What was read of a document is kept under its name, so the name has the user in it: nobody can ask for another's.
+        user = request.scope[CLIENT]
+        document = f"{user}\n{asked.client}\n{asked.document}" if asked.document else ""
+        asked = replace(asked, client=user, document=document)
         route = request.scope["path"]
 
         async def whole() -> Response:

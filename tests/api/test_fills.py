@@ -110,3 +110,14 @@ async def test_numbers_that_no_engine_should_be_asked_for_are_refused(client: Cl
     body = msgspec.json.decode(of(ASKED)) | changed
     answer = await client(engine).post("/v1/fill", json=body)
     assert (answer.status_code, answer.json()["error"]["kind"], engine.requests) == (400, "ValueError", [])
+
+
+async def test_two_users_cannot_share_a_document_by_its_name(client: Client) -> None:
+    engine = Recording()
+    asking = client(engine, recognise={"one": "ann", "two": "bob"}.get)
+    for token in ("one", "two"):
+        answer = await asking.post("/v1/fill", content=of(ASKED), headers={"Authorization": f"Bearer {token}"})
+        assert answer.status_code == 200
+    first, second = engine.requests
+    assert first.identity != second.identity
+    assert first.document != second.document
