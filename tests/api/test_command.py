@@ -146,7 +146,7 @@ def test_the_options_of_an_engine_are_those_of_the_other_commands(run: Opened) -
     assert run(*words, "--endpoint", "http://localhost:1") is None
     endpoint = Endpoint("http://localhost:1")
     expected = EngineSettings(
-        "m", "cpu", adapter="a", profile="fast", quantization="int8", fallback=True, endpoint=endpoint
+        "m", "cpu", adapter="a", profile="fast", quantization="int8", fallback=True, endpoint=endpoint, shared=True
     )
     assert run.settings == [expected]
 

@@ -93,7 +93,8 @@ async def test_an_events_stream_is_refused_with_a_status_too(path):
 
 
 async def test_the_access_log_has_the_user_and_the_time_and_nothing_of_the_request(path, caplog):
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, "palimpsest.team")
+    caplog.set_level(logging.INFO, "palimpsest.team.access")
     team = Team(path)
     await team.fill()
     await team.fill(None)
@@ -115,7 +116,8 @@ async def test_users_of_the_same_document_do_not_cancel_each_other(path):
 
 
 async def test_a_client_that_goes_away_leaves_nothing_but_a_line_and_a_server_that_ends_still_ends(caplog):
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, "palimpsest.team")
+    caplog.set_level(logging.INFO, "palimpsest.team.access")
 
     async def gone(scope, receive, send):
         raise asyncio.CancelledError
