@@ -298,14 +298,14 @@ def next_edits(plan: Plan) -> dict[str, Any]:
 
 def windows(plan: Plan) -> dict[str, Any]:
     """Open one, two and three windows that share an engine process, and as many that do not; kill that process under ten."""
-    from palimpsest_bench.server.windows import windows as opened
+    from palimpsest_bench.windows import windows as opened
 
     return opened(plan.settings, plan.section)
 
 
 def socket(plan: Plan) -> dict[str, Any]:
     """Time a request over the socket to an engine process that answers at once."""
-    from palimpsest_bench.server.windows import socket as timed
+    from palimpsest_bench.windows import socket as timed
 
     return timed(plan.document, 200 if plan.quick else 2000)
 
@@ -314,7 +314,7 @@ def fairness(plan: Plan) -> dict[str, Any]:
     """Time a quiet client of an engine beside fifty that storm: with fills of a fixed time, and with the checkpoint."""
     from palimpsest_bench.fairness import fairness as measured
     from palimpsest_bench.fairness import fixed_time
-    from palimpsest_bench.server.windows import turns
+    from palimpsest_bench.windows import turns
     from palimpsest_engine import open_engine
 
     samples = 4 if plan.quick else 24

@@ -5,8 +5,7 @@ from __future__ import annotations
 import importlib.resources
 import os
 
-from palimpsest_bench import tables
-from palimpsest_bench.server import windows
+from palimpsest_bench import tables, windows
 from palimpsest_engine import EngineSettings
 
 DOCUMENT = importlib.resources.files("palimpsest_bench").joinpath("document.txt").read_text("utf-8")

@@ -21,7 +21,10 @@ from palimpsest_engine.request import Draft, DraftPiece, Fill, FillRequest
 from palimpsest_engine.syntax.grammars import language_of
 from palimpsest_engine.syntax.watched import SyntaxGate
 
-NO_CHAT = "The model was not taught to follow instructions; `palimpsest models pull qwen2.5-coder-0.5b --use` fetches one that was."
+NO_CHAT = (
+    "The model was not taught to follow instructions; `palimpsest models pull qwen2.5-coder-0.5b --use` fetches one "
+    "that was."
+)
 LONGEST = 3000  # tokens of a selection, an instruction and what is shown around them
 _MORE = 384  # tokens that a replacement may have beyond the selection's
 _AROUND = 4000  # characters on either side
