@@ -12,6 +12,7 @@ from palimpsest_engine.engine import Job
 from palimpsest_engine.errors import FillCancelled, PalimpsestError, QueueFull
 from palimpsest_engine.request import Draft
 
+_REMEMBERED = 1024  # clients whose last turns are known
 MOST = 32  # requests of a client that wait: more than a window has documents in use, and what is behind them comes too late
 
 OnDraft = Callable[[Draft], None]
@@ -30,14 +31,16 @@ class Turns:
 
     The clients stand in one line. Whoever has had a turn goes to the end of it when that is over, and keeps this place while
     it asks for nothing, until those before it have had theirs. A client that was not in the line, because it asks more
-    seldom than its turn comes, goes before the others; but never two such turns in a row, so those in the line move on.
-    most: as `MOST`.
+    seldom than its turn comes, goes before the others; but never two such turns in a row, so those in the line move on. Of
+    several such clients the one whose last turn is the longest ago goes first: where others storm, some of them have just
+    nothing waiting, too. most: as `MOST`.
     """
 
     def __init__(self, most: int = MOST) -> None:
         self.most = most
         self._line: dict[str, list[Waiting]] = {}
         self._new: set[str] = set()  # clients in the line that have had no turn since they came
+        self._last: dict[str, None] = {}  # clients by their last turns, the newest last
         self._served: str | None = None  # the client that has the turn
         self._overtook = False  # whether it went before others
 
@@ -85,9 +88,13 @@ class Turns:
         ready = [client for client in ready if not self._speculates(client)] or ready
         if not ready:
             return None
-        client = ready[0] if self._overtook else next((each for each in ready if each in self._new), ready[0])
+        client = ready[0] if self._overtook else self._seldom(ready) or ready[0]
         self._overtook = client != ready[0]
         self._new.discard(client)
+        self._last.pop(client, None)
+        self._last[client] = None
+        if len(self._last) > _REMEMBERED:
+            del self._last[next(iter(self._last))]
         self._served, own = client, self._line[client]
         return own.pop(min(range(len(own)), key=lambda at: own[at].job.request.speculative))
 
@@ -97,6 +104,12 @@ class Turns:
         self._line.clear()
         self._new.clear()
         return left
+
+    def _seldom(self, ready: list[str]) -> str | None:
+        """Return which of the clients that were not in the line has waited the longest for a turn."""
+        new = [client for client in ready if client in self._new]
+        never = next((client for client in new if client not in self._last), None)
+        return never or next((client for client in self._last if client in new), None)
 
     def _speculates(self, client: str) -> bool:
         return all(each.job.request.speculative for each in self._line[client])

@@ -79,6 +79,25 @@ def test_a_client_that_asks_seldom_is_next(storming):
         assert turns.take().job.request.client == "quiet"
 
 
+def test_of_clients_that_ask_seldom_the_one_whose_turn_is_the_longest_ago_goes_first():
+    turns = Turns()
+    for client in "qab":
+        put(turns, client)
+    assert taken(turns) == "qab"
+    put(turns, "x", "x")
+    assert taken(turns, 1) == "x"
+    put(turns, "a", "b", "q")
+    assert taken(turns) == "qabx"
+
+
+def test_no_more_clients_are_remembered_than_a_team_has():
+    turns = Turns()
+    for number in range(3000):
+        put(turns, f"client {number}")
+        turns.take()
+    assert len(turns._last) <= 1024
+
+
 def test_a_client_that_comes_back_at_once_goes_behind_those_who_wait():
     turns = Turns()
     put(turns, *"abc")
