@@ -102,6 +102,8 @@ class Host:
         self._loop = asyncio.get_running_loop()
         self._ended, self._anybody = asyncio.Event(), asyncio.Event()
         self._end = await listen(place.address, self._connected)
+        if self._goodbye:  # a signal came meanwhile
+            self._end()
         self._watch_for_nobody()
         looking = asyncio.create_task(self._look())
         await self._ended.wait()

@@ -51,7 +51,8 @@ class Hosting:
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
         for _ in range(500):
-            if os.path.exists(place.address):
+            with socket.socket(socket.AF_UNIX) as probe, suppress(OSError):
+                probe.connect(place.address)  # the path is there before anybody listens
                 return
             threading.Event().wait(0.01)
         raise TimeoutError

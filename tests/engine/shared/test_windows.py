@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 import threading
 from dataclasses import replace
@@ -13,6 +14,8 @@ from palimpsest_engine.messages import PROTOCOL, Cancel, Goodbye, Hello, Look, R
 from palimpsest_engine.runtime.scripted import ScriptedEngine
 from palimpsest_engine.shared import channel as channels
 from palimpsest_engine.shared import client as clients
+from palimpsest_engine.shared import host as hosts
+from palimpsest_engine.shared.address import place
 
 from .conftest import SLOW, request
 
@@ -384,3 +387,16 @@ def test_welcome_comes_first_and_then_the_status(hosting, raw):
     client.send(Hello(PROTOCOL, "1.0", EngineSettings()))
     assert isinstance(client.receive(), Welcome)
     assert isinstance(client.receive(), Told)
+
+
+def test_a_host_that_is_told_to_end_while_it_begins_to_listen_ends(runtime, monkeypatch):
+    closed = []
+
+    async def listen(address, connected):
+        made.retire("a signal")
+        return lambda: closed.append(address)
+
+    monkeypatch.setattr(hosts, "listen", listen)
+    made = hosts.Host(lambda _: ScriptedEngine(), version="1.0")
+    assert asyncio.run(made.serve(place())) == "a signal"
+    assert closed == [place().address]
