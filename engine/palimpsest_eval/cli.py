@@ -16,6 +16,7 @@ import click
 from palimpsest_engine import Endpoint, EngineSettings, open_engine
 from palimpsest_engine.engine import Profile, Quantization
 from palimpsest_engine.errors import DataError, DocumentMissing
+from palimpsest_eval.instruct.cli import command as instruct
 from palimpsest_eval.next_edit.cli import command as next_edit
 from palimpsest_server.cli import engines
 
@@ -122,6 +123,7 @@ def command() -> None:
 
 
 command.add_command(next_edit)
+command.add_command(instruct)
 
 
 @command.command("humaneval", short_help="Fill programs and run their tests.")

@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,7 @@ class Sandbox:
             raise PalimpsestError("running programs needs a system that can fork processes, such as Linux or macOS")
         self._limits = limits or Limits()
         self._known: dict[str, Outcome] = {}
-        wrapper, self.network = _isolation()
+        wrapper, self.network = isolation()
         bubble = self.network == BUBBLEWRAP
         self.files = "the system's, no home folder" if bubble else "all that this user can read"
         settings = {
@@ -138,9 +139,12 @@ class Sandbox:
         return process
 
 
-def _isolation() -> tuple[list[str], str]:
-    """Return the command that starts a program without a network, and the means in words; no command if there is none."""
-    if (bubble := shutil.which("bwrap")) and _works(command := _bubble(bubble)):
+def isolation(readable: Sequence[str] = ()) -> tuple[list[str], str]:
+    """Return the command that starts a program without a network, and the means in words; no command if there is none.
+
+    readable: folders that programs can read where others are hidden.
+    """
+    if (bubble := shutil.which("bwrap")) and _works(command := _bubble(bubble, readable)):
         return command, BUBBLEWRAP
     if unshare := shutil.which("unshare"):
         # Root can go without a user namespace, and can then still become nobody.
@@ -150,7 +154,7 @@ def _isolation() -> tuple[list[str], str]:
     return [], HOOK
 
 
-def _bubble(bubble: str) -> list[str]:
+def _bubble(bubble: str, readable: Sequence[str]) -> list[str]:
     """Return the command of bubblewrap: a machine that can only be read, without homes, with a little room in `/tmp`."""
     command = [bubble, "--die-with-parent", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
     if os.geteuid() == 0:  # without a user namespace the worker can make each program nobody's
@@ -162,7 +166,7 @@ def _bubble(bubble: str) -> list[str]:
         if os.path.isdir(folder):
             command += ["--size", str(_ROOM), "--tmpfs", folder]
     # Python itself may be installed in a home.
-    for folder in dict.fromkeys((sys.base_prefix, sys.prefix, str(_WORKER.parent))):
+    for folder in dict.fromkeys((sys.base_prefix, sys.prefix, str(_WORKER.parent), *readable)):
         command += ["--ro-bind", folder, folder]
     return [*command, "--"]
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from palimpsest_engine.errors import DataError
 from palimpsest_engine.request import FillRequest, Span
 from palimpsest_server.cli import files
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +90,8 @@ def read(path: Path, language: str | None = "python") -> Iterator[Problem]:
         raise DataError(f"{path} has no problems in it")
 
 
-def spread(problems: Sequence[Problem], limit: int | None) -> list[Problem]:
-    """Return at most `limit` problems, spread evenly over all."""
+def spread(problems: Sequence[T], limit: int | None) -> list[T]:
+    """Return at most `limit` of some problems, or cases, spread evenly over all."""
     if limit is None or limit >= len(problems):
         return list(problems)
     return [problems[i * len(problems) // limit] for i in range(limit)]

@@ -79,7 +79,7 @@ def test_a_client_that_asks_seldom_is_next(storming):
         assert turns.take().job.request.client == "quiet"
 
 
-def test_of_clients_that_ask_seldom_the_one_whose_turn_is_the_longest_ago_goes_first():
+def test_the_client_whose_turn_is_the_longest_ago_goes_first_of_those_that_ask_seldom():
     turns = Turns()
     for client in "qab":
         put(turns, client)

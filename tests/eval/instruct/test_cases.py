@@ -1,0 +1,80 @@
+"""The cases in fixtures/instruct: each check tells a right replacement from none."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from palimpsest_engine.errors import DataError, DocumentMissing
+from palimpsest_engine.syntax.gate import SyntaxGate
+from palimpsest_eval.instruct.cases import Case, read
+from palimpsest_eval.instruct.programs import NEEDS, Programs
+
+FOLDER = Path(__file__).parents[3] / "fixtures" / "instruct"
+CASES = [case for file in sorted(FOLDER.glob("*.toml")) for case in read(file)]
+GOOD = """
+[[case]]
+name = "a"
+kind = "rename"
+instruction = "rename x to y"
+before = ""
+selection = "x = 1\\n"
+after = ""
+reference = "y = 1\\n"
+check = "assert y == 1"
+"""
+
+
+@pytest.fixture(scope="module")
+def programs():
+    with Programs() as programs:
+        yield programs
+
+
+def right(programs: Programs, case: Case, replacement: str) -> bool:
+    return case.says(replacement) and programs.passes(case.language, case.program(replacement))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.language}-{case.name}")
+def test_the_reference_is_right_and_the_present_text_is_not(programs, case):
+    needed = NEEDS.get(case.language)
+    if needed and shutil.which(needed) is None:
+        pytest.skip(f"{needed} is not on this machine")
+    assert case.selection.endswith("\n")
+    assert case.reference.endswith("\n")
+    assert right(programs, case, case.reference)
+    assert not right(programs, case, case.selection)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.language}-{case.name}")
+def test_the_syntax_check_passes_the_reference(case):
+    request = case.request()
+    gate = SyntaxGate(request.text, request.holes, case.language)
+    assert gate.judge((case.reference,)).status != "worse"
+
+
+def test_a_file_of_cases_is_read(tmp_path):
+    (tmp_path / "python.toml").write_text(GOOD)
+    (case,) = read(tmp_path / "python.toml")
+    assert case.request().text == "x = 1\n"
+    assert case.request().instruction == "rename x to y"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "error"),
+    [
+        ("python.toml", None, DocumentMissing),
+        ("cobol.toml", GOOD, DataError),
+        ("python.toml", "[[case", DataError),
+        ("python.toml", "case = 3", DataError),
+        ("python.toml", GOOD.replace("check", "chekc"), DataError),
+        ("python.toml", GOOD + GOOD, DataError),
+    ],
+)
+def test_another_form_is_refused(tmp_path, name, text, error):
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(error):
+        read(tmp_path / name)
