@@ -46,6 +46,15 @@ class ChoicesEngine(ScriptedEngine):
         return job
 
 
+class SayingEngine(ScriptedEngine):
+    """Writes the instruction before the lines."""
+
+    def submit(self, request: FillRequest, on_draft: Any = None) -> Job:
+        hole = request.holes[0]
+        self.script = [f"# {request.instruction}: {request.text[hole.start : hole.end]}"]
+        return super().submit(request, on_draft)
+
+
 class FaultyEngine(ScriptedEngine):
     """Fails, as the path of the document says: `in-MemoryError.py`, `at-SystemExit.py`, `hangs.py`.
 
@@ -149,7 +158,14 @@ def watch(file: str) -> None:
     asyncio.Handle._run = watched  # type: ignore[method-assign]
 
 
-KINDS = {"echo": EchoEngine, "noisy": NoisyEngine, "choices": ChoicesEngine, "faulty": FaultyEngine, "busy": BusyEngine}
+KINDS = {
+    "echo": EchoEngine,
+    "noisy": NoisyEngine,
+    "choices": ChoicesEngine,
+    "saying": SayingEngine,
+    "faulty": FaultyEngine,
+    "busy": BusyEngine,
+}
 BEAT_SECONDS = 0.005
 WORTH_A_LINE = 0.001
 REFERENCE, REFERENCE_SECONDS = 30_000, 0.00075  # a loop, and what it takes on an idle core of an AMD EPYC

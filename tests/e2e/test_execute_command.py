@@ -13,11 +13,12 @@ COMMAND = "palimpsest.fillSelection"
 RUN = "palimpsest.run"
 
 
-def params(editor, start, end, version=None, action=None, **more):
+def params(editor, start, end, version=None, action=None, instruction=None, **more):
     edges = [{"line": edge[0], "character": edge[1]} for edge in (start, end)]
     argument = {"uri": editor.uri, "range": {"start": edges[0], "end": edges[1]}}
     argument |= {"version": version} if version is not None else {}
     argument |= {"action": action} if action is not None else {}
+    argument |= {"instruction": instruction} if instruction is not None else {}
     return types.ExecuteCommandParams(RUN if action else COMMAND, [argument], **more)
 
 
@@ -195,3 +196,29 @@ async def test_an_automatic_suggestion_does_not_end_a_fill(connect):
     await editor.until(lambda: editor.statuses and editor.statuses[-1].state == "busy")
     assert await editor.ask(1, 0, automatic=True) is None
     assert (await running)["applied"] is True
+
+
+async def test_lines_are_rewritten_as_the_user_says(connect):
+    editor = await connect({"kind": "saying"})
+    editor.open("a = 1\r\n  b = 2\r\nc = 3\r\n")
+    result = await execute(editor, (1, 3), (1, 5), 1, action="instruct", instruction="rename b")
+    assert (result["applied"], result["reason"], result["holes"]) == (True, None, 1)
+    (sent,) = editor.edits
+    assert sent.label == "Palimpsest: rewrite as you say"
+    (change,) = sent.edit.document_changes
+    assert "".join(edit.new_text for edit in change.edits) == "# rename b: "
+
+
+@pytest.mark.parametrize("instruction", ["", " ", 3])
+async def test_an_instruction_that_is_none_is_refused(connect, instruction):
+    editor = await connect({"script": ["x"]})
+    editor.open("a = 1\n")
+    with pytest.raises(JsonRpcException, match="instruction is a sentence"):
+        await execute(editor, (0, 0), (0, 5), action="instruct", instruction=instruction)
+
+
+async def test_lines_without_code_are_not_rewritten(connect):
+    editor = await connect({"script": ["x"]})
+    editor.open("a = 1\n\n")
+    result = await execute(editor, (1, 0), (1, 0), action="instruct", instruction="write something")
+    assert result["reason"] == "there is no code on these lines"

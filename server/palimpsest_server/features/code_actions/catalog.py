@@ -13,6 +13,7 @@ from palimpsest_server.features.code_actions.scene import (
     broken,
     placeholders,
     selected_code,
+    selected_lines,
     selected_or_blank,
 )
 from palimpsest_server.protocol import methods
@@ -20,6 +21,7 @@ from palimpsest_server.protocol.methods import REWRITE
 from palimpsest_server.session.session import Session
 
 ALTERNATIVE = "alternative"
+INSTRUCT = "instruct"
 
 CANNOT = "the model for edits writes from left to right and cannot keep a part of the text"
 TOO_LARGE = "the file is too large to be looked through"
@@ -121,6 +123,18 @@ ACTIONS = {
         ),
     )
 }
+
+
+# What a user says has to be said first, so no menu has it but for what is ready-made.
+INSTRUCTED = Action(
+    INSTRUCT,
+    "Palimpsest: rewrite as you say",
+    "by an instruction",
+    f"{REWRITE}.instruct",
+    selected_lines,
+    "there is no code on these lines",
+)
+RUNNABLE = ACTIONS | {INSTRUCT: INSTRUCTED}
 
 
 async def holes_of(session: Session, rows: Sequence[Action], scene: Scene | None) -> dict[str, tuple[Span, ...]]:

@@ -18,7 +18,7 @@ from palimpsest_server.documents import edits
 from palimpsest_server.documents.store import Snapshot
 from palimpsest_server.features import drafts
 from palimpsest_server.features.code_actions import alternatives, repair
-from palimpsest_server.features.code_actions.catalog import ACTIONS, ALTERNATIVE, Action, holes_of, why_not
+from palimpsest_server.features.code_actions.catalog import ALTERNATIVE, RUNNABLE, Action, holes_of, why_not
 from palimpsest_server.features.code_actions.scene import broken_within, language_and_path, scene_of
 from palimpsest_server.features.code_actions.target import Target, document_of
 from palimpsest_server.features.code_actions.workspace_edit import UNSAID, apply, versioned
@@ -148,7 +148,7 @@ def begin(session: Session, target: Target) -> Work:
     """Start the job. Raises Refused if nothing can be done in the document."""
     document = document_of(session, target)
     assert session.engine.opened is not None, "refusal() answers when there is no engine"
-    work = Work(ACTIONS[target.action], document, target)
+    work = Work(RUNNABLE[target.action], document, target)
     work.running = session.jobs.start(
         session.engine.opened,
         document.uri,
@@ -189,8 +189,9 @@ async def request_for(session: Session, work: Work) -> FillRequest:
         strength=action.strength,
         context=await surroundings.excerpts(document, scene.base + first, settings, session.engine.status()),
         candidates=settings.candidates if len(work.holes) == 1 else 1,
-        tidy=True,
+        tidy=not work.target.instruction,
         edit=True,
+        instruction=work.target.instruction,
     )
 
 

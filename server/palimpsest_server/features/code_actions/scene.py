@@ -83,6 +83,15 @@ def selected_code(scene: Scene) -> tuple[Span, ...]:
     return selected(scene) if scene.text[scene.chosen.start : scene.chosen.end].strip() else ()
 
 
+def selected_lines(scene: Scene) -> tuple[Span, ...]:
+    """Return the whole lines that the selection touches, if there is anything on them but blanks."""
+    text, chosen = scene.text, scene.chosen
+    last = chosen.end - 1 if chosen.end > chosen.start else chosen.end  # a selection often ends at the start of a line
+    start, (_, end) = positions.line_around(text, chosen.start)[0], positions.line_around(text, last)
+    line_end = next((each for each in ("\r\n", "\n", "\r") if text.startswith(each, end)), "")
+    return (Span(start, end + len(line_end)),) if text[start:end].strip() else ()
+
+
 def selected_or_blank(scene: Scene) -> tuple[Span, ...]:
     """Return the selection, or the cursor on a blank line."""
     return selected(scene) or (() if _line_text(scene).strip() else (scene.chosen,))

@@ -9,7 +9,7 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcInvalidParams
 
 from palimpsest_server.documents.store import Snapshot
-from palimpsest_server.features.code_actions.catalog import ACTIONS, ALTERNATIVE
+from palimpsest_server.features.code_actions.catalog import ALTERNATIVE, INSTRUCT, RUNNABLE
 from palimpsest_server.protocol.methods import FILL_SELECTION
 from palimpsest_server.session import jobs
 from palimpsest_server.session.permission import ban, refusal, untrained
@@ -20,7 +20,7 @@ from palimpsest_server.session.session import Session
 class Target:
     """An action and a place. range: None for the whole document. version: None for the present one.
 
-    problems: the places of other tools' errors. number: of the alternative.
+    problems: the places of other tools' errors. number: of the alternative. instruction: what to do with the lines.
     """
 
     action: str
@@ -29,6 +29,7 @@ class Target:
     version: int | None = None
     problems: tuple[types.Range, ...] = ()
     number: int = 0
+    instruction: str = ""
 
 
 def target_of(command: str, *arguments: Any) -> Target:
@@ -43,14 +44,17 @@ def target_of(command: str, *arguments: Any) -> Target:
     given = arguments[0]
     action = "fill" if command == FILL_SELECTION else given.get("action")
     uri, version, number = given.get("uri"), given.get("version"), given.get("number", 0)
-    if not isinstance(action, str) or action not in (*ACTIONS, ALTERNATIVE):
-        raise wrong(f"action is one of {', '.join((*ACTIONS, ALTERNATIVE))}")
+    if not isinstance(action, str) or action not in (*RUNNABLE, ALTERNATIVE):
+        raise wrong(f"action is one of {', '.join((*RUNNABLE, ALTERNATIVE))}")
     if not isinstance(uri, str):
         raise wrong("uri is not a string")
     if version is not None and type(version) is not int:
         raise wrong("version is not a whole number")
     if type(number) is not int or number < 0:
         raise wrong("number is not a whole number from 0 on")
+    instruction = given.get("instruction", "")
+    if not isinstance(instruction, str) or bool(instruction.strip()) != (action == INSTRUCT):
+        raise wrong(f"instruction is a sentence, with the action {INSTRUCT} and with no other")
     try:
         ranged = action not in ("fillHoles", ALTERNATIVE) or given.get("range") is not None
         range_ = range_of(given["range"]) if ranged else None
@@ -60,7 +64,7 @@ def target_of(command: str, *arguments: Any) -> Target:
         problems = tuple(range_of(each) for each in given.get("problems") or ())
     except (KeyError, TypeError, ValueError) as error:
         raise wrong("problems is not a list of ranges") from error
-    return Target(action, uri, range_, version, problems, number)
+    return Target(action, uri, range_, version, problems, number, instruction)
 
 
 def range_of(given: Any) -> types.Range:
