@@ -3,9 +3,10 @@
 `python scripted.py FILE [options of serve]`. The file is read anew for every fill:
 
 answers: what to write after which text; the longest key that the text before the hole ends with, counts. A list is one
-answer and its alternatives. steps, seconds: how many drafts, and how long each takes. log: jobs are written there, a line
-each time one begins or ends: `{"at", "job", "document", "event": "begin" | "end", "speculative", "beside"}`. beside: an
-older job of the document was running that nobody had cancelled; there never should be one.
+answer and its alternatives; `<instruction>` in it stands for what the user said. steps, seconds: how many drafts, and how
+long each takes. log: jobs are written there, a line each time one begins or ends: `{"at", "job", "document", "event":
+"begin" | "end", "speculative", "beside"}`. beside: an older job of the document was running that nobody had cancelled;
+there never should be one.
 error: the engine's state is an error, every fill fails, and this is why.
 renamed: the next edits, once something has changed: each of these words is to read otherwise, wherever it stands.
 real: the embedded checkpoint instead of all that; read when the server starts.
@@ -77,7 +78,7 @@ class Table(ScriptedEngine):
     def _answer(self, job: Job, table: dict[str, Any], on_draft: Callable[[Draft], None] | None) -> None:
         number, request = next(self._numbers), job.request
         choices = [_choices(table, request.text[: hole.start]) for hole in request.holes]
-        texts = tuple(each[0] for each in choices)
+        texts = tuple(each[0].replace("<instruction>", request.instruction) for each in choices)
         begun, cancelled = time.perf_counter(), False
         order = [_order(random.Random(number), len(text)) for text in texts]
         steps = table.get("steps", 0)

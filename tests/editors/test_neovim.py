@@ -274,6 +274,17 @@ class TestRewriting:
         editor.keys("<Esc>:2,3Palimpsest rewrite<CR>")
         until(lambda: editor.text() == "def f(a):\n    return a\n\n\nprint(f(1))\n")
 
+    def test_lines_are_rewritten_as_the_user_says(self, editor: Neovim, stage: Stage) -> None:
+        stage.play({"def f(a):\n": "    # <instruction>\n    return a\n"})
+        editor.open("main.py", self.TEXT)
+        editor.keys("<Esc>:2,3Palimpsest rewrite make  it short<CR>")
+        until(lambda: editor.text() == "def f(a):\n    # make  it short\n    return a\n\n\nprint(f(1))\n")
+        editor.press("undo")
+        until(lambda: editor.text() == self.TEXT.replace("‸", ""))
+        editor.lua("vim.ui.input = function(options, say) say(' say so ') end")
+        editor.keys("<Esc>:2,3Palimpsest instruct<CR>")
+        until(lambda: editor.text() == "def f(a):\n    # say so\n    return a\n\n\nprint(f(1))\n")
+
     def test_by_the_menu_of_code_actions(self, editor: Neovim, stage: Stage) -> None:
         stage.play({"def f(a):\n    ": "return a"})
         editor.open("main.py", self.TEXT)

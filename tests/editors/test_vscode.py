@@ -254,6 +254,24 @@ def test_a_rewrite_crystallises_and_is_accepted(editor: VSCode, stage: Stage, pr
     until(lambda: editor.text() == FUNCTION, "one step back")
 
 
+def test_lines_are_rewritten_as_the_user_says(editor: VSCode, stage: Stage, preview: None, screenshots: Path) -> None:
+    stage.play({"def f(a):\n": "    # <instruction>\n    return a\n"})
+    editor.open("main.py", FUNCTION)
+    editor.select(*BODY)
+    for said in ("make it short", "make it shorter"):
+        editor.run("instruct")
+        until(lambda: editor.screen.evaluate("document.querySelector('.quick-input-widget')?.style.display !== 'none'"))
+        editor.type(said)
+        editor.screenshot(screenshots / "vscode-instruct.png")
+        editor.screen.do(lambda page: page.keyboard.press("Enter"))
+        until(editor.lenses, "what there is to accept", 30)
+        editor.press("accept")
+        until(lambda said=said: editor.text() == f"def f(a):\n    # {said}\n    return a\n", "it is written")
+        editor.press("undo")
+        until(lambda: editor.text() == FUNCTION, "one step back")
+        editor.select(*BODY)
+
+
 def test_compare_shows_the_old_text_and_the_new_one(
     editor: VSCode, stage: Stage, preview: None, screenshots: Path
 ) -> None:

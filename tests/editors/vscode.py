@@ -60,6 +60,7 @@ KEYS = {
     "ctrl+alt+5": "palimpsest.rewrite",
     "ctrl+alt+6": "palimpsest.repair",
     "ctrl+alt+7": "palimpsest.fillHoles",
+    "ctrl+alt+8": "palimpsest.instruct",
 }
 PRESSES = {
     "accept": "Tab",

@@ -26,7 +26,19 @@ const TITLES = {
   rewrite: "rewriting",
   repair: "repairing",
   fillHoles: "filling the holes",
+  instruct: "rewriting as you say",
 } as const;
+
+const INSTRUCT = "instruct";
+/** Instructions that most models understand. */
+const READY_MADE = [
+  "add a docstring",
+  "add type annotations",
+  "simplify it",
+  "handle errors",
+  "translate the comments into English",
+] as const;
+const MOST_SAID = 20;
 
 const ALTERNATIVE = "alternative";
 const PATIENCE_MS = 500;
@@ -37,6 +49,8 @@ type ApplyEdit = NonNullable<NonNullable<Middleware["workspace"]>["handleApplyEd
 /** The commands, and what the connection asks of them. */
 export class Actions implements Disposable {
   readonly #disposables: Disposable[];
+  /** Instructions of this session, the newest first. */
+  #said: string[] = [];
 
   constructor(
     readonly connection: () => Client.Connection | undefined,
@@ -101,6 +115,10 @@ export class Actions implements Disposable {
       return;
     }
     const { document } = editor;
+    const instruction = action === INSTRUCT ? await this.#instruction() : undefined;
+    if (action === INSTRUCT && !instruction) {
+      return;
+    }
     this.previews.giveWay(document);
     const { selection } = editor;
     const near = selection.isEmpty ? document.lineAt(selection.active).range : selection;
@@ -114,8 +132,32 @@ export class Actions implements Disposable {
       range: connection.range(selection),
       version: document.version,
       ...(action === "repair" ? { problems } : {}),
+      ...(instruction ? { instruction } : {}),
     };
     await this.#run(RUN, argument, document);
+  }
+
+  /** Ask what is to be done: what is typed, or one of what was said before and what is ready-made. */
+  async #instruction(): Promise<string | undefined> {
+    const pick = window.createQuickPick();
+    pick.title = "Palimpsest: rewrite with an instruction";
+    pick.placeholder = "What is to be done with these lines?";
+    const known = [...new Set([...this.#said, ...READY_MADE])];
+    const items = (typed: string) => [...new Set([...(typed ? [typed] : []), ...known])].map((label) => ({ label }));
+    pick.items = items("");
+    pick.onDidChangeValue((value) => {
+      pick.items = items(value.trim());
+    });
+    const chosen = await new Promise<string | undefined>((resolve) => {
+      pick.onDidAccept(() => resolve(pick.activeItems[0]?.label ?? pick.value.trim()));
+      pick.onDidHide(() => resolve(undefined));
+      pick.show();
+    });
+    pick.dispose();
+    if (chosen) {
+      this.#said = [chosen, ...this.#said.filter((each) => each !== chosen)].slice(0, MOST_SAID);
+    }
+    return chosen || undefined;
   }
 
   /** Run it to its end; the server says why nothing came of it, if nothing does. */

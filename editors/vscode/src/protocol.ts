@@ -53,6 +53,7 @@ export interface Run {
   readonly range?: Range;
   readonly version?: number;
   readonly problems?: readonly Range[];
+  readonly instruction?: string;
   readonly number?: number;
 }
 

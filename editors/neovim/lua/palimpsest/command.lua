@@ -179,6 +179,37 @@ for _, action in ipairs(require('palimpsest.rewrite').ACTIONS) do
 end
 
 ---@param command vim.api.keyset.create_user_command.command_args
+---@param said? string
+local function instruct(command, said)
+  if said and vim.trim(said) ~= '' then
+    require('palimpsest.rewrite').run('instruct', command, vim.trim(said))
+  end
+end
+
+-- With words behind it, `rewrite` is told what to do.
+local plain = WORDS.rewrite.run
+WORDS.rewrite = {
+  run = function(words, command)
+    if #words == 0 then
+      plain(words, command)
+    else
+      instruct(command, (command.args:gsub('^%s*%S+%s*', '', 1)))
+    end
+  end,
+}
+WORDS.instruct = {
+  run = function(words, command)
+    if #words > 0 then
+      instruct(command, (command.args:gsub('^%s*%S+%s*', '', 1)))
+    else
+      vim.ui.input({ prompt = 'Palimpsest: what is to be done with these lines? ' }, function(said)
+        instruct(command, said)
+      end)
+    end
+  end,
+}
+
+---@param command vim.api.keyset.create_user_command.command_args
 function M.run(command)
   local words = vim.list_slice(command.fargs, 2)
   local word = WORDS[command.fargs[1]]

@@ -184,7 +184,8 @@ end
 
 ---@param action string The first column of docs/actions.md.
 ---@param command? vim.api.keyset.create_user_command.command_args With a range, if there is a selection.
-function M.run(action, command)
+---@param instruction? string For the action instruct.
+function M.run(action, command, instruction)
   local bufnr = api.nvim_get_current_buf()
   local client = server.client(bufnr)
   if not client then
@@ -198,6 +199,7 @@ function M.run(action, command)
     uri = vim.uri_from_bufnr(bufnr),
     range = range,
     problems = action == 'repair' and problems(range, client) or nil,
+    instruction = instruction,
   }
   local this ---@type { client: vim.lsp.Client, id: integer }
   local sent, id = client:request(
