@@ -16,12 +16,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
 from playwright.sync_api import Page, sync_playwright
 
 from editors.editor import until
 
 HERE = Path(__file__).parent
 SIZE = (1200, 700)
+_CLOSE_SECONDS = 30
 T = TypeVar("T")
 
 
@@ -48,8 +50,17 @@ class Screen:
             self._browser.close()
             self._playwright.stop()
 
-        self._thread.submit(end).result()
-        self._thread.shutdown()
+        ended = self._thread.submit(end)
+        try:
+            ended.result(_CLOSE_SECONDS)
+        except TimeoutError:
+            # The browser does not answer, and a call before this one may wait for it, too: without it, all of them fail.
+            for process in psutil.Process().children(recursive=True):
+                if process.name().startswith("chrom"):
+                    process.kill()
+            with contextlib.suppress(Exception):
+                ended.result(_CLOSE_SECONDS)
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _open(self) -> None:
         self._playwright = sync_playwright().start()
