@@ -256,15 +256,17 @@ def test_a_rewrite_crystallises_and_is_accepted(editor: VSCode, stage: Stage, pr
 
 def test_lines_are_rewritten_as_the_user_says(editor: VSCode, stage: Stage, preview: None, screenshots: Path) -> None:
     stage.play({"def f(a):\n": "    # <instruction>\n    return a\n"})
-    editor.open("main.py", FUNCTION)
+    editor.open("main.py", FUNCTION + CURSOR)
     editor.select(*BODY)
     for said in ("make it short", "make it shorter"):
         editor.run("instruct")
-        until(lambda: editor.screen.evaluate("document.querySelector('.quick-input-widget')?.style.display !== 'none'"))
+        until(
+            lambda: editor.screen.evaluate("!!document.activeElement?.closest('.quick-input-widget')"), "the question"
+        )
         editor.type(said)
         editor.screenshot(screenshots / "vscode-instruct.png")
         editor.screen.do(lambda page: page.keyboard.press("Enter"))
-        until(editor.lenses, "what there is to accept", 30)
+        until(lambda said=said: said in editor.preview() and editor.lenses(), "what there is to accept", 30)
         editor.press("accept")
         until(lambda said=said: editor.text() == f"def f(a):\n    # {said}\n    return a\n", "it is written")
         editor.press("undo")

@@ -143,13 +143,20 @@ export class Actions implements Disposable {
     pick.title = "Palimpsest: rewrite with an instruction";
     pick.placeholder = "What is to be done with these lines?";
     const known = [...new Set([...this.#said, ...READY_MADE])];
-    const items = (typed: string) => [...new Set([...(typed ? [typed] : []), ...known])].map((label) => ({ label }));
+    const items = (typed: string) =>
+      [...new Set([...(typed ? [typed] : []), ...known])].map((label) => ({ label, alwaysShow: true }));
     pick.items = items("");
+    // The list follows what is typed a moment later: what was marked in it before does not count.
+    let marked: string | undefined;
     pick.onDidChangeValue((value) => {
+      marked = undefined;
       pick.items = items(value.trim());
     });
+    pick.onDidChangeActive(([first]) => {
+      marked = first?.label;
+    });
     const chosen = await new Promise<string | undefined>((resolve) => {
-      pick.onDidAccept(() => resolve(pick.activeItems[0]?.label ?? pick.value.trim()));
+      pick.onDidAccept(() => resolve(marked ?? pick.value.trim()));
       pick.onDidHide(() => resolve(undefined));
       pick.show();
     });
