@@ -53,6 +53,7 @@ from palimpsest_engine.runtime.open import open_engine, refuse_relative
 
 if TYPE_CHECKING:
     from palimpsest_engine.fill.edit_window import edits_of, window_request
+    from palimpsest_engine.shared.address import runtime_folders
     from palimpsest_engine.syntax.language_ids import language_id, untrained
     from palimpsest_engine.syntax.mending import Mend
     from palimpsest_engine.syntax.watched import Complaints, Definition, Mender, Outline, follow_ups, judge, warm_parser
@@ -103,6 +104,7 @@ __all__ = [
     "language_id",
     "open_engine",
     "refuse_relative",
+    "runtime_folders",
     "tidy",
     "untrained",
     "warm_parser",
@@ -116,6 +118,7 @@ _LATER = dict.fromkeys(
     "Mend": "syntax.mending",
     "edits_of": "fill.edit_window",
     "window_request": "fill.edit_window",
+    "runtime_folders": "shared.address",
     "language_id": "syntax.language_ids",
     "untrained": "syntax.language_ids",
 }

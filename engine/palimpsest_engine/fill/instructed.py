@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from palimpsest_engine.decoding.autoregressive import writing
-from palimpsest_engine.decoding.prompt_lookup import Lookup
 from palimpsest_engine.errors import FillCancelled
+from palimpsest_engine.fill.copying import copying
 from palimpsest_engine.fill.following import nothing
 from palimpsest_engine.fill.resources import Resources
 from palimpsest_engine.model.prefix_cache import PrefixCache
@@ -28,7 +27,6 @@ NO_CHAT = (
 LONGEST = 3000  # tokens of a selection, an instruction and what is shown around them
 _MORE = 384  # tokens that a replacement may have beyond the selection's
 _AROUND = 4000  # characters on either side
-_COPIED = 16  # tokens that are guessed at once
 
 
 class Instructed:
@@ -67,27 +65,10 @@ class Instructed:
         yield replace(fill, nfe=passes, context=len(prompt))
 
     def _written(self, prompt: list[int], most: int) -> Iterator[tuple[str, int]]:
-        """Write the answer; yield it so far, and its tokens. Much of it is a copy, so guesses save passes."""
-        resources, tokens = self.resources, self.resources.tokens
-        self.cache.encode(prompt, self._check)
-        ends = resources.ends
-
-        def ended(written: list[int]) -> bool:
-            return written[-1] in ends or any(end in tokens.decode(written[-8:]) for end in ENDS)
-
-        branch = self.cache.cache.branch(1, len(prompt) - 1)
-        work = writing(
-            resources.model,
-            branch,
-            prompt[-1],
-            most,
-            resources.banned_but_ends,
-            ended=ended,
-            draft=Lookup(prompt, ahead=_COPIED),
-        )
-        for (answer,) in work:
+        """Write the answer; yield it so far, and its tokens."""
+        tokens, ends = self.resources.tokens, self.resources.ends
+        for answer in copying(self.resources, self.cache, prompt, most, ENDS, self._check):
             yield tokens.decode([each for each in answer if each not in ends]), len(answer)
-            self._check()
 
     def _fitted(self, answer: str) -> str:
         return replacement(self.ask, answer).replace("\n", newline_of(self.request.text))

@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 
-from palimpsest_engine.decoding.autoregressive import writing
-from palimpsest_engine.decoding.prompt_lookup import Lookup
 from palimpsest_engine.decoding.scoring import log_likelihoods
 from palimpsest_engine.errors import FillCancelled
+from palimpsest_engine.fill.copying import copying
 from palimpsest_engine.fill.following import ask_of, nothing, offered
 from palimpsest_engine.fill.line_hunks import LineHunk, spliced
 from palimpsest_engine.fill.resources import Resources
@@ -30,7 +29,6 @@ BEHIND = 60  # characters behind a changed place that are counted with it: does 
 LIKELIER = 0.5  # nats by which an edit has to be likelier than the present text
 NATS = 1.0  # by so much the changes have to make it likelier
 _MORE = 96  # tokens that a window may grow by
-COPIED = 16  # tokens that are guessed at once: most of a window stays as it is
 
 Denoise = Callable[[FillRequest], Iterator[Draft | Fill]]
 
@@ -64,30 +62,13 @@ class Rewrite:
         assert self.format is not None
         resources, ask = self.resources, ask_of(self.request)
         tokens, prompt = resources.tokens, self._ids(self.format, ask)
-        self._knowing.encode(prompt, self._check)
-        ends, format_ = resources.ends, self.format
-
-        def ended(written: list[int]) -> bool:
-            return written[-1] in ends or any(end in tokens.decode(written[-8:]) for end in format_.ends)
-
         most, answer = len(tokens.encode(window)) + _MORE, list[int]()
-        branch = self._knowing.cache.branch(1, len(prompt) - 1)
-        work = writing(
-            resources.model,
-            branch,
-            prompt[-1],
-            most,
-            resources.banned_but_ends,
-            ended=ended,
-            draft=Lookup(prompt, ahead=COPIED),
-        )
-        for (answer,) in work:
+        for answer in copying(resources, self._knowing, prompt, most, self.format.ends, self._check):
             self.nfe += 1
             yield Draft(self.nfe, ((DraftPiece(tokens.decode(answer), True),),), len(answer) / most, written=True)
-            self._check()
         if len(answer) >= most:
             return window  # it did not end: nothing of it can be trusted
-        return format_.window(ask, tokens.decode([each for each in answer if each not in ends]))
+        return self.format.window(ask, tokens.decode([each for each in answer if each not in resources.ends]))
 
     def _denoised(self) -> Generator[Draft, None, str]:
         """Denoise the window from the present text, with the changes in the context."""

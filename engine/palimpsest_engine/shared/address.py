@@ -52,8 +52,8 @@ def place() -> Place:
     return Place(address, folder / f"{name}.lock", folder / f"{name}.log")
 
 
-def folders() -> tuple[Path, ...]:
-    """Return the folders that may be the place, best first. None of them needs to exist."""
+def runtime_folders() -> tuple[Path, ...]:
+    """Return the folders of the user for what only runs now, best first. None of them needs to exist."""
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     places = [Path(runtime, "palimpsest")] if os.path.isabs(runtime) and os.path.isdir(runtime) else []
     home = os.path.expanduser("~")
@@ -71,7 +71,7 @@ def folders() -> tuple[Path, ...]:
 def _folder(name: int) -> Path:
     """Return the first folder that is the user's alone and leaves room for a name of so many bytes; make it."""
     fault = "there is no folder for its socket"
-    for folder in folders():
+    for folder in runtime_folders():
         if sys.platform != "win32" and len(os.fsencode(folder)) + 1 + name > _LONGEST:
             fault = f"the path of {folder} is too long for a socket"
             continue

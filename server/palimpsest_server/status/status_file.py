@@ -21,7 +21,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
-from palimpsest_engine import __version__
+from palimpsest_engine import __version__, runtime_folders
 from palimpsest_server.status.requests import Requests
 
 logger = logging.getLogger(__name__)
@@ -143,7 +143,7 @@ def _write(file: Path, text: str) -> None:
 def _folder_of_ours() -> Path:
     """Return the first of the folders that is, or can be made, the user's alone. Raises OSError if there is none."""
     fault: OSError | None = None
-    for folder in folders():
+    for folder in runtime_folders():
         try:
             folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with suppress(FileExistsError):
@@ -158,22 +158,6 @@ def _folder_of_ours() -> Path:
 
 
 # Both sides
-
-
-def folders() -> tuple[Path, ...]:
-    """Return the folders that the files may lie in, best first."""
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    places = [Path(runtime, "palimpsest")] if os.path.isabs(runtime) and os.path.isdir(runtime) else []
-    home = os.path.expanduser("~")
-    if sys.platform == "win32":
-        cache = os.environ.get("LOCALAPPDATA") or os.path.join(home, "AppData", "Local")
-    elif sys.platform == "darwin":
-        cache = os.path.join(home, "Library", "Caches")
-    else:
-        cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(home, ".cache")
-    if os.path.isabs(cache):
-        places.append(Path(cache, "palimpsest", "run"))
-    return tuple(places)
 
 
 def _ours(path: Path) -> bool:
@@ -210,7 +194,7 @@ def _why(error: Exception) -> str:
 
 def servers() -> list[dict[str, Any]]:
     """Return the content of each running server's file, the oldest first; remove the files of servers that ended."""
-    found = [content for folder in folders() for _, content in _clean(folder)]
+    found = [content for folder in runtime_folders() for _, content in _clean(folder)]
     return sorted(found, key=lambda content: (str(content.get("started")), content["pid"]))
 
 

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from palimpsest_engine import runtime_folders
 from palimpsest_server.status import status_file
 from palimpsest_server.status.requests import Requests
 from palimpsest_server.status.status_file import Live
@@ -28,7 +29,7 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def folder(home):
-    (folder,) = status_file.folders()
+    (folder,) = runtime_folders()
     return folder
 
 
@@ -220,11 +221,11 @@ def test_a_link_is_not_followed(folder, tmp_path):
 
 
 def test_the_session_folder_comes_first_and_both_are_read(home, monkeypatch, tmp_path):
-    (cache,) = status_file.folders()
+    (cache,) = runtime_folders()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "not there"))
-    assert status_file.folders() == (cache,)
+    assert runtime_folders() == (cache,)
     (tmp_path / "runtime").mkdir()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "runtime"))
-    assert status_file.folders() == (tmp_path / "runtime" / "palimpsest", cache)
+    assert runtime_folders() == (tmp_path / "runtime" / "palimpsest", cache)
     leave(cache, os.getpid())
     assert [server["pid"] for server in status_file.servers()] == [os.getpid()]
