@@ -70,7 +70,10 @@ export class NextEdits implements Disposable {
       window.onDidChangeTextEditorVisibleRanges(() => this.#refresh()),
       window.onDidChangeVisibleTextEditors(() => this.#refresh()),
       window.onDidChangeActiveTextEditor((editor) => this.#focused(editor)),
-      commands.registerCommand("palimpsest.nextEdit.go", () => this.#go()),
+      commands.registerCommand("palimpsest.nextEdit.go", (by?: { key?: string }) =>
+        // What the keys were told may be older than the cursor, when Tab comes right after it has moved.
+        by?.key === "tab" && !this.#leads() ? commands.executeCommand("tab") : this.#go(),
+      ),
       commands.registerCommand("palimpsest.nextEdit.dismiss", () => this.#close("refused")),
     ];
   }
@@ -196,15 +199,21 @@ export class NextEdits implements Disposable {
     }
   }
 
-  #tellKeys(): void {
+  /** Whether Tab is ours where the cursor stands. */
+  #leads(): boolean {
     const offer = this.#offer;
     const editor = window.activeTextEditor;
-    let leads = this.#following !== "no";
-    if (!leads && offer && editor) {
-      const { line, character } = editor.selection.active;
-      const before = editor.document.lineAt(line).text.slice(0, character);
-      leads = tabLeads(offer.range, editor.document === offer.document, line, before);
+    if (this.#following !== "no" || !offer || !editor) {
+      return this.#following !== "no";
     }
+    const { line, character } = editor.selection.active;
+    const before = editor.document.lineAt(line).text.slice(0, character);
+    return tabLeads(offer.range, editor.document === offer.document, line, before);
+  }
+
+  #tellKeys(): void {
+    const offer = this.#offer;
+    const leads = this.#leads();
     const keys = `${offer !== undefined}${leads}`;
     if (keys !== this.#keys) {
       this.#keys = keys;
