@@ -48,8 +48,9 @@ from palimpsest_engine.errors import (
     UnsupportedCheckpoint,
 )
 from palimpsest_engine.fill.tidy import tidy
-from palimpsest_engine.request import Confidence, Draft, DraftPiece, Excerpt, Fill, FillRequest, Span, Verdict
+from palimpsest_engine.request import Confidence, Draft, DraftPiece, Excerpt, Fill, FillRequest, Span, Turn, Verdict
 from palimpsest_engine.runtime.open import open_engine, refuse_relative
+from palimpsest_engine.trace import Choice, Frame, Judged, Lane, Slot, Stage, StartPiece, Traced
 
 if TYPE_CHECKING:
     from palimpsest_engine.fill.edit_window import edits_of, window_request
@@ -63,6 +64,7 @@ __all__ = [
     "Change",
     "CheckpointBroken",
     "CheckpointMissing",
+    "Choice",
     "Complaints",
     "Confidence",
     "Definition",
@@ -82,7 +84,10 @@ __all__ = [
     "FillCancelled",
     "FillRequest",
     "FollowUps",
+    "Frame",
     "Job",
+    "Judged",
+    "Lane",
     "LanguageUnknown",
     "Mend",
     "Mender",
@@ -95,7 +100,12 @@ __all__ = [
     "Place",
     "Quantization",
     "QueueFull",
+    "Slot",
     "Span",
+    "Stage",
+    "StartPiece",
+    "Traced",
+    "Turn",
     "UnsupportedCheckpoint",
     "Verdict",
     "edits_of",

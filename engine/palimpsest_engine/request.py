@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from palimpsest_engine.trace import Frame, StartPiece, Traced
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Span:
@@ -42,6 +44,14 @@ class Diff:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """An earlier turn of a conversation: what was asked, and what was answered."""
+
+    instruction: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
 class FillRequest:
     """A request: a document's text and the holes in it.
 
@@ -61,6 +71,13 @@ class FillRequest:
     changes: what the text in the one hole may have to follow, the newest last. It is then written anew only where the changes
     make that likelier than leaving it alone (`fill.rewrite`). cursor: an offset in `text`, or None.
     instruction: a sentence about what to do with the text in the one hole, which is then written anew (`fill.instructed`).
+    task: with an instruction, "rewrite" the hole, "write" something new in it about the context, or "explain" its text.
+    turns: what was asked and answered before about the same hole, the newest last; the instruction is about its answer.
+    diagnostics: sentences of other tools about the text in the hole.
+    temperature: of the sampler, for denoising and for writing; None for the checkpoint's own.
+    left_to_right: write the one hole left to right, and denoise nothing, if the checkpoint can.
+    start: how the canvas of the one hole begins, piece by piece; nothing for noise. trace: show all candidates at work, with
+    so many choices a slot; 0 for no trace.
     any_language: fill it even if the checkpoint was not trained on its language; otherwise that is a `LanguageUnknown`.
     """
 
@@ -84,6 +101,13 @@ class FillRequest:
     changes: tuple[Diff, ...] = ()
     cursor: int | None = None
     instruction: str = ""
+    task: Literal["rewrite", "write", "explain"] = "rewrite"
+    turns: tuple[Turn, ...] = ()
+    diagnostics: tuple[str, ...] = ()
+    temperature: float | None = None
+    left_to_right: bool = False
+    start: tuple[StartPiece, ...] = ()
+    trace: int = 0
 
     def __post_init__(self) -> None:
         if not self.holes:
@@ -99,6 +123,14 @@ class FillRequest:
             raise ValueError(f"what follows from changes is written in one hole, not in {len(self.holes)}")
         if self.instruction and (len(self.holes) != 1 or self.changes):
             raise ValueError("an instruction is about one hole, and not about what follows from changes")
+        if not self.instruction and (self.turns or self.task != "rewrite"):
+            raise ValueError("a task and earlier turns belong to an instruction")
+        if self.start and len(self.holes) != 1:
+            raise ValueError(f"a canvas can begin with a start for one hole, not for {len(self.holes)}")
+        if self.temperature is not None and not 0.0 <= self.temperature <= 10.0:
+            raise ValueError(f"temperature is in [0, 10], not {self.temperature}")
+        if not 0 <= self.trace <= 20:
+            raise ValueError(f"a slot can show 0 to 20 choices, not {self.trace}")
         if self.candidates < 1:
             raise ValueError(f"at least one candidate is wanted, not {self.candidates}")
 
@@ -130,13 +162,14 @@ class DraftPiece:
 class Draft:
     """The text of each hole so far: the argmax canvas after a denoising step, or what is written left to right.
 
-    settled_share in 0..1. written: it is left to right, and more may come.
+    settled_share in 0..1. written: it is left to right, and more may come. frame: all candidates, in a traced fill.
     """
 
     step: int
     holes: tuple[tuple[DraftPiece, ...], ...]
     settled_share: float
     written: bool = False
+    frame: Frame | None = None
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -186,6 +219,7 @@ class Fill:
     nfe: decoder passes. ms: wall clock inside the engine. settled: False if the step limit came first.
     encoded: context tokens that had to be encoded. context: context tokens seen by the model.
     confidences: of `texts` and of each alternative; empty if nobody measured this model, or in a fill of several holes.
+    traced: candidates and stages, in a traced fill.
     """
 
     texts: tuple[str, ...]
@@ -199,6 +233,7 @@ class Fill:
     encoded: int = 0
     context: int = 0
     confidences: tuple[Confidence, ...] = ()
+    traced: Traced | None = None
 
     @property
     def empty(self) -> bool:
