@@ -14,7 +14,7 @@ from palimpsest_engine.engine import EngineSettings, EngineStatus
 from palimpsest_engine.errors import PalimpsestError
 from palimpsest_engine.request import Draft, Fill, FillRequest
 
-PROTOCOL = 1  # of the messages below; another number means that the two cannot talk
+PROTOCOL = 2  # of the messages below; another number means that the two cannot talk
 LARGEST = 64 * 2**20  # bytes of one message; a document of 16 million characters fits
 
 

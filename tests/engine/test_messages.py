@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -31,6 +32,7 @@ from palimpsest_engine.messages import (
     to_bytes,
 )
 from palimpsest_engine.request import Confidence, Diff, Draft, DraftPiece, Excerpt, Fill, FillRequest, Span, Verdict
+from palimpsest_engine.trace import Choice, Frame, Judged, Lane, Slot, Stage, StartPiece, Traced
 
 REQUEST = FillRequest(
     "def f():\n    \n",
@@ -50,11 +52,16 @@ FILL = Fill(
     alternatives=(("pass",),),
     confidences=(Confidence(0.5, 0.75),),
 )
+SLOT = Slot("re", 0.5, "open", 7, (Choice("re", 0.75, 7), Choice("", 0.125, 3)))
+FRAME = Frame(1.5, (Lane(0, "denoised", ((SLOT,), ()), finished=True), Lane(3, "written", ((), ()))))
+TRACED = Traced((Judged(0, ("re", ""), 0, -0.5, "valid", chosen=True),), (Stage("encode", 1.5),))
+PIECES = (StartPiece("pinned", "re", key=7), StartPiece("noise", slots=2), StartPiece("present", "x"))
 OF_CLIENT = [
     Hello(PROTOCOL, "0.1.0", EngineSettings("a", endpoint=Endpoint("http://localhost"), profile="fast")),
     Warm(),
     Retire("a newer version"),
     Submit(7, REQUEST, True),
+    Submit(7, replace(REQUEST, changes=(), start=PIECES, trace=3, temperature=0.5, left_to_right=True), True),
     Cancel(7),
 ]
 OF_ENGINE = [
@@ -62,7 +69,9 @@ OF_ENGINE = [
     Goodbye("retired"),
     Told(EngineStatus("ready", model="m", languages=("python",), edit_languages=())),
     Drafted(7, Draft(2, ((DraftPiece("a", True), DraftPiece("b", False)),), 0.5)),
+    Drafted(7, Draft(2, ((DraftPiece("a", True),), ()), 0.5, frame=FRAME)),
     Filled(7, FILL),
+    Filled(7, replace(FILL, traced=TRACED)),
     Failed(7, "CheckpointMissing", "No such model."),
 ]
 
@@ -82,6 +91,21 @@ def test_any_text_with_a_hole_comes_back_the_same(text, data):
     start = data.draw(st.integers(0, len(text)))
     request = FillRequest(text, (Span(start, data.draw(st.integers(start, len(text)))),))
     assert request_of(to_bytes(request)) == request
+
+
+TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=4)
+CHOICES = st.lists(st.builds(Choice, TEXT, st.floats(0, 1), st.integers(0, 2**31)), max_size=3).map(tuple)
+SLOTS = st.builds(
+    Slot, TEXT, st.floats(0, 20), st.sampled_from(["pinned", "settled", "open"]), st.integers(0, 2**31), CHOICES
+)
+HOLES = st.lists(st.lists(SLOTS, max_size=3).map(tuple), max_size=2).map(tuple)
+LANES = st.builds(Lane, st.integers(0, 99), st.sampled_from(["denoised", "written"]), HOLES, st.booleans())
+
+
+@given(st.builds(Frame, st.floats(0, 1e6), st.lists(LANES, max_size=3).map(tuple)))
+def test_any_frame_comes_back_the_same(frame):
+    drafted = Drafted(1, Draft(1, ((),), 0.0, frame=frame))
+    assert from_engine(to_bytes(drafted)) == drafted
 
 
 def raw(*values):

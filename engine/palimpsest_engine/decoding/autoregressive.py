@@ -6,6 +6,7 @@ A checkpoint may rank such candidates with those of diffusion; the evaluation's 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
 
@@ -17,6 +18,16 @@ from palimpsest_engine.model.forward import encode, head
 from palimpsest_engine.model.kv_cache import RollbackCache
 
 TEMPERATURE = 0.5
+Likely = Sequence[Sequence[float]]  # pairs of an id and its probability, the likeliest first
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A token that was written. entropy: of its place, in nats. likely: what else could have been written there."""
+
+    token: int
+    entropy: float = 0.0
+    likely: Likely = ()
 
 
 def write(*arguments: Any, **options: Any) -> list[list[int]]:
@@ -38,6 +49,8 @@ def writing(
     generator: torch.Generator | None = None,
     draft: Callable[[list[int]], Sequence[int]] = lambda written: (),
     logs: Sequence[list[float]] = (),
+    chosen: Sequence[list[Chosen]] = (),
+    choices: int = 0,
 ) -> Iterator[list[list[int]]]:
     """Write at most `most` tokens in each of `rows` rows; yield all rows after each pass. At least one pass is made.
 
@@ -46,7 +59,8 @@ def writing(
     written. opening: the only ids that may come first. ended: called with a row after each of its tokens; returns whether
     that was its last. draft: called with a row before a pass; guesses the tokens that follow. The pass checks the whole
     guess and keeps the beginning that it would have written anyway, so guesses save passes and change nothing. logs: a list
-    for each of the first rows, to which the log-likelihood of each of its tokens is added, in nats.
+    for each of the first rows, to which the log-likelihood of each of its tokens is added, in nats. chosen: a list for each
+    row, to which each of its tokens is added with so many `choices`, if that is not 0.
     """
     first = banned if opening is None else torch.ones_like(banned).index_fill(0, opening, False)
     luck = torch.rand((most, rows - 1), generator=generator, device=model.device)  # as many numbers without guesses
@@ -71,13 +85,16 @@ def writing(
             chances = torch.softmax(logits[by_chance] / TEMPERATURE, dim=-1)
             likeliest[by_chance] = drawn_at(chances, luck[number[by_chance], row_of[by_chance] - 1])
         found = iter(_logs(logits, likeliest)) if logs else repeat(0.0)
+        seen = iter(_seen(logits, choices)) if choices else repeat((0.0, ()))
         answers, over = iter(likeliest.tolist()), set[int]()
         for row, guess in zip(going, guesses, strict=True):
-            answer = [(next(answers), next(found)) for _ in range(len(guess) + 1)]
-            for (token, log), guessed in zip(answer, [*guess, None], strict=True):
+            answer = [(next(answers), next(found), next(seen)) for _ in range(len(guess) + 1)]
+            for (token, log, (entropy, likely)), guessed in zip(answer, [*guess, None], strict=True):
                 written[row].append(token)
                 if row < len(logs):
                     logs[row].append(log)
+                if choices:
+                    chosen[row].append(Chosen(token, entropy, likely))
                 if ended(written[row]) or len(written[row]) == most:
                     over.add(row)
                 if row in over or token != guessed:
@@ -97,3 +114,12 @@ def _logs(logits: Tensor, tokens: Tensor) -> list[float]:
     """Return the log-likelihood of a token in each row of logits `[rows, V]`."""
     found: list[float] = (logits.gather(1, tokens[:, None]).squeeze(1) - logits.logsumexp(-1)).tolist()
     return found
+
+
+def _seen(logits: Tensor, choices: int) -> list[tuple[float, Likely]]:
+    """Return the entropy of each row of logits `[rows, V]` in nats, and its likeliest ids."""
+    chances = torch.softmax(logits.to(torch.float32), dim=-1)
+    likeliest = chances.topk(min(choices, chances.shape[-1]), -1)
+    ids, probabilities = likeliest.indices.tolist(), likeliest.values.tolist()
+    pairs = [list(zip(*row, strict=True)) for row in zip(ids, probabilities, strict=True)]
+    return list(zip(torch.special.entr(chances).sum(-1).tolist(), pairs, strict=True))

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from palimpsest_engine.checkpoint.spec import Denoising, Sampling
+from palimpsest_engine.decoding.autoregressive import Chosen
 from palimpsest_engine.decoding.canvas_state import Canvas
-from palimpsest_engine.decoding.denoise import denoise
+from palimpsest_engine.decoding.denoise import Step, denoise
 from palimpsest_engine.decoding.sampler import Draw
 from palimpsest_engine.model.forward import encode
 from palimpsest_engine.model.kv_cache import RollbackCache
@@ -33,12 +34,14 @@ def writing_in_blocks(
     sampling: Sampling,
     draw: Draw,
     how: Denoising,
+    chosen: Sequence[list[Chosen]] = (),
+    choices: int = 0,
 ) -> Iterator[list[list[int]]]:
     """Write at most `most` tokens in each of `rows` rows; yield all rows after each pass. Blocks that are done are in them.
 
     cache: of that many rows, with all whole blocks of the context; useless afterwards. banned `[V]`: ids never written.
     opening: the only ids that may come first. ended: called with a row after each of its tokens; returns whether that was its
-    last. sampling: its steps are those of a block.
+    last. sampling: its steps are those of a block. chosen, choices: as in `writing`, when a block is done.
     """
     assert how.block is not None
     assert how.mask_id is not None
@@ -48,12 +51,18 @@ def writing_in_blocks(
         row = [*given, *[how.mask_id] * (how.block - len(given))]
         tokens = torch.tensor([row] * rows, device=model.device)
         is_hole = (torch.arange(how.block, device=model.device) >= len(given)).expand(rows, -1)
-        for step in denoise(model, cache, Canvas(tokens, is_hole, banned, allowed), sampling, generator, draw, how):
-            tokens = step.tokens
+        last: Step | None = None
+        for step in denoise(
+            model, cache, Canvas(tokens, is_hole, banned, allowed), sampling, generator, draw, how, choices
+        ):
+            tokens, last = step.tokens, step
             yield written
         for number, ids in enumerate(tokens[:, len(given) :].tolist()):
-            for token in ids if number not in over else ():
+            for place, token in enumerate(ids if number not in over else (), len(given)):
                 written[number].append(token)
+                if last is not None and last.likely is not None:
+                    likely = last.likely[number, place].tolist()
+                    chosen[number].append(Chosen(token, float(last.entropy[number, place]), likely))
                 if ended(written[number]) or len(written[number]) == most:
                     over.add(number)
                     break

@@ -44,7 +44,8 @@ class State:
     canvas; history `[S, B, T]`: the last S drafts; chances `[N, V]`: the last probabilities; entropy `[B, T]`: that of each
     hole position when it was last decided on; forbidden `[K, V]`, kinds `[T]`: as `forbidden_ids` returns them for the
     positions of a row; holes: where they are in the only row, if slots may become more or fewer; grown: how often one has
-    become two; how: the model's way."""
+    become two; likely `[B, T, K, 2]`: the likeliest ids and their probabilities, of each hole position when it was last
+    decided on, if they are to be shown; how: the model's way."""
 
     how: Denoising
     tokens: Tensor
@@ -66,6 +67,7 @@ class State:
     chances: Tensor | None = None
     holes: tuple[range, ...] | None = None
     grown: int = 0
+    likely: Tensor | None = None
 
     def __post_init__(self) -> None:
         self.look()
@@ -119,6 +121,14 @@ class State:
         """Return `[N]`: a value `[B]` per row, for each of its open positions."""
         return rows.repeat_interleave(self.tokens.shape[1])[self.where]
 
+    def note(self, likely: Tensor) -> None:
+        """Keep the likeliest tokens `[N, K, 2]` of the open positions; rows that had finished keep those they have."""
+        if self.likely is None:
+            self.likely = likely.new_zeros(*self.tokens.shape, *likely.shape[1:])
+        going = ~self.of_open(self.finished)
+        places = self.likely.flatten(0, 1).index_copy(0, self.where[going], likely[going])
+        self.likely = places.view(self.likely.shape)
+
     def barred(self) -> Tensor | None:
         """Return `forbidden` as it is for the next step: no slot grows any more where there are as many as may be."""
         longest, grow = self.how.longest, self.how.grow_id
@@ -165,6 +175,7 @@ class State:
         fresh = torch.tensor([copies[place] == 2 for place in source], device=self.tokens.device).unsqueeze(0)
         for name in ("tokens", "is_hole", "current", "draft", "entropy", "open"):
             setattr(self, name, getattr(self, name)[:, at])
+        self.likely = None if self.likely is None else self.likely[:, at]
         self.used = None if self.used is None else self.used[:, at]
         self.kinds = None if self.kinds is None else self.kinds[at]
         self.current = self.current.masked_fill(fresh, self.how.mask_id)
@@ -179,6 +190,7 @@ class State:
         self.current, self.draft, self.history = self.current[rows], self.draft[rows], self.history[:, rows]
         self.entropy, self.open = self.entropy[rows], self.open[rows]
         self.used = None if self.used is None else self.used[rows]
+        self.likely = None if self.likely is None else self.likely[rows]
         self.look()
 
 

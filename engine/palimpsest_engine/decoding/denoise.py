@@ -16,7 +16,7 @@ from torch import Tensor
 from palimpsest_engine.checkpoint.spec import Denoising, Sampling
 from palimpsest_engine.cuda.backend import Prefix
 from palimpsest_engine.decoding.canvas_state import Canvas, State
-from palimpsest_engine.decoding.sampler import Draw, Sampled, sample
+from palimpsest_engine.decoding.sampler import Draw, Sampled, likeliest, sample
 from palimpsest_engine.model.forward import canvas_head, decode
 
 __all__ = ["STOCK", "Canvas", "Step", "accept", "denoise"]
@@ -28,7 +28,8 @@ STOCK = Denoising()
 class Step:
     """The result of one denoising step, in main memory: the draft `tokens [B, T]` (the likeliest, and what was accepted for
     good), the positions that the sampler has `accepted [B, T]`, the entropy of every position in nats `[B, T]`, the rows that
-    have `finished [B]`. holes: where they are now, if slots have become more or fewer."""
+    have `finished [B]`. holes: where they are now, if slots have become more or fewer. likely `[B, T, K, 2]`: the likeliest
+    ids and their probabilities, of each position when it was last decided on, and is_hole `[B, T]`, if they are wanted."""
 
     number: int
     tokens: Tensor
@@ -36,6 +37,8 @@ class Step:
     entropy: Tensor
     finished: Tensor
     holes: tuple[range, ...] | None = None
+    likely: Tensor | None = None
+    is_hole: Tensor | None = None
 
 
 @torch.inference_mode()
@@ -47,17 +50,21 @@ def denoise(
     generator: torch.Generator,
     draw: Draw,
     how: Denoising = STOCK,
+    choices: int = 0,
 ) -> Generator[Step, Sequence[int] | None, None]:
     """Denoise a canvas against an encoded prefix (a cache of B rows); yields after every decoder pass.
 
-    A canvas without holes yields nothing. To stop between steps, do not ask for the next. Send row numbers to go on with
-    those rows alone, in ascending order (all rows must share their prefix). draw: the way to draw tokens: `as_stock`, or
-    `drawn`, which is as random and needs one random number a position instead of one a token. how: the model's way, see
-    `Denoising`. Logits exist for the N open positions of all rows only, those that a step decides on; `[N, V]` below.
+    A canvas without anything to decide yields nothing. To stop between steps, do not ask for the next. Send row numbers to go
+    on with those rows alone, in ascending order (all rows must share their prefix). draw: the way to draw tokens: `as_stock`,
+    or `drawn`, which is as random and needs one random number a position instead of one a token. how: the model's way, see
+    `Denoising`. choices: so many of the likeliest tokens of each position are in the steps. Logits exist for the N open
+    positions of all rows only, those that a step decides on; `[N, V]` below.
     """
     if not bool(canvas.is_hole.any()):
         return
     at = State.begin(canvas, model.config.get_text_config().vocab_size, sampling, generator, how)
+    if not at.where.numel():
+        return
     past, head = cache.get_seq_length() - canvas.overlap, canvas_head(model)
     for number in range(1, sampling.max_steps + 1):
         positions = torch.arange(
@@ -80,6 +87,8 @@ def denoise(
             dtype=hidden.dtype if how.conditioned else torch.float32,
         )
         chances, argmax = sampled.chances, at.on_canvas(sampled.argmax)
+        if choices:
+            at.note(likeliest(sampled, choices))
         # 3. Accept the most certain positions. Pins, and what was accepted for good, have no entropy.
         entropy = at.on_canvas(sampled.entropy, at.entropy)
         accepted = accept(at, sampled, entropy, sampling, number)
@@ -112,8 +121,9 @@ def denoise(
         at.chances = chances if how.conditioned else None
         if not how.revises:
             accepted = at.settle(accepted)
-        shown = on_host(at.draft, accepted | at.finished[:, None], at.entropy, at.finished)
-        step = Step(number, shown[0], shown[1], shown[2], shown[3], at.holes)
+        more = () if at.likely is None else (at.likely, at.is_hole)
+        shown = on_host(at.draft, accepted | at.finished[:, None], at.entropy, at.finished, *more)
+        step = Step(number, shown[0], shown[1], shown[2], shown[3], at.holes, *shown[4:])
         keep = yield step
         finished = step.finished
         if keep is not None:

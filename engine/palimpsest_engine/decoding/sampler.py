@@ -75,6 +75,16 @@ def sample(
     return Sampled(chances.to(dtype), token, argmax, entropy_of(logits, chances, highest, argmax))
 
 
+def likeliest(sampled: Sampled, count: int) -> Tensor:
+    """Return the `count` likeliest ids of each row and their probabilities `[N, K, 2]`, the argmax first, in float64."""
+    chances, ids = sampled.chances.topk(min(count, sampled.chances.shape[1]), -1)
+    # Rounded probabilities may be equal where logits are not.
+    first = sampled.argmax[:, None]
+    ids[:, -1] = torch.where((ids == first).any(-1), ids[:, -1], sampled.argmax)
+    order = (ids != first).long().argsort(dim=-1, stable=True)
+    return torch.stack([each.gather(-1, order).to(torch.float64) for each in (ids, chances)], -1)
+
+
 def within_nucleus(logits: Tensor, top_p: float) -> Tensor:
     """Take out of logits `[N, V]`, in place, the tokens after those that together have `top_p` of the probability (arXiv
     1904.09751); the one that reaches it stays."""

@@ -13,6 +13,7 @@ from operator import itemgetter
 import torch
 from torch import Tensor
 
+from palimpsest_engine.decoding.autoregressive import Chosen
 from palimpsest_engine.decoding.denoise import Canvas, denoise
 from palimpsest_engine.decoding.sampler import drawn
 from palimpsest_engine.decoding.scoring import log_likelihoods
@@ -21,6 +22,7 @@ from palimpsest_engine.fill.detokenize import PINNING, Candidate, Detokenizer
 from palimpsest_engine.fill.plan import Plan
 from palimpsest_engine.fill.ranking import Ranking
 from palimpsest_engine.fill.resources import Resources
+from palimpsest_engine.fill.tracing import Trace
 from palimpsest_engine.fill.writer import Writer
 from palimpsest_engine.model.prefix_cache import PrefixCache
 from palimpsest_engine.prompt.layout import Layout
@@ -39,9 +41,11 @@ class Candidates:
         request: FillRequest,
         cache: PrefixCache,
         read: Detokenizer,
+        trace: Trace,
         cancelled: Callable[[], bool],
     ) -> None:
         self.resources, self.request, self.cache, self.read = resources, request, cache, read
+        self.trace = trace
         self.spec, self.tokens, self.model = resources.spec, resources.tokens, resources.model
         self.cancelled = cancelled
         self.generator = torch.Generator(self.model.device).manual_seed(request.seed)
@@ -67,6 +71,7 @@ class Candidates:
         is_hole[:, hole.start : hole.stop] = True
         healing, overlap = self._healing(layout, hole.start), 0 if sides else len(before)
         canvas = Canvas(ids, is_hole, self.resources.all_banned, healing, overlap=overlap)
+        self.trace.begin()
         (written,) = yield from self._steps(canvas, [(hole,)])
         block = written.tokens[hole.start : hole.stop].tolist()
         self.read.opening += block
@@ -78,13 +83,20 @@ class Candidates:
 
     def ranked(self, layout: Layout, plan: Plan) -> Generator[Draft, None, list[Candidate]]:
         """Write all candidates of a plan; the best first."""
+        self.trace.begin()
         if self.resources.writes(self.request):
-            return self.ranking.rank(layout, (yield from self._written(layout, self.request.candidates)))
+            return self._ranked(layout, (yield from self._written(layout, self.request.candidates)))
         found = yield from self._denoised(layout, plan)
         if plan.lines and not self.resources.sides:
             lines = None if self.resources.ends_itself else 1
             found += yield from self._written(layout, plan.lines, lines, others=found)
-        return self.ranking.rank(layout, self._sure(found))
+        return self._ranked(layout, self._sure(found))
+
+    def _ranked(self, layout: Layout, found: list[Candidate]) -> list[Candidate]:
+        """Rank candidates; the best first."""
+        with self.trace.stage("rank"):
+            ranked = self.ranking.rank(layout, found)
+        return self.trace.ranked(ranked)
 
     def _written(
         self, layout: Layout, count: int, lines: int | None = None, others: Sequence[Candidate] = ()
@@ -97,18 +109,25 @@ class Candidates:
         whole = self.spec.denoising.block is not None
         branch = self.cache.cache.branch(count, None if whole else len(layout.context) - 1)
         texts, logs = [list[int]() for _ in range(count)], [list[float]() for _ in range(count)]
+        numbers, chosen = self.trace.numbers(count), [list[Chosen]() for _ in range(count)]
         self.check_cancelled()
         limit = self.spec.written_passes if others else 0
-        for number, texts in enumerate(writer.steps(branch, count, lines, logs), 1):
+        for number, texts in enumerate(self.trace.timed("write", writer.steps(branch, count, lines, logs, chosen)), 1):
             self.nfe += 1
             if limit and number > limit:
+                self.trace.drop(*numbers)
                 return []
+            frame = self.trace.written(numbers, texts, writer.middle, chosen, self.read)
             if not others:
-                yield self.read.written(self.nfe, writer.middle(texts[0]))
+                yield self.trace.shown(self.read.written(self.nfe, writer.middle(texts[0])), frame)
+            elif frame is not None:
+                yield self.trace.again(self.nfe, frame)
             self.check_cancelled()
+        if (frame := self.trace.written(numbers, texts, writer.middle, chosen, self.read, last=True)) is not None:
+            yield self.trace.again(self.nfe, frame)
         return [
-            replace(self._candidate(layout, writer.middle(ids)), logs=tuple(each))
-            for ids, each in zip(texts, logs, strict=True)
+            replace(self._candidate(layout, writer.middle(ids)), logs=tuple(each), lane=number)
+            for number, ids, each in zip(numbers, texts, logs, strict=True)
         ]
 
     def _candidate(self, layout: Layout, ids: Sequence[int]) -> Candidate:
@@ -123,6 +142,7 @@ class Candidates:
 
         Where holes are written, write a few more lines by chance instead, once, and denoise some if the model can.
         """
+        self.trace.begin()
         if self.resources.writes(self.request):
             if self.redrew:
                 return []
@@ -132,7 +152,7 @@ class Candidates:
                 found += yield from self._denoised(layout, plan)
         else:
             found = yield from self._denoised(layout, plan)
-        return self.ranking.rank(layout, self._sure(found))
+        return self._ranked(layout, self._sure(found))
 
     def _denoised(self, layout: Layout, plan: Plan) -> Generator[Draft, None, list[Candidate]]:
         """Denoise all sizes; below full strength, from the text in the hole. If no row is sure, all are drawn anew, as often
@@ -237,7 +257,12 @@ class Candidates:
         limit = self.request.max_steps or self.spec.steps(int(holes.min()))
         sampling = replace(self.spec.sampling, max_steps=limit)
         prefix = self.resources.backend.prefix(self.cache.cache, len(spans))
-        work = denoise(self.model, prefix, canvas, sampling, self.generator, drawn, self.spec.denoising)
+        choices = self.trace.choices
+        work = self.trace.timed(
+            "denoise",
+            denoise(self.model, prefix, canvas, sampling, self.generator, drawn, self.spec.denoising, choices),
+        )
+        lanes = self.trace.numbers(len(spans))
         rows, alive, best = dict[int, Candidate](), list(range(len(spans))), (torch.inf, Draft(0, (), 0.0))
         step = next(work)
         while True:
@@ -247,16 +272,23 @@ class Candidates:
             order = sorted(range(len(alive)), key=uncertainty.__getitem__)
             places = step.holes or spans[alive[order[0]]]
             now = uncertainty[order[0]], self.read.draft(self.nfe, step, order[0], places)
-            yield replace(min(best, now, key=itemgetter(0))[1], step=self.nfe)
+            where = [step.holes or spans[row] for row in alive]
+            frame = self.trace.denoised(
+                step, [lanes[row] for row in alive], where, self.read, last=step.number == limit
+            )
+            yield self.trace.shown(replace(min(best, now, key=itemgetter(0))[1], step=self.nfe), frame)
             self.check_cancelled()
             finished = step.finished.tolist()
             best = min(best, now, key=itemgetter(0)) if finished[order[0]] else best
             most = dict(self.spec.prune).get(step.number, len(alive))
             most = max(most, 2 * self.request.candidates) if self.request.candidates > 1 else most
             for i, row in enumerate(alive):
-                rows[row] = Candidate(step.tokens[i], step.holes or spans[row], finished[i], uncertainty[i])
+                rows[row] = Candidate(
+                    step.tokens[i], step.holes or spans[row], finished[i], uncertainty[i], lane=lanes[row]
+                )
             for i in order[most:]:
                 del rows[alive[i]]
+                self.trace.drop(lanes[alive[i]])
             keep = sorted(i for i in order[:most] if not finished[i])
             if not keep:
                 return [rows[row] for row in sorted(rows)]

@@ -15,6 +15,7 @@ from palimpsest_engine.fill.evidence import Evidence, features
 from palimpsest_engine.fill.judging import Redraw, judged
 from palimpsest_engine.fill.plan import Plan, plan_canvas
 from palimpsest_engine.fill.resources import Resources
+from palimpsest_engine.fill.tracing import Trace
 from palimpsest_engine.model.prefix_cache import PrefixCache
 from palimpsest_engine.prompt.layout import Layout, lay_out
 from palimpsest_engine.prompt.pieces import pieces
@@ -37,6 +38,7 @@ class CanvasFill:
         request: FillRequest,
         cache: PrefixCache,
         cancelled: Callable[[], bool] = lambda: False,
+        trace: Trace | None = None,
     ) -> None:
         if (resources.taught or resources.sides) and not any(hole.end > hole.start for hole in request.holes):
             request = replace(request, tidy=True)  # the model does not know where to stop; this does
@@ -44,8 +46,9 @@ class CanvasFill:
         language, tokens = language_of(request.path, request.language), resources.tokens
         self.layout = lay_out(pieces(request), resources.spec, tokens, language, request.context, request.path)
         self.read = Detokenizer(request, tokens, resources.spec.filler, self.layout.healed)
-        self.gate = SyntaxGate(request.text, request.holes, language)
-        self.candidates = Candidates(resources, request, cache, self.read, cancelled)
+        self.trace = trace or Trace(request, tokens)
+        self.gate = self.trace.watched(SyntaxGate(request.text, request.holes, language))
+        self.candidates = Candidates(resources, request, cache, self.read, self.trace, cancelled)
 
     def run(self) -> Iterator[Draft | Fill]:
         """Yield drafts, then this group's `Fill`."""
@@ -53,7 +56,8 @@ class CanvasFill:
         if self.request.strength < 1.0 and not self.resources.spec.denoises:
             yield Fill(("",) * len(self.request.holes), Verdict("not checked", "nothing was asked"), NO_TOUCH_UP)
             return
-        encoded = self.cache.encode(self.layout.context, self.candidates.check_cancelled)
+        with self.trace.stage("encode"):
+            encoded = self.cache.encode(self.layout.context, self.candidates.check_cancelled)
         plan, layout = plan_canvas(self.request, self.resources.spec, self.resources.tokens, self.layout), self.layout
         for _ in range(0 if self.resources.writes(self.request) else plan.blocks):
             layout = yield from self.candidates.block(layout)
@@ -67,7 +71,8 @@ class CanvasFill:
         if self.resources.sides:
             context += len(self.layout.right)
         confidences = self.confidences(fill)
-        yield replace(fill, encoded=encoded, context=context, nfe=self.candidates.nfe, confidences=confidences)
+        fill = replace(fill, encoded=encoded, context=context, nfe=self.candidates.nfe, confidences=confidences)
+        yield self.trace.ended(fill, self.read)
 
     def judged(self, ranked: list[Candidate], redraw: Redraw) -> Generator[Draft, None, Fill]:
         """Choose among the candidates. Tokens that are pinned are never drawn anew, nor many lines a token at a time."""

@@ -23,7 +23,8 @@ class Candidate:
     """A finished canvas: token ids `[T]` with holes at `spans` (canvas positions). settled: not ended by a step limit.
 
     entropy: the mean of its slots in nats, of each when it was decided on last. logs: log-likelihood of the tokens of its one
-    hole, and of some that follow, if it was written left to right.
+    hole, and of some that follow, if it was written left to right. lane: its number in a traced fill. score: what it was
+    ranked by, larger for better.
     """
 
     tokens: Tensor
@@ -31,6 +32,8 @@ class Candidate:
     settled: bool
     entropy: float = 0.0
     logs: tuple[float, ...] = ()
+    lane: int = -1
+    score: float | None = None
 
 
 @dataclass(slots=True)

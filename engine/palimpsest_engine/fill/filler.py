@@ -17,6 +17,7 @@ from palimpsest_engine.fill.instructed import Instructed
 from palimpsest_engine.fill.plan import groups, parts
 from palimpsest_engine.fill.resources import Resources
 from palimpsest_engine.fill.rewrite import Rewrite
+from palimpsest_engine.fill.tracing import Trace
 from palimpsest_engine.model.device_errors import give_back_memory
 from palimpsest_engine.model.prefix_cache import PrefixCache
 from palimpsest_engine.request import Draft, Fill, FillRequest
@@ -69,13 +70,14 @@ class Filler:
         if request.instruction:
             yield from _timed(Instructed(self.resources, request, cancelled).run())
             return
+        trace = Trace(request, self.tokens)
         spans = parts(request, self.spec, self.tokens)
         alone = request.strength < 1.0 or self.resources.writes(request)
         chosen = ((span,) for span in spans) if alone else groups(request.text, spans, self.spec, self.tokens)
 
         def canvas(part: FillRequest) -> Iterator[Draft | Fill]:
             cache = self.prefix_cache(part.document, part.client)
-            yield from CanvasFill(self.resources, part, cache, cancelled).run()
+            yield from CanvasFill(self.resources, part, cache, cancelled, trace).run()
             self.cached.trim()
 
         yield from in_turn(request, spans, chosen, canvas)

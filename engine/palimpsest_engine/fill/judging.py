@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from palimpsest_engine.fill.detokenize import Candidate, Detokenizer
 from palimpsest_engine.request import Draft, Fill, FillRequest, Verdict
-from palimpsest_engine.syntax.watched import SyntaxGate
 
 REDRAWS = 3
 
@@ -23,12 +23,24 @@ class Written:
     settled: bool
 
 
+class Gate(Protocol):
+    """Judges the texts of the holes, and cuts them, as `SyntaxGate` does."""
+
+    def judge(self, texts: tuple[str, ...]) -> Verdict:
+        """Return the verdict."""
+        ...
+
+    def cut(self, texts: tuple[str, ...]) -> tuple[str, ...] | None:
+        """Return the texts cut until the document is no worse, or None."""
+        ...
+
+
 Redraw = Callable[[], Generator[Draft, None, list[Candidate]]]
 Rewrite = Callable[[], Generator[Draft, None, Sequence[Written]]]
 
 
 def judged(
-    request: FillRequest, ranked: list[Candidate], read: Detokenizer, gate: SyntaxGate, redraw: Redraw | None
+    request: FillRequest, ranked: list[Candidate], read: Detokenizer, gate: Gate, redraw: Redraw | None
 ) -> Generator[Draft, None, Fill]:
     """Choose among canvases as `choose` does among texts."""
 
@@ -45,7 +57,7 @@ def judged(
 
 
 def choose(
-    request: FillRequest, ranked: Sequence[Written], gate: SyntaxGate, rewrite: Rewrite | None
+    request: FillRequest, ranked: Sequence[Written], gate: Gate, rewrite: Rewrite | None
 ) -> Generator[Draft, None, Fill]:
     """Return the best candidate that leaves the document's syntax no worse: as it is, repaired, cut, or none at all.
 
@@ -73,7 +85,7 @@ def choose(
     return Fill(nothing, candidates[0][2], "Every candidate would have broken the syntax.", treatment="rejected")
 
 
-def _mended(gate: SyntaxGate, rewrite: Rewrite) -> Generator[Draft, None, Fill | None]:
+def _mended(gate: Gate, rewrite: Rewrite) -> Generator[Draft, None, Fill | None]:
     """Return the first of a few more draws that the gate finds nothing bad in; None if there is none."""
     for _ in range(REDRAWS):
         for candidate in (yield from rewrite()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from palimpsest_engine.decoding.scoring import log_likelihoods, normalised
 from palimpsest_engine.fill.detokenize import Candidate, Detokenizer
@@ -38,17 +39,15 @@ class Ranking:
         by_text = {texts: each for each in reversed(found) if any(texts := self.read.texts(each))}
         found = list(reversed(by_text.values())) or found[:1]
         if self.resources.sides or spec.denoising.block is not None:
-            return sorted(found, key=lambda each: each.entropy)
+            return _best_first(found, [-each.entropy for each in found])
         known = len(found) == 1 and found[0].logs
         logs = [[*found[0].logs]] if known else self._log_likelihoods(layout, found)
         strange = [self._strange(each) for each in found]
         self._weigh(found, logs, strange, lines)
-        if len(found) == 1:
-            return found
         scores = [
             normalised(each, spec.length_power) - STRANGE * names for each, names in zip(logs, strange, strict=True)
         ]
-        return [each for _, each in sorted(zip(scores, found, strict=True), key=lambda pair: -pair[0])]
+        return _best_first(found, scores)
 
     def _log_likelihoods(self, layout: Layout, found: Sequence[Candidate]) -> list[list[float]]:
         """Return the log-likelihoods of the tokens that score each candidate, in nats: its holes without filler, the text
@@ -91,3 +90,9 @@ class Ranking:
                 agreement=lines[own[number]] / lines.total(),
                 strange=strange[number],
             )
+
+
+def _best_first(found: Sequence[Candidate], scores: Sequence[float]) -> list[Candidate]:
+    """Return the candidates with their scores; of equal ones the first comes first."""
+    scored = (replace(each, score=score) for each, score in zip(found, scores, strict=True))
+    return sorted(scored, key=lambda each: -(each.score or 0.0))

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from palimpsest_engine.decoding.autoregressive import writing
+from palimpsest_engine.decoding.autoregressive import Chosen, writing
 from palimpsest_engine.decoding.blockwise import writing_in_blocks
 from palimpsest_engine.decoding.middle import before_repetition, middle_of
 from palimpsest_engine.decoding.prompt_lookup import Lookup
@@ -56,13 +56,19 @@ class Writer:
         self.guess = Lookup(layout.context, others)
 
     def steps(
-        self, cache: RollbackCache, count: int, lines: int | None = None, logs: Sequence[list[float]] = ()
+        self,
+        cache: RollbackCache,
+        count: int,
+        lines: int | None = None,
+        logs: Sequence[list[float]] = (),
+        chosen: Sequence[list[Chosen]] = (),
     ) -> Iterator[list[list[int]]]:
         """Yield the tokens of all `count` rows after each pass; each row but the first is drawn by chance, or all as the
         model's sampling says where it writes in blocks.
 
         cache: of that many rows, with all of the context but its last token, or with its whole blocks. lines: limit, None
-        for the request's. logs: as in `writing`; nothing is added where the model writes in blocks.
+        for the request's. logs: as in `writing`; nothing is added where the model writes in blocks. chosen: as there, in a
+        traced fill.
         """
         spec, sizes = self.resources.spec, self.request.sizes
         limit = lines or self.request.max_lines
@@ -87,6 +93,8 @@ class Writer:
                 sampling,
                 drawn,
                 spec.denoising,
+                chosen,
+                self.request.trace,
             )
         return writing(
             self.resources.model,
@@ -100,6 +108,8 @@ class Writer:
             self.generator,
             self.guess,
             logs,
+            chosen,
+            self.request.trace,
         )
 
     def over(self, ids: list[int], limit: int | None) -> bool:

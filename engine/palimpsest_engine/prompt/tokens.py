@@ -65,6 +65,12 @@ class Tokens:
             self._text[i] = self._cleaned(i, self.tokenizer.decode([i], skip_special_tokens=False))
         return self._text[i]
 
+    def shown(self, i: int) -> str:
+        """Return the text of an id for people to see: as `text`, but U+FFFD for a piece of a character."""
+        if (text := self.text(i)) or i in self.special:
+            return text
+        return "\ufffd" if "\ufffd" in self.tokenizer.decode([i], skip_special_tokens=True) else ""
+
     def _cleaned(self, i: int, text: str) -> str:
         return "" if i in self._special or "\ufffd" in text or is_junk(text) else text
 

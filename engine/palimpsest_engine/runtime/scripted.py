@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from palimpsest_engine.engine import EngineState, EngineStatus, Job
 from palimpsest_engine.errors import FillCancelled, LanguageUnknown, PalimpsestError
 from palimpsest_engine.request import Draft, DraftPiece, Fill, FillRequest, Verdict
+from palimpsest_engine.runtime.scripted_frames import ScriptedFrames
 from palimpsest_engine.syntax.language_ids import untrained
 
 
@@ -16,6 +17,7 @@ class ScriptedEngine:
     """Answers every hole with the next text of `script` (the last one for ever after).
 
     steps: drafts shown before the answer; step_seconds: time each of them takes. error: raised instead of an answer.
+    A request with a trace gets frames; one with a start, its pieces and the words of the script.
     languages: of the model that it stands for; empty for all. edits: it can say what follows from a change.
     `started`, `running` and `most_running` count jobs, for tests of latest-wins.
     """
@@ -73,7 +75,11 @@ class ScriptedEngine:
         with self._lock:
             self.running += 1
             self.most_running = max(self.most_running, self.running)
-        begun = time.perf_counter()
+        begun, request = time.perf_counter(), job.request
+        # Words stand in for tokens, so a request is shown at work like a model's.
+        frames = ScriptedFrames(request, self.script, text) if request.trace or request.start else None
+        text = text if frames is None else frames.text
+        verdict = Verdict("not checked", "scripted")
         try:
             for step in range(1, self.steps + 1):
                 if job.cancelled.wait(self.step_seconds):
@@ -81,21 +87,25 @@ class ScriptedEngine:
                 shown = len(text) * step // self.steps
                 pieces = (DraftPiece(text[:shown], True), DraftPiece("?" * (len(text) - shown), False))
                 if on_draft:
-                    on_draft(Draft(step, (pieces,) * len(job.request.holes), step / self.steps))
+                    ms, frame = (time.perf_counter() - begun) * 1000, None
+                    if frames is not None and request.trace:
+                        frame = frames.frame(step, self.steps, ms)
+                    holes, written = (pieces,) * len(request.holes), request.left_to_right
+                    on_draft(Draft(step, holes, step / self.steps, written, frame))
             if self.error:
                 raise self.error
-            asked = job.request
-            reason = untrained("scripted", self.languages, asked.language, asked.path)
-            if reason and not asked.any_language:
+            reason = untrained("scripted", self.languages, request.language, request.path)
+            if reason and not request.any_language:
                 raise LanguageUnknown(reason)
             ms = (time.perf_counter() - begun) * 1000
             reason = "" if text else "the script has nothing here"
             fill = Fill(
-                (text,) * len(job.request.holes),
-                Verdict("not checked", "scripted"),
+                (text,) * len(request.holes),
+                verdict,
                 reason,
                 nfe=self.steps,
                 ms=ms,
+                traced=frames.traced(verdict, ms) if frames is not None and request.trace else None,
             )
             with self._lock:
                 self.running -= 1
