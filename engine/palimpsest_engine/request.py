@@ -45,10 +45,11 @@ class Diff:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """An earlier turn of a conversation: what was asked, and what was answered."""
+    """An earlier turn of a conversation: what was asked, and what was answered. before: the text it was about, if known."""
 
     instruction: str
     answer: str
+    before: str = ""
 
 
 @dataclass(frozen=True, slots=True)

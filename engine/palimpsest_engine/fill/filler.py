@@ -13,7 +13,7 @@ from palimpsest_engine.checkpoint.load import Checkpoint
 from palimpsest_engine.fill.cached_documents import CachedDocuments, budget_for
 from palimpsest_engine.fill.canvas_fill import CanvasFill
 from palimpsest_engine.fill.in_turn import in_turn, joined
-from palimpsest_engine.fill.instructed import Instructed
+from palimpsest_engine.fill.instructed import CACHED, Instructed
 from palimpsest_engine.fill.plan import groups, parts
 from palimpsest_engine.fill.resources import Resources
 from palimpsest_engine.fill.rewrite import Rewrite
@@ -55,6 +55,7 @@ class Filler:
         """Drop the cache of a document; without one, drop everything that can be made again, and free its memory."""
         if document is not None:
             self.cached.drop(document)
+            self.cached.drop(document + CACHED)
             return
         self.cached.clear()
         self.resources.backend.forget()
@@ -68,7 +69,9 @@ class Filler:
             )
             return
         if request.instruction:
-            yield from _timed(Instructed(self.resources, request, cancelled).run())
+            cache = self.prefix_cache(request.document + CACHED, request.client)
+            yield from _timed(Instructed(self.resources, request, cache, cancelled).run())
+            self.cached.trim()
             return
         trace = Trace(request, self.tokens)
         spans = parts(request, self.spec, self.tokens)

@@ -1,6 +1,7 @@
-"""Rewrite the text in a hole as a user has instructed: a chat model writes its replacement, which the gate judges.
+"""Do with the text in a hole as a user has instructed: a chat model writes its replacement, new code, or an explanation.
 
-Belongs to the thread that owns the model.
+Belongs to the thread that owns the model. The conversation is laid out by `prompt/conversation.py`, the answer judged by
+`answering.py`.
 """
 
 from __future__ import annotations
@@ -9,95 +10,96 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from palimpsest_engine.errors import FillCancelled
+from palimpsest_engine.fill.answering import NO_CHAT, conversation_of, fitted, judged, limit_of, refused, too_long
 from palimpsest_engine.fill.copying import copying
 from palimpsest_engine.fill.following import nothing
 from palimpsest_engine.fill.resources import Resources
 from palimpsest_engine.model.prefix_cache import PrefixCache
+from palimpsest_engine.prompt.conversation import Conversation, chatml_of
 from palimpsest_engine.prompt.edit_formats import Mark
-from palimpsest_engine.prompt.instruct import ENDS, InstructAsk, chatml, replacement
-from palimpsest_engine.prompt.pieces import newline_of, plain
+from palimpsest_engine.prompt.instruct import ends_of
+from palimpsest_engine.prompt.tokens import Tokens
 from palimpsest_engine.request import Draft, DraftPiece, Fill, FillRequest
-from palimpsest_engine.syntax.grammars import language_of
-from palimpsest_engine.syntax.watched import SyntaxGate
 
-NO_CHAT = (
-    "The model was not taught to follow instructions; `palimpsest models pull qwen2.5-coder-0.5b --use` fetches one "
-    "that was."
-)
 LONGEST = 3000  # tokens of a selection, an instruction and what is shown around them
-_MORE = 384  # tokens that a replacement may have beyond the selection's
-_AROUND = 4000  # characters on either side
+CACHED = "\nconversation"  # behind the identity of a document: of the cache of what is said about it
+_TURN_END = "<|im_end|>"
 
 
 class Instructed:
-    """The answer to one request with an instruction."""
+    """The answer to one request with an instruction. cache: of the conversation about the document."""
 
-    def __init__(self, resources: Resources, request: FillRequest, cancelled: Callable[[], bool]) -> None:
-        self.resources, self.request, self.cancelled = resources, request, cancelled
-        self.cache = PrefixCache(resources.model, resources.spec.denoising.block)
-        hole = request.holes[0]
-        self.ask = InstructAsk(
-            request.instruction,
-            language_of(request.path, request.language) or "",
-            request.path or "file",
-            plain(request.text[max(0, hole.start - _AROUND) : hole.start]),
-            plain(request.text[hole.start : hole.end]),
-            plain(request.text[hole.end : hole.end + _AROUND]),
-        )
+    def __init__(
+        self, resources: Resources, request: FillRequest, cache: PrefixCache, cancelled: Callable[[], bool]
+    ) -> None:
+        self.resources, self.request, self.cache, self.cancelled = resources, request, cache, cancelled
 
     def run(self) -> Iterator[Draft | Fill]:
-        """Yield drafts of the replacement, then the `Fill`: the replacement, or nothing and the reason."""
+        """Yield drafts of the answer, then the `Fill`: the answer, or nothing and the reason."""
+        self._check()
         if self.resources.spec.edits != "chatml":
             yield nothing(NO_CHAT)
             return
-        tokens = self.resources.tokens
-        selected = len(tokens.encode(self.ask.selection))
-        prompt = tokens.joined(tokens.control(part) if isinstance(part, Mark) else part for part in chatml(self.ask))
-        if len(prompt) > LONGEST:
-            yield nothing(_too_long(self.ask, selected, len(prompt)))
+        if reason := refused(self.request):
+            yield nothing(reason)
             return
-        most, answer, passes = selected + _MORE, "", 0
-        for answer, count in self._written(prompt, most):
+        resources = _with_turn_end(self.resources)
+        tokens, conversation = resources.tokens, conversation_of(self.request)
+        selected = len(tokens.encode(conversation.ask.selection))
+        prompt, conversation = _fitting(tokens, conversation)
+        if len(prompt) > LONGEST:
+            yield nothing(too_long(conversation, selected, len(prompt), LONGEST))
+            return
+        encoded = self.cache.encode(prompt, self._check)
+        most, answer, passes, count = limit_of(self.request, selected), "", 0, 0
+        for answer, count in self._written(resources, conversation, prompt, most):
             passes += 1
-            shown = self._fitted(answer)
+            shown = fitted(self.request, conversation, answer)
             yield Draft(passes, ((DraftPiece(shown, True),),), count / most, written=True)
-        fill = self._judged(answer, ended=count < most)
-        yield replace(fill, nfe=passes, context=len(prompt))
+        fill = judged(self.request, conversation, answer, ended=count < most)
+        yield replace(fill, nfe=passes, encoded=encoded, context=len(prompt))
 
-    def _written(self, prompt: list[int], most: int) -> Iterator[tuple[str, int]]:
+    def _written(
+        self, resources: Resources, conversation: Conversation, prompt: list[int], most: int
+    ) -> Iterator[tuple[str, int]]:
         """Write the answer; yield it so far, and its tokens."""
-        tokens, ends = self.resources.tokens, self.resources.ends
-        for answer in copying(self.resources, self.cache, prompt, most, ENDS, self._check):
+        tokens, ends = resources.tokens, resources.ends
+        # A block of code may be part of an explanation.
+        stops = () if conversation.task == "explain" else ends_of(conversation.ask)
+        for answer in copying(resources, self.cache, prompt, most, stops, self._check):
             yield tokens.decode([each for each in answer if each not in ends]), len(answer)
-
-    def _fitted(self, answer: str) -> str:
-        return replacement(self.ask, answer).replace("\n", newline_of(self.request.text))
-
-    def _judged(self, answer: str, *, ended: bool) -> Fill:
-        hole = self.request.holes[0]
-        text = self._fitted(answer)
-        if not ended:
-            return nothing("The answer did not end, so nothing of it is offered.")
-        if not text.strip():
-            return nothing("The model wrote nothing.")
-        if text == self.request.text[hole.start : hole.end]:
-            return nothing("The model would leave everything as it is.")
-        gate = SyntaxGate(self.request.text, self.request.holes, self.ask.language or None)
-        verdict = gate.judge((text,))
-        if verdict.status == "worse":
-            return replace(nothing("The answer would have broken the syntax."), verdict=verdict, treatment="rejected")
-        return Fill((text,), verdict)
 
     def _check(self) -> None:
         if self.cancelled():
             raise FillCancelled("The fill was cancelled.")
 
 
-def _too_long(ask: InstructAsk, selected: int, whole: int) -> str:
-    """Say how much would fit."""
-    lines = ask.selection.count("\n") + 1
-    room = max(0, LONGEST - (whole - selected))
-    fit = lines * room // max(selected, 1)
-    if not fit:
-        return f"The instruction is too long: {LONGEST:,} tokens fit with all that is shown, and it makes {whole:,} of them."
-    return f"The selection of {lines:,} lines is too long: about {fit:,} of them would fit."
+def _with_turn_end(resources: Resources) -> Resources:
+    """Return the resources with the end of a turn among the tokens that end what is written."""
+    end = resources.tokens.tokenizer.token_to_id(_TURN_END)
+    if end is None or end in resources.ends:
+        return resources
+    allowed = resources.banned_but_ends.clone()
+    allowed[end] = False
+    return replace(resources, ends=resources.ends | {end}, banned_but_ends=allowed)
+
+
+def _fitting(tokens: Tokens, conversation: Conversation) -> tuple[list[int], Conversation]:
+    """Return the prompt of a conversation, and what of it fits: without its oldest turns, then its least useful excerpts.
+
+    What is asked now stays, even if it is too long.
+    """
+    while True:
+        prompt = _encoded(tokens, conversation)
+        if len(prompt) <= LONGEST:
+            return prompt, conversation
+        if conversation.turns:
+            conversation = conversation.without_oldest()
+        elif len(conversation.excerpts) > 1:
+            conversation = replace(conversation, excerpts=conversation.excerpts[1:])
+        else:
+            return prompt, conversation
+
+
+def _encoded(tokens: Tokens, conversation: Conversation) -> list[int]:
+    return tokens.joined(tokens.control(part) if isinstance(part, Mark) else part for part in chatml_of(conversation))

@@ -54,7 +54,7 @@ def replacement(ask: InstructAsk, answer: str) -> str:
 
     A fence ends it. Lines at its ends that repeat the text around the selection are left out.
     """
-    text = answer[: min((at for end in ENDS if (at := answer.find(end)) >= 0), default=len(answer))]
+    text = answer[: min((at for end in ends_of(ask) if (at := answer.find(end)) >= 0), default=len(answer))]
     lines = [line for line in text.splitlines() if not line.lstrip().startswith(_FENCE)]
     around = _words(ask.prefix) | _words(ask.suffix)
     own = _words(ask.selection)
@@ -69,6 +69,11 @@ def replacement(ask: InstructAsk, answer: str) -> str:
     bare = ask.selection.strip("\n")
     before, _, after = ask.selection.partition(bare) if bare else ("", "", ask.selection)
     return before + written.strip("\n") + after
+
+
+def ends_of(ask: InstructAsk) -> tuple[str, ...]:
+    """Return the texts that end an answer; the end of a turn is none if the code has that text itself."""
+    return ENDS[:1] if _END in ask.selection + ask.instruction else ENDS
 
 
 def _words(text: str) -> set[str]:
