@@ -39,6 +39,7 @@ _REST = (
     "session.debounce",
     "session.surroundings",
     "session.next_edits",
+    "session.conversations",
     "session.session",
     "session.permission",
     "features.inline_completion",
@@ -46,6 +47,7 @@ _REST = (
     "features.code_actions.catalog",
     "features.code_actions.offer",
     "features.next_edit.action",
+    "features.code_actions.work",
     "features.code_actions.run",
 )
 
@@ -117,6 +119,10 @@ class Server(LanguageServer):
     def warn(self, message: str) -> None:
         """Show a warning."""
         self.window_show_message(types.ShowMessageParams(types.MessageType.Warning, visible(message)))
+
+    def tell(self, message: str) -> None:
+        """Show what a user wanted to know."""
+        self.window_show_message(types.ShowMessageParams(types.MessageType.Info, visible(message)))
 
     def complain(self, message: str) -> None:
         """Show an error."""

@@ -276,8 +276,8 @@ def _take(values: dict[str, Any], section: object, may: Callable[[_Key], bool]) 
     return barred, problems
 
 
-# What clients of `textDocument/copilotInlineEdit` say of themselves among the initialization options; no settings of anybody.
-_ABOUT_CLIENTS = frozenset({"editorInfo", "editorPluginInfo", "networkProxy"})
+# What clients say of themselves among the initialization options, no settings; `session/abilities.py` reads `client`.
+_ABOUT_CLIENTS = frozenset({"client", "editorInfo", "editorPluginInfo", "networkProxy"})
 
 
 def section_of(options: object) -> tuple[object, tuple[str, ...]]:

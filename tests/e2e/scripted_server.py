@@ -6,12 +6,21 @@ import json
 import sys
 import threading
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import import_module
 from pathlib import Path, PurePath
 from typing import Any
 
-from palimpsest_engine import EngineSettings, Fill, FillRequest, Job, OutOfMemory, PalimpsestError, Verdict
+from palimpsest_engine import (
+    EngineSettings,
+    EngineStatus,
+    Fill,
+    FillRequest,
+    Job,
+    OutOfMemory,
+    PalimpsestError,
+    Verdict,
+)
 from palimpsest_engine.runtime.scripted import ScriptedEngine
 from palimpsest_server.app import serve
 
@@ -47,11 +56,18 @@ class ChoicesEngine(ScriptedEngine):
 
 
 class SayingEngine(ScriptedEngine):
-    """Writes the instruction before the lines."""
+    """Writes the instruction before the lines, or in place of them what the task is and how much was said before."""
+
+    def status(self) -> EngineStatus:
+        return replace(super().status(), instructs=True)
 
     def submit(self, request: FillRequest, on_draft: Any = None) -> Job:
         hole = request.holes[0]
-        self.script = [f"# {request.instruction}: {request.text[hole.start : hole.end]}"]
+        text = request.text[hole.start : hole.end]
+        if request.task == "rewrite" and not request.turns:
+            self.script = [f"# {request.instruction}: {text}"]
+        else:
+            self.script = [f"# {request.task} {len(request.turns)}: {text}"]
         return super().submit(request, on_draft)
 
 

@@ -222,3 +222,31 @@ async def test_lines_without_code_are_not_rewritten(connect):
     editor.open("a = 1\n\n")
     result = await execute(editor, (1, 0), (1, 0), action="instruct", instruction="write something")
     assert result["reason"] == "there is no code on these lines"
+
+
+async def test_a_conversation_about_an_answer(connect):
+    """The client answers before it says that the text has changed, as some do."""
+    editor = await connect({"kind": "saying"})
+    editor.open("a = 1\nb = 2\n")
+
+    async def run(action, **more):
+        result = await execute(editor, (1, 0), (1, 5), action=action, **more)
+        for edit in editor.edits[-1].edit.document_changes[0].edits:
+            editor.change(types.TextDocumentContentChangePartial(edit.range, edit.new_text))
+        return editor.edits[-1].edit.document_changes[0].edits[0].new_text, result["conversation"]
+
+    assert await run("instruct", instruction="say") == ("# say: ", {"version": 1, "versions": 1})
+    assert await run("followUp", instruction="more") == ("rewrite 1: # ", {"version": 2, "versions": 2})
+    assert await run("earlier") == ("", {"version": 1, "versions": 2})
+    assert await run("later") == ("rewrite 1: # ", {"version": 2, "versions": 2})
+
+
+async def test_an_explanation_is_shown_to_a_client_that_would_not(connect):
+    editor = await connect({"kind": "saying"})
+    editor.open("a = 1\n")
+    result = await execute(editor, (0, 0), (0, 5), action="explain")
+    assert (result["applied"], result["reason"], result["explanation"]) == (False, None, "# explain 0: a = 1\n")
+    assert [(each.type, each.message) for each in editor.client.messages] == [
+        (types.MessageType.Info, "# explain 0: a = 1\n")
+    ]
+    assert editor.edits == []

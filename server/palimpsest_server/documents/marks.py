@@ -26,6 +26,22 @@ class Mark:
             self.gone = True
 
 
+class Place(Mark):
+    """A place that becomes longer and shorter with its text. gone: a change went beyond it, or the document was closed."""
+
+    __slots__ = ()
+
+    def moved(self, start: int, end: int, length: int) -> None:
+        """Take note of a change. What is put at either end belongs to it."""
+        more = length - (end - start)
+        if end < self.start or start < end == self.start:
+            self.start, self.end = self.start + more, self.end + more
+        elif self.start <= start and end <= self.end and not start == self.end < end:
+            self.end += more
+        elif start < self.end:
+            self.gone = True
+
+
 class Marks:
     """The marks of all documents. One is followed for as long as somebody holds it."""
 
@@ -37,6 +53,12 @@ class Marks:
         mark = Mark(start, end)
         self._of.setdefault(uri, WeakSet()).add(mark)
         return mark
+
+    def follow(self, uri: str, start: int, end: int) -> Place:
+        """Follow a place of a document that may change from now on."""
+        place = Place(start, end)
+        self._of.setdefault(uri, WeakSet()).add(place)
+        return place
 
     def moved(self, uri: str, start: int, end: int, length: int) -> None:
         """Take note that `[start, end)` of a document has become `length` characters."""

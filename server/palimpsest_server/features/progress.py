@@ -39,12 +39,13 @@ class WorkDoneProgress:
         elif window and window.work_done_progress:
             self._later = asyncio.get_running_loop().call_later(_PATIENCE, self._create, server)
 
-    def report(self, share: float) -> None:
-        """Show the share that is done, 0..1; it never goes back."""
+    def report(self, share: float, message: str = "") -> None:
+        """Show the share that is done, 0..1; it never goes back. message: goes with a greater share."""
         percentage = int(share * 100)
         if self._begun and not self._ended and percentage > self._percentage and self._token is not None:
             self._percentage = percentage
-            self._rpc.report(self._token, types.WorkDoneProgressReport(percentage=percentage, cancellable=True))
+            report = types.WorkDoneProgressReport(cancellable=True, message=message or None, percentage=percentage)
+            self._rpc.report(self._token, report)
 
     def end(self, message: str = "") -> None:
         """Take the progress away, with a last message."""

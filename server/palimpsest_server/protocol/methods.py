@@ -20,10 +20,12 @@ REPAIR = "quickfix.palimpsest"
 NEXT_EDIT_ACTION = f"{REPAIR}.nextEdit"
 FILL_HOLES = "source.palimpsest.fillHoles"
 ALTERNATIVE = f"{REWRITE}.alternative"
+INSTRUCT = f"{REWRITE}.instruct"
 KINDS = (
     *(f"{REWRITE}.{name}" for name in ("fill", "complete", "touchUp", "rework", "rewrite")),
     REPAIR,
     NEXT_EDIT_ACTION,
     FILL_HOLES,
     ALTERNATIVE,
+    INSTRUCT,
 )

@@ -12,6 +12,8 @@ from palimpsest_server import settings
 from palimpsest_server.documents import folders
 from palimpsest_server.documents.store import Documents, Snapshot
 from palimpsest_server.sections import SECTION, undotted
+from palimpsest_server.session.abilities import Abilities, abilities_of
+from palimpsest_server.session.conversations import Conversations
 from palimpsest_server.session.debounce import Debounce
 from palimpsest_server.session.engine_slot import EngineFactory, EngineSlot
 from palimpsest_server.session.jobs import CHANGED, CLOSED, LOST, Jobs
@@ -30,18 +32,21 @@ from palimpsest_server.status.status_file import Live
 class Session:
     """Everything a handler needs. No engine is opened before `open`.
 
-    folders: the workspace's, by their URIs. announced: the document and version whose final draft was just shown.
+    folders: the workspace's, by their URIs. abilities: what the client says of itself. announced: the document and version
+    whose final draft was just shown.
     """
 
     def __init__(self, engine_factory: EngineFactory, client: Client) -> None:
         self.client = client
         self.settings = settings.Settings()
+        self.abilities = Abilities()
         self.folders: dict[str, Path] = {}
         self.announced: tuple[str, int] | None = None
         self.documents = Documents()
         self.surroundings = Surroundings(self.documents)
         self.suggestions = Suggestions()
         self.recent_fills = RecentFills()
+        self.conversations = Conversations(self.documents.marks)
         self.outcomes = Outcomes(self.documents, self.surroundings.off_loop)
         self.next_edits = NextEdits(self.documents, self.outcomes)
         self.debounce = Debounce()
@@ -64,8 +69,9 @@ class Session:
     # Settings
 
     def initialize(self, options: object) -> None:
-        """Take up `initializationOptions`: an object with the key `palimpsest` and no other."""
+        """Take up `initializationOptions`: an object with the key `palimpsest`, and `client`."""
         self._initial, strange = settings.section_of(options)
+        self.abilities = abilities_of(options)
         self._configure(strange)
 
     def configure(self, section: object, by_folder: Mapping[str, object] | None = None) -> None:
@@ -167,6 +173,7 @@ class Session:
         self.jobs.end(uri, CLOSED)
         self.suggestions.forget(uri)
         self.recent_fills.forget(uri)
+        self.conversations.forget(uri)
         self.next_edits.forget(uri)
         self.outcomes.forget(uri)
         self.debounce.forget(uri)

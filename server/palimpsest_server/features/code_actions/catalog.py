@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from palimpsest_engine import Span
 from palimpsest_server.documents import window
 from palimpsest_server.features.code_actions.scene import (
     Scene,
+    as_chosen,
     body,
     broken,
     placeholders,
@@ -21,7 +23,9 @@ from palimpsest_server.protocol.methods import REWRITE
 from palimpsest_server.session.session import Session
 
 ALTERNATIVE = "alternative"
-INSTRUCT = "instruct"
+INSTRUCT, FOLLOW_UP, EARLIER, LATER = "instruct", "followUp", "earlier", "later"
+EXPLAIN, TEST = "explain", "test"
+CONVERSING = (INSTRUCT, FOLLOW_UP, EARLIER, LATER)
 
 CANNOT = "the model for edits writes from left to right and cannot keep a part of the text"
 TOO_LARGE = "the file is too large to be looked through"
@@ -33,8 +37,8 @@ class Action:
     """One action that asks the engine.
 
     title: with the number of holes, where there may be several. explained: what it does, for menus. holes: the spans that it
-    writes over; none if it is not offered here. missing: the reason for that, to the user. strength: of the fill. parses:
-    `holes` asks the outline and so belongs on another thread.
+    writes over; none if it is not offered here. missing: the reason for that, to the user. strength, task: of the fill.
+    parses: `holes` asks the outline and so belongs on another thread.
     """
 
     id: str
@@ -45,6 +49,7 @@ class Action:
     missing: str
     strength: float = 1.0
     parses: bool = False
+    task: Literal["rewrite", "write", "explain"] = "rewrite"
 
     def titled(self, count: int) -> str:
         """Return the title for so many holes."""
@@ -125,16 +130,51 @@ ACTIONS = {
 }
 
 
-# What a user says has to be said first, so no menu has it but for what is ready-made.
-INSTRUCTED = Action(
-    INSTRUCT,
-    "Palimpsest: rewrite as you say",
-    "by an instruction",
-    f"{REWRITE}.instruct",
-    selected_lines,
-    "there is no code on these lines",
-)
-RUNNABLE = ACTIONS | {INSTRUCT: INSTRUCTED}
+_NO_CODE = "there is no code on these lines"
+
+# What a user says has to be said first, so menus have only what is ready-made (`instructions.py`).
+INSTRUCTED = {
+    action.id: action
+    for action in (
+        Action(
+            INSTRUCT,
+            "Palimpsest: rewrite as you say",
+            "by an instruction",
+            methods.INSTRUCT,
+            selected_lines,
+            _NO_CODE,
+        ),
+        Action(
+            FOLLOW_UP,
+            "Palimpsest: follow up",
+            "change the last answer as you say",
+            methods.INSTRUCT,
+            as_chosen,
+            _NO_CODE,
+            0.6,
+        ),
+        Action(
+            EXPLAIN,
+            "Palimpsest: explain",
+            "say what the selection does",
+            methods.INSTRUCT,
+            selected_lines,
+            _NO_CODE,
+            task="explain",
+        ),
+        Action(
+            TEST,
+            "Palimpsest: write a test",
+            "in the file of tests",
+            methods.INSTRUCT,
+            selected_lines,
+            _NO_CODE,
+            task="write",
+        ),
+    )
+}
+RUNNABLE = ACTIONS | INSTRUCTED
+WITHOUT_MODEL = (ALTERNATIVE, EARLIER, LATER)
 
 
 async def holes_of(session: Session, rows: Sequence[Action], scene: Scene | None) -> dict[str, tuple[Span, ...]]:

@@ -92,6 +92,11 @@ def selected_lines(scene: Scene) -> tuple[Span, ...]:
     return (Span(start, end + len(line_end)),) if text[start:end].strip() else ()
 
 
+def as_chosen(scene: Scene) -> tuple[Span, ...]:
+    """Return the selection as it is."""
+    return (scene.chosen,) if scene.chosen.start < scene.chosen.end else ()
+
+
 def selected_or_blank(scene: Scene) -> tuple[Span, ...]:
     """Return the selection, or the cursor on a blank line."""
     return selected(scene) or (() if _line_text(scene).strip() else (scene.chosen,))

@@ -9,11 +9,22 @@ from lsprotocol import types
 from pygls.exceptions import JsonRpcInvalidParams
 
 from palimpsest_server.documents.store import Snapshot
-from palimpsest_server.features.code_actions.catalog import ALTERNATIVE, INSTRUCT, RUNNABLE
+from palimpsest_server.features.code_actions.catalog import (
+    EXPLAIN,
+    FOLLOW_UP,
+    INSTRUCT,
+    RUNNABLE,
+    WITHOUT_MODEL,
+)
 from palimpsest_server.protocol.methods import FILL_SELECTION
 from palimpsest_server.session import jobs
 from palimpsest_server.session.permission import ban, refusal, untrained
 from palimpsest_server.session.session import Session
+
+LONGEST_INSTRUCTION = 10_000  # characters
+_ALL = tuple(dict.fromkeys((*RUNNABLE, *WITHOUT_MODEL)))
+_TOLD = (INSTRUCT, FOLLOW_UP)
+_ANYWHERE = ("fillHoles", FOLLOW_UP, *WITHOUT_MODEL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +32,7 @@ class Target:
     """An action and a place. range: None for the whole document. version: None for the present one.
 
     problems: the places of other tools' errors. number: of the alternative. instruction: what to do with the lines.
+    diagnostics: what other tools say, and where; None if the client has not said.
     """
 
     action: str
@@ -30,6 +42,7 @@ class Target:
     problems: tuple[types.Range, ...] = ()
     number: int = 0
     instruction: str = ""
+    diagnostics: tuple[tuple[types.Range, str], ...] | None = None
 
 
 def target_of(command: str, *arguments: Any) -> Target:
@@ -44,8 +57,8 @@ def target_of(command: str, *arguments: Any) -> Target:
     given = arguments[0]
     action = "fill" if command == FILL_SELECTION else given.get("action")
     uri, version, number = given.get("uri"), given.get("version"), given.get("number", 0)
-    if not isinstance(action, str) or action not in (*RUNNABLE, ALTERNATIVE):
-        raise wrong(f"action is one of {', '.join((*RUNNABLE, ALTERNATIVE))}")
+    if not isinstance(action, str) or action not in _ALL:
+        raise wrong(f"action is one of {', '.join(_ALL)}")
     if not isinstance(uri, str):
         raise wrong("uri is not a string")
     if version is not None and type(version) is not int:
@@ -53,10 +66,11 @@ def target_of(command: str, *arguments: Any) -> Target:
     if type(number) is not int or number < 0:
         raise wrong("number is not a whole number from 0 on")
     instruction = given.get("instruction", "")
-    if not isinstance(instruction, str) or bool(instruction.strip()) != (action == INSTRUCT):
-        raise wrong(f"instruction is a sentence, with the action {INSTRUCT} and with no other")
+    said = isinstance(instruction, str) and bool(instruction.strip())
+    if not isinstance(instruction, str) or (action != EXPLAIN and said != (action in _TOLD)):
+        raise wrong(f"instruction is a sentence, with the actions {', '.join(_TOLD)} and {EXPLAIN} and with no other")
     try:
-        ranged = action not in ("fillHoles", ALTERNATIVE) or given.get("range") is not None
+        ranged = action not in _ANYWHERE or given.get("range") is not None
         range_ = range_of(given["range"]) if ranged else None
     except (KeyError, TypeError, ValueError) as error:
         raise wrong("range is not a range of positions") from error
@@ -64,7 +78,11 @@ def target_of(command: str, *arguments: Any) -> Target:
         problems = tuple(range_of(each) for each in given.get("problems") or ())
     except (KeyError, TypeError, ValueError) as error:
         raise wrong("problems is not a list of ranges") from error
-    return Target(action, uri, range_, version, problems, number, instruction)
+    try:
+        diagnostics = None if given.get("diagnostics") is None else tuple(map(diagnostic_of, given["diagnostics"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise wrong("diagnostics is not a list of {range, message}") from error
+    return Target(action, uri, range_, version, problems, number, instruction, diagnostics)
 
 
 def range_of(given: Any) -> types.Range:
@@ -73,11 +91,22 @@ def range_of(given: Any) -> types.Range:
     return types.Range(start, end)
 
 
+def diagnostic_of(given: Any) -> tuple[types.Range, str]:
+    """Read where a diagnostic is and what it says. Raises KeyError, TypeError or ValueError."""
+    message = given["message"]
+    if not isinstance(message, str):
+        raise TypeError("a message is a text")
+    return range_of(given["range"]), message
+
+
 def document_of(session: Session, target: Target, *, engine: bool = True) -> Snapshot:
     """Return the document that a command is about. Raises Refused if nothing can be done in it, or it has moved on.
 
     engine: the command needs one, with a model for edits that was trained on the language.
     """
+    if len(target.instruction) > LONGEST_INSTRUCTION:
+        length = f"{len(target.instruction):,}"
+        raise jobs.Refused(f"the instruction has {length} characters, and up to {LONGEST_INSTRUCTION:,} are taken")
     document = session.documents.snapshot(target.uri)
     if document is None:
         raise jobs.Refused(session.documents.why_not_open(target.uri))

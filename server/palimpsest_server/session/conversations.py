@@ -1,0 +1,97 @@
+"""Keep what was instructed about a place of each document, and every version of it; knows nothing of LSP or engines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from palimpsest_engine import Span, Turn
+from palimpsest_server.documents.latest import Latest
+from palimpsest_server.documents.marks import Marks, Place
+from palimpsest_server.documents.rope import Text
+
+MOST_VERSIONS = 20
+_MOST_SAID = 5
+_LONGEST_SAID = 500  # characters; a longer instruction is nothing for a menu
+_DOCUMENTS = 32
+
+
+@dataclass(slots=True)
+class Version:
+    """A text of the place. others: what may stand there in its stead. instruction: it is the answer to that."""
+
+    text: str
+    others: tuple[str, ...] = ()
+    instruction: str = ""
+
+
+@dataclass(slots=True)
+class Conversation:
+    """The versions of a place of a document, of which the first is no answer. at: the one that stands there."""
+
+    place: Place
+    versions: list[Version] = field(default_factory=list)
+    at: int = 0
+
+    def standing(self, content: Text) -> Span | None:
+        """Return where a version stands now, which is `at` from then on; None if its text was edited."""
+        if self.place.gone:
+            return None
+        there = content.slice(self.place.start, self.place.end)
+        for number in sorted(range(len(self.versions)), key=lambda each: abs(each - self.at)):
+            version = self.versions[number]
+            if there == version.text or there in version.others:
+                version.text, self.at = there, number
+                return Span(self.place.start, self.place.end)
+        text = self.versions[self.at].text
+        if there.startswith(text):  # something was typed behind it
+            self.place.end = self.place.start + len(text)
+        elif there.endswith(text):
+            self.place.start = self.place.end - len(text)
+        else:
+            return None
+        return Span(self.place.start, self.place.end)
+
+    def turns(self) -> tuple[Turn, ...]:
+        """Return what led to the version that stands there."""
+        return tuple(Turn(each.instruction, each.text) for each in self.versions[1 : self.at + 1])
+
+    def answered(self, after: int, version: Version) -> None:
+        """Put a version behind one of the others, in place of those that came later; the oldest answers are dropped."""
+        del self.versions[after + 1 :]
+        self.versions.append(version)
+        del self.versions[1 : max(1, len(self.versions) - MOST_VERSIONS + 1)]
+        self.at = len(self.versions) - 1
+
+    def told(self) -> dict[str, int]:
+        """Return the number of the version that stands there, and the number of answers."""
+        return {"version": self.at, "versions": len(self.versions) - 1}
+
+
+class Conversations:
+    """The last conversation of each document. said: the last few instructions about any, the newest first."""
+
+    def __init__(self, marks: Marks) -> None:
+        self.said: tuple[str, ...] = ()
+        self._marks = marks
+        self._last = Latest[str, Conversation](_DOCUMENTS)
+
+    def about(self, uri: str, place: Span, text: str) -> Conversation:
+        """Begin to follow a place of a document, which is about to be changed."""
+        return Conversation(self._marks.follow(uri, place.start, place.end), [Version(text)])
+
+    def keep(self, uri: str, conversation: Conversation) -> None:
+        """Let this be the conversation of a document."""
+        self._last[uri] = conversation
+
+    def find(self, uri: str) -> Conversation | None:
+        """Return the conversation of a document."""
+        return self._last.get(uri)
+
+    def say(self, instruction: str) -> None:
+        """Take note of what a user has said."""
+        if len(instruction) <= _LONGEST_SAID:
+            self.said = (instruction, *(each for each in self.said if each != instruction))[:_MOST_SAID]
+
+    def forget(self, uri: str) -> None:
+        """Forget a document, which was closed."""
+        self._last.pop(uri, None)
