@@ -129,9 +129,10 @@ class Surroundings:
     def forbidden(self, document: Snapshot, settings: Settings) -> str:
         """Return why a document is not for the model, or "", to be asked off the event loop: it reads from disk."""
         path = document.path
-        return (self._forbidden(path, settings) if path else "") or ignore.secret_in_uri(document.uri)
+        return (self.forbidden_path(path, settings) if path else "") or ignore.secret_in_uri(document.uri)
 
-    def _forbidden(self, path: Path, settings: Settings) -> str:
+    def forbidden_path(self, path: Path, settings: Settings) -> str:
+        """Return why a file is not for the model, or "", to be asked off the event loop."""
         for key, globs in (("ignore", settings.ignore), ("disabledFolders", settings.disabled_folders)):
             if glob := self._ignore.covering(globs, path):
                 return f"palimpsest.{key} has {glob}"

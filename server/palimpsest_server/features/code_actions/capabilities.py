@@ -18,6 +18,12 @@ def knows_versions(can: Client) -> bool:
     return bool(edits and edits.document_changes)
 
 
+def creates(can: Client) -> bool:
+    """Return whether the client creates files."""
+    edits = _edits(can)
+    return bool(edits and types.ResourceOperationKind.Create in (edits.resource_operations or ()))
+
+
 def annotates(can: Client) -> bool:
     """Return whether the client takes a note on the origin of an edit."""
     edits = _edits(can)

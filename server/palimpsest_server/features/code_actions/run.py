@@ -7,7 +7,7 @@ from typing import Any
 
 from lsprotocol import types
 
-from palimpsest_server.features.code_actions import alternatives, converse, explain, repair
+from palimpsest_server.features.code_actions import alternatives, converse, explain, repair, write_test
 from palimpsest_server.features.code_actions.catalog import (
     ALTERNATIVE,
     CONVERSING,
@@ -16,6 +16,7 @@ from palimpsest_server.features.code_actions.catalog import (
     FOLLOW_UP,
     INSTRUCT,
     LATER,
+    TEST,
 )
 from palimpsest_server.features.code_actions.target import Target
 from palimpsest_server.features.code_actions.work import Done, fill
@@ -38,7 +39,12 @@ async def run(server: Server, method: str, target: Target, token: types.Progress
     if done.reason and done.reason != jobs.CANCELLED:
         unchanged = "" if done.reason == UNSAID or target.action == EXPLAIN else "nothing was changed: "
         server.warn(f"Palimpsest: {unchanged}{done.reason}")
-    result = {"applied": not done.reason, "reason": done.reason or None, "holes": done.holes, "filled": done.filled}
+    result: dict[str, Any] = {
+        "applied": not done.reason,
+        "reason": done.reason or None,
+        "holes": done.holes,
+        "filled": done.filled,
+    }
     if target.action in CONVERSING:
         result["conversation"] = converse.told(session, target)
     return result | dict(done.more)
@@ -69,4 +75,5 @@ _RUN: dict[str, Callable[[Server, Target, types.ProgressToken | None], Coroutine
     EARLIER: converse.earlier,
     LATER: converse.later,
     EXPLAIN: explain.explain,
+    TEST: write_test.write_test,
 }

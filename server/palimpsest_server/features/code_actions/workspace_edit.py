@@ -16,6 +16,7 @@ from palimpsest_server.protocol.lifecycle import UnreadableAnswer
 from palimpsest_server.server import Server
 
 _PATIENCE_SECONDS = 600.0  # somebody may want to read the edit first
+BY_A_MODEL = "written by a language model on this machine"
 UNSAID = "the client did not say whether it applied the edit"
 
 
@@ -26,7 +27,7 @@ def versioned(
     encoding: positions.Encoding,
     what: str,
     *,
-    by: str = "written by a language model on this machine",
+    by: str = BY_A_MODEL,
 ) -> types.WorkspaceEdit:
     """Return the changes as one edit: it is undone in one step, and refused if the document is at another version by then.
 
@@ -42,6 +43,29 @@ def versioned(
     note = types.ChangeAnnotation(f"Palimpsest: {what}", needs_confirmation=False, description=by)
     return types.WorkspaceEdit(
         document_changes=[types.TextDocumentEdit(identifier, edits)], change_annotations={name: note}
+    )
+
+
+def appended(
+    uri: str,
+    version: int | None,
+    where: types.Range,
+    text: str,
+    can: types.ClientCapabilities,
+    *,
+    new: bool,
+) -> types.WorkspaceEdit:
+    """Return the edit that puts a text in another file, which is made if it is `new`. version: None if it is not open."""
+    identifier = types.OptionalVersionedTextDocumentIdentifier(uri, version)
+    name = "palimpsest" if capabilities.annotates(can) else None
+    edit = types.AnnotatedTextEdit(name, where, text) if name else types.TextEdit(where, text)
+    made = types.CreateFile(uri, options=types.CreateFileOptions(overwrite=False), annotation_id=name)
+    note = types.ChangeAnnotation("Palimpsest: write a test", needs_confirmation=False, description=BY_A_MODEL)
+    changes: list[types.TextDocumentEdit | types.CreateFile | types.RenameFile | types.DeleteFile] = [
+        types.TextDocumentEdit(identifier, [edit])
+    ]
+    return types.WorkspaceEdit(
+        document_changes=[made, *changes] if new else changes, change_annotations={name: note} if name else None
     )
 
 
