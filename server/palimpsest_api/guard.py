@@ -62,7 +62,7 @@ class Guard:
         """Return the client's name. Raises Refusal."""
         if "origin" in headers or headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
             raise Refusal(403, "No page in a browser may use this server.", close=True)
-        if self._hosts is not None and not _is_here(headers.get("host", ""), self._hosts):
+        if self._hosts is not None and not is_here(headers.get("host", ""), self._hosts):
             raise Refusal(403, "The Host header names another machine; --allow-host adds a name.", close=True)
         name = self._recognise(_token(headers))
         if name is None and path not in _OPEN:
@@ -75,7 +75,7 @@ def _token(headers: Headers) -> str:
     return token.strip() if kind.lower() == "bearer" else headers.get("x-api-key", "")
 
 
-def _is_here(host: str, names: Collection[str]) -> bool:
+def is_here(host: str, names: Collection[str]) -> bool:
     """Return whether a `Host` is a loopback address, or one of the names. Its port does not matter: it may be forwarded."""
     named = _HOST.fullmatch(host)
     name = (named[1] or named[2]).lower() if named else ""

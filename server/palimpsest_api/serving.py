@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+from typing import Protocol
 
 import uvicorn
 from starlette.applications import Starlette
 
 from palimpsest_api.connection import connection
-from palimpsest_api.desk import Desk
+from palimpsest_api.limits import Limits
 from palimpsest_engine import EngineStatus, PalimpsestError
 
 _LOOK_SECONDS = 0.1
@@ -32,10 +33,28 @@ class Hooks:
     loaded: Callable[[EngineStatus], bool]
 
 
+class Work(Protocol):
+    """The part of an application that fills: its `desk`."""
+
+    limits: Limits
+
+    async def status(self) -> EngineStatus:
+        """Return what the engine says of itself."""
+        ...
+
+    async def warm(self) -> None:
+        """Begin loading the model, if that has not begun."""
+        ...
+
+    def end(self) -> None:
+        """End every fill under way."""
+        ...
+
+
 class Server(uvicorn.Server):
     """uvicorn's server, which says how far it is, and ends all fills when it ends."""
 
-    def __init__(self, config: uvicorn.Config, desk: Desk, hooks: Hooks) -> None:
+    def __init__(self, config: uvicorn.Config, desk: Work, hooks: Hooks) -> None:
         super().__init__(config)
         self._desk, self._hooks = desk, hooks
         self._loading: asyncio.Task[None] | None = None
@@ -110,7 +129,7 @@ def serve(app: Starlette, taken: socket.socket, tls: ssl.SSLContext | None, hook
 
 def server_of(app: Starlette, tls: ssl.SSLContext | None, hooks: Hooks) -> Server:
     """Return the server of an application, within its limits."""
-    desk: Desk = app.state.desk
+    desk: Work = app.state.desk
     limits = desk.limits
     config = uvicorn.Config(
         app,

@@ -1,0 +1,149 @@
+"""`palimpsest canvas record`: run a fill without a page, and write one file that plays it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from palimpsest_canvas import recording
+from palimpsest_canvas.recording import Beside, Picture, Recording
+from palimpsest_canvas.traced import left_to_right, request_of
+from palimpsest_engine import Draft, Engine, EngineSettings, FillRequest, PalimpsestError, Span
+from palimpsest_engine.engine import Profile, Quantization
+from palimpsest_server.cli import engines, files, places
+from palimpsest_server.status.visible import visible
+
+_KINDS = (".html", ".svg", ".json")
+
+
+def _output(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
+    if value.suffix.lower() not in _KINDS:
+        raise click.BadParameter(
+            f"expected a name that ends with {', '.join(_KINDS[:-1])} or {_KINDS[-1]}, not {value}"
+        )
+    return value
+
+
+@click.command("record")
+@click.argument("path", metavar="FILE")
+@click.option("--at", callback=places.place, metavar="LINE:COL", help="Where to insert; both count from 1.")
+@click.option("--range", "stretch", callback=places.stretch, metavar="A:B", help="Lines to rewrite. [or L:C-L:C]")
+@click.option(
+    "-o",
+    "--out",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=_output,
+    metavar="OUT",
+    help="fill.html plays anywhere, fill.svg is an animated picture, fill.json the recording.",
+)
+@click.option(
+    "--beside/--no-beside",
+    default=False,
+    show_default=True,
+    help="Also write the hole left to right, and show that at the same clock.",
+)
+@engines.seed_option
+@click.option("--steps", type=click.IntRange(1, 10_000), metavar="N", help="The most denoising steps of a canvas.")
+@click.option(
+    "--strength",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="1 rewrites from noise; below 1, about 1 - STRENGTH of the present tokens are kept.",
+)
+@click.option("--temperature", type=click.FloatRange(0, 10), metavar="T", help="Of the sampler. [default: the model's]")
+@engines.sizes_option
+@click.option("--language", metavar="ID", help="Language of FILE. [default: by its name]")
+@engines.engine_options
+@engines.profile_option
+@engines.adapter_option
+@click.pass_context
+def record(
+    ctx: click.Context,
+    path: str,
+    at: places.Place | None,
+    stretch: places.Lines | places.Stretch | None,
+    out: Path,
+    beside: bool,
+    seed: int,
+    steps: int | None,
+    strength: float,
+    temperature: float | None,
+    sizes: tuple[int, ...] | None,
+    language: str | None,
+    checkpoint: str | None,
+    device: str,
+    quantization: Quantization,
+    profile: Profile,
+    adapter: str | None,
+) -> None:
+    """Fill a hole of FILE and write one file that plays the fill, and needs no server and no model.
+
+    Without --at and --range, the first <|hole|> or, in Python, the first unwritten body is filled. FILE stays as it is.
+    """
+    from palimpsest_canvas.opening import document_of
+
+    if at is not None and stretch is not None:
+        raise click.UsageError("give one of --at and --range")
+    document, found = document_of(path, at or stretch, language)
+    if not found:
+        raise PalimpsestError(f"there is no hole in {path}; say with --at or --range where to fill")
+    if not out.parent.is_dir():
+        raise PalimpsestError(f"{out} cannot be written: there is no folder {out.parent}")
+    request = request_of(
+        document.text,
+        Span(document.start, document.end),
+        name=document.name,
+        language=document.language,
+        seed=seed,
+        strength=strength,
+        steps=steps,
+        temperature=temperature,
+        sizes=sizes,
+    )
+    settings = EngineSettings(checkpoint, device, adapter=adapter, quantization=quantization, profile=profile)
+    with engines.opened(ctx.obj, settings) as engine:
+        made = recorded(engine, request, document.name, beside=beside)
+    files.put(out, written(made, out))
+    if reason := getattr(made.outcome, "reason", ""):
+        click.echo(visible(f"palimpsest: nothing is offered: {reason}"), err=True)
+    click.echo(visible(f"palimpsest: {out} plays {len(made.frames)} steps of {document.name}"), err=True)
+
+
+def recorded(engine: Engine, request: FillRequest, name: str, *, beside: bool) -> Recording:
+    """Run a fill, and the left-to-right one after it, and return what they showed. Raises the engine's errors."""
+    frames, outcome = _run(engine, request)
+    told = engine.status()
+    other = None
+    if beside:
+        more, end = _run(engine, left_to_right(request))
+        other = Beside(told.model, more, end)
+    return Recording(recording.begun(request, name, told.model, told.device), frames, outcome, other)
+
+
+def written(made: Recording, out: Path) -> str:
+    """Return the text of the file that plays a recording, by the ending of its name."""
+    match out.suffix.lower():
+        case ".json":
+            return recording.write(made).decode() + "\n"
+        case ".svg":
+            from palimpsest_canvas.svg import animated
+
+            return animated(made)
+        case _:
+            from palimpsest_canvas.page import replay
+
+            return replay(recording.write(made), made.begun.name)
+
+
+def _run(engine: Engine, request: FillRequest) -> tuple[tuple[Picture, ...], recording.Outcome]:
+    frames: list[Picture] = []
+
+    def drafted(draft: Draft) -> None:
+        if (found := recording.picture(draft)) is not None:
+            frames.append(found)
+
+    fill = engines.ask(engine, request, drafted)
+    return tuple(frames), recording.outcome(fill)
