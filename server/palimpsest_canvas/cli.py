@@ -80,6 +80,7 @@ def open_(
         raise click.UsageError("--at and --range need a FILE")
     document = None if path is None else document_of(path, at or stretch, language)[0]
     log.set_up("warning", None)
+    code = 0  # of the model, if it cannot be loaded
     settings = EngineSettings(
         checkpoint, device, adapter=adapter, quantization=quantization, profile=profile, shared=True
     )
@@ -93,8 +94,16 @@ def open_(
             if not no_open:
                 show(address)
 
-        serve(create(canvas, keys), taken, None, Hooks(listening, _loaded))
+        def loaded(status: EngineStatus) -> bool:
+            nonlocal code
+            code = (status.exit_code or 1) if status.state == "error" else 0
+            said = status.reason if code else f"{status.model} fills, on {status.device}."
+            click.echo(visible(f"palimpsest: {said}"), err=True)
+            return not code
+
+        serve(create(canvas, keys), taken, None, Hooks(listening, loaded))
     click.echo("palimpsest: ended", err=True)
+    ctx.exit(code)
 
 
 command.add_command(record)
@@ -108,13 +117,6 @@ def show(address: str) -> None:
             click.echo("palimpsest: no browser could be opened; open the address yourself.", err=True)
 
     threading.Thread(target=work, name="palimpsest-browser", daemon=True).start()
-
-
-def _loaded(status: EngineStatus) -> bool:
-    """Say which model fills, or why none does; the page can take another one."""
-    said = status.reason if status.state == "error" else f"{status.model} fills, on {status.device}."
-    click.echo(visible(f"palimpsest: {said}"), err=True)
-    return True
 
 
 def check_installed(needed_by: str = "`palimpsest canvas`") -> None:
