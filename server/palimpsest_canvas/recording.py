@@ -273,5 +273,6 @@ def _end(raw: msgspec.Raw) -> Outcome | Failed | None:
     value = msgspec.json.decode(raw)
     if value is None:
         return None
-    kind = Failed if isinstance(value, dict) and "error" in value else Outcome
-    return msgspec.convert(value, kind)
+    if isinstance(value, dict) and "error" in value:
+        return msgspec.convert(value, Failed)
+    return msgspec.convert(value, Outcome)
