@@ -9,15 +9,22 @@ import re
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+import pytest_asyncio
 
 from editors.editor import Editor
-from editors.programs import Unavailable, default_cache
+from editors.programs import Unavailable, canvas_web, chromium, default_cache, node
 from editors.stage import Stage
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
+
+    from editors.canvas_browser import Browsing
 
 # Their drivers come with the extra `editors`; without it the other tests are to run all the same.
 collect_ignore_glob = [] if all(map(find_spec, ("playwright", "pynvim", "pyte"))) else ["test_*.py"]
@@ -97,6 +104,39 @@ def screenshots() -> Path:
     folder = Path(os.environ.get("PALIMPSEST_SCREENSHOTS") or ROOT / "build" / "screenshots")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def web(cache: Path) -> Path:
+    """Return the sources of the canvas page, with the packages that build and check it."""
+    try:
+        return canvas_web.installed(node.get(cache))
+    except Unavailable as error:
+        pytest.skip(f"because {error}")
+
+
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
+async def browser(cache: Path) -> AsyncIterator[Browser]:
+    """Yield a browser for the pages of the canvas."""
+    from editors.canvas_browser import browsing
+
+    try:
+        executable = chromium.get(cache).executable
+    except Unavailable as error:
+        pytest.skip(f"because {error}")
+    async with browsing(executable) as found:
+        yield found
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def opened(browser: Browser) -> AsyncIterator[Browsing]:
+    """Yield what opens pages; fail if a script of one failed, or broke the page's policy."""
+    from editors.canvas_browser import Browsing
+
+    pages = Browsing(browser)
+    yield pages
+    await pages.close()
+    assert pages.errors == []
 
 
 _FAILED = pytest.StashKey[bool]()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,3 +46,23 @@ def get(cache: Path) -> Node:
 
     of_this_one = hashlib.sha256(str(home).encode()).hexdigest()[:8]
     return Node(home, cached(cache, f"node-{of_this_one}", link), node, npm / "npm-cli.js")
+
+
+def npm(with_node: Node, home: Path, *arguments: str) -> None:
+    """Run npm in a folder. Raises RuntimeError with all that it said."""
+    run = subprocess.run(
+        ["npm", *arguments, "--loglevel=error"], cwd=home, env=with_node.environment(), capture_output=True, text=True
+    )
+    if run.returncode:
+        raise RuntimeError(f"npm {' '.join(arguments)} in {home}:\n{run.stdout}{run.stderr}")
+
+
+def packages(with_node: Node, home: Path) -> None:
+    """Install the packages of a folder, unless they are those of its lock. Raises Unavailable."""
+    lock, done = home / "package-lock.json", home / "node_modules" / ".package-lock.json"
+    if done.exists() and done.stat().st_mtime >= lock.stat().st_mtime:
+        return
+    try:
+        npm(with_node, home, "ci")
+    except RuntimeError as error:
+        raise Unavailable(f"the packages of {home.name} could not be installed: {error}") from error

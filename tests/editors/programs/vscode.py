@@ -30,16 +30,11 @@ def get(cache: Path) -> VSCode:
 def extension(with_node: node.Node) -> Path:
     """Our extension as a package, built anew if one of its sources is newer."""
     home = Path(__file__).parents[3] / "editors" / "vscode"
-    package, lock = home / "palimpsest.vsix", home / "package-lock.json"
-    installed = home / "node_modules" / ".package-lock.json"
-    if not installed.exists() or _changed(installed) < _changed(lock):
-        try:
-            _npm(with_node, home, "ci")
-        except RuntimeError as error:
-            raise Unavailable(f"the extension's own packages could not be installed: {error}") from error
+    package = home / "palimpsest.vsix"
+    node.packages(with_node, home)
     sources = [path for path in home.rglob("*") if path.is_file() and not _is_built(path.relative_to(home))]
     if not package.exists() or _changed(package) < max(map(_changed, sources)):
-        _npm(with_node, home, "run", "package")
+        node.npm(with_node, home, "run", "package")
     return package
 
 
@@ -49,14 +44,6 @@ def _changed(path: Path) -> float:
 
 def _is_built(path: Path) -> bool:
     return path.parts[0] in {"node_modules", "out", "dist"} or path.suffix == ".vsix"
-
-
-def _npm(with_node: node.Node, home: Path, *arguments: str) -> None:
-    run = subprocess.run(
-        ["npm", *arguments, "--loglevel=error"], cwd=home, env=with_node.environment(), capture_output=True, text=True
-    )
-    if run.returncode:
-        raise RuntimeError(f"npm {' '.join(arguments)} in {home}:\n{run.stdout}{run.stderr}")
 
 
 def _install(with_node: node.Node, into: Path) -> None:

@@ -9,6 +9,7 @@ const LOST = "The connection to the server was lost before the fill was done.";
 export class Live {
   state: ServerState | null = null;
   doc: Doc | null = null; // what the page works with; the editor's may be newer
+  scratch: Doc | null = null; // what the user wrote here
   shown: string | null = null; // the run that is drawn
   gone = ""; // why the server cannot be reached
   trouble = ""; // why the last thing the user asked for was not done
@@ -26,6 +27,7 @@ export class Live {
     void this.refresh();
   }
 
+  // The newest last.
   get runs(): Run[] {
     return this.state?.runs ?? [];
   }
@@ -52,9 +54,10 @@ export class Live {
     return this.doc;
   }
 
-  // Begins with the document that the editor has now, and no run.
-  adopt(): void {
-    this.doc = this.state?.document ?? null;
+  // Begins with another document, and no run.
+  adopt(doc: Doc | null): void {
+    this.doc = doc;
+    if (doc?.uri === null) this.scratch = doc;
     this.shown = null;
     this.changed();
   }
@@ -177,7 +180,7 @@ export class Live {
     if (!this.state) return;
     const known = this.runs.find((each) => each.id === run.id);
     if (known) Object.assign(known, run);
-    else this.state.runs.unshift(run);
+    else this.state.runs.push(run);
   }
 
   private async refresh(): Promise<void> {
@@ -185,7 +188,7 @@ export class Live {
     if (!state) return;
     this.state = state as unknown as ServerState;
     // Nothing was made of the old document yet: there is nothing to ask about.
-    if (this.shown === null) this.doc = this.state.document;
+    if (this.shown === null && this.state.document) this.doc = this.state.document;
     this.changed();
   }
 

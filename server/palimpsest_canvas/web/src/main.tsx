@@ -22,7 +22,6 @@ function Replay({ recording }: { recording: Recording }): JSX.Element {
 function begin(): void {
   const carried = document.getElementById("recording")?.textContent;
   const recording = carried ? (JSON.parse(carried) as Recording) : null;
-  if (recording?.name) document.title = `${recording.name}, filled by Palimpsest`;
   render(recording ? <Replay recording={recording} /> : <Page />, document.getElementById("page")!);
 }
 

@@ -1,9 +1,10 @@
 // The page with a server behind it: what it asks for, what runs, and what went wrong.
-import type { JSX } from "preact";
+import type { ComponentChildren, JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
 import { Live, useLive } from "./live";
 import { around, type Doc, type Run, type Wishes } from "./protocol";
 import type { Recording } from "./recording";
+import { Scratch } from "./scratch";
 import { Viewer } from "./viewer";
 import { FIRST, WishForm } from "./wishes";
 
@@ -41,7 +42,10 @@ export function Page(): JSX.Element {
             onFill={fill}
             onCancel={() => void live.cancel()}
           />
-          <Runs runs={live.runs} shown={live.shown} onShow={(id) => live.show(id)} />
+          {live.doc?.uri === null && !state.document && (
+            <button type="button" onClick={() => live.adopt(null)}>Change the text</button>
+          )}
+          <Runs runs={[...live.runs].reverse()} shown={live.shown} onShow={(id) => live.show(id)} />
         </Shown>
       )}
     </>
@@ -53,7 +57,7 @@ interface ShownProps {
   live: Live;
   running: boolean;
   wishes: Wishes;
-  children: JSX.Element[];
+  children: ComponentChildren;
 }
 
 function Shown({ recording, live, running, wishes, children }: ShownProps): JSX.Element {
@@ -61,11 +65,11 @@ function Shown({ recording, live, running, wishes, children }: ShownProps): JSX.
     return (
       <div class="viewer">
         <main>
-          <p class="card">
-            {live.shown === null
-              ? "No file is open here. Put the cursor into a file of your editor, or start the page with a file: palimpsest canvas FILE --at LINE:COLUMN"
-              : "The fill begins."}
-          </p>
+          {live.shown === null ? (
+            <Scratch old={live.scratch} onUse={(doc) => live.adopt(doc)} />
+          ) : (
+            <p class="card">The fill begins.</p>
+          )}
         </main>
         <aside>{children}</aside>
       </div>
@@ -109,7 +113,8 @@ function Messages({ live }: { live: Live }): JSX.Element {
         {reason && <p class="note">{reason}</p>}
         {live.moved && (
           <p class="note">
-            {live.state!.document!.name} has changed in the editor since. <button type="button" onClick={() => live.adopt()}>Take what is there now</button>
+            {live.doc!.uri === live.state!.document!.uri ? `${live.doc!.name} has changed in the editor since.` : `Your editor is in ${live.state!.document!.name} now.`}{" "}
+            <button type="button" onClick={() => live.adopt(live.state!.document)}>Take what is there now</button>
           </p>
         )}
         {live.notice && <p class="note">{live.notice}</p>}

@@ -2,7 +2,7 @@
 import type { Piece } from "./edits";
 
 export interface Doc {
-  uri: string;
+  uri: string | null; // null: it came from no editor
   name: string;
   language: string;
   version: number | null;
