@@ -287,9 +287,9 @@ async def test_a_text_can_be_written_where_no_file_is_open(
     canvas.state |= {"document": None, "editor": False}
     page = await opened.open(address)
     await expect(page.get_by_role("button", name="Fill", exact=True)).to_be_disabled()
-    area = page.get_by_label("Text", exact=True)
+    area = page.get_by_role("textbox", name="Text")
     await area.fill("smile = '😀'\nreturn old\n")
-    await area.evaluate("each => each.setSelectionRange(21, 24)")
+    await area.evaluate("each => each.setSelectionRange(20, 23)")
     await page.get_by_role("button", name="Use this text").click()
     assert await page.locator(".hole").inner_text() == "old"
     await fill(page)

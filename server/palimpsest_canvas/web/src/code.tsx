@@ -5,6 +5,8 @@ import { described, type Edit } from "./edits";
 import type { Lane, Slot } from "./recording";
 import { glyphs, label, level } from "./words";
 
+const FLASH_MS = 300;
+
 export interface Place {
   hole: number;
   index: number;
@@ -29,17 +31,25 @@ function body(text: string): JSX.Element | string | (JSX.Element | string)[] {
   return lines.flatMap((line, at) => (at < lines.length - 1 ? [line, <i class="end" />, "\n"] : [line]));
 }
 
-function Token({ slot, index, changed, frame, edit, focusable, selected }: {
-  slot: Slot; index: number; changed: boolean; frame: number; edit: Edit | undefined; focusable: boolean; selected: boolean;
-}): JSX.Element {
+interface TokenProps {
+  slot: Slot;
+  index: number;
+  changed: boolean;
+  edit: Edit | undefined;
+  focusable: boolean;
+  selected: boolean;
+}
+
+function token({ slot, index, changed, edit, focusable, selected }: TokenProps): JSX.Element {
   const [text, entropy, state] = slot;
   const kinds = ["token", state, `level-${level(entropy)}`];
   if (text === "") kinds.push("filler");
   else if (text.trim() === "") kinds.push("blank");
-  if (changed) kinds.push(frame % 2 ? "changed-odd" : "changed-even"); // two names, so that the flash begins anew
+  if (changed) kinds.push("changed");
   if (edit) kinds.push(`edit-${edit.kind}`);
   return (
     <span
+      key={index}
       class={kinds.join(" ")}
       role="option"
       data-index={index}
@@ -52,10 +62,18 @@ function Token({ slot, index, changed, frame, edit, focusable, selected }: {
   );
 }
 
+// Returns all that a token looks like. Preact skips what it is given a second time, and most tokens stay as they were.
+function signature({ slot, changed, edit, focusable, selected }: TokenProps): string {
+  const sure = slot[2] === "o" ? slot[1].toFixed(1) + level(slot[1]) : "";
+  const edited = edit ? edit.kind + (edit.kind === "write" ? edit.text : edit.kind === "take" ? edit.choice[0] : "") : "";
+  return [slot[2], sure, changed, focusable, selected, edited, slot[0]].join("|");
+}
+
 export function Code({ name, texts, old, lane, before, frame, selected, edits, onOpen }: Props): JSX.Element {
   const [at, setAt] = useState<Place>({ hole: 0, index: 0 });
   const pane = useRef<HTMLDivElement>(null);
   const first = useRef(true);
+  const drawn = useRef(new Map<string, [signature: string, element: JSX.Element]>());
   useEffect(() => {
     if (!lane || !first.current) return;
     first.current = false;
@@ -63,6 +81,22 @@ export function Code({ name, texts, old, lane, before, frame, selected, edits, o
     const hole = pane.current?.querySelector<HTMLElement>(".hole");
     if (hole && pane.current) pane.current.scrollTop = hole.offsetTop - pane.current.clientHeight / 3;
   }, [lane]);
+
+  // One change of the pane, and not an animation of each token: a step has to be drawn in a fraction of a frame.
+  useEffect(() => {
+    pane.current?.classList.add("flash");
+    const timer = setTimeout(() => pane.current?.classList.remove("flash"), FLASH_MS);
+    return () => clearTimeout(timer);
+  }, [frame]);
+  const kept = (hole: number, props: TokenProps): JSX.Element => {
+    const place = `${hole}/${props.index}`;
+    const now = signature(props);
+    const before = drawn.current.get(place);
+    if (before?.[0] === now) return before[1];
+    const element = token(props);
+    drawn.current.set(place, [now, element]);
+    return element;
+  };
 
   const placed = (target: EventTarget | null): Place | null => {
     const token = target instanceof Element ? target.closest<HTMLElement>("[data-index]") : null;
@@ -104,18 +138,16 @@ export function Code({ name, texts, old, lane, before, frame, selected, edits, o
             {...(slots.length ? { role: "listbox", "aria-label": holes.length > 1 ? `Hole ${hole + 1}` : "Hole" } : {})}
           >
             {slots.length === 0 && (old && hole === 0 ? <del>{old}</del> : <i class="nothing" />)}
-            {slots.map((slot, index) => (
-              <Token
-                key={index}
-                slot={slot}
-                index={index}
-                frame={frame}
-                changed={before !== null && before.holes[hole]?.[index]?.[3] !== slot[3]}
-                edit={hole === 0 ? edits?.get(index) : undefined}
-                focusable={within ? at.hole === hole && at.index === index : hole === 0 && index === 0}
-                selected={selected?.hole === hole && selected.index === index}
-              />
-            ))}
+            {slots.map((slot, index) =>
+              kept(hole, {
+                slot,
+                index,
+                changed: before !== null && before.holes[hole]?.[index]?.[3] !== slot[3],
+                edit: hole === 0 ? edits?.get(index) : undefined,
+                focusable: within ? at.hole === hole && at.index === index : hole === 0 && index === 0,
+                selected: selected?.hole === hole && selected.index === index,
+              }),
+            )}
           </span>
           <span class="around">{texts[hole + 1]}</span>
         </>
