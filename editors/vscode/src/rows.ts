@@ -28,14 +28,15 @@ export function rows(changes: readonly Change[], lineAt: (line: number) => strin
   return blocks(changes, lineAt).flatMap(({ first, old, now }) => compared(first, old, now));
 }
 
-interface Block {
+/** Whole lines of a text, from `first` on, as they are and as they are to be. */
+export interface Block {
   readonly first: number;
   readonly old: readonly string[];
   readonly now: readonly string[];
 }
 
 /** Whole lines as they are and as they are to be; changes of the same lines together. */
-function blocks(changes: readonly Change[], lineAt: (line: number) => string): Block[] {
+export function blocks(changes: readonly Change[], lineAt: (line: number) => string): Block[] {
   const sorted = [...changes].sort(({ range: a }, { range: b }) => order(a.start, b.start));
   const grouped: Change[][] = [];
   let last = -1;
