@@ -61,6 +61,12 @@ KEYS = {
     "ctrl+alt+6": "palimpsest.repair",
     "ctrl+alt+7": "palimpsest.fillHoles",
     "ctrl+alt+8": "palimpsest.instruct",
+    "ctrl+alt+9": "palimpsest.followUp",
+    "ctrl+alt+0": "palimpsest.explain",
+    "ctrl+alt+b": "palimpsest.earlier",
+    "ctrl+alt+f": "palimpsest.later",
+    "ctrl+alt+u": "palimpsest.test",
+    "ctrl+alt+c": "palimpsest.showCanvas",
 }
 PRESSES = {
     "accept": "Tab",
@@ -322,6 +328,11 @@ class VSCode:
         return list(
             self.screen.evaluate("[...document.querySelectorAll('.codelens-decoration a')].map((a) => a.innerText)")
         )
+
+    def lens_lines(self) -> str:
+        """All that stands above lines of code, links or not."""
+        script = "[...document.querySelectorAll('.codelens-decoration')].map((each) => each.innerText).join('\\n')"
+        return str(self.screen.evaluate(script)).replace("\u00a0", " ")
 
     def hover_status(self) -> None:
         """Rest the mouse on the status item."""

@@ -5,18 +5,25 @@ import {
   CancellationTokenSource,
   DiagnosticSeverity,
   Disposable,
-  ProgressLocation,
+  Range,
+  Uri,
   commands,
+  env,
   languages,
   window,
   workspace,
+  type Diagnostic,
   type TextDocument,
 } from "vscode";
 import type { Middleware } from "vscode-languageclient/node";
+import type { Instructions, Question } from "./ask";
 import type * as Client from "./client";
+import type { Conversations } from "./conversation";
+import type { Explanations } from "./explanation";
 import type { Previews, Work } from "./preview";
+import { Progress } from "./progress";
+import { CANVAS, FILL_SELECTION, RUN, type Canvas, type Ran, type Run } from "./protocol";
 import type { Change } from "./rows";
-import { FILL_SELECTION, RUN, type Ran, type Run } from "./protocol";
 
 const TITLES = {
   fill: "filling the selection",
@@ -27,21 +34,38 @@ const TITLES = {
   repair: "repairing",
   fillHoles: "filling the holes",
   instruct: "rewriting as you say",
+  followUp: "following up",
+  explain: "explaining",
+  test: "writing a test",
+  earlier: "going back",
+  later: "going forward",
 } as const;
 
-const INSTRUCT = "instruct";
-/** Instructions that most models understand. */
-const READY_MADE = [
-  "add a docstring",
-  "add type annotations",
-  "simplify it",
-  "handle errors",
-  "translate the comments into English",
-] as const;
-const MOST_SAID = 20;
+const QUESTIONS: Readonly<Record<string, Question>> = {
+  instruct: {
+    kind: "instruct",
+    title: "Palimpsest: rewrite with an instruction",
+    placeholder: "What is to be done with these lines?",
+    ready: [
+      "add a docstring",
+      "add type annotations",
+      "simplify it",
+      "handle errors",
+      "translate the comments into English",
+    ],
+  },
+  followUp: {
+    kind: "followUp",
+    title: "Palimpsest: follow up",
+    placeholder: "What is to be different about the last answer?",
+    ready: ["shorter", "keep the names", "keep the comments", "with comments", "another way"],
+  },
+};
 
-const ALTERNATIVE = "alternative";
-const PATIENCE_MS = 500;
+/** They put a text there that was seen before: there is nothing to wait for, and nothing to look at first. */
+const AT_ONCE = new Set(["alternative", "earlier", "later"]);
+/** What goes to the model of what other tools say, at most. */
+const MOST_DIAGNOSTICS = 20;
 
 type Execute = NonNullable<Middleware["executeCommand"]>;
 type ApplyEdit = NonNullable<NonNullable<Middleware["workspace"]>["handleApplyEdit"]>;
@@ -49,17 +73,22 @@ type ApplyEdit = NonNullable<NonNullable<Middleware["workspace"]>["handleApplyEd
 /** The commands, and what the connection asks of them. */
 export class Actions implements Disposable {
   readonly #disposables: Disposable[];
-  /** Instructions of this session, the newest first. */
-  #said: string[] = [];
 
   constructor(
     readonly connection: () => Client.Connection | undefined,
     readonly previews: Previews,
     readonly previewed: () => boolean,
+    readonly instructions: Instructions,
+    readonly conversations: Conversations,
+    readonly explanations: Explanations,
   ) {
-    this.#disposables = Object.keys(TITLES).map((action) =>
-      commands.registerCommand(`palimpsest.${action}`, () => this.#here(action)),
-    );
+    this.#disposables = [
+      ...Object.keys(TITLES).map((action) =>
+        commands.registerCommand(`palimpsest.${action}`, () => this.#here(action)),
+      ),
+      commands.registerCommand("palimpsest.showCanvas", () => this.#showCanvas()),
+      commands.registerCommand("palimpsest.forgetInstructions", () => instructions.forget()),
+    ];
   }
 
   dispose(): void {
@@ -72,9 +101,10 @@ export class Actions implements Disposable {
     const document = workspace.textDocuments.find(
       (each) => argument && this.connection()?.same(argument.uri, each),
     );
-    return (command === RUN || command === FILL_SELECTION) && argument && document
-      ? this.#run(command, argument, document)
-      : next(command, args);
+    if (!(command === RUN || command === FILL_SELECTION) || !argument || !document) {
+      return next(command, args);
+    }
+    return this.#run(command, { ...this.#said(document, argument), ...argument }, document);
   };
 
   /** Middleware: what a command wrote is shown first, if it is wanted so. Versions are checked when it is applied. */
@@ -91,10 +121,15 @@ export class Actions implements Disposable {
     const shown = only.edits.map((edit): Change => {
       return { range: edit.range, text: "newText" in edit ? edit.newText : "" };
     });
-    if (!(await this.previews.ask(work, shown))) {
+    const accepted = await this.previews.ask(work, shown);
+    if (!accepted) {
       return { applied: false, failureReason: "cancelled" };
     }
-    const answer = await next(params, work.cancel.token);
+    // Of a part of it the server learns by the change of the document.
+    const [pattern] = only.edits;
+    const edits = accepted.map(({ range, text }) => ({ ...pattern, range, newText: text }));
+    const wanted = accepted === shown ? params : { ...params, edit: { documentChanges: [{ ...only, edits }] } };
+    const answer = await next(wanted, work.cancel.token);
     this.previews.end(work);
     return answer;
   };
@@ -108,63 +143,67 @@ export class Actions implements Disposable {
   }
 
   async #here(action: string): Promise<void> {
-    const editor = window.activeTextEditor;
-    const connection = this.connection();
-    if (!editor || !connection) {
-      void window.showInformationMessage(`Palimpsest: ${editor ? "the server is not running" : "no file is open"}.`);
+    const there = this.#there();
+    const question = QUESTIONS[action];
+    const instruction = there && question ? await this.instructions.ask(question) : undefined;
+    if (!there || (question && !instruction)) {
       return;
     }
-    const { document } = editor;
-    const instruction = action === INSTRUCT ? await this.#instruction() : undefined;
-    if (action === INSTRUCT && !instruction) {
-      return;
-    }
+    const { document, selection, connection } = there;
     this.previews.giveWay(document);
-    const { selection } = editor;
-    const near = selection.isEmpty ? document.lineAt(selection.active).range : selection;
-    const problems = languages
-      .getDiagnostics(document.uri)
-      .filter(({ severity, range }) => severity <= DiagnosticSeverity.Warning && range.intersection(near))
-      .map(({ range }) => connection.range(range));
     const argument: Run = {
       action,
       uri: connection.uri(document),
       range: connection.range(selection),
       version: document.version,
-      ...(action === "repair" ? { problems } : {}),
       ...(instruction ? { instruction } : {}),
     };
-    await this.#run(RUN, argument, document);
+    const problems = action === "repair" ? problemsAt(document, selection).map(({ range }) => connection.range(range)) : [];
+    const more = action === "repair" ? { problems } : this.#said(document, argument);
+    await this.#run(RUN, { ...argument, ...more }, document);
   }
 
-  /** Ask what is to be done: what is typed, or one of what was said before and what is ready-made. */
-  async #instruction(): Promise<string | undefined> {
-    const pick = window.createQuickPick();
-    pick.title = "Palimpsest: rewrite with an instruction";
-    pick.placeholder = "What is to be done with these lines?";
-    const known = [...new Set([...this.#said, ...READY_MADE])];
-    const items = (typed: string) =>
-      [...new Set([...(typed ? [typed] : []), ...known])].map((label) => ({ label, alwaysShow: true }));
-    pick.items = items("");
-    // The list follows what is typed a moment later: what was marked in it before does not count.
-    let marked: string | undefined;
-    pick.onDidChangeValue((value) => {
-      marked = undefined;
-      pick.items = items(value.trim());
-    });
-    pick.onDidChangeActive(([first]) => {
-      marked = first?.label;
-    });
-    const chosen = await new Promise<string | undefined>((resolve) => {
-      pick.onDidAccept(() => resolve(marked ?? pick.value.trim()));
-      pick.onDidHide(() => resolve(undefined));
-      pick.show();
-    });
-    pick.dispose();
-    if (chosen) {
-      this.#said = [chosen, ...this.#said.filter((each) => each !== chosen)].slice(0, MOST_SAID);
+  /** Where the user is, if something can be done there; else that is said. */
+  #there(): { document: TextDocument; selection: Range; connection: Client.Connection } | undefined {
+    const editor = window.activeTextEditor;
+    const connection = this.connection();
+    if (!editor || !connection) {
+      void window.showInformationMessage(`Palimpsest: ${editor ? "the server is not running" : "no file is open"}.`);
+      return undefined;
     }
-    return chosen || undefined;
+    return { document: editor.document, selection: editor.selection, connection };
+  }
+
+  /** What other tools say about the lines that are to be rewritten, which no server hears from another. */
+  #said(document: TextDocument, { action, range }: Run): Pick<Run, "diagnostics"> {
+    const connection = this.connection();
+    if (action !== "instruct" || !range || !connection) {
+      return {};
+    }
+    const lines = document.validateRange(new Range(range.start.line, 0, range.end.line, Number.MAX_SAFE_INTEGER));
+    const found = problemsAt(document, lines).slice(0, MOST_DIAGNOSTICS);
+    return { diagnostics: found.map(({ range, message }) => ({ range: connection.range(range), message })) };
+  }
+
+  async #showCanvas(): Promise<void> {
+    const there = this.#there();
+    if (!there) {
+      return;
+    }
+    const { document, selection, connection } = there;
+    try {
+      const argument = { uri: connection.uri(document), range: connection.range(selection) };
+      const canvas = await connection.execute<Canvas>(CANVAS, argument);
+      if (canvas && !canvas.shown) {
+        await env.openExternal(Uri.parse(canvas.url, true));
+      }
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  #failed(error: unknown): void {
+    void window.showErrorMessage(`Palimpsest: ${error instanceof Error ? error.message : String(error)}`);
   }
 
   /** Run it to its end; the server says why nothing came of it, if nothing does. */
@@ -173,8 +212,13 @@ export class Actions implements Disposable {
     if (!connection) {
       return undefined;
     }
-    if (argument.action === ALTERNATIVE) {
-      return connection.execute<Ran>(command, argument);
+    if (AT_ONCE.has(argument.action)) {
+      try {
+        return this.#ended(await connection.execute<Ran>(command, argument), argument, document);
+      } catch (error) {
+        this.#failed(error);
+        return undefined;
+      }
     }
     const action = command === FILL_SELECTION ? "fill" : argument.action;
     const title = `Palimpsest: ${TITLES[action as keyof typeof TITLES] ?? action}`;
@@ -183,13 +227,10 @@ export class Actions implements Disposable {
     work.written = () => progress.end();
     try {
       const ran = await connection.run<Ran>(command, argument, work.cancel.token, (done) => progress.report(done));
-      if (ran?.applied && ran.holes > 1) {
-        window.setStatusBarMessage(`Palimpsest: ${ran.filled} of ${ran.holes} holes filled`, 5000);
-      }
-      return ran;
+      return this.#ended(ran, argument, document);
     } catch (error) {
       if (!work.cancel.token.isCancellationRequested && this.connection() === connection) {
-        void window.showErrorMessage(`Palimpsest: ${error instanceof Error ? error.message : String(error)}`);
+        this.#failed(error);
       }
       return undefined;
     } finally {
@@ -197,36 +238,36 @@ export class Actions implements Disposable {
       this.previews.end(work);
     }
   }
+
+  /** Show what came of it beside an edit. */
+  #ended(ran: Ran | undefined, { range }: Run, document: TextDocument): Ran | undefined {
+    if (ran?.applied && ran.holes > 1) {
+      window.setStatusBarMessage(`Palimpsest: ${ran.filled} of ${ran.holes} holes filled`, 5000);
+    }
+    if (ran?.conversation !== undefined) {
+      this.conversations.tell(document, ran.conversation ?? undefined);
+    }
+    if (ran?.explanation && range) {
+      void this.explanations.show(document, range, ran.explanation);
+    }
+    if (ran?.applied && ran.uri) {
+      void showEnd(Uri.parse(ran.uri, true));
+    }
+    return ran;
+  }
 }
 
-/** Progress in the status bar, away from what is painted; it comes only if there is time to read it. Escape cancels. */
-class Progress {
-  #reported = 0;
-  #show: (() => void) | undefined;
-  #end: () => void = () => undefined;
-  readonly #ended = new Promise<void>((resolve) => (this.#end = resolve));
-  readonly #timer: NodeJS.Timeout;
+/** Open a file where something was put at its end. */
+async function showEnd(uri: Uri): Promise<void> {
+  const document = await workspace.openTextDocument(uri);
+  const { end } = document.lineAt(document.lineCount - 1).range;
+  await window.showTextDocument(document, { preview: false, selection: new Range(end, end) });
+}
 
-  constructor(title: string) {
-    this.#timer = setTimeout(() => {
-      void window.withProgress({ location: ProgressLocation.Window, title }, (progress) => {
-        this.#show = () => progress.report({ message: `${this.#reported} % (Escape cancels)` });
-        this.#show();
-        return this.#ended;
-      });
-    }, PATIENCE_MS);
-  }
-
-  /** So many of a hundred. */
-  report(percentage: number): void {
-    if (percentage > this.#reported) {
-      this.#reported = percentage;
-      this.#show?.();
-    }
-  }
-
-  end(): void {
-    clearTimeout(this.#timer);
-    this.#end();
-  }
+/** What is wrong there, in the words of all tools. */
+function problemsAt(document: TextDocument, place: Range): Diagnostic[] {
+  const near = place.isEmpty ? document.lineAt(place.start).range : place;
+  return languages
+    .getDiagnostics(document.uri)
+    .filter(({ severity, range }) => severity <= DiagnosticSeverity.Warning && range.intersection(near));
 }

@@ -1,6 +1,6 @@
 // The file as it is beside the file as it would be, in the editor's own view of differences.
 
-import { Disposable, Position, TabInputTextDiff, Uri, commands, window, workspace, type Tab, type TextDocument } from "vscode";
+import { Disposable, EventEmitter, Position, TabInputTextDiff, Uri, commands, window, workspace, type Tab, type TextDocument } from "vscode";
 import type { Change } from "./rows";
 
 const SCHEME = "palimpsest-preview";
@@ -9,27 +9,29 @@ const BEFORE = "before";
 /** What is compared: a document, and changes that wait to be accepted. */
 export interface Compared {
   readonly document: TextDocument;
-  readonly changes?: readonly Change[];
+  readonly changes: readonly Change[];
   readonly title: string;
 }
 
 /** Both sides are documents of ours: over the file's own the preview is painted. */
 export class Comparison implements Disposable {
   readonly #provider: Disposable;
+  readonly #changed = new EventEmitter<Uri>();
 
   /** all: everything that can be compared now. */
   constructor(readonly all: () => readonly Compared[]) {
     this.#provider = workspace.registerTextDocumentContentProvider(SCHEME, {
+      onDidChange: this.#changed.event,
       provideTextDocumentContent: (uri) => {
         const compared = this.of(uri);
         const text = compared?.document.getText() ?? "";
-        return uri.fragment === BEFORE || !compared?.changes ? text : changed(compared.document, compared.changes);
+        return uri.fragment === BEFORE || !compared ? text : changed(compared.document, compared.changes);
       },
     });
   }
 
   dispose(): void {
-    this.#provider.dispose();
+    Disposable.from(this.#provider, this.#changed).dispose();
   }
 
   /** What one of its sides is about. */
@@ -39,12 +41,14 @@ export class Comparison implements Disposable {
       : undefined;
   }
 
-  async open({ document, title }: Compared): Promise<void> {
-    const { path } = document.uri;
-    const [before, after] = [BEFORE, "after"].map((fragment) =>
-      Uri.from({ scheme: SCHEME, path, query: document.uri.toString(), fragment }),
-    );
+  async open({ document, title }: Omit<Compared, "changes">): Promise<void> {
+    const [before, after] = sides(document);
     await commands.executeCommand("vscode.diff", before, after, title, { preview: true });
+  }
+
+  /** Other changes are to be made than before. */
+  refresh(document: TextDocument): void {
+    this.#changed.fire(sides(document)[1]);
   }
 
   /** There is nothing to decide any more. */
@@ -55,6 +59,12 @@ export class Comparison implements Disposable {
       input.modified.query === document.uri.toString();
     await window.tabGroups.close(window.tabGroups.all.flatMap((group) => group.tabs).filter(about));
   }
+}
+
+function sides({ uri }: TextDocument): readonly [Uri, Uri] {
+  const side = (fragment: string): Uri =>
+    Uri.from({ scheme: SCHEME, path: uri.path, query: uri.toString(), fragment });
+  return [side(BEFORE), side("after")];
 }
 
 /** The text of a document with the changes in it. */

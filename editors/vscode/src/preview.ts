@@ -10,6 +10,7 @@ import {
   Position,
   Range,
   Selection,
+  TextEditorRevealType,
   commands,
   languages,
   window,
@@ -18,13 +19,14 @@ import {
   type TextEditor,
 } from "vscode";
 import { Comparison } from "./compare";
+import { Decision, type Hunk, type Verdict } from "./decision";
 import { Paint } from "./paint";
 import type { Draft } from "./protocol";
 import type { Change } from "./rows";
 
 const REPAINT_MS = 200;
 
-/** A command at work on a document. decide: there when it is done, and waits to be accepted. */
+/** A command at work on a document. decision: there when it is done. */
 export interface Work {
   readonly document: TextDocument;
   readonly version: number;
@@ -35,11 +37,10 @@ export interface Work {
   selected?: Selection;
   /** Something has been painted. */
   seen: boolean;
-  changes?: readonly Change[];
+  decision?: Decision;
   /** Lines at the cursor are shown as ghost text, as long as the cursor stays: that has place for them. */
   ghost: "no" | "yes" | "left";
   painted: number;
-  decide?: (accepted: boolean) => void;
   /** Called when there is something to decide: the model has nothing more to do. */
   written?: () => void;
 }
@@ -49,7 +50,9 @@ export class Previews implements Disposable {
   readonly #works = new Map<TextDocument, Work>();
   readonly #lenses = new EventEmitter<void>();
   readonly #paint = new Paint();
-  readonly #comparison = new Comparison(() => [...this.#works.values()]);
+  readonly #comparison = new Comparison(() =>
+    [...this.#works.values()].map(({ document, title, decision }) => ({ document, title, changes: decision?.shown ?? [] })),
+  );
   readonly #disposables: Disposable[];
 
   /** show: have the ghost text ask `ghostAt` again, which has something, or not any more. */
@@ -71,11 +74,16 @@ export class Previews implements Disposable {
         onDidChangeCodeLenses: this.#lenses.event,
         provideCodeLenses: (document) => this.#lensesOf(document),
       }),
-      commands.registerCommand("palimpsest.acceptPreview", () => this.#here()?.decide?.(true)),
-      commands.registerCommand("palimpsest.rejectPreview", () => this.#here()?.decide?.(false)),
+      commands.registerCommand("palimpsest.acceptPreview", () => this.#here()?.decision?.settle(true)),
+      commands.registerCommand("palimpsest.rejectPreview", () => this.#here()?.decision?.settle(false)),
+      commands.registerCommand("palimpsest.keepAccepted", () => this.#here()?.decision?.keep()),
+      commands.registerCommand("palimpsest.acceptHunk", (index?: number) => this.#judge("accepted", index)),
+      commands.registerCommand("palimpsest.rejectHunk", (index?: number) => this.#judge("rejected", index)),
+      commands.registerCommand("palimpsest.nextHunk", () => this.#go(1)),
+      commands.registerCommand("palimpsest.previousHunk", () => this.#go(-1)),
       commands.registerCommand("palimpsest.comparePreview", () => this.#compare()),
       commands.registerCommand("palimpsest.cancel", () => {
-        this.#works.forEach((work) => (work.decide ? work.decide(false) : work.cancel.cancel()));
+        this.#works.forEach((work) => (work.decision ? work.decision.settle(false) : work.cancel.cancel()));
       }),
     ];
   }
@@ -118,7 +126,7 @@ export class Previews implements Disposable {
 
   /** A draft of a hole. */
   take(draft: Draft, work: Work): void {
-    if (draft.hole === undefined || draft.range === undefined || draft.version !== work.version || work.changes) {
+    if (draft.hole === undefined || draft.range === undefined || draft.version !== work.version || work.decision) {
       return;
     }
     if (draft.final) {
@@ -130,15 +138,16 @@ export class Previews implements Disposable {
     this.#paintAll(work.document);
   }
 
-  /** Show what a command wrote; true when it is accepted, false when it is not, or the document changes. */
-  async ask(work: Work, changes: readonly Change[]): Promise<boolean> {
-    work.changes = changes;
+  /**
+   * Show what a command wrote; the changes to make, the very same if all are accepted. Undefined when none are, or the
+   * document changes.
+   */
+  async ask(work: Work, changes: readonly Change[]): Promise<readonly Change[] | undefined> {
+    work.decision = new Decision(changes, work.document);
     work.written?.();
     this.#unselect(work);
-    const decided = new Promise<boolean>((resolve) => (work.decide = resolve));
     this.#refresh(work.document);
-    const accepted = await decided;
-    delete work.decide;
+    const accepted = await work.decision.decided;
     void this.#comparison.close(work.document);
     if (!accepted) {
       this.end(work);
@@ -151,7 +160,7 @@ export class Previews implements Disposable {
     const work = this.#works.get(document);
     if (work) {
       this.#forget(work);
-      work.decide?.(false);
+      work.decision?.settle(false);
     }
   }
 
@@ -213,8 +222,9 @@ export class Previews implements Disposable {
   async #tell(): Promise<void> {
     const work = this.#here();
     await Promise.all([
-      commands.executeCommand("setContext", "palimpsest.working", work !== undefined && !work.decide),
-      commands.executeCommand("setContext", "palimpsest.preview", work?.decide !== undefined),
+      commands.executeCommand("setContext", "palimpsest.working", work !== undefined && !work.decision?.waits),
+      commands.executeCommand("setContext", "palimpsest.preview", work?.decision?.waits === true),
+      commands.executeCommand("setContext", "palimpsest.hunks", work?.decision?.waits && work.decision.hunks.length > 0),
     ]);
   }
 
@@ -227,7 +237,7 @@ export class Previews implements Disposable {
   }
 
   #changes(work: Work): readonly Change[] {
-    return work.changes ?? [...work.holes.values()];
+    return work.decision?.shown ?? [...work.holes.values()];
   }
 
   /** Whether ghost text shows it, from the moment on when there are lines to be put in at the cursor. */
@@ -241,7 +251,7 @@ export class Previews implements Disposable {
     if (line !== only.range.start.line || character !== only.range.start.character) {
       return false;
     }
-    if (work.changes || Date.now() - work.painted >= REPAINT_MS) {
+    if (work.decision || Date.now() - work.painted >= REPAINT_MS) {
       work.ghost = "yes";
       work.painted = Date.now();
       this.show(true);
@@ -271,28 +281,57 @@ export class Previews implements Disposable {
   #repaint(editor: TextEditor): void {
     const work = this.of(editor.document);
     const changes = work && !this.#ghosted(work) ? this.#changes(work) : [];
-    this.#paint.show(editor, changes, work?.changes !== undefined);
+    this.#paint.show(editor, changes, work?.decision !== undefined);
   }
 
   #lensesOf(document: TextDocument): CodeLens[] {
-    const work = this.of(document);
-    if (!work?.decide) {
-      return [];
-    }
-    const at = work.changes?.[0]?.range.start ?? new Position(0, 0);
-    const range = new Range(at.line, 0, at.line, 0);
-    const lens = (title: string, command: string): CodeLens => new CodeLens(range, { title, command });
-    return [
-      lens("$(check) Accept (Tab)", "palimpsest.acceptPreview"),
-      lens("$(close) Reject (Escape)", "palimpsest.rejectPreview"),
-      lens("$(diff) Compare", "palimpsest.comparePreview"),
-    ];
+    const decision = this.of(document)?.decision;
+    return decision?.waits ? decision.lenses() : [];
   }
 
   async #compare(): Promise<void> {
     const work = this.#here();
-    if (work?.decide) {
+    if (work?.decision?.waits) {
       await this.#comparison.open(work);
+    }
+  }
+
+  /** Decide about a hunk, by its number, or about the one at the cursor; and go to the next one that is open. */
+  #judge(verdict: Verdict, index?: number): void {
+    const work = this.#here();
+    const decision = work?.decision;
+    const line = this.#cursorIn(work);
+    const hunk = index === undefined ? decision?.nearest(line) : decision?.hunks[index];
+    if (!work || !decision?.waits || !hunk) {
+      return;
+    }
+    decision.judge(hunk, verdict);
+    if (decision.waits) {
+      this.#refresh(work.document);
+      this.#comparison.refresh(work.document);
+      this.#show(work, decision.nearest(hunk.change.range.start.line));
+    }
+  }
+
+  #go(step: 1 | -1): void {
+    const work = this.#here();
+    if (work?.decision?.waits) {
+      this.#show(work, work.decision.next(this.#cursorIn(work), step));
+    }
+  }
+
+  #cursorIn(work: Work | undefined): number {
+    const editor = window.activeTextEditor;
+    return editor && editor.document === work?.document ? editor.selection.active.line : 0;
+  }
+
+  #show(work: Work, hunk: Hunk | undefined): void {
+    const editor = window.activeTextEditor;
+    if (hunk && editor?.document === work.document) {
+      const { line } = hunk.change.range.start;
+      const at = new Position(line, editor.document.lineAt(line).firstNonWhitespaceCharacterIndex);
+      editor.selection = new Selection(at, at);
+      editor.revealRange(new Range(at, at), TextEditorRevealType.InCenterIfOutsideViewport);
     }
   }
 }

@@ -54,6 +54,7 @@ export interface Run {
   readonly version?: number;
   readonly problems?: readonly Range[];
   readonly instruction?: string;
+  readonly diagnostics?: readonly { readonly range: Range; readonly message: string }[];
   readonly number?: number;
 }
 
@@ -63,6 +64,24 @@ export interface Ran {
   readonly reason: string | null;
   readonly holes: number;
   readonly filled: number;
+  /** Of instructions: what there is to go back and forward to, or null. */
+  readonly conversation?: Conversation | null;
+  /** Of `explain`: markdown. */
+  readonly explanation?: string;
+  /** Of `test`: the file that it was written into, or null. */
+  readonly uri?: string | null;
+}
+
+/** version: the one that stands there, of so many answers; 0 is what stood there first. */
+export interface Conversation {
+  readonly version: number;
+  readonly versions: number;
+}
+
+/** The result of `palimpsest.canvas`. shown: a browser has it already. */
+export interface Canvas {
+  readonly url: string;
+  readonly shown?: boolean;
 }
 
 /** The argument and the result of `palimpsest.pause`. */
@@ -79,4 +98,5 @@ export interface Paused {
 
 export const RUN = "palimpsest.run";
 export const FILL_SELECTION = "palimpsest.fillSelection";
+export const CANVAS = "palimpsest.canvas";
 export const PAUSE = "palimpsest.pause";

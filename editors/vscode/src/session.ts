@@ -12,9 +12,12 @@ import {
 } from "vscode";
 import type { Middleware } from "vscode-languageclient/node";
 import { Actions } from "./actions";
+import { Instructions } from "./ask";
 import type * as Client from "./client";
 import { Complaints, answered } from "./complaints";
+import { Conversations } from "./conversation";
 import { examine } from "./doctor";
+import { Explanations } from "./explanation";
 import { Ghost, PLACE_CURSOR, placeCursor } from "./ghost";
 import { PRIVATE, machine } from "./machine";
 import { showMenu } from "./menu";
@@ -42,6 +45,8 @@ export class Session implements Disposable {
     (document, position) => this.#previews.ghostAt(document, position),
   );
   readonly #previews = new Previews((something) => this.#ghost.show(something));
+  readonly #conversations = new Conversations();
+  readonly #explanations = new Explanations();
   readonly #disposables: Disposable[] = [this.#log, this.#status, this.#previews];
   #connection: Client.Connection | undefined;
   #begun = false;
@@ -52,15 +57,19 @@ export class Session implements Disposable {
   #missing = false;
   #panel: OutputChannel | undefined;
   #queue: Promise<void> = Promise.resolve();
-  readonly #actions = new Actions(
-    () => this.#connection,
-    this.#previews,
-    () => this.#setting("ui.preview", true),
-  );
+  readonly #actions: Actions;
   readonly #nextEdits: NextEdits;
   readonly #program: Program;
 
-  constructor({ globalStorageUri, extensionUri }: ExtensionContext) {
+  constructor({ globalStorageUri, extensionUri, globalState }: ExtensionContext) {
+    this.#actions = new Actions(
+      () => this.#connection,
+      this.#previews,
+      () => this.#setting("ui.preview", true),
+      new Instructions(globalState),
+      this.#conversations,
+      this.#explanations,
+    );
     this.#nextEdits = new NextEdits(() => this.#connection, extensionUri);
     const storage = globalStorageUri.fsPath;
     const here = machine(storage, extensionUri.fsPath);
@@ -85,6 +94,8 @@ export class Session implements Disposable {
     };
     this.#disposables.push(
       this.#actions,
+      this.#conversations,
+      this.#explanations,
       this.#nextEdits,
       commands.registerCommand(PLACE_CURSOR, placeCursor),
       ...Object.entries(bound).map(([name, call]) => commands.registerCommand(`palimpsest.${name}`, call)),
@@ -151,7 +162,7 @@ export class Session implements Disposable {
       this.#connection = await connect(found.program, this.#setting<string[]>("server.arguments", []), {
         log: this.#log,
         middleware: this.#middleware(),
-        initial: () => ({ palimpsest: this.#initial() }),
+        initial: () => ({ palimpsest: this.#initial(), client: { explains: true } }),
         status: (status) => this.#status.tell(status),
         draft: (draft) => this.#drafted(draft),
         ready: () => this.#ready(),
@@ -191,6 +202,7 @@ export class Session implements Disposable {
     this.#running(false);
     this.#ghost.dismiss();
     this.#previews.clear();
+    this.#conversations.clear();
     this.#nextEdits.clear();
   }
 
@@ -209,6 +221,7 @@ export class Session implements Disposable {
       this.#down = Date.now() - NOTICED_MS;
       this.#ghost.dismiss();
       this.#previews.clear();
+      this.#conversations.clear();
       this.#nextEdits.clear();
       const message = `The Palimpsest server ${why}, and was started again.`;
       this.#log.warn(message);
