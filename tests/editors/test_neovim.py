@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
 import re
 import shutil
 import signal
@@ -377,6 +378,110 @@ class TestPreview:
         editor.nvim.command("bwipeout!")
         until(lambda: not stage.tap.unanswered("workspace/executeCommand"), "the server knows")
         assert not errors(editor)
+
+
+@both
+@pytest.mark.usefixtures("preview")
+class TestHunks:
+    """A preview with two places that differ, the second one of two lines."""
+
+    OLD = "def f(a):\n    x = 1\n    y = a\n    z = 2\n    print(z)\n    return x + y\n\n\nprint(f(1))\n"
+    NEW = "    x = 10\n    y = a\n    z = 20\n    return x + y\n"
+
+    @pytest.fixture(autouse=True)
+    def shown(self, editor: Neovim, stage: Stage, preview: None) -> None:
+        stage.play({"def f(a):\n": self.NEW})
+        editor.open("main.py", self.OLD + "‸")
+        stage.mark()
+        editor.keys("<Esc>:2,6Palimpsest instruct tenfold<CR>")
+        until(lambda: "2/2" in "".join(editor.draw().lines()), "two hunks")
+
+    def undone(self, editor: Neovim) -> None:
+        editor.press("undo")
+        until(lambda: editor.text() == self.OLD, "one step back")
+
+    def test_one_is_accepted_and_one_rejected(self, editor: Neovim, stage: Stage, screenshots: Path) -> None:
+        lines = editor.draw().lines()
+        editor.screenshot(screenshots / f"{editor.name}-hunks.svg")
+        assert lines[1].strip() == (
+            "x = 10  1/2: <M-y> accepts, <M-n> rejects this; <Tab> accepts all, <Esc> rejects all"
+        )
+        editor.keys("gg]h")
+        until(lambda: editor.nvim.current.window.cursor[0] == 2, "the first one")
+        editor.keys("<M-y>")
+        until(lambda: "1/2: accepted" in editor.draw().lines()[1], "it says so")
+        assert editor.text() == self.OLD, "nothing is written before all is decided"
+        editor.keys("<M-n>")  # the cursor is at the next one
+        until(lambda: editor.text() == self.OLD.replace("x = 1", "x = 10"), "one of them is written")
+        assert not shown_of(editor)
+        assert editor.lua("return vim.fn.maparg('<M-y>', 'n') .. vim.fn.maparg(']h', 'n')") == ""
+        self.undone(editor)
+        until(lambda: not stage.tap.unanswered("workspace/executeCommand"), "the server is done")
+        [asked] = stage.tap.messages("workspace/applyEdit", "server")
+        answer = stage.tap.answer(asked)
+        assert answer
+        assert answer.body["result"]["applied"] is True
+
+    @pytest.mark.parametrize(
+        ("keys", "written"),
+        [
+            ("gg<M-n><Tab>", OLD.replace("z = 2\n    print(z)", "z = 20")),
+            ("gg<M-y>:Palimpsest accept only<CR>", OLD.replace("x = 1", "x = 10")),
+            ("G:Palimpsest reject hunk<CR>:Palimpsest accept hunk<CR>", OLD.replace("x = 1", "x = 10")),
+            ("gg[h<M-n><Tab>", OLD.replace("x = 1", "x = 10")),
+            ("gg<M-y><Esc>", OLD),
+            ("gg<M-n><M-n>", OLD),
+            ("<Tab>", "def f(a):\n" + NEW + "\n\nprint(f(1))\n"),
+        ],
+    )
+    def test_it_is_decided(self, editor: Neovim, stage: Stage, keys: str, written: str) -> None:
+        editor.keys(keys)
+        until(lambda: not shown_of(editor), "all is decided")
+        until(lambda: not stage.tap.unanswered("workspace/executeCommand"), "the server knows")
+        assert editor.text() == written
+        assert not errors(editor)
+        if written != self.OLD:
+            self.undone(editor)
+
+    @pytest.mark.parametrize("seed", range(12))
+    def test_any_of_them_can_be_made_without_the_others(self, editor: Neovim, seed: int) -> None:
+        chance = random.Random(seed)
+        old, new = ("\n".join(chance.choices("abcdé", k=chance.randint(1, 9))) for _ in range(2))
+        made = editor.lua(MAKE_HUNKS, old, new)
+        assert made["all"] == new
+        assert made["others"] == [new] * len(made["others"]), "the others, and then the one that was left out"
+
+
+MAKE_HUNKS = """
+local old, new = ...
+local difference, api = require('palimpsest.difference'), vim.api
+local bufnr = api.nvim_create_buf(false, true)
+local function set(text) api.nvim_buf_set_lines(bufnr, 0, -1, true, vim.split(text, '\\n')) end
+local function get() return table.concat(api.nvim_buf_get_lines(bufnr, 0, -1, true), '\\n') end
+local function hunks()
+  local lines = api.nvim_buf_get_lines(bufnr, 0, -1, true)
+  return difference.hunks(bufnr, { first = 0, from = 0, last = #lines - 1, to = #lines[#lines], text = new })
+end
+local function make(list, but)
+  for number = #list, 1, -1 do
+    local e = list[number]
+    if number ~= but then
+      api.nvim_buf_set_text(bufnr, e.first, e.from, e.last, e.to, vim.split(e.text, '\\n'))
+    end
+  end
+end
+set(old)
+local list, found = hunks(), { others = {} }
+make(list)
+found.all = get()
+for number = 1, #list do
+  set(old)
+  make(list, number)
+  make(hunks())
+  found.others[number] = get()
+end
+return found
+"""
 
 
 def shown_of(editor: Neovim) -> int:

@@ -138,18 +138,30 @@ local WORDS = {
     end,
   },
   accept = {
-    run = function()
-      if not require('palimpsest.preview').decide(vim.api.nvim_get_current_buf(), true) then
+    run = function(words)
+      local preview, bufnr = require('palimpsest.preview'), vim.api.nvim_get_current_buf()
+      local done ---@type boolean
+      if words[1] == 'hunk' then
+        done = preview.judge(bufnr, 'accepted')
+      elseif words[1] == 'only' then
+        done = preview.keep(bufnr)
+      else
+        done = preview.decide(bufnr, true)
+      end
+      if not done then
         server.notify('nothing waits to be accepted in this buffer')
       end
     end,
+    words = { 'hunk', 'only' },
   },
   reject = {
-    run = function()
-      if not require('palimpsest.preview').decide(vim.api.nvim_get_current_buf(), false) then
+    run = function(words)
+      local preview, bufnr = require('palimpsest.preview'), vim.api.nvim_get_current_buf()
+      if not (words[1] == 'hunk' and preview.judge(bufnr, 'rejected') or not words[1] and preview.decide(bufnr, false)) then
         server.notify('nothing waits to be rejected in this buffer')
       end
     end,
+    words = { 'hunk' },
   },
   nextEdit = {
     run = function(words)
@@ -178,41 +190,47 @@ for _, action in ipairs(require('palimpsest.rewrite').ACTIONS) do
   }
 end
 
----@param command vim.api.keyset.create_user_command.command_args
----@param said? string
-local function instruct(command, said)
-  if said and vim.trim(said) ~= '' then
-    require('palimpsest.rewrite').run('instruct', command, vim.trim(said))
+---@param action 'instruct'|'followUp'
+local function instruct(action)
+  return function(_, command)
+    require('palimpsest.instruct').run(action, command, (command.args:gsub('^%s*%S+%s*', '', 1)))
   end
 end
+
+WORDS.instruct = { run = instruct('instruct') }
+WORDS.followUp = { run = instruct('followUp') }
 
 -- With words behind it, `rewrite` is told what to do.
 local plain = WORDS.rewrite.run
 WORDS.rewrite = {
   run = function(words, command)
-    if #words == 0 then
-      plain(words, command)
-    else
-      instruct(command, (command.args:gsub('^%s*%S+%s*', '', 1)))
-    end
+    local run = #words == 0 and plain or WORDS.instruct.run
+    run(words, command)
   end,
 }
-WORDS.instruct = {
-  run = function(words, command)
-    if #words > 0 then
-      instruct(command, (command.args:gsub('^%s*%S+%s*', '', 1)))
-    else
-      vim.ui.input({ prompt = 'Palimpsest: what is to be done with these lines? ' }, function(said)
-        instruct(command, said)
-      end)
+WORDS.canvas = {
+  run = function(_, command)
+    local client = client_or_tell(vim.api.nvim_get_current_buf())
+    if client then
+      require('palimpsest.rewrite').canvas(client, command)
     end
   end,
 }
 
+---@param name string Upper and lower case are the same.
+---@return palimpsest.Word?
+local function word_of(name)
+  for each, word in pairs(WORDS) do
+    if each:lower() == name:lower() then
+      return word
+    end
+  end
+end
+
 ---@param command vim.api.keyset.create_user_command.command_args
 function M.run(command)
   local words = vim.list_slice(command.fargs, 2)
-  local word = WORDS[command.fargs[1]]
+  local word = word_of(command.fargs[1])
   if word then
     word.run(words, command)
   else
@@ -226,7 +244,7 @@ end
 function M.complete(lead, line)
   local before = vim.split(line:sub(1, #line - #lead):gsub('^.*Palimpsest!?%s*', ''), '%s+', { trimempty = true })
   local choices = #before == 0 and vim.tbl_keys(WORDS)
-    or #before == 1 and WORDS[before[1]] and WORDS[before[1]].words
+    or #before == 1 and (word_of(before[1]) or {}).words
     or {}
   table.sort(choices)
   return vim.tbl_filter(function(each)

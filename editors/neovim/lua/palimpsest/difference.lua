@@ -120,6 +120,58 @@ local function compare(bufnr, edit)
   return old, new, hunks
 end
 
+---Nothing but blank lines and punctuation.
+---@param lines string[]
+---@param from integer
+---@param to integer
+local function is_slight(lines, from, to)
+  for number = from, to do
+    if lines[number]:find('[%w_\128-\255]') then
+      return false
+    end
+  end
+  return true
+end
+
+---The hunks of an edit, as edits of whole lines of which any can be made without the others. Those with nothing but blank
+---lines and punctuation between them are one.
+---@param bufnr integer
+---@param edit palimpsest.Edit
+---@return palimpsest.Edit[]
+function M.hunks(bufnr, edit)
+  local old, new, found = compare(bufnr, edit)
+  local joined = {} ---@type { from: integer, to: integer, from_new: integer, to_new: integer }[]
+  for _, hunk in ipairs(found) do
+    local start, count, start_new, count_new = unpack(hunk)
+    start_new = count_new == 0 and start_new + 1 or start_new -- it names the line before
+    local last = joined[#joined]
+    if not (last and is_slight(old, last.to + 1, start - 1)) then
+      last = { from = start, from_new = start_new }
+      joined[#joined + 1] = last
+    end
+    last.to, last.to_new = start + count - 1, start_new + count_new - 1
+  end
+  local lines = api.nvim_buf_line_count(bufnr)
+  ---@param row integer
+  local function width(row)
+    return #api.nvim_buf_get_lines(bufnr, row, row + 1, true)[1]
+  end
+  return vim.tbl_map(function(hunk)
+    local text = table.concat(new, '\n', hunk.from_new, hunk.to_new)
+    local comes = hunk.to_new >= hunk.from_new
+    local first, behind = edit.first + hunk.from - 1, edit.first + hunk.to -- rows, of the first line and after the last
+    if comes and behind > first then
+      return { first = first, from = 0, last = behind - 1, to = width(behind - 1), text = text }
+    elseif behind < lines then -- a line break comes or goes with the lines
+      return { first = first, from = 0, last = behind, to = 0, text = comes and text .. '\n' or '' }
+    elseif first > 0 then
+      local at, last = first - 1, math.max(first, behind) - 1
+      return { first = at, from = width(at), last = last, to = width(last), text = comes and '\n' .. text or '' }
+    end
+    return { first = 0, from = 0, last = lines - 1, to = width(lines - 1), text = text }
+  end, joined)
+end
+
 ---Where an edit begins to make a difference, in bytes.
 ---@param bufnr integer
 ---@param edit palimpsest.Edit

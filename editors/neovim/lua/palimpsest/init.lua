@@ -12,6 +12,10 @@ local M = {}
 ---@field trigger? string|false
 ---@field next_edit? string|false In normal and insert mode, if it is bound to nothing else.
 ---@field dismiss_next_edit? string|false In normal mode, while one is offered.
+---@field accept_hunk? string|false While several places of a preview can be decided one by one; the next two in normal mode.
+---@field reject_hunk? string|false
+---@field next_hunk? string|false
+---@field previous_hunk? string|false
 
 ---@class palimpsest.Options
 ---@field cmd? string[] What starts the server.
@@ -47,6 +51,10 @@ M.options = {
     trigger = '<M-\\>',
     next_edit = '<Tab>',
     dismiss_next_edit = '<Esc>',
+    accept_hunk = '<M-y>',
+    reject_hunk = '<M-n>',
+    next_hunk = ']h',
+    previous_hunk = '[h',
   },
 }
 

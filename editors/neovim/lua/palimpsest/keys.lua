@@ -3,7 +3,14 @@
 local M = {}
 
 ---What the keys of |palimpsest-options| are for, if not for suggestions in insert mode.
-M.ELSEWHERE = { next_edit = true, dismiss_next_edit = true }
+M.ELSEWHERE = {
+  next_edit = true,
+  dismiss_next_edit = true,
+  accept_hunk = true,
+  reject_hunk = true,
+  next_hunk = true,
+  previous_hunk = true,
+}
 
 ---What takes away the keys that are bound now, and gives back what they were bound to.
 ---@type (fun())[]?

@@ -52,6 +52,19 @@ function M.edit(bufnr, encoding, range, text)
   return { first = first, from = from, last = last, to = to, text = text }
 end
 
+---The range of an edit, in units of the protocol.
+---@param bufnr integer
+---@param encoding string
+---@param edit palimpsest.Edit
+---@return lsp.Range
+function M.range(bufnr, encoding, edit)
+  local function position(row, col)
+    local line = api.nvim_buf_get_lines(bufnr, row, row + 1, false)[1] or ''
+    return { line = row, character = vim.str_utfindex(line, encoding, col, false) }
+  end
+  return { start = position(edit.first, edit.from), ['end'] = position(edit.last, edit.to) }
+end
+
 ---Write it, as one step of undo, and go to its end if the buffer is the current one.
 ---@param bufnr integer
 ---@param edit palimpsest.Edit

@@ -8,13 +8,30 @@ local M = {}
 
 local namespace = api.nvim_create_namespace('palimpsest.rewrite')
 
-M.ACTIONS = { 'fill', 'complete', 'touchUp', 'rework', 'rewrite', 'repair', 'fillHoles' }
+M.ACTIONS = {
+  'fill',
+  'complete',
+  'touchUp',
+  'rework',
+  'rewrite',
+  'repair',
+  'fillHoles',
+  'earlier',
+  'later',
+  'explain',
+  'test',
+}
 
 ---What the server writes by itself later on, or what was chosen by its text, needs no second look.
 local SEEN = 'Palimpsest: alternative'
+---Nor does what was there before.
+local AT_ONCE = { earlier = true, later = true }
+
+---What goes to the model of what other tools say, at most.
+local MOST_DIAGNOSTICS = 20
 
 ---What runs, by buffer.
----@type table<integer, { client: vim.lsp.Client, id: integer }>
+---@type table<integer, { client: vim.lsp.Client, id: integer, action: string }>
 local running = {}
 ---Marks of each hole that is shown, by buffer and hole.
 ---@type table<integer, table<integer, integer[]>>
@@ -95,24 +112,37 @@ local function byte(bufnr, client, position)
   return vim.str_byteindex(line, client.offset_encoding, position.character, false)
 end
 
----Whether to write what the server wants to write; in a coroutine, for the user may be asked.
+---What to write of what the server wants to write; in a coroutine, for the user may be asked.
 ---@param params lsp.ApplyWorkspaceEditParams
 ---@param client? vim.lsp.Client
----@return boolean
+---@return lsp.ApplyWorkspaceEditParams? # nil for nothing
 function M.allowed(params, client)
   M.clear_all() -- before the text below the paint changes
   local changes = params.edit.documentChanges or {}
   local document = #changes == 1 and changes[1].textDocument
   local bufnr = document and vim.uri_to_bufnr(document.uri) or -1
   local shown = client and bufnr ~= -1 and vim.fn.bufwinid(bufnr) ~= -1 and #changes[1].edits > 0
-  if not shown or params.label == SEEN or not require('palimpsest').options.preview then
-    return true
+  local seen = params.label == SEEN or AT_ONCE[(running[bufnr] or {}).action]
+  if not shown or seen or not require('palimpsest').options.preview then
+    return params
   end
   local edits = {} ---@type palimpsest.Edit[]
   for _, edit in ipairs(changes[1].edits) do
     edits[#edits + 1] = ranges.edit(bufnr, client.offset_encoding, edit.range, edit.newText)
   end
-  return #edits == 0 or require('palimpsest.preview').ask(bufnr, edits)
+  if #edits == 0 then
+    return params
+  end
+  local wanted = require('palimpsest.preview').ask(bufnr, edits)
+  if not wanted or wanted == edits then
+    return wanted and params
+  end
+  -- Of a part of it the server learns by the change of the document.
+  local part = vim.deepcopy(params)
+  part.edit.documentChanges[1].edits = vim.tbl_map(function(edit)
+    return { range = ranges.range(bufnr, client.offset_encoding, edit), newText = edit.text }
+  end, wanted)
+  return part
 end
 
 ---@param draft palimpsest.Draft
@@ -163,7 +193,7 @@ end
 ---What other tools complain about in there.
 ---@param range lsp.Range
 ---@param client vim.lsp.Client
----@return lsp.Range[]
+---@return { range: lsp.Range, message: string }[]
 local function problems(range, client)
   local severity = { min = vim.diagnostic.severity.WARN }
   local found = {}
@@ -173,18 +203,25 @@ local function problems(range, client)
         local line = api.nvim_buf_get_lines(0, row, row + 1, false)[1] or ''
         return { line = row, character = vim.str_utfindex(line, client.offset_encoding, math.min(col, #line), false) }
       end
-      found[#found + 1] = {
+      local place = {
         start = position(each.lnum, each.col),
         ['end'] = position(each.end_lnum or each.lnum, each.end_col or each.col),
       }
+      found[#found + 1] = { range = place, message = each.message }
     end
   end
   return found
 end
 
+---@param client vim.lsp.Client
+---@param command vim.api.keyset.create_user_command.command_args
+function M.canvas(client, command)
+  require('palimpsest.instruct').canvas(client, range_of(command, client))
+end
+
 ---@param action string The first column of docs/actions.md.
 ---@param command? vim.api.keyset.create_user_command.command_args With a range, if there is a selection.
----@param instruction? string For the action instruct.
+---@param instruction? string For the actions that are told what to do.
 function M.run(action, command, instruction)
   local bufnr = api.nvim_get_current_buf()
   local client = server.client(bufnr)
@@ -198,26 +235,31 @@ function M.run(action, command, instruction)
     action = action,
     uri = vim.uri_from_bufnr(bufnr),
     range = range,
-    problems = action == 'repair' and problems(range, client) or nil,
+    problems = action == 'repair' and vim.tbl_map(function(each)
+      return each.range
+    end, problems(range, client)) or nil,
+    diagnostics = action == 'instruct' and vim.list_slice(problems(range, client), 1, MOST_DIAGNOSTICS) or nil,
     instruction = instruction,
   }
-  local this ---@type { client: vim.lsp.Client, id: integer }
+  local this ---@type { client: vim.lsp.Client, id: integer, action: string }
   local sent, id = client:request(
     'workspace/executeCommand',
     { command = 'palimpsest.run', arguments = { argument } },
-    function(err)
+    function(err, result)
       if running[bufnr] == this then
         running[bufnr] = nil
         clear(bufnr)
       end
       if err and err.code ~= -32800 then
         server.notify(err.message, vim.log.levels.ERROR)
-      end -- why nothing was changed, the server tells by itself
+      elseif result and result ~= vim.NIL then -- why nothing was changed, the server tells by itself
+        require('palimpsest.instruct').ended(bufnr, result)
+      end
     end,
     bufnr
   )
   if sent and id then
-    this = { client = client, id = id }
+    this = { client = client, id = id, action = action }
     running[bufnr] = this
     api.nvim_create_autocmd({ 'TextChanged', 'TextChangedI', 'TextChangedP', 'BufUnload' }, {
       buffer = bufnr,

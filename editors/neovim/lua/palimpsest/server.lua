@@ -142,13 +142,13 @@ end
 ---@param params lsp.ApplyWorkspaceEditParams
 local function on_apply_edit(err, params, context)
   local client = vim.lsp.get_client_by_id(context.client_id)
-  if not is_stale(params) and not require('palimpsest.rewrite').allowed(params, client) then
-    return { applied = false, failureReason = is_stale(params) and CHANGED or 'cancelled' }
-  end
+  local wanted = not is_stale(params) and require('palimpsest.rewrite').allowed(params, client)
   if is_stale(params) then
     return { applied = false, failureReason = CHANGED }
+  elseif not wanted then
+    return { applied = false, failureReason = 'cancelled' }
   end
-  return vim.lsp.handlers['workspace/applyEdit'](err, params, context)
+  return vim.lsp.handlers['workspace/applyEdit'](err, wanted, context)
 end
 
 ---Through |vim.notify()|, which people replace by something nicer.
@@ -272,7 +272,7 @@ end
 function M.config()
   return {
     capabilities = { textDocument = { inlineCompletion = { dynamicRegistration = false } } },
-    init_options = { palimpsest = { drafts = require('palimpsest').options.drafts } },
+    init_options = { palimpsest = { drafts = require('palimpsest').options.drafts }, client = { explains = true } },
     handlers = {
       ['palimpsest/status'] = on_status,
       ['palimpsest/draft'] = on_draft,
