@@ -214,7 +214,7 @@ class VSCode:
     def reason(self) -> str:
         return str(
             self.screen.evaluate(
-                "document.querySelector('.statusbar-item[id^=palimpsest] [aria-label]')?.ariaLabel ?? ''"
+                """document.querySelector(".statusbar-item[id$='palimpsest.status'] [aria-label]")?.ariaLabel ?? ''"""
             )
         )
 
@@ -336,7 +336,7 @@ class VSCode:
 
     def hover_status(self) -> None:
         """Rest the mouse on the status item."""
-        self.screen.do(lambda page: page.hover(".statusbar-item[id^=palimpsest]"))
+        self.screen.do(lambda page: page.hover(".statusbar-item[id$='palimpsest.status']"))
 
     def hovered(self) -> str:
         """The tooltip that is shown."""

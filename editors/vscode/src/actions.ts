@@ -64,6 +64,8 @@ const QUESTIONS: Readonly<Record<string, Question>> = {
 
 /** They put a text there that was seen before: there is nothing to wait for, and nothing to look at first. */
 const AT_ONCE = new Set(["alternative", "earlier", "later"]);
+/** They are about lines of which other tools may have something to say. */
+const TOLD = new Set(["instruct", "explain"]);
 /** What goes to the model of what other tools say, at most. */
 const MOST_DIAGNOSTICS = 20;
 
@@ -128,7 +130,8 @@ export class Actions implements Disposable {
     // Of a part of it the server learns by the change of the document.
     const [pattern] = only.edits;
     const edits = accepted.map(({ range, text }) => ({ ...pattern, range, newText: text }));
-    const wanted = accepted === shown ? params : { ...params, edit: { documentChanges: [{ ...only, edits }] } };
+    work.partly = accepted !== shown;
+    const wanted = !work.partly ? params : { ...params, edit: { documentChanges: [{ ...only, edits }] } };
     const answer = await next(wanted, work.cancel.token);
     this.previews.end(work);
     return answer;
@@ -177,7 +180,7 @@ export class Actions implements Disposable {
   /** What other tools say about the lines that are to be rewritten, which no server hears from another. */
   #said(document: TextDocument, { action, range }: Run): Pick<Run, "diagnostics"> {
     const connection = this.connection();
-    if (action !== "instruct" || !range || !connection) {
+    if (!TOLD.has(action) || !range || !connection) {
       return {};
     }
     const lines = document.validateRange(new Range(range.start.line, 0, range.end.line, Number.MAX_SAFE_INTEGER));
@@ -226,8 +229,11 @@ export class Actions implements Disposable {
     const progress = new Progress(title);
     work.written = () => progress.end();
     try {
-      const ran = await connection.run<Ran>(command, argument, work.cancel.token, (done) => progress.report(done));
-      return this.#ended(ran, argument, document);
+      const ran = await connection.run<Ran>(command, argument, work.cancel.token, (done, said) =>
+        progress.report(done, said),
+      );
+      // What was written in part is no version that the server knows.
+      return this.#ended(ran && work.partly ? { ...ran, conversation: null } : ran, argument, document);
     } catch (error) {
       if (!work.cancel.token.isCancellationRequested && this.connection() === connection) {
         this.#failed(error);

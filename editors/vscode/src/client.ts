@@ -37,8 +37,8 @@ export interface Hooks {
   ended(why: string, starting: boolean): "restart" | "stay";
 }
 
-/** Told how much is done, of a hundred. */
-type Report = (percentage: number) => void;
+/** Told how much is done, of a hundred, and what there is to read meanwhile. */
+type Report = (percentage: number, message?: string) => void;
 
 /** A server at work. Commands have no result if it goes meanwhile. */
 export interface Connection {
@@ -139,7 +139,7 @@ export async function connect(program: string, args: readonly string[], hooks: H
       const workDoneToken = `palimpsest-${process.pid}-${number++}`;
       const progress = client.onProgress(WorkDoneProgress.type, workDoneToken, (value) => {
         if (value.kind !== "end") {
-          report(value.percentage ?? 0);
+          report(value.percentage ?? 0, value.message);
         }
       });
       try {

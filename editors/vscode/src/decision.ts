@@ -81,7 +81,7 @@ export class Decision {
       lens(first, `$(check) ${accept} (Tab)`, "palimpsest.acceptPreview"),
       lens(first, `$(close) ${this.hunks.length ? "Reject All" : "Reject"} (Escape)`, "palimpsest.rejectPreview"),
       ...(count("accepted")
-        ? [lens(first, `$(save) Write the ${count("accepted")} Accepted Only`, "palimpsest.keepAccepted")]
+        ? [lens(first, `$(save) Write Accepted (${count("accepted")})`, "palimpsest.keepAccepted")]
         : []),
       lens(first, "$(diff) Compare", "palimpsest.comparePreview"),
     ];
@@ -92,7 +92,7 @@ export class Decision {
     const { line } = change.range.start;
     const said = verdict === "open" ? "" : `, ${verdict}`;
     return [
-      lens(line, `Change ${index + 1} of ${this.hunks.length}${said}`, ""),
+      lens(line, `${index + 1} of ${this.hunks.length}${said}`, ""),
       ...(verdict !== "accepted" ? [lens(line, "$(check) Accept This", "palimpsest.acceptHunk", index)] : []),
       ...(verdict !== "rejected" ? [lens(line, "$(close) Reject This", "palimpsest.rejectHunk", index)] : []),
     ];

@@ -88,6 +88,7 @@ local function explain(bufnr, markdown)
   })
   if here then -- to be read, and scrolled; `q` closes it
     api.nvim_set_current_win(window)
+    vim.wo[window].concealcursor = 'n'
     api.nvim_create_autocmd('WinLeave', {
       buffer = api.nvim_win_get_buf(window),
       once = true,

@@ -31,7 +31,7 @@ local AT_ONCE = { earlier = true, later = true }
 local MOST_DIAGNOSTICS = 20
 
 ---What runs, by buffer.
----@type table<integer, { client: vim.lsp.Client, id: integer, action: string }>
+---@type table<integer, { client: vim.lsp.Client, id: integer, action: string, partly?: boolean }>
 local running = {}
 ---Marks of each hole that is shown, by buffer and hole.
 ---@type table<integer, table<integer, integer[]>>
@@ -138,6 +138,9 @@ function M.allowed(params, client)
     return wanted and params
   end
   -- Of a part of it the server learns by the change of the document.
+  if running[bufnr] then
+    running[bufnr].partly = true
+  end
   local part = vim.deepcopy(params)
   part.edit.documentChanges[1].edits = vim.tbl_map(function(edit)
     return { range = ranges.range(bufnr, client.offset_encoding, edit), newText = edit.text }
@@ -238,14 +241,18 @@ function M.run(action, command, instruction)
     problems = action == 'repair' and vim.tbl_map(function(each)
       return each.range
     end, problems(range, client)) or nil,
-    diagnostics = action == 'instruct' and vim.list_slice(problems(range, client), 1, MOST_DIAGNOSTICS) or nil,
+    diagnostics = (action == 'instruct' or action == 'explain')
+        and vim.list_slice(problems(range, client), 1, MOST_DIAGNOSTICS) or nil,
     instruction = instruction,
   }
-  local this ---@type { client: vim.lsp.Client, id: integer, action: string }
+  local this ---@type { client: vim.lsp.Client, id: integer, action: string, partly?: boolean }
   local sent, id = client:request(
     'workspace/executeCommand',
     { command = 'palimpsest.run', arguments = { argument } },
     function(err, result)
+      if this and this.partly and result and result ~= vim.NIL then
+        result.conversation = vim.NIL -- what was written in part is no version that the server knows
+      end
       if running[bufnr] == this then
         running[bufnr] = nil
         clear(bufnr)

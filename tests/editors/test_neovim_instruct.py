@@ -1,0 +1,148 @@
+"""Conversations about a selection in Neovim: follow-ups, versions, explanations, tests, what was said before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from editors.editor import until
+from editors.neovim import Neovim
+from editors.stage import Stage
+
+pytestmark = [pytest.mark.editors, pytest.mark.parametrize("staged", ["neovim", "neovim_older"], indirect=True)]
+
+FUNCTION = "def f(a):\n    x = 1\n    return x\n"
+RUN = "workspace/executeCommand"
+
+
+@pytest.fixture(autouse=True)
+def opened(editor: Neovim, stage: Stage) -> None:
+    """A function, of which the model is told to rewrite the body."""
+    stage.play({"def f(a):\n": "    # <instruction>\n    return a\n"})
+    editor.open("main.py", FUNCTION + "‸")
+    editor.keys("<Esc>")
+    until(lambda: editor.mode() == "n", "normal mode")
+    stage.mark()
+
+
+def answered(said: str) -> str:
+    return f"def f(a):\n    # {said}\n    return a\n"
+
+
+def version(editor: Neovim) -> str:
+    return str(editor.lua("return vim.b.palimpsest_version or ''"))
+
+
+def sent(stage: Stage) -> dict[str, Any]:
+    """Return the argument of the last command."""
+    return dict(stage.tap.messages(RUN, "client")[-1].params["arguments"][0])
+
+
+def test_a_follow_up_and_the_versions_before_it(editor: Neovim, stage: Stage) -> None:
+    assert not version(editor)
+    editor.keys(":2,3Palimpsest rewrite make it short<CR>")
+    until(lambda: editor.text() == answered("make it short"))
+    until(lambda: version(editor) == "1 of 1")
+    editor.keys(":Palimpsest followup shorter still<CR>")
+    until(lambda: editor.text() == answered("shorter still"))
+    until(lambda: version(editor) == "2 of 2")
+    for action, text, shown in [
+        ("earlier", answered("make it short"), "1 of 2"),
+        ("earlier", FUNCTION, "the original"),
+        ("later", answered("make it short"), "1 of 2"),
+        ("later", answered("shorter still"), "2 of 2"),
+    ]:
+        editor.keys(f":Palimpsest {action}<CR>")
+        until(lambda text=text: editor.text() == text, f"{action}: {text!r}")
+        until(lambda shown=shown: version(editor) == shown, shown)
+        assert f"Palimpsest: version: {shown}" in editor.messages()[-1]
+    editor.press("undo")
+    until(lambda: editor.text() == answered("make it short"), "one step back")
+    editor.keys(":Palimpsest earlier<CR>")
+    until(lambda: version(editor) == "the original")
+    assert editor.text() == FUNCTION
+
+
+def test_versions_are_put_there_without_a_preview(editor: Neovim, stage: Stage) -> None:
+    editor.keys(":2,3Palimpsest rewrite make it short<CR>")
+    until(lambda: version(editor) == "1 of 1")
+    editor.lua("require('palimpsest').options.preview = true")
+    try:
+        editor.keys(":Palimpsest earlier<CR>")
+        until(lambda: editor.text() == FUNCTION)
+    finally:
+        editor.lua("require('palimpsest').options.preview = false")
+
+
+def test_what_was_written_in_part_is_not_followed_up(editor: Neovim, stage: Stage) -> None:
+    stage.play({"def f(a):\n": "    x = 2\n    a = x\n    return a\n"})
+    editor.open("part.py", "def f(a):\n    x = 1\n    a = x\n    return x\n‸")
+    editor.lua("require('palimpsest').options.preview = true")
+    try:
+        editor.keys("<Esc>:2,4Palimpsest rewrite other numbers<CR>")
+        until(lambda: "2/2" in "".join(editor.draw().lines()), "the preview")
+        editor.keys("gg<M-y><M-n>")
+        until(lambda: editor.text() == "def f(a):\n    x = 2\n    a = x\n    return x\n", "the first of two")
+    finally:
+        editor.lua("require('palimpsest').options.preview = false")
+    until(lambda: not stage.tap.unanswered(RUN))
+    assert not version(editor)
+    editor.keys(":Palimpsest followUp shorter<CR>")
+    until(lambda: any("was edited meanwhile" in line for line in editor.messages()), "the reason")
+    editor.press("undo")
+    until(lambda: editor.text() == "def f(a):\n    x = 1\n    a = x\n    return x\n", "one step back")
+
+
+def test_it_asks_and_offers_what_was_said(editor: Neovim, stage: Stage, screenshots: Path) -> None:
+    editor.keys(":2,3Palimpsest instruct make it short<CR>")
+    until(lambda: editor.text() == answered("make it short"))
+    editor.keys(":2,3Palimpsest instruct<CR>ma<Tab>")
+    until(lambda: "make it short" in editor.draw().lines()[-1], "what was said is completed")
+    editor.screenshot(screenshots / f"{editor.name}-instruct.svg")
+    editor.keys("<C-u>add a d<Tab><CR>")
+    until(lambda: editor.text() == answered("add a docstring"), "what is ready-made, too")
+    editor.keys(":2,3Palimpsest instruct<CR><Up><Up><CR>")
+    until(lambda: editor.text() == answered("make it short"), "and the history has it")
+    editor.keys(":Palimpsest followUp<CR>keep the n<Tab><CR>")
+    until(lambda: editor.text() == answered("keep the names"), "a follow-up has its own")
+
+
+def test_what_other_tools_say_of_the_lines_goes_along(editor: Neovim, stage: Stage) -> None:
+    editor.lua(
+        """local severity = vim.diagnostic.severity
+        vim.diagnostic.set(vim.api.nvim_create_namespace('linter'), 0, {
+          { lnum = 1, col = 4, end_lnum = 1, end_col = 5, message = 'x is a constant', severity = severity.WARN },
+          { lnum = 1, col = 4, message = 'never mind', severity = severity.HINT },
+          { lnum = 0, col = 4, message = 'not in there', severity = severity.ERROR },
+        })"""
+    )
+    editor.keys(":2,3Palimpsest rewrite make it short<CR>")
+    until(lambda: editor.text() == answered("make it short"))
+    place = {"start": {"line": 1, "character": 4}, "end": {"line": 1, "character": 5}}
+    assert sent(stage)["diagnostics"] == [{"range": place, "message": "x is a constant"}]
+
+
+def test_an_explanation_is_a_window_that_q_closes(editor: Neovim, stage: Stage, screenshots: Path) -> None:
+    stage.play({"def f(a):\n": "It **returns** one:\n\n```python\nx = 1\n```\n"})
+    windows = "return #vim.api.nvim_list_wins()"
+    for leave in ("q", "<C-w>p"):
+        editor.keys(":2,3Palimpsest explain<CR>")
+        until(lambda: editor.lua(windows) == 2, "a window")
+        shown = "\n".join(editor.draw().lines())
+        editor.screenshot(screenshots / f"{editor.name}-explanation.svg")
+        assert "returns" in shown
+        assert "It **" not in shown, "it is rendered"
+        editor.keys(leave)
+        until(lambda: editor.lua(windows) == 1, "it is gone")
+    assert editor.text() == FUNCTION
+
+
+def test_who_types_on_is_not_interrupted_by_an_explanation(editor: Neovim, stage: Stage) -> None:
+    stage.play({"def f(a):\n": "It returns one."}, steps=5, seconds=0.1)
+    editor.keys(":2,3Palimpsest explain<CR>o")
+    until(lambda: editor.lua("return #vim.api.nvim_list_wins()") == 2 or not stage.tap.unanswered(RUN))
+    editor.type("# more")
+    until(lambda: "# more" in editor.text(), "the keys go into the text")
+    until(lambda: editor.lua("return #vim.api.nvim_list_wins()") == 1, "and the window goes")

@@ -1,0 +1,169 @@
+"""Conversations about a selection in VS Code: follow-ups, versions, explanations, tests, what was said before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from editors.editor import CURSOR, until
+from editors.stage import Stage
+from editors.vscode import VSCode
+
+pytestmark = [pytest.mark.editors, pytest.mark.parametrize("staged", ["vscode"], indirect=True)]
+
+FUNCTION = "def f(a):\n    x = 1\n    return x\n"
+BODY = (FUNCTION.index("x = 1"), len(FUNCTION) - 1)
+RUN = "workspace/executeCommand"
+
+
+@pytest.fixture(autouse=True)
+def opened(editor: VSCode, stage: Stage) -> Iterator[None]:
+    """A function, its body selected; the model says what it was told to do."""
+    stage.play({"def f(a):\n": "    # <instruction>\n    return a\n"})
+    editor.command("palimpsest.forgetInstructions")
+    editor.open("main.py", FUNCTION + CURSOR)
+    editor.select(*BODY)
+    stage.mark()
+    yield
+    editor.probe.run("kept.problems?.dispose()")
+
+
+def answered(said: str) -> str:
+    return f"def f(a):\n    # {said}\n    return a\n"
+
+
+def ask(editor: VSCode, action: str) -> None:
+    editor.run(action)
+    until(lambda: editor.screen.evaluate("!!document.activeElement?.closest('.quick-input-widget')"), "the question")
+
+
+def say(editor: VSCode, action: str, said: str) -> None:
+    ask(editor, action)
+    editor.type(said)
+    editor.screen.do(lambda page: page.keyboard.press("Enter"))
+
+
+def offered(editor: VSCode) -> list[str]:
+    """Return what can be picked."""
+    names = ".quick-input-list .monaco-list-row .label-name"
+    return list(editor.screen.evaluate(f"[...document.querySelectorAll({names!r})].map((each) => each.textContent)"))
+
+
+def version(editor: VSCode) -> str:
+    """Return what the status bar has of the versions of the answer."""
+    item = """document.querySelector(".statusbar-item[id$='palimpsest.conversation']:not(.hidden)")?.innerText ?? ''"""
+    return str(editor.screen.evaluate(item)).strip()
+
+
+def sent(stage: Stage) -> dict[str, Any]:
+    """Return the argument of the last command."""
+    return dict(stage.tap.messages(RUN, "client")[-1].params["arguments"][0])
+
+
+def test_a_follow_up_and_the_versions_before_it(editor: VSCode, stage: Stage, screenshots: Path) -> None:
+    assert not version(editor)
+    say(editor, "instruct", "make it short")
+    until(lambda: editor.text() == answered("make it short"))
+    until(lambda: version(editor) == "1 of 1")
+    ask(editor, "followUp")
+    editor.screenshot(screenshots / "vscode-follow-up.png")
+    editor.type("shorter still")
+    editor.screen.do(lambda page: page.keyboard.press("Enter"))
+    until(lambda: editor.text() == answered("shorter still"))
+    until(lambda: version(editor) == "2 of 2")
+    for action, text, shown in [
+        ("earlier", answered("make it short"), "1 of 2"),
+        ("earlier", FUNCTION, "original, 2 answers"),
+        ("later", answered("make it short"), "1 of 2"),
+        ("later", answered("shorter still"), "2 of 2"),
+    ]:
+        editor.run(action)
+        until(lambda text=text: editor.text() == text, f"{action}: {text!r}")
+        until(lambda shown=shown: version(editor) == shown, f"{shown}; it is {version(editor)}")
+    editor.screenshot(screenshots / "vscode-versions.png")
+    editor.press("undo")
+    until(lambda: editor.text() == answered("make it short"), "one step back")
+    until(lambda: version(editor) == "2 answers", "which one stands there, the server knows alone")
+    editor.run("earlier")
+    until(lambda: editor.text() == FUNCTION)
+    until(lambda: version(editor) == "original, 2 answers")
+    assert not stage.tap.messages("window/showMessage")
+
+
+def test_versions_are_put_there_without_a_preview(editor: VSCode) -> None:
+    editor.configure({"palimpsest.ui.preview": True})
+    try:
+        say(editor, "instruct", "make it short")
+        until(editor.lenses, "what there is to accept", 30)
+        editor.press("accept")
+        until(lambda: editor.text() == answered("make it short"))
+        until(lambda: version(editor) == "1 of 1")
+        editor.run("earlier")
+        until(lambda: editor.text() == FUNCTION)
+        until(lambda: not editor.lenses(), "and nothing is to be decided")
+    finally:
+        editor.configure({"palimpsest.ui.preview": False})
+
+
+def test_an_answer_that_was_edited_is_not_followed_up(editor: VSCode, stage: Stage) -> None:
+    say(editor, "instruct", "make it short")
+    until(lambda: version(editor) == "1 of 1")
+    editor.type("bc")  # behind what was written
+    until(lambda: editor.text() == answered("make it short").replace("return a", "return abc"))
+    say(editor, "followUp", "shorter")
+    until(lambda: stage.tap.messages("window/showMessage"), "the reason")
+    assert "was edited meanwhile" in stage.tap.messages("window/showMessage")[-1].params["message"]
+    until(lambda: not version(editor), "and it is not offered any more")
+    assert editor.text() == answered("make it short").replace("return a", "return abc")
+
+
+def test_what_was_said_is_offered_again_the_newest_first(editor: VSCode, screenshots: Path) -> None:
+    for said in ("make it long", "make it short"):
+        say(editor, "instruct", said)
+        until(lambda said=said: editor.text() == answered(said))
+        editor.press("undo")
+        until(lambda: editor.text() == FUNCTION)
+        editor.select(*BODY)
+    ask(editor, "instruct")
+    until(lambda: offered(editor)[:3] == ["make it short", "make it long", "add a docstring"], str(offered(editor)))
+    editor.screenshot(screenshots / "vscode-instructions.png")
+    editor.press("escape")
+    editor.command("palimpsest.forgetInstructions")
+    ask(editor, "instruct")
+    until(lambda: offered(editor)[:1] == ["add a docstring"], "it is forgotten")
+    editor.press("escape")
+
+
+def test_what_other_tools_say_of_the_lines_goes_along(editor: VSCode, stage: Stage) -> None:
+    editor.probe.run(
+        """
+        kept.problems = vscode.languages.createDiagnosticCollection("linter");
+        const at = (line, message, severity) =>
+          new vscode.Diagnostic(new vscode.Range(line, 4, line, 5), message, vscode.DiagnosticSeverity[severity]);
+        kept.problems.set(vscode.window.activeTextEditor.document.uri, [
+          at(1, "x is a constant", "Warning"), at(1, "never mind", "Hint"), at(0, "not in there", "Error"),
+        ]);
+        """
+    )
+    say(editor, "instruct", "make it short")
+    until(lambda: editor.text() == answered("make it short"))
+    place = {"start": {"line": 1, "character": 4}, "end": {"line": 1, "character": 5}}
+    assert sent(stage)["diagnostics"] == [{"range": place, "message": "x is a constant"}]
+
+
+def test_an_explanation_is_a_hover(editor: VSCode, stage: Stage, screenshots: Path) -> None:
+    said = "It **returns** one:\n\n```python\nx = 1\n```\n\n![seen](https://example.invalid/seen.png)"
+    stage.play({"def f(a):\n": said})
+    editor.run("explain")
+    hover = "document.querySelector('.monaco-hover:not(.hidden)')"
+    until(lambda: "It returns one" in editor.screen.evaluate(f"{hover}?.innerText ?? ''").replace("\u00a0", " "))
+    editor.screenshot(screenshots / "vscode-explanation.png")
+    assert editor.screen.evaluate(f"{hover}.querySelectorAll('strong').length") == 1, "it is rendered"
+    assert editor.screen.evaluate(f"{hover}.querySelectorAll('img').length") == 0, "and nothing is fetched"
+    editor.press("escape")
+    until(lambda: not editor.screen.evaluate(f"{hover}?.innerText"), "it is gone")
+    assert editor.text() == FUNCTION
+    assert not stage.tap.messages("window/showMessage")
