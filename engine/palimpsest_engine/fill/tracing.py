@@ -91,21 +91,13 @@ class Trace:
         for number, spans, tokens, accepted, entropy, is_hole, likely, finished in rows:
             holes = list[tuple[Slot, ...]]()
             for index, span in enumerate(spans):
-                at = slice(span.start, span.stop)
-                states: list[SlotState] = [
-                    ("settled" if settled else "open") if free else "pinned"
-                    for settled, free in zip(accepted[at], is_hole[at], strict=True)
-                ]
-                before = read.opening if index == 0 else []
-                holes.append(
-                    self._slots(
-                        [*before, *tokens[at]],
-                        [*[0.0] * len(before), *entropy[at]],
-                        [*["settled"] * len(before), *states],
-                        [*[()] * len(before), *likely[at]],
-                        read.healed if index == 0 else "",
-                    )
-                )
+                at, before = slice(span.start, span.stop), read.opening if index == 0 else []
+                states: list[SlotState] = ["settled" for _ in before]
+                for settled, free in zip(accepted[at], is_hole[at], strict=True):
+                    states.append("pinned" if not free else "settled" if settled else "open")
+                entropies, choices = [0.0] * len(before) + entropy[at], [()] * len(before) + likely[at]
+                healed = read.healed if index == 0 else ""
+                holes.append(self._slots(before + tokens[at], entropies, states, choices, healed))
             self._lanes[number] = Lane(number, "denoised", tuple(holes), finished or last)
         return self._frame()
 

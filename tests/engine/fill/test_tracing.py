@@ -80,7 +80,7 @@ def test_every_draft_shows_all_candidates_with_their_choices(filler):
     assert times == sorted(times)
 
 
-def test_what_is_written_beside_denoised_text_is_a_lane_of_its_own(filler):
+def test_text_written_beside_denoised_text_is_in_lanes_of_its_own(filler):
     drafts, fill = run(filler, REQUEST)
     rows = len(drafts[0].frame.lanes)
     lanes = drafts[-1].frame.lanes
@@ -105,7 +105,7 @@ def test_a_candidate_keeps_its_number_when_others_are_dropped(either):
     assert lanes[0] == {0: 2, 1: 4, 2: 8}
     for before, after in pairwise(lanes):
         assert after.items() <= before.items()
-    assert [len(each) for each in lanes[:3]] == [3, 2, 1] or len(lanes) < 3
+    assert [len(each) for each in lanes[:2]] == [3, 2]
 
 
 def test_a_traced_fill_tells_how_its_candidates_were_judged(filler):

@@ -47,7 +47,7 @@ def test_nothing_is_traced_unasked():
     assert fill.traced is None
 
 
-def test_what_is_written_left_to_right_grows():
+def test_text_written_left_to_right_grows():
     drafts, fill = filled(trace=1, left_to_right=True)
     texts = [text_of(draft.frame.lanes[0]) for draft in drafts]
     assert all(draft.frame.lanes[0].kind == "written" and draft.written for draft in drafts)
