@@ -24,9 +24,11 @@ class Choice:
 class Slot:
     """One position of a hole, and the token that stands in it.
 
-    text: the token by itself; "" for filler. entropy: in nats, when the position was last decided on; 0 for pins. state:
-    "pinned" by the request, "settled" if the sampler accepted it in this step, "open" otherwise. key: the engine's own name
-    of the token, which `StartPiece.key` takes back. choices: the likeliest tokens there in this step, the first one first.
+    text: the token by itself, line ends as `\\n`. It is "" for filler, and for a first token that only writes again what
+    stands before the hole; of a character in several tokens the last one has it, and the others U+FFFD. entropy: in nats,
+    when the position was last decided on; 0 for pins. state: "pinned" by the request, "settled" if the sampler accepted it in this
+    step, "open" otherwise. key: the engine's own name of the token, which `StartPiece.key` takes back. choices: the likeliest
+    tokens there when it was last decided on, the first one first, without those below 0.1 %; what is pinned has none.
     """
 
     text: str
@@ -38,7 +40,11 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """A candidate in one step. number: stays the same for all frames of a fill. finished: it does not change any more."""
+    """A candidate in one step.
+
+    number: stays the same for all frames of a fill. holes: the slots of each hole; none for one that is not filled together
+    with the others. finished: it does not change any more.
+    """
 
     number: int
     kind: Literal["denoised", "written"]
@@ -92,7 +98,8 @@ class Traced:
 class StartPiece:
     """A stretch of the one hole as its canvas begins.
 
-    text: of "pinned" and "present" pieces; a pinned one stays, a present one may be decided on again. slots: the number of
+    text: of "pinned" and "present" pieces. A pinned one stays. A present one may be decided on again by a model that decides
+    on all slots in each step; one that keeps what it has accepted keeps it, too, unless it is made noise. slots: number of
     positions of a "noise" piece. key: names the one token that the text is, as a `Slot` had it; None to encode the text.
     """
 
@@ -100,3 +107,7 @@ class StartPiece:
     text: str = ""
     slots: int = 0
     key: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.slots < 0:
+            raise ValueError(f"a piece has no fewer than 0 slots, not {self.slots}")

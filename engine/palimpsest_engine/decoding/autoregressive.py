@@ -51,11 +51,13 @@ def writing(
     logs: Sequence[list[float]] = (),
     chosen: Sequence[list[Chosen]] = (),
     choices: int = 0,
+    temperature: float | None = None,
 ) -> Iterator[list[list[int]]]:
     """Write at most `most` tokens in each of `rows` rows; yield all rows after each pass. At least one pass is made.
 
     They follow a context of which the cache (with that batch) lacks only the token `last`. The cache is useless afterwards.
-    The first row takes the most likely token each time; the others sample, at `TEMPERATURE`. banned `[V]`: ids never
+    The first row takes the most likely token each time; the others sample, at `TEMPERATURE`. With a temperature of the
+    caller's all sample at that, or take the most likely token each if it is 0. banned `[V]`: ids never
     written. opening: the only ids that may come first. ended: called with a row after each of its tokens; returns whether
     that was its last. draft: called with a row before a pass; guesses the tokens that follow. The pass checks the whole
     guess and keeps the beginning that it would have written anyway, so guesses save passes and change nothing. logs: a list
@@ -63,7 +65,8 @@ def writing(
     row, to which each of its tokens is added with so many `choices`, if that is not 0.
     """
     first = banned if opening is None else torch.ones_like(banned).index_fill(0, opening, False)
-    luck = torch.rand((most, rows - 1), generator=generator, device=model.device)  # as many numbers without guesses
+    sure = 1 if temperature is None else 0 if temperature else rows  # rows that take the most likely token
+    luck = torch.rand((most, rows - sure), generator=generator, device=model.device)  # as many numbers without guesses
     written, going = [list[int]() for _ in range(rows)], list(range(rows)) if most else []
     context = cache.get_seq_length()
     while going:
@@ -80,10 +83,10 @@ def writing(
         line, row_of, number = torch.tensor(asked, device=model.device).T
         logits = head(model, encode(model, cache, tokens)[line, number - held])
         logits = logits.masked_fill(torch.where((number == 0)[:, None], first, banned), -torch.inf)
-        likeliest, by_chance = logits.argmax(-1), row_of > 0
-        if rows > 1:
-            chances = torch.softmax(logits[by_chance] / TEMPERATURE, dim=-1)
-            likeliest[by_chance] = drawn_at(chances, luck[number[by_chance], row_of[by_chance] - 1])
+        likeliest, by_chance = logits.argmax(-1), row_of >= sure
+        if rows > sure:
+            chances = torch.softmax(logits[by_chance] / (temperature or TEMPERATURE), dim=-1)
+            likeliest[by_chance] = drawn_at(chances, luck[number[by_chance], row_of[by_chance] - sure])
         found = iter(_logs(logits, likeliest)) if logs else repeat(0.0)
         seen = iter(_seen(logits, choices)) if choices else repeat((0.0, ()))
         answers, over = iter(likeliest.tolist()), set[int]()

@@ -18,10 +18,11 @@ from palimpsest_engine.decoding.denoise import Canvas, denoise
 from palimpsest_engine.decoding.sampler import drawn
 from palimpsest_engine.decoding.scoring import log_likelihoods
 from palimpsest_engine.errors import FillCancelled
-from palimpsest_engine.fill.detokenize import PINNING, Candidate, Detokenizer
+from palimpsest_engine.fill.detokenize import Candidate, Detokenizer
 from palimpsest_engine.fill.plan import Plan
 from palimpsest_engine.fill.ranking import Ranking
 from palimpsest_engine.fill.resources import Resources
+from palimpsest_engine.fill.start import Start, seeded
 from palimpsest_engine.fill.tracing import Trace
 from palimpsest_engine.fill.writer import Writer
 from palimpsest_engine.model.prefix_cache import PrefixCache
@@ -42,19 +43,19 @@ class Candidates:
         cache: PrefixCache,
         read: Detokenizer,
         trace: Trace,
+        start: Start,
         cancelled: Callable[[], bool],
     ) -> None:
         self.resources, self.request, self.cache, self.read = resources, request, cache, read
-        self.trace = trace
+        self.trace, self.start = trace, start
         self.spec, self.tokens, self.model = resources.spec, resources.tokens, resources.model
         self.cancelled = cancelled
         self.generator = torch.Generator(self.model.device).manual_seed(request.seed)
         self.nfe = 0
         self.ranking = Ranking(resources, request, cache, read)
         self.redrew = self.seeded = False
-        self.again = (
-            self.spec.sampling.again if self.spec.sampling.t_max else 0
-        )  # the likeliest text is the same each time
+        # The likeliest text is the same each time, and so is what a canvas begins with.
+        self.again = self.spec.sampling.again if self.spec.sampling.t_max and not request.start else 0
 
     def check_cancelled(self) -> None:
         """Raise `FillCancelled` if the request was cancelled."""
@@ -148,7 +149,7 @@ class Candidates:
                 return []
             self.redrew = True
             found = yield from self._written(layout, DRAWN)
-            if self.spec.denoises and not self.resources.left_to_right:
+            if self.spec.denoises and not self.resources.left_to_right and not self.request.left_to_right:
                 found += yield from self._denoised(layout, plan)
         else:
             found = yield from self._denoised(layout, plan)
@@ -186,7 +187,9 @@ class Candidates:
 
     def _denoised_together(self, layout: Layout, sizes: Sequence[int]) -> Generator[Draft, None, list[Candidate]]:
         canvas, spans = self._canvas(layout, sizes)
-        if self.request.strength < 1.0 and len(self.request.holes) == 1 and not self.read.opening:
+        if self.request.start:
+            canvas = self.start.on(canvas, spans[0][0])
+        elif self.request.strength < 1.0 and len(self.request.holes) == 1 and not self.read.opening:
             hole = self.request.holes[0]
             text = layout.healed + plain(self.request.text[hole.start : hole.end])
             present = self.tokens.encode(text)
@@ -264,7 +267,9 @@ class Candidates:
         )
         lanes = self.trace.numbers(len(spans))
         rows, alive, best = dict[int, Candidate](), list(range(len(spans))), (torch.inf, Draft(0, (), 0.0))
-        step = next(work)
+        if (step := next(work, None)) is None:  # the canvas begins with a token in each slot, and keeps them
+            tokens = canvas.tokens if canvas.start is None else torch.where(canvas.is_hole, canvas.start, canvas.tokens)
+            return [Candidate(row, where, settled=True) for row, where in zip(tokens.cpu(), spans, strict=True)]
         while True:
             self.nfe += 1
             slots = holes[alive] if step.holes is None else torch.tensor([max(1, sum(map(len, step.holes)))])
@@ -297,36 +302,3 @@ class Candidates:
             except StopIteration:
                 return [rows[row] for row in sorted(rows)]
             alive = [alive[i] for i in keep]
-
-
-def seeded(
-    canvas: Canvas,
-    spans: Sequence[tuple[range, ...]],
-    present: Sequence[int],
-    doubts: Sequence[float],
-    strength: float,
-    generator: torch.Generator,
-    by_chance: bool,
-) -> Canvas:
-    """Return the canvas of one hole, beginning with about 1 - `strength` of the present tokens; the rest is noise.
-
-    The tokens with the largest doubts become noise: in the first row exactly these, in the others, and in all if
-    `by_chance`, as drawn in proportion to e^doubt (Gumbel top-k, arXiv 1903.06059).
-    At most at `PINNING` the kept tokens are pinned: a sampler left free would rewrite everything.
-    """
-    start, known = canvas.tokens.clone(), torch.zeros_like(canvas.is_hole)
-    ids = torch.tensor(list(present), dtype=torch.long, device=start.device)
-    uniform = torch.rand((len(spans), len(ids)), generator=generator, device=start.device)
-    noise = -torch.log(-torch.log(uniform.clamp(1e-12, 1 - 1e-7)))
-    if not by_chance:
-        noise[0] = 0.0
-    order = (torch.tensor(list(doubts), device=start.device) + noise).argsort(dim=-1, descending=True, stable=True)
-    anew = torch.zeros_like(uniform, dtype=torch.bool)
-    anew.scatter_(1, order[:, : max(1, round(strength * len(ids)))], True)
-    for row, (span,) in enumerate(spans):
-        width = min(len(span), len(ids))
-        start[row, span.start : span.start + width] = ids[:width]
-        known[row, span.start : span.start + width] = ~anew[row, :width]
-    if strength > PINNING:
-        return replace(canvas, start=start, start_known=known)
-    return replace(canvas, tokens=torch.where(known, start, canvas.tokens), is_hole=canvas.is_hole & ~known)

@@ -15,6 +15,7 @@ from palimpsest_engine.fill.evidence import Evidence, features
 from palimpsest_engine.fill.judging import Redraw, judged
 from palimpsest_engine.fill.plan import Plan, plan_canvas
 from palimpsest_engine.fill.resources import Resources
+from palimpsest_engine.fill.start import Start, refusal
 from palimpsest_engine.fill.tracing import Trace
 from palimpsest_engine.model.prefix_cache import PrefixCache
 from palimpsest_engine.prompt.layout import Layout, lay_out
@@ -40,28 +41,44 @@ class CanvasFill:
         cancelled: Callable[[], bool] = lambda: False,
         trace: Trace | None = None,
     ) -> None:
-        if (resources.taught or resources.sides) and not any(hole.end > hole.start for hole in request.holes):
+        resources = resources.at(request.temperature)
+        if (
+            (resources.taught or resources.sides)
+            and not any(hole.end > hole.start for hole in request.holes)
+            and not request.start
+        ):
             request = replace(request, tidy=True)  # the model does not know where to stop; this does
+        language, tokens, spec = language_of(request.path, request.language), resources.tokens, resources.spec
+        self.layout = lay_out(pieces(request), spec, tokens, language, request.context, request.path)
+        self.refusal = refusal(resources, request)
+        start = Start.of(request.start, tokens, spec.filler, self.layout.healed, spec.canvas)
+        if request.start and not self.refusal:
+            request = replace(request, sizes=(len(start.ids),), candidates=1)
+            if not 0 < len(start.ids) <= spec.canvas:
+                self.refusal = (
+                    f"The canvas would begin with {len(start.ids)} slots; there is room for 1 to {spec.canvas}."
+                )
         self.resources, self.request, self.cache = resources, request, cache
-        language, tokens = language_of(request.path, request.language), resources.tokens
-        self.layout = lay_out(pieces(request), resources.spec, tokens, language, request.context, request.path)
+        self.redraw = resources.redraw and not request.start and (resources.taught or not request.left_to_right)
         self.read = Detokenizer(request, tokens, resources.spec.filler, self.layout.healed)
         self.trace = trace or Trace(request, tokens)
         self.gate = self.trace.watched(SyntaxGate(request.text, request.holes, language))
-        self.candidates = Candidates(resources, request, cache, self.read, self.trace, cancelled)
+        self.candidates = Candidates(resources, request, cache, self.read, self.trace, start, cancelled)
 
     def run(self) -> Iterator[Draft | Fill]:
         """Yield drafts, then this group's `Fill`."""
         self.candidates.check_cancelled()
         if self.request.strength < 1.0 and not self.resources.spec.denoises:
-            yield Fill(("",) * len(self.request.holes), Verdict("not checked", "nothing was asked"), NO_TOUCH_UP)
+            self.refusal = NO_TOUCH_UP
+        if self.refusal:
+            yield Fill(("",) * len(self.request.holes), Verdict("not checked", "nothing was asked"), self.refusal)
             return
         with self.trace.stage("encode"):
             encoded = self.cache.encode(self.layout.context, self.candidates.check_cancelled)
         plan, layout = plan_canvas(self.request, self.resources.spec, self.resources.tokens, self.layout), self.layout
         for _ in range(0 if self.resources.writes(self.request) else plan.blocks):
             layout = yield from self.candidates.block(layout)
-        for _ in range(plan.attempts if self.resources.redraw else 1):
+        for _ in range(plan.attempts if self.redraw else 1):
             ranked = yield from self.candidates.ranked(layout, plan)
             fill = yield from self.judged(ranked, lambda: self.redrawn(layout, plan))
             if not fill.empty:
@@ -76,7 +93,7 @@ class CanvasFill:
 
     def judged(self, ranked: list[Candidate], redraw: Redraw) -> Generator[Draft, None, Fill]:
         """Choose among the candidates. Tokens that are pinned are never drawn anew, nor many lines a token at a time."""
-        again = self.resources.redraw and self.request.strength > PINNING
+        again = self.redraw and self.request.strength > PINNING
         again &= not self.resources.taught or self.request.max_lines == 1
         return (yield from judged(self.request, ranked, self.read, self.gate, redraw if again else None))
 

@@ -85,9 +85,14 @@ class Detokenizer:
                 out.append(DraftPiece(text.replace("\n", self.newline), settled))
         return tuple(out)
 
+    @property
+    def pins(self) -> bool:
+        """Return whether tokens of a hole are pinned, so that text may follow filler."""
+        return self.request.strength <= PINNING or any(piece.state == "pinned" for piece in self.request.start)
+
     def until_filler(self, ids: list[int]) -> list[int]:
         """Return the tokens before the first filler; between pinned tokens, leave filler out."""
-        if self.request.strength <= PINNING:
+        if self.pins:
             return [token for token in ids if token != self.filler]
         return ids[: ids.index(self.filler)] if self.filler in ids else ids
 
@@ -101,6 +106,6 @@ class Detokenizer:
         for index, ids in enumerate(self.ids(candidate)):
             healed = self.healed if index == 0 else ""
             ids = self.opening + ids if index == 0 else ids
-            text = self.tokens.decode_all(ids) if self.request.strength <= PINNING else self.tokens.decode(ids)
+            text = self.tokens.decode_all(ids) if self.pins else self.tokens.decode(ids)
             out.append(fit(self.request, index, text[len(healed) :] if text.startswith(healed) else ""))
         return tuple(out)

@@ -73,6 +73,8 @@ class Filler:
             yield from _timed(Instructed(self.resources, request, cache, cancelled).run())
             self.cached.trim()
             return
+        if request.start:
+            request = replace(request, strength=1.0)  # the start says what is kept
         trace = Trace(request, self.tokens)
         spans = parts(request, self.spec, self.tokens)
         alone = request.strength < 1.0 or self.resources.writes(request)

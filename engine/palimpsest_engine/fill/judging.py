@@ -78,7 +78,8 @@ def choose(
         best, texts, verdict = passed[0]
         others = tuple(dict.fromkeys(other for _, other, _ in passed[1:] if other != texts))
         return Fill(texts, verdict, settled=best.settled, alternatives=others)
-    for _, texts, _ in candidates if request.strength == 1.0 else ():  # else the cut would remove the user's own text
+    own = request.strength < 1.0 or request.start  # a cut would remove what the user wrote
+    for _, texts, _ in () if own else candidates:
         kept = gate.cut(texts)
         if kept is not None and any(kept):
             return Fill(kept, gate.judge(kept), treatment="cut")

@@ -31,7 +31,11 @@ class Plan:
 
 
 def plan_canvas(request: FillRequest, spec: Spec, tokens: Tokens, layout: Layout) -> Plan:
-    """Plan one canvas for all holes of the request, or, for one long hole, several after each other."""
+    """Plan one canvas for all holes of the request, or, for one long hole, several after each other; one row for a canvas
+    that begins with something."""
+    if request.start:
+        assert request.sizes is not None
+        return Plan(request.sizes, blocks=0, lines=0, attempts=1)
     sizes, blocks = _sizes(request, spec, tokens, layout)
     more = request.candidates - 1
     tries = spec.tries if request.strength == 1.0 else 1

@@ -76,7 +76,7 @@ class Ranking:
     ) -> None:
         """Keep what speaks for each candidate. logs: log-likelihoods of its tokens and of some that follow. strange: the
         number of its strange names. lines: how many candidates began with each first line."""
-        if len(self.request.holes) != 1 or self.request.strength < 1.0 or self.read.opening:
+        if len(self.request.holes) != 1 or self.request.strength < 1.0 or self.request.start or self.read.opening:
             return
         text, own = self.resources.tokens.text, [line_of(self.read.texts(each)[0]) for each in found]
         counts = [first_line([text(token) for token in self.read.ids(each)[0]]) for each in found]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -65,7 +65,17 @@ class Resources:
 
     def writes(self, request: FillRequest) -> bool:
         """Return whether the holes of a request are written left to right, and not denoised."""
-        return self.left_to_right or (self.spec.fresh == "written" and request.strength == 1.0)
+        if request.start:
+            return False
+        always = self.left_to_right or request.left_to_right
+        return always or (self.spec.fresh == "written" and request.strength == 1.0)
+
+    def at(self, temperature: float | None) -> Resources:
+        """Return the same with the sampler at a temperature; None for the checkpoint's own."""
+        if temperature is None:
+            return self
+        sampling = replace(self.spec.sampling, t_min=temperature, t_max=temperature)
+        return replace(self, spec=replace(self.spec, sampling=sampling))
 
     def opening(self, healed: str, *, a_line: bool = False) -> Tensor | None:
         """Return the only ids that may come first, or None for any.

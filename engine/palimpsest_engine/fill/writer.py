@@ -110,6 +110,7 @@ class Writer:
             logs,
             chosen,
             self.request.trace,
+            self.request.temperature,
         )
 
     def over(self, ids: list[int], limit: int | None) -> bool:
