@@ -26,9 +26,10 @@ class Slot:
 
     text: the token by itself, line ends as `\\n`. It is "" for filler, and for a first token that only writes again what
     stands before the hole; of a character in several tokens the last one has it, and the others U+FFFD. entropy: in nats,
-    when the position was last decided on; 0 for pins. state: "pinned" by the request, "settled" if the sampler accepted it in this
-    step, "open" otherwise. key: the engine's own name of the token, which `StartPiece.key` takes back. choices: the likeliest
-    tokens there when it was last decided on, the first one first, without those below 0.1 %; what is pinned has none.
+    when the position was last decided on; 0 for pins. state: "pinned" by the request, "settled" if the sampler accepted it
+    in this step, "open" otherwise. key: the engine's own name of the token, which `StartPiece.key` takes back. choices: the
+    likeliest tokens there when it was last decided on, the first one first, without those below 0.1 %; what is pinned has
+    none.
     """
 
     text: str

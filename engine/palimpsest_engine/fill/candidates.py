@@ -113,7 +113,9 @@ class Candidates:
         numbers, chosen = self.trace.numbers(count), [list[Chosen]() for _ in range(count)]
         self.check_cancelled()
         limit = self.spec.written_passes if others else 0
-        for number, texts in enumerate(self.trace.timed("write", writer.steps(branch, count, lines, logs, chosen)), 1):
+        for number, texts in enumerate(
+            self.trace.timed("write", writer.steps(branch, count, lines, logs, chosen=chosen)), 1
+        ):
             self.nfe += 1
             if limit and number > limit:
                 self.trace.drop(*numbers)

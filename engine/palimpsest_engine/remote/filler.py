@@ -26,7 +26,10 @@ NO_TOUCH_UP = (
     'diffusion model can: set model to {"edit": "embedded"}, say.'
 )
 
-
+NO_START = (
+    "A model behind an endpoint writes from left to right, so its canvas cannot begin with a text; a diffusion model's can: "
+    'set model to {"edit": "embedded"}, say.'
+)
 NO_INSTRUCTIONS = (
     "A server of llama.cpp, Ollama or OpenAI's completions is not told what to do with a text; a model here can be: set "
     'model to {"edit": "qwen2.5-coder-0.5b"}, say.'
@@ -116,6 +119,9 @@ def _holes(speaks: Speaks, request: FillRequest, cancelled: Callable[[], bool]) 
     """Yield drafts, then the `Fill` of a request whose holes are asked for one after the other."""
     if request.instruction:
         yield Fill(("",), Verdict("no worse", "nothing was written"), NO_INSTRUCTIONS)
+        return
+    if request.start:
+        yield Fill(("",), Verdict("no worse", "nothing was written"), NO_START)
         return
     if request.strength < 1.0:
         yield Fill(("",) * len(request.holes), Verdict("no worse", "nothing was written"), NO_TOUCH_UP)

@@ -24,7 +24,7 @@ CHARACTERS = 2.5  # in a token of code, at least, on average
 BEFORE, AFTER, ELSEWHERE = 6000, 2000, 3000  # the most code points to send
 LINE, LINES, MOST = 64, 256, 1024  # tokens to write: in one line, in several, in place of a long text
 _TOKEN = 32  # code points that no token on average exceeds
-_TEMPERATURE = 0.8  # of every middle but the first
+_TEMPERATURE = 0.8  # of every middle but the first, if the request has none
 _ANEW = 1  # how often a middle that breaks the syntax is written anew
 
 
@@ -69,6 +69,7 @@ class HoleFill:
             LINE_COMMENTS.get(self.language or "", "//"),
             tokens,
             ("\n",) if request.max_lines == 1 and not self._blank else (),
+            temperature=request.temperature or 0.0,
             seed=request.seed,
         )
 
@@ -94,7 +95,8 @@ class HoleFill:
 
     def _by_chance(self, count: int = 1) -> Ask:
         self._drawn += count
-        return replace(self.ask, temperature=_TEMPERATURE, seed=(self.request.seed + self._drawn) % 2**31, count=count)
+        temperature = _TEMPERATURE if self.request.temperature is None else self.request.temperature
+        return replace(self.ask, temperature=temperature, seed=(self.request.seed + self._drawn) % 2**31, count=count)
 
     def _write(self, ask: Ask) -> Generator[Draft, None, list[Written]]:
         """Take the pieces of middles until each has ended; show the first of them."""

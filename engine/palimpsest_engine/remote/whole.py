@@ -91,6 +91,7 @@ def _near(request: FillRequest) -> tuple[FillRequest, int]:
         if request.document
         else "",
         client="",
+        trace=0,  # frames are for a screen beside the engine
         path=None if request.path is None else PurePath(request.path).name,
     )
     return sent, begin

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from palimpsest_engine import EndpointError, Excerpt, Fill, Span
+from palimpsest_engine import EndpointError, Excerpt, Fill, Span, StartPiece
 from palimpsest_engine.prompt.dialects import DIALECTS
 from palimpsest_engine.remote.asking import PREFIX_ONLY_NOTE
+from palimpsest_engine.remote.filler import NO_START
 
 from .conftest import AT, PROPERTIES, TEXT, event, head, request, whole
 
@@ -107,6 +108,20 @@ def test_llama_cpp_lays_the_prompt_out_itself(serve, ask):
     status = asked.engine.status()
     assert (status.state, status.reason, status.model) == ("ready", "", "tiny")
     assert status.device == f"{wire.url.removeprefix('http://')} (llama.cpp)"
+
+
+def test_a_server_is_asked_with_the_temperature_of_the_request(serve, ask):
+    wire = serve(llama)
+    fill = ask(wire.url).fill(request(max_lines=1, temperature=0.5, left_to_right=True, trace=3))
+    assert wire.asked[-1][1]["temperature"] == 0.5
+    assert fill.traced is None
+
+
+def test_a_server_cannot_begin_with_a_canvas(serve, ask):
+    wire = serve(llama)
+    fill = ask(wire.url).fill(request(start=(StartPiece("noise", slots=3),)))
+    assert (fill.texts, fill.reason) == (("",), NO_START)
+    assert not [path for path, _, _ in wire.asked if path == "/infill"]
 
 
 def test_llama_cpp_without_tokens_for_a_middle_gets_a_prompt_and_the_status_says_so(serve, ask):

@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from palimpsest_engine import Draft, DraftPiece, EndpointError, EngineStatus, Fill, FillCancelled, Span, Verdict
+from palimpsest_engine import (
+    Draft,
+    DraftPiece,
+    EndpointError,
+    EngineStatus,
+    Fill,
+    FillCancelled,
+    Span,
+    StartPiece,
+    Verdict,
+)
 from palimpsest_engine.messages import to_bytes
 from palimpsest_engine.remote import whole as wholes
 from palimpsest_engine.remote.whole import _near
@@ -69,6 +79,14 @@ def test_requests_that_only_such_a_server_can_answer_are_asked_of_it(serve, ask,
     ((_, body, headers),) = [each for each in wire.asked if each[0] == "/v1/fill"]
     assert msgspec.convert(body, type(wanted)) == wanted
     assert "text/event-stream" in headers["accept"]
+
+
+def test_a_start_and_a_temperature_are_passed_on_and_a_trace_is_not(serve, ask):
+    wire = serve(palimpsest())
+    wanted = request(start=(StartPiece("pinned", "x", key=4), StartPiece("noise", slots=2)), temperature=0.5, trace=5)
+    ask(wire.url).fill(wanted)
+    ((_, body, _),) = [each for each in wire.asked if each[0] == "/v1/fill"]
+    assert msgspec.convert(body, type(wanted)) == replace(wanted, trace=0)
 
 
 def test_paths_and_addresses_of_documents_stay_here(serve, ask):
