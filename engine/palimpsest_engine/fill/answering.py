@@ -16,6 +16,7 @@ NO_CHAT = (
     "The model was not taught to follow instructions; `palimpsest models pull qwen2.5-coder-0.5b --use` fetches one "
     "that was."
 )
+ENDLESS = "The answer did not end, so nothing of it is offered."
 EXPLAINED, NEW = 400, 640  # tokens of an explanation, and of new code
 MORE = 384  # tokens that a replacement may have beyond the selection's
 _AROUND = 4000  # characters on either side
@@ -66,8 +67,10 @@ def judged(request: FillRequest, conversation: Conversation, answer: str, *, end
     text = fitted(request, conversation, answer)
     if not ended and request.task == "explain":
         text = whole_sentences(text)
+    elif not ended and request.task == "write":
+        text = fitted(request, conversation, answer.rpartition("\n")[0])  # whole lines may do
     elif not ended:
-        return nothing("The answer did not end, so nothing of it is offered.")
+        return nothing(ENDLESS)
     if not text.strip():
         return nothing("The model wrote nothing.")
     if request.task == "explain":
@@ -77,9 +80,11 @@ def judged(request: FillRequest, conversation: Conversation, answer: str, *, end
         return nothing("The model would leave everything as it is.")
     gate = SyntaxGate(request.text, request.holes, conversation.ask.language or None)
     verdict = gate.judge((text,))
+    if verdict.status == "worse" and not ended:
+        return nothing(ENDLESS)
     if verdict.status == "worse":
         return replace(nothing("The answer would have broken the syntax."), verdict=verdict, treatment="rejected")
-    return Fill((text,), verdict)
+    return Fill((text,), verdict, treatment="none" if ended else "cut")
 
 
 def too_long(conversation: Conversation, selected: int, whole: int, most: int) -> str:

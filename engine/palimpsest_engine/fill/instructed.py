@@ -46,7 +46,8 @@ class Instructed:
         resources = _with_turn_end(self.resources)
         tokens, conversation = resources.tokens, conversation_of(self.request)
         selected = len(tokens.encode(conversation.ask.selection))
-        prompt, conversation = _fitting(tokens, conversation)
+        conversation = conversation.fitting(lambda each: len(_encoded(tokens, each)) <= LONGEST)
+        prompt = _encoded(tokens, conversation)
         if len(prompt) > LONGEST:
             yield nothing(too_long(conversation, selected, len(prompt), LONGEST))
             return
@@ -82,23 +83,6 @@ def _with_turn_end(resources: Resources) -> Resources:
     allowed = resources.banned_but_ends.clone()
     allowed[end] = False
     return replace(resources, ends=resources.ends | {end}, banned_but_ends=allowed)
-
-
-def _fitting(tokens: Tokens, conversation: Conversation) -> tuple[list[int], Conversation]:
-    """Return the prompt of a conversation, and what of it fits: without its oldest turns, then its least useful excerpts.
-
-    What is asked now stays, even if it is too long.
-    """
-    while True:
-        prompt = _encoded(tokens, conversation)
-        if len(prompt) <= LONGEST:
-            return prompt, conversation
-        if conversation.turns:
-            conversation = conversation.without_oldest()
-        elif len(conversation.excerpts) > 1:
-            conversation = replace(conversation, excerpts=conversation.excerpts[1:])
-        else:
-            return prompt, conversation
 
 
 def _encoded(tokens: Tokens, conversation: Conversation) -> list[int]:

@@ -6,7 +6,7 @@ Text only: no tokens. `instruct.py` asks for a rewriting and reads the answer.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from textwrap import dedent, indent
 from typing import Literal
@@ -72,6 +72,18 @@ class Conversation:
             rest[0] = replace(rest[0], before=gone.answer)
         return replace(self, turns=tuple(rest))
 
+    def fitting(self, fits: Callable[[Conversation], bool]) -> Conversation:
+        """Return as much as fits: without the oldest turns, then the least useful excerpts. What is asked now stays."""
+        conversation = self
+        while not fits(conversation):
+            if conversation.turns:
+                conversation = conversation.without_oldest()
+            elif len(conversation.excerpts) > 1:
+                conversation = replace(conversation, excerpts=conversation.excerpts[1:])
+            else:
+                break
+        return conversation
+
     def _first(self, turn: Turn | None) -> tuple[Message, Message]:
         """Return the system's message and the first question: of an earlier turn, or the one that is to be answered."""
         ask = self.ask
@@ -130,13 +142,17 @@ def chatml_of(conversation: Conversation) -> Prompt:
     return (*out, start, f"assistant\n{conversation.begun}")
 
 
-def code_in(answer: str) -> str:
-    """Return the first block of an answer that was not begun for the model, without its fences; all of it if it has none."""
+def code_in(answer: str) -> tuple[str, bool, bool]:
+    """Return the first block of an answer that was not begun for the model, whether it has one, and whether it is closed.
+
+    An answer without any is code as it is.
+    """
     opening = _FENCE_LINE.search(answer)
     if opening is None:
-        return answer
+        return answer, False, False
     closing = _FENCE_LINE.search(answer, opening.end())
-    return answer[opening.end() : len(answer) if closing is None else closing.start()].removeprefix("\n")
+    block = answer[opening.end() : len(answer) if closing is None else closing.start()]
+    return block.removeprefix("\n"), True, closing is not None
 
 
 def whole_sentences(text: str) -> str:
@@ -161,12 +177,14 @@ def _explain(ask: InstructAsk, excerpts: Sequence[Excerpt]) -> str:
 
 
 def _write(ask: InstructAsk, excerpts: Sequence[Excerpt]) -> str:
-    present = ""
+    present = there = ""
+    if excerpts:
+        there = " The code above is there already: do not repeat it."
     if ask.selection.strip():
         present = f"It takes the place of this:\n{_block(ask.language, dedent(ask.selection))}\n\n"
     return (
         f"{_shown(ask.language, excerpts)}Write code for {ask.path}: {ask.instruction.strip()}\n\n{present}{_told(ask)}"
-        "Answer with the new code and nothing else."
+        f"Answer with the new code and nothing else.{there}"
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from palimpsest_engine.errors import EndpointError
+from palimpsest_engine.prompt.conversation import Message
 from palimpsest_engine.request import Excerpt
 
 Cancelled = Callable[[], bool]
@@ -48,13 +49,39 @@ class Piece:
     end: Literal["", "stop", "limit"] = ""
 
 
+@dataclass(frozen=True, slots=True)
+class ChatAsk:
+    """A conversation to be answered. tokens: write at most so many."""
+
+    messages: tuple[Message, ...]
+    tokens: int
+    seed: int = 0
+
+
+class Chats(Protocol):
+    """The conversations with one server."""
+
+    def answer(self, ask: ChatAsk, cancelled: Cancelled) -> Generator[Piece, None, None]:
+        """Yield the pieces of an answer. Closing the iterator ends the writing on the server.
+
+        Raises NoChat, EndpointError with a sentence, and FillCancelled once `cancelled()` is true.
+        """
+        ...
+
+
+class NoChat(EndpointError):
+    """The server, or its model, takes no conversations."""
+
+
 class Speaks(Protocol):
     """A way of speaking with one server. name: of the protocol. many: it writes several middles at once. edits: the format of
-    next edits that its model was taught (`prompt/edit_formats.py`), "" for none."""
+    next edits that its model was taught (`prompt/edit_formats.py`), "" for none. chats: the way
+    to have a conversation with its model, None if that was not made for it."""
 
     name: str
     many: bool
     edits: str
+    chats: Chats | None
 
     @property
     def model(self) -> str:

@@ -11,11 +11,13 @@ from dataclasses import replace
 
 from palimpsest_engine.engine import Endpoint, EngineStatus
 from palimpsest_engine.errors import EndpointError
+from palimpsest_engine.fill.following import nothing
 from palimpsest_engine.fill.in_turn import in_turn
 from palimpsest_engine.remote.address import Address, address_of, key_of
-from palimpsest_engine.remote.asking import Speaks
+from palimpsest_engine.remote.asking import NoChat, Speaks
 from palimpsest_engine.remote.edit import EditFill
 from palimpsest_engine.remote.hole import HoleFill
+from palimpsest_engine.remote.instructed import ChatFill
 from palimpsest_engine.remote.probe import reach
 from palimpsest_engine.remote.transport import Limits, Transport
 from palimpsest_engine.remote.whole import Whole
@@ -31,8 +33,8 @@ NO_START = (
     'set model to {"edit": "embedded"}, say.'
 )
 NO_INSTRUCTIONS = (
-    "A server of llama.cpp, Ollama or OpenAI's completions is not told what to do with a text; a model here can be: set "
-    'model to {"edit": "qwen2.5-coder-0.5b"}, say.'
+    "The model of the endpoint is not told what to do with a text; a model here can be: set model to "
+    '{"edit": "qwen2.5-coder-0.5b"}, say.'
 )
 
 
@@ -63,6 +65,8 @@ class RemoteFiller:
             if isinstance(server, Whole):
                 yield from server.fill(request, cancelled)
                 server.refresh()
+            elif request.instruction:
+                yield from _instructed(server, request, cancelled)
             elif request.changes:
                 yield from _edit(server, request, cancelled)
             else:
@@ -98,7 +102,16 @@ class RemoteFiller:
             return replace(told, state=state, reason=reason, device=place)
         reason = " ".join(each for each in (self._address.warning, speaks.note) if each)
         place = f"{self._address.place} ({speaks.name})"
-        return EngineStatus("ready", reason, speaks.model, place, denoises=False, writes=True, edits=bool(speaks.edits))
+        return EngineStatus(
+            "ready",
+            reason,
+            speaks.model,
+            place,
+            denoises=False,
+            writes=True,
+            edits=bool(speaks.edits),
+            instructs=speaks.chats is not None,
+        )
 
     def _failed(self, error: EndpointError) -> None:
         """Forget the server: by the next request it may be another one."""
@@ -106,10 +119,26 @@ class RemoteFiller:
         self.status = EngineStatus("error", str(error), exit_code=error.exit_code)
 
 
+def _instructed(speaks: Speaks, request: FillRequest, cancelled: Callable[[], bool]) -> Iterator[Draft | Fill]:
+    """Yield drafts, then the `Fill` of a request with an instruction."""
+    if speaks.chats is None:
+        yield nothing(NO_INSTRUCTIONS)
+        return
+    try:
+        yield from _timed(ChatFill(speaks.chats, speaks.context, request, cancelled).run())
+    except NoChat as none:
+        speaks.chats = None
+        yield nothing(str(none))
+
+
 def _edit(speaks: Speaks, request: FillRequest, cancelled: Callable[[], bool]) -> Iterator[Draft | Fill]:
     """Yield drafts, then the `Fill` of a request with changes."""
+    yield from _timed(EditFill(speaks, request, cancelled).run())
+
+
+def _timed(events: Iterator[Draft | Fill]) -> Iterator[Draft | Fill]:
     begun = time.perf_counter()
-    for event in EditFill(speaks, request, cancelled).run():
+    for event in events:
         if isinstance(event, Fill):
             event = replace(event, ms=(time.perf_counter() - begun) * 1000)
         yield event
@@ -117,9 +146,6 @@ def _edit(speaks: Speaks, request: FillRequest, cancelled: Callable[[], bool]) -
 
 def _holes(speaks: Speaks, request: FillRequest, cancelled: Callable[[], bool]) -> Iterator[Draft | Fill]:
     """Yield drafts, then the `Fill` of a request whose holes are asked for one after the other."""
-    if request.instruction:
-        yield Fill(("",), Verdict("no worse", "nothing was written"), NO_INSTRUCTIONS)
-        return
     if request.start:
         yield Fill(("",), Verdict("no worse", "nothing was written"), NO_START)
         return

@@ -13,11 +13,13 @@ from palimpsest_engine.remote.asking import (
     PREFIX_ONLY_NOTE,
     Ask,
     Cancelled,
+    Chats,
     Piece,
     cut_short,
     short_name,
     text_in,
 )
+from palimpsest_engine.remote.chat import Completions, is_base
 from palimpsest_engine.remote.prompts import dialect_named, edits_named, prompt_of
 from palimpsest_engine.remote.refusal import Refused
 from palimpsest_engine.remote.transport import Transport
@@ -48,6 +50,9 @@ class LlamaCpp:
         self.palimpsest = str(properties.get("build_info", "")).startswith("palimpsest ")
         self._infill = self.palimpsest or known is None
         self.edits = "" if self.palimpsest else edits_named(endpoint.dialect, self.model)
+        self.chats: Chats | None = (
+            None if self.palimpsest or is_base(self.model) else Completions(transport, self._wanted)
+        )
 
     @property
     def note(self) -> str:

@@ -13,12 +13,14 @@ from palimpsest_engine.remote.asking import (
     PREFIX_ONLY_NOTE,
     Ask,
     Cancelled,
+    Chats,
     Piece,
     cut_short,
     named,
     short_name,
     text_in,
 )
+from palimpsest_engine.remote.chat import Completions, is_base
 from palimpsest_engine.remote.prompts import dialect_named, edits_named, prompt_of, sides
 from palimpsest_engine.remote.refusal import Refused
 from palimpsest_engine.remote.transport import Transport
@@ -43,6 +45,7 @@ class Ollama:
         self.model = short_name(self._model)
         self._dialect: Dialect = dialect_named(endpoint.dialect, self.model) or PREFIX_ONLY
         self.edits = edits_named(endpoint.dialect, self.model)
+        self.chats: Chats | None = None if is_base(self.model) else Completions(transport, self._model)
         details = transport.ask("POST", "/api/show", {"model": self._model})
         abilities = details.get("capabilities") if isinstance(details, dict) else None
         # Versions without that list say so when they are asked to insert.

@@ -13,12 +13,14 @@ from palimpsest_engine.remote.asking import (
     PREFIX_ONLY_NOTE,
     Ask,
     Cancelled,
+    Chats,
     Piece,
     cut_short,
     named,
     short_name,
     text_in,
 )
+from palimpsest_engine.remote.chat import Completions, is_base
 from palimpsest_engine.remote.prompts import dialect_named, edits_named, prompt_of, sides
 from palimpsest_engine.remote.refusal import Refused
 from palimpsest_engine.remote.transport import Transport
@@ -48,6 +50,7 @@ class OpenAI:
         ours = known.get(self._model, {}).get("owned_by") == "palimpsest"
         self._dialect = None if ours else dialect_named(endpoint.dialect, self.model)
         self.edits = "" if ours else edits_named(endpoint.dialect, self.model)
+        self.chats: Chats | None = None if ours or is_base(self.model) else Completions(transport, self._model)
         self.many = self._suffix = True
 
     @property

@@ -133,6 +133,21 @@ def test_an_explanation_that_is_cut_off_ends_with_a_sentence(taught, monkeypatch
     assert fill_of(Filler(taught), EXPLAIN).texts == ("It is 2.",)
 
 
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        ("def a():\n    b(1)\n    b(2)\n    b(", "def a():\n    b(1)\n    b(2)\n"),
+        ("b(\n    1,\n    2,\n", ""),
+        ("b(1", ""),
+    ],
+)
+def test_new_code_without_an_end_is_cut_to_whole_lines_if_these_are_sound(taught, monkeypatch, answer, text):
+    answers(monkeypatch, answer, ends=False)
+    fill = fill_of(Filler(taught), replace(WRITE, text="", holes=(Span(0, 0),), path="a.py"))
+    assert fill.texts == (text,)
+    assert bool(fill.reason) != (fill.treatment == "cut")
+
+
 @pytest.mark.parametrize("request_", [REQUEST, EXPLAIN, WRITE], ids=lambda each: each.task)
 def test_an_empty_answer_says_so(taught, monkeypatch, request_):
     answers(monkeypatch, "\n```")

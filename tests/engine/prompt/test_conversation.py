@@ -99,11 +99,11 @@ def test_new_code_is_about_the_excerpts():
 @pytest.mark.parametrize(
     ("answer", "code"),
     [
-        ("a = 1\n", "a = 1\n"),
-        ("```\na = 1\n```", "a = 1\n"),
-        ("Here it is:\n\n```python\na = 1\n```\nDone.\n```\nb\n```", "a = 1\n"),
-        ("Here it is:\n```python\na = 1\nb", "a = 1\nb"),
-        ("- so:\n  ```py\n  a = 1\n  ```", "  a = 1\n"),
+        ("a = 1\n", ("a = 1\n", False, False)),
+        ("```\na = 1\n```", ("a = 1\n", True, True)),
+        ("Here it is:\n\n```python\na = 1\n```\nDone.\n```\nb\n```", ("a = 1\n", True, True)),
+        ("Here it is:\n```python\na = 1\nb", ("a = 1\nb", True, False)),
+        ("- so:\n  ```py\n  a = 1\n  ```", ("  a = 1\n", True, True)),
     ],
 )
 def test_the_code_of_an_answer_is_its_first_block(answer, code):
