@@ -194,6 +194,11 @@ class Spec:
     sha256: dict[str, str] = field(default_factory=dict)
 
     @property
+    def instructs(self) -> bool:
+        """Return whether it can be told what to do with a text."""
+        return self.edits == "chatml" or (self.dialect == "chat" and self.denoises)
+
+    @property
     def elsewhere(self) -> int:
         """Tokens that excerpts may take: the document itself keeps three quarters of the context."""
         return min(self.excerpts, self.context // 4)

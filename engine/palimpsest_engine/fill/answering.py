@@ -16,6 +16,7 @@ NO_CHAT = (
     "The model was not taught to follow instructions; `palimpsest models pull qwen2.5-coder-0.5b --use` fetches one "
     "that was."
 )
+LONGEST = 3000  # tokens of a selection, an instruction and what is shown with them
 ENDLESS = "The answer did not end, so nothing of it is offered."
 EXPLAINED, NEW = 400, 640  # tokens of an explanation, and of new code
 MORE = 384  # tokens that a replacement may have beyond the selection's

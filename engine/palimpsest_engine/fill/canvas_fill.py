@@ -6,7 +6,7 @@ request into canvases.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 
 from palimpsest_engine.fill.candidates import Candidates
@@ -40,6 +40,7 @@ class CanvasFill:
         cache: PrefixCache,
         cancelled: Callable[[], bool] = lambda: False,
         trace: Trace | None = None,
+        asked: Sequence[int] = (),
     ) -> None:
         resources = resources.at(request.temperature)
         if (
@@ -49,7 +50,7 @@ class CanvasFill:
         ):
             request = replace(request, tidy=True)  # the model does not know where to stop; this does
         language, tokens, spec = language_of(request.path, request.language), resources.tokens, resources.spec
-        self.layout = lay_out(pieces(request), spec, tokens, language, request.context, request.path)
+        self.layout = lay_out(pieces(request), spec, tokens, language, request.context, request.path, asked)
         self.refusal = refusal(resources, request)
         start = Start.of(request.start, tokens, spec.filler, self.layout.healed, spec.canvas)
         if request.start and not self.refusal:

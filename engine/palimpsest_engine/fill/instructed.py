@@ -10,9 +10,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from palimpsest_engine.errors import FillCancelled
-from palimpsest_engine.fill.answering import NO_CHAT, conversation_of, fitted, judged, limit_of, refused, too_long
+from palimpsest_engine.fill.answering import (
+    LONGEST,
+    NO_CHAT,
+    conversation_of,
+    fitted,
+    judged,
+    limit_of,
+    refused,
+    too_long,
+)
 from palimpsest_engine.fill.copying import copying
 from palimpsest_engine.fill.following import nothing
+from palimpsest_engine.fill.instructed_canvas import InstructedCanvas
 from palimpsest_engine.fill.resources import Resources
 from palimpsest_engine.model.prefix_cache import PrefixCache
 from palimpsest_engine.prompt.conversation import Conversation, chatml_of
@@ -21,7 +31,6 @@ from palimpsest_engine.prompt.instruct import ends_of
 from palimpsest_engine.prompt.tokens import Tokens
 from palimpsest_engine.request import Draft, DraftPiece, Fill, FillRequest
 
-LONGEST = 3000  # tokens of a selection, an instruction and what is shown around them
 CACHED = "\nconversation"  # behind the identity of a document: of the cache of what is said about it
 _TURN_END = "<|im_end|>"
 
@@ -37,12 +46,16 @@ class Instructed:
     def run(self) -> Iterator[Draft | Fill]:
         """Yield drafts of the answer, then the `Fill`: the answer, or nothing and the reason."""
         self._check()
-        if self.resources.spec.edits != "chatml":
+        if not self.resources.spec.instructs:
             yield nothing(NO_CHAT)
-            return
-        if reason := refused(self.request):
+        elif reason := refused(self.request):
             yield nothing(reason)
-            return
+        elif self.resources.spec.edits == "chatml":
+            yield from self._left_to_right()
+        else:
+            yield from InstructedCanvas(self.resources, self.request, self.cache, self.cancelled).run()
+
+    def _left_to_right(self) -> Iterator[Draft | Fill]:
         resources = _with_turn_end(self.resources)
         tokens, conversation = resources.tokens, conversation_of(self.request)
         selected = len(tokens.encode(conversation.ask.selection))

@@ -142,6 +142,30 @@ def chatml_of(conversation: Conversation) -> Prompt:
     return (*out, start, f"assistant\n{conversation.begun}")
 
 
+def as_one_question(conversation: Conversation) -> str:
+    """Return a conversation as one question, for a model with a template of its own. The last answer stands in the hole."""
+    ask, earlier = conversation.ask, [each.instruction.strip() for each in conversation.turns]
+    if conversation.task != "rewrite":
+        system, question, *_ = replace(conversation, turns=()).messages()
+        said = (f"{each.instruction.strip()}\n{plain(each.answer).strip()}\n\n" for each in conversation.turns)
+        return f"{system.text}\n\n{''.join(said)}{question.text}"
+    before = f"It was rewritten already, as these sentences say: {' '.join(earlier)}\n" if earlier else ""
+    return (
+        f"Write out the whole file {ask.path}, with one change. This part of it is to be rewritten:\n\n"
+        f"{_block(ask.language, dedent(ask.selection))}\n\n{before}{_told(ask)}"
+        f"Rewrite it so: {ask.instruction.strip()}\n\nEverything else stays as it is. Answer with the file alone."
+    )
+
+
+def with_ending(question: str, language: str, ending: str) -> str:
+    """Return a question about a file with the end of that file, which does not change."""
+    return (
+        f"{question}\n\nBelow that part the file reads so:\n\n{_block(language, ending)}"
+        if ending.strip()
+        else question
+    )
+
+
 def code_in(answer: str) -> tuple[str, bool, bool]:
     """Return the first block of an answer that was not begun for the model, whether it has one, and whether it is closed.
 

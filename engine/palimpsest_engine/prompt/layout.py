@@ -103,10 +103,12 @@ def lay_out(
     language: str | None,
     excerpts: Sequence[Excerpt] = (),
     path: str | None = None,
+    asked: Sequence[int] = (),
 ) -> Layout:
     """Lay out pieces `Keep, Hole, Keep, ..., Hole, Keep`, of which the first and last reach the document's ends.
 
-    Excerpts come before everything that typing changes, so that they stay encoded.
+    Excerpts come before everything that typing changes, so that they stay encoded. asked: the prompt of the `chat` dialect up
+    to the text before the first hole, if it is not the usual one.
     """
     keeps = [plain(piece.text) for piece in pieces if isinstance(piece, Keep)]
     prefix = prefix_window(keeps[0], window_for(spec.context))
@@ -116,8 +118,8 @@ def lay_out(
     before, healed = heal_words(tokens, prefix) if words else heal(tokens, tokens.encode(prefix))
     suffix = after[: spec.suffix]
     elsewhere = fitting(excerpts, spec.elsewhere, tokens, language, taught=spec.dialect == "taught")
-    asked = list[int]()
-    if spec.dialect == "chat":
+    asked = list(asked)
+    if spec.dialect == "chat" and not asked:
         ending = window if len(suffix) == len(after) else window[: [0, *tokens.offsets(window)][len(suffix)]]
         asked = chat_context(tokens, spec.chat, ending, language, elsewhere)
     used = len(asked) or len(suffix) + len(elsewhere)

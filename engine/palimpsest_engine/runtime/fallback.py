@@ -56,7 +56,7 @@ class Loaded:
             calibrated=checkpoint.calibration is not None,
             writes=not spec.denoises or spec.fresh == "written",
             edits=bool(spec.edits),
-            instructs=spec.edits == "chatml",
+            instructs=spec.instructs,
         )
         return cls(Filler(checkpoint), status, checkpoint.device)
 
