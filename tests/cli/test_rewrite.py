@@ -56,3 +56,27 @@ def test_calls_that_mean_nothing_are_refused(
     palimpsest: Palimpsest, file: Path, arguments: tuple[str, ...], code: int
 ) -> None:
     assert palimpsest("rewrite", file, *arguments).exit_code == code
+
+
+@pytest.mark.parametrize("question", [(), ("what is b?",)])
+def test_an_explanation_is_printed_and_nothing_changes(
+    palimpsest: Palimpsest, file: Path, question: tuple[str]
+) -> None:
+    palimpsest.script = ["It adds.\n\n\x1b[2JIt is short."]
+    result = palimpsest("rewrite", file, "--range", "1:2", *question, "--explain")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("It adds.\n\n")
+    assert "\x1b" not in result.stdout
+    assert file.read_bytes() == CODE.encode()
+
+
+def test_no_explanation_has_a_reason_and_an_exit_code(palimpsest: Palimpsest, file: Path) -> None:
+    palimpsest.script = [""]
+    result = palimpsest("rewrite", file, "--range", "1:2", "--explain")
+    assert result.exit_code == 1
+    assert "nothing is said" in result.stderr
+
+
+@pytest.mark.parametrize("option", ["--write", "--json", "--watch"])
+def test_an_explanation_changes_nothing(palimpsest: Palimpsest, file: Path, option: str) -> None:
+    assert palimpsest("rewrite", file, "--range", "1:2", "--explain", option).exit_code == 2
