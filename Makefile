@@ -70,6 +70,7 @@ bench-editors: $(VENV)/installed-editors
 fuzz: $(VENV)/installed-dev
 	PALIMPSEST_PARSE_SECONDS=$(PARSE_SECONDS) $(BIN)/python -m pytest -n 2 tests/engine/syntax/test_fuzz.py
 	PALIMPSEST_SESSIONS=$(SESSIONS) $(BIN)/python -m pytest tests/server/test_stateful.py
+	PALIMPSEST_ANSWERS=10000 $(BIN)/python -m pytest --timeout 3000 tests/engine/prompt/test_instruct_answers.py
 	PALIMPSEST_NEXT_EDITS=0:$(NEXT_EDITS) $(BIN)/python -m pytest tests/server/test_next_edits_at_random.py
 
 soak: $(VENV)/installed-dev

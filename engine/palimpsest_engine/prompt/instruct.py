@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from textwrap import dedent, indent
 
+from palimpsest_engine.prompt.answer_text import FENCE, indented_like, unfenced, without_surroundings
 from palimpsest_engine.prompt.edit_formats import Mark, Prompt
+from palimpsest_engine.prompt.pieces import plain
 
 _SYSTEM = "You edit source code exactly as you are told, and change nothing else."
-_FENCE = "```"
 _END = "<|im_end|>"
-ENDS = (f"\n{_FENCE}", _END)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,51 +41,46 @@ def chatml(ask: InstructAsk) -> Prompt:
     """
     said = "".join(f"A tool says of it: {each}\n" for each in ask.diagnostics)
     question = (
-        f"This is a part of {ask.path}:\n{_block(ask.language, dedent(ask.selection))}\n\n{said}"
+        f"This is a part of {ask.path}:\n{_block(ask, dedent(ask.selection))}\n\n{said}"
         f"Rewrite this code: {ask.instruction.strip()}\n\n"
         "Answer with the whole rewritten code and nothing else."
     )
     start, end = Mark("<|im_start|>"), Mark(_END)
     turns = (start, f"system\n{_SYSTEM}", end, "\n", start, f"user\n{question}", end, "\n", start)
-    return (*turns, f"assistant\n{_FENCE}{ask.language}\n")
+    return (*turns, f"assistant\n{fence_of(ask)}{ask.language}\n")
 
 
 def replacement(ask: InstructAsk, answer: str) -> str:
     """Return the replacement that an answer stands for, with the margin of the selection and its blank lines at both ends.
 
-    A fence ends it. Lines at its ends that repeat the text around the selection are left out.
+    A fence ends it. Remarks, and lines at its ends that repeat the text around the selection, are left out. It is indented
+    with tabs or blanks as the selection is.
     """
-    text = answer[: min((at for end in ends_of(ask) if (at := answer.find(end)) >= 0), default=len(answer))]
-    lines = [line for line in text.splitlines() if not line.lstrip().startswith(_FENCE)]
-    around = _words(ask.prefix) | _words(ask.suffix)
-    own = _words(ask.selection)
-    start, end = 0, len(lines)
-    while start < end and _surplus(lines[start], around, own):
-        start += 1
-    while end > start and _surplus(lines[end - 1], around, own):
-        end -= 1
-    if start == end:
+    _, *turn_ends = ends_of(ask)
+    for end in turn_ends:
+        answer = answer.partition(end)[0]
+    lines = plain(answer).split("\n")
+    code = without_surroundings(unfenced(lines, ask.language, fence_of(ask)), ask.prefix, ask.suffix, ask.selection)
+    if not code:
         return ""
-    written = indent(dedent("\n".join(lines[start:end])), ask.margin)
+    written = indent(indented_like(dedent("\n".join(code)), ask.selection), ask.margin)
     bare = ask.selection.strip("\n")
     before, _, after = ask.selection.partition(bare) if bare else ("", "", ask.selection)
     return before + written.strip("\n") + after
 
 
 def ends_of(ask: InstructAsk) -> tuple[str, ...]:
-    """Return the texts that end an answer; the end of a turn is none if the code has that text itself."""
-    return ENDS[:1] if _END in ask.selection + ask.instruction else ENDS
+    """Return the texts that end an answer: the fence, and the end of a turn unless the code has that text itself."""
+    fence = f"\n{fence_of(ask)}"
+    return (fence,) if _END in ask.selection + ask.instruction else (fence, _END)
 
 
-def _words(text: str) -> set[str]:
-    return {line.strip() for line in text.splitlines()}
+def fence_of(ask: InstructAsk) -> str:
+    """Return a fence for the selection: longer than those in it."""
+    within = re.findall(rf"^[ \t]*({FENCE}`*)", ask.selection, re.MULTILINE)
+    return max(within, key=len) + "`" if within else FENCE
 
 
-def _surplus(line: str, around: set[str], own: set[str]) -> bool:
-    """Return whether a line at an end of an answer is blank, or repeats a line around the selection that is not its own."""
-    bare = line.strip()
-    return not bare or (bare in around and bare not in own and any(map(str.isalnum, bare)))
-
-
-def _block(language: str, text: str) -> str:
-    return f"{_FENCE}{language}\n{text if text.endswith(chr(10)) else text + chr(10)}{_FENCE}"
+def _block(ask: InstructAsk, text: str) -> str:
+    fence = fence_of(ask)
+    return f"{fence}{ask.language}\n{text if text.endswith(chr(10)) else text + chr(10)}{fence}"

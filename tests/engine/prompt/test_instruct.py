@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from palimpsest_engine.prompt.edit_formats import Mark
-from palimpsest_engine.prompt.instruct import InstructAsk, chatml, replacement
+from palimpsest_engine.prompt.instruct import InstructAsk, chatml, ends_of, replacement
 
 PREFIX = "import json\n\n\nclass Box:\n"
 SELECTION = "    def total(self):\n        return sum(self.items)\n"
@@ -28,7 +28,12 @@ FITTED = "    def total(self):\n        return 0\n"
         "\n\n" + BARE + "\n\n",
         FITTED,
         "import json\n\nclass Box:\n" + FITTED,
-        "    def count(self):\n        return len(self.items)\n\n" + FITTED,
+        "Here is the code:\n```python\n" + BARE + "```\nIt returns 0.",
+        "Sure! This should do it:\n\n```\n" + BARE + "```",
+        BARE + "\nThis code returns 0 for every box.\n",
+        BARE + "\n**Explanation:**\n- the sum is gone\n",
+        BARE.replace("\n", "\r\n") + "```\r\n",
+        "def total(self):\n\treturn 0\n",
         FITTED + SUFFIX,
         "import json\n\n\n" + BARE + "\n\ndef count(self):\n    return len(self.items)\n```\nDone.",
     ],
@@ -47,6 +52,27 @@ def test_lines_that_the_selection_has_itself_stay():
     assert replacement(ask, "x = 1\ny = 2\n") == "x = 1\ny = 2\n"
 
 
+@pytest.mark.parametrize("line", ["@property", "try:", "return None"])
+def test_a_line_that_also_stands_farther_away_stays(line):
+    around = f"class A:\n    {line}\n\n    x = 1\n\n"
+    for answer in (f"{line}\na()\n", f"a()\n{line}\n"):
+        assert replacement(InstructAsk("change it", "python", "a.py", around, "b()\n", around), answer) == answer
+
+
+def test_a_selection_with_fences_is_asked_for_between_longer_ones():
+    selection = "Run it:\n```sh\nmake\n```\nDone.\n"
+    ask = InstructAsk("say please", "markdown", "a.md", "", selection, "")
+    assert f"````markdown\n{selection}````" in "".join(chatml(ask))
+    assert ends_of(ask)[0] == "\n````"
+    answer = "Please run it:\n```sh\nmake\n```\nDone.\n"
+    assert replacement(ask, answer + "````\nI was polite.") == answer
+
+
+def test_a_sentence_stays_where_a_text_is_rewritten():
+    ask = InstructAsk("say it nicer", "markdown", "a.md", "# Title\n\n", "The code runs.\n", "")
+    assert replacement(ask, "Here is what the code does: it runs.\n") == "Here is what the code does: it runs.\n"
+
+
 def test_a_lone_bracket_is_no_repeated_line():
     ask = InstructAsk("rename", "go", "a.go", "func a() {\n}\n", "func b() int {\n\treturn 1\n\n}\n", "func c() {\n}\n")
     assert replacement(ask, "func d() int {\n\treturn 1\n}\n") == "func d() int {\n\treturn 1\n}\n"
@@ -59,6 +85,14 @@ def test_a_lone_bracket_is_no_repeated_line():
         ("foo()", "bar()\n", "bar()"),
         ("  foo()\n    x()\n", "if a:\n  bar()\n", "  if a:\n    bar()\n"),
         ("\n", "bar()\n", "bar()\n"),
+        ("if a:\n\tfoo()\n", "if a:\n    if b:\n        foo()\n", "if a:\n\tif b:\n\t\tfoo()\n"),
+        (
+            "\tif a:\n\t\tfoo()\n",
+            "if a:\n  /*\n   * x\n   */\n  foo()\n",
+            "\tif a:\n\t\t/*\n\t\t * x\n\t\t */\n\t\tfoo()\n",
+        ),
+        ("if a:\n  foo()\n", "if a:\n\tif b:\n\t\tfoo()\n", "if a:\n  if b:\n    foo()\n"),
+        ("if a:\n\tfoo()\nx = [\n  1]\n", "if a:\n\tbar()\nx = [\n  1]\n", "if a:\n\tbar()\nx = [\n  1]\n"),
     ],
 )
 def test_margin_and_blank_lines_are_those_of_the_selection(selection, answer, expected):
@@ -86,5 +120,5 @@ code = st.lists(st.sampled_from(["a()", "  b = 1", "", "\tc", "}", "```", "impor
 @given(code, code, code, code)
 def test_no_replacement_has_a_fence_or_loses_the_line_end_of_its_selection(prefix, selection, suffix, answer):
     written = replacement(InstructAsk("x", "python", "a.py", prefix, selection, suffix), answer)
-    assert "```" not in written
+    assert "```" not in written or "```" in selection
     assert not written or not selection.strip() or written.endswith("\n") == selection.endswith("\n")
