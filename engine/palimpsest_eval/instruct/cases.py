@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,3 +76,15 @@ def read(file: Path) -> list[Case]:
     if len({case.name for case in cases}) < len(cases):
         raise DataError(f"{file}: two cases have the same name")
     return cases
+
+
+def choosing(cases: Iterable[Case]) -> set[tuple[str, str]]:
+    """Return language and name of every other case: the half by which a prompt may be chosen. The other is held out.
+
+    Cases of a language and a kind take turns, in the order of a hash of their names.
+    """
+
+    def place(case: Case) -> tuple[str, str, str]:
+        return case.language, case.kind, hashlib.sha256(f"{case.language}/{case.name}".encode()).hexdigest()
+
+    return {(case.language, case.name) for case in sorted(cases, key=place)[::2]}

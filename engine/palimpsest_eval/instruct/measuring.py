@@ -21,7 +21,8 @@ class Row:
 
     offered: there was a replacement. right: the program passed, and the texts match. parses: the gate found nothing worse.
     surplus: changed lines beyond those of the reference, None if nothing was offered. untidy: it has a fence or prose in it,
-    or repeats the line before or behind it. reason: of nothing. ms: of the fill.
+    or repeats the line before or behind it. outside: the text around the selection is the same, byte for byte. reason: of
+    nothing. ms: of the fill.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Row:
     parses: bool
     surplus: int | None
     untidy: bool
+    outside: bool
     reason: str
     ms: float
     text: str
@@ -44,7 +46,8 @@ class Row:
 def measured(cases: Iterable[Case], engine: Engine, programs: Programs) -> Iterator[Row]:
     """Yield a row for each case."""
     for case in cases:
-        fill = engine.submit(case.request()).future.result()
+        request = case.request()
+        fill = engine.submit(request).future.result()
         text = "" if fill.empty else fill.texts[0]
         right = bool(text) and case.says(text) and programs.passes(case.language, case.program(text))
         surplus = (
@@ -60,6 +63,7 @@ def measured(cases: Iterable[Case], engine: Engine, programs: Programs) -> Itera
             parses,
             surplus,
             not fill.empty and untidy(case, text),
+            fill.empty or request.splice(fill.texts) == case.before + text + case.after,
             fill.reason,
             fill.ms,
             text,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 
 from palimpsest_engine.errors import DataError, DocumentMissing
 from palimpsest_engine.syntax.gate import SyntaxGate
-from palimpsest_eval.instruct.cases import Case, read
+from palimpsest_eval.instruct import open_set
+from palimpsest_eval.instruct.cases import Case, choosing, read
 from palimpsest_eval.instruct.programs import NEEDS, Programs
 
 FOLDER = Path(__file__).parents[3] / "fixtures" / "instruct"
@@ -78,3 +80,44 @@ def test_another_form_is_refused(tmp_path, name, text, error):
         (tmp_path / name).write_text(text)
     with pytest.raises(error):
         read(tmp_path / name)
+
+
+def test_the_halves_have_as_many_cases_of_each_kind():
+    chosen = choosing(CASES)
+    assert chosen == choosing(reversed(CASES))
+    assert len(chosen) * 2 == len(CASES)
+    for language in ("python", "javascript", "c"):
+        kinds = [case.kind for case in CASES if case.language == language]
+        for kind in set(kinds):
+            half = sum(
+                case.kind == kind and (language, case.name) in chosen for case in CASES if case.language == language
+            )
+            assert abs(2 * half - kinds.count(kind)) <= 1
+
+
+ROW = {"before": "x = 1\n", "after": "y = 1\n", "tests": "assert y == 1", "instruction": "rename x to y"}
+
+
+def test_a_row_of_a_set_is_a_case(tmp_path):
+    (tmp_path / "set.jsonl").write_text(json.dumps(ROW) + "\n")
+    (case,) = open_set.read(tmp_path / "set.jsonl")
+    assert case.request().text == case.selection == "x = 1\n"
+    assert (case.instruction, case.reference, case.language) == ("rename x to y", "y = 1\n", "python")
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        (None, DocumentMissing),
+        ("{", DataError),
+        ("[]", DataError),
+        (json.dumps(ROW | {"tests": 3}), DataError),
+        (json.dumps(ROW | {"language": "cobol"}), DataError),
+        (json.dumps({key: text for key, text in ROW.items() if key != "instruction"}), DataError),
+    ],
+)
+def test_another_form_of_a_set_is_refused(tmp_path, text, error):
+    if text is not None:
+        (tmp_path / "set.jsonl").write_text(text)
+    with pytest.raises(error):
+        open_set.read(tmp_path / "set.jsonl")

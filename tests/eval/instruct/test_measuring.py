@@ -108,14 +108,40 @@ def test_the_command_writes_results_and_a_table(tmp_path):
     arguments = ["eval", "instruct", str(tmp_path / "python.toml"), "--out", str(tmp_path / "out.json")]
     result = CliRunner().invoke(main, arguments, obj=lambda _: Instructed([CASE.reference]))
     assert result.exit_code == 0, result.output
-    assert "| all | 1 | 100.0 (21–100) | 100 | 0 | 0 / 0.0 |" in result.output
+    assert "| all | 1 | 100.0 (21–100) | 100 | 0 | 0 | 0 | 0 | 0 / 0.0 |" in result.output
     assert json.loads((tmp_path / "out.json").read_text())["rows"][0]["right"]
     refused = CliRunner().invoke(main, arguments, obj=lambda _: ScriptedEngine())
     assert refused.exit_code != 0
     assert "not taught to follow instructions" in refused.output
 
 
+def test_the_command_takes_a_set_of_others_and_leaves_out_what_cannot_be_tested(tmp_path):
+    row = {"id": 3, "name": "double", "before": CASE.selection, "after": CASE.reference, "tests": "assert f(2) == 4"}
+    rows = [
+        row | {"instruction_descriptive": "Return twice the argument.", "instruction_lazy": "double it"},
+        row | {"name": "b", "instruction": "double it", "tests": "import a_module_that_is_not_here"},
+    ]
+    (tmp_path / "set.jsonl").write_text("\n\n".join(map(json.dumps, rows)))
+    arguments = ["eval", "instruct", "--set", str(tmp_path / "set.jsonl"), "--out", str(tmp_path / "out.json")]
+    result = CliRunner().invoke(main, arguments, obj=lambda _: Instructed([CASE.reference]))
+    assert result.exit_code == 0, result.output
+    assert "1 of 3 cases are left out" in result.output
+    found = json.loads((tmp_path / "out.json").read_text())["rows"]
+    assert [(row["name"], row["kind"], row["right"]) for row in found] == [
+        ("double-descriptive", "descriptive", True),
+        ("double-lazy", "lazy", True),
+    ]
+
+
+def test_the_command_wants_cases(tmp_path):
+    result = CliRunner().invoke(main, ["eval", "instruct", "--out", str(tmp_path / "out.json")])
+    assert result.exit_code == 2
+    assert "name files of cases, or a set" in result.output
+
+
 def test_the_table_has_a_line_for_each_language_and_kind():
     with Programs() as programs:
         rows = list(measured([CASE, replace(CASE, name="b", kind="guard")], ScriptedEngine([CASE.reference]), programs))
     assert [line.split("|")[1].strip() for line in tables.by_part(rows)][2:] == ["all", "python", "behaviour", "guard"]
+    halves = [line.split("|")[1:3] for line in tables.by_part(rows, {("python", "b")})][3:5]
+    assert halves == [[" chosen by ", " 1 "], [" held out ", " 1 "]]
