@@ -3,7 +3,7 @@
 import pytest
 from lsprotocol import types
 
-from palimpsest_server.features.code_actions.catalog import ACTIONS
+from palimpsest_server.features.code_actions.catalog import RUNNABLE
 from palimpsest_server.protocol import methods
 
 KINDS = types.PositionEncodingKind
@@ -18,7 +18,7 @@ async def test_the_capabilities_are_advertised(connect):
     assert can.workspace.workspace_folders.supported
     assert can.code_action_provider.resolve_provider
     assert list(can.code_action_provider.code_action_kinds) == list(methods.KINDS)
-    kinds = dict.fromkeys(action.kind for action in ACTIONS.values())
+    kinds = dict.fromkeys(action.kind for action in RUNNABLE.values())
     assert sorted((*kinds, methods.NEXT_EDIT_ACTION, methods.ALTERNATIVE)) == sorted(methods.KINDS)
     assert set(can.execute_command_provider.commands) == {
         "palimpsest.run",

@@ -22,17 +22,21 @@ class ManualEngine:
         self.state: Any = "ready"
         self.languages: tuple[str, ...] = ()
         self.denoises = True
-        self.calibrated = False
+        self.calibrated = self.instructs = False
+        self.model = "manual"
+        self.edit_languages: tuple[str, ...] | None = None
         self.warmed = self.closed = 0
 
     def status(self) -> EngineStatus:
         return EngineStatus(
             self.state,
-            model="manual",
+            model=self.model,
             device="none",
             languages=self.languages,
             denoises=self.denoises,
             calibrated=self.calibrated,
+            instructs=self.instructs,
+            edit_languages=self.edit_languages,
         )
 
     def warm(self) -> None:

@@ -60,7 +60,7 @@ class Action:
         return f"{self.titled(count)} ({self.explained})"
 
 
-_SELECT = "select some code first"
+SELECT = "select some code first"
 
 ACTIONS = {
     action.id: action
@@ -88,7 +88,7 @@ ACTIONS = {
             "change about a third of the selection",
             f"{REWRITE}.touchUp",
             selected_code,
-            _SELECT,
+            SELECT,
             0.3,
         ),
         Action(
@@ -97,7 +97,7 @@ ACTIONS = {
             "change more than half of the selection",
             f"{REWRITE}.rework",
             selected_code,
-            _SELECT,
+            SELECT,
             0.6,
         ),
         Action(
@@ -106,7 +106,7 @@ ACTIONS = {
             "change all of the selection",
             f"{REWRITE}.rewrite",
             selected_code,
-            _SELECT,
+            SELECT,
         ),
         Action(
             "repair",

@@ -8,10 +8,19 @@ from typing import Any
 from lsprotocol import types
 
 from palimpsest_engine import Span
+from palimpsest_server.documents import window
 from palimpsest_server.documents.store import Snapshot
-from palimpsest_server.features.code_actions import capabilities
+from palimpsest_server.features.code_actions import capabilities, instructions
 from palimpsest_server.features.code_actions.alternatives import last_fill, replacement
-from palimpsest_server.features.code_actions.catalog import ACTIONS, ALTERNATIVE, CANNOT, holes_of, why_not
+from palimpsest_server.features.code_actions.catalog import (
+    ACTIONS,
+    ALTERNATIVE,
+    CANNOT,
+    SELECT,
+    TEST,
+    holes_of,
+    why_not,
+)
 from palimpsest_server.features.code_actions.scene import Scene, scene_of
 from palimpsest_server.features.code_actions.workspace_edit import versioned
 from palimpsest_server.protocol import methods, positions
@@ -22,7 +31,6 @@ from palimpsest_server.session.session import Session
 
 _BAD = (types.DiagnosticSeverity.Error, types.DiagnosticSeverity.Warning, None)
 _MOST_PROBLEMS = 100
-_PREVIEW = 48  # characters
 
 Offers = list[types.CodeAction | types.Command]
 
@@ -70,6 +78,9 @@ async def offered(
             found.append(literal(action.kind, command, can, missing) if literals else command)
     if not modelless and wanted(methods.ALTERNATIVE, only) and (standing := last_fill(session, document, selection)):
         found += alternatives(document, standing, can, encoding)
+    asked = not automatic or session.abilities.only_automatic
+    if asked and not modelless and capabilities.can_apply(can) and wanted(methods.INSTRUCT, only):
+        found += instructed(session, document, params, can, selection)
     return found if session.documents.current(document) else []
 
 
@@ -92,7 +103,7 @@ def alternatives(
     place = document.range_at(standing.span.start, standing.span.end, encoding)
     for number, text in enumerate(standing.others):
         argument = argument_of(ALTERNATIVE, document, place) | {"number": number}
-        command = types.Command(f"Palimpsest: instead, {preview(text)}", RUN, arguments=[argument])
+        command = types.Command(f"Palimpsest: instead, {instructions.preview(text)}", RUN, arguments=[argument])
         if capabilities.knows_literals(can) and capabilities.knows_versions(can):
             quick: dict[str, Any] = {"data": argument}
             if not capabilities.resolves(can):
@@ -101,6 +112,37 @@ def alternatives(
             found.append(literal(methods.ALTERNATIVE, command, can, **quick))
         elif capabilities.can_apply(can):
             found.append(command)
+    return found
+
+
+def instructed(
+    session: Session,
+    document: Snapshot,
+    params: types.CodeActionParams,
+    can: types.ClientCapabilities,
+    selection: Span,
+) -> Offers:
+    """Return what the model can be told to do with a selection, in so many words; nothing without one.
+
+    A client that names our kinds is shown why it is nothing, if it can show that.
+    """
+    selected = document.content.slice(selection.start, min(selection.end, selection.start + window.STRIDE))
+    missing = "" if instructions.understood(session) else instructions.UNTAUGHT
+    missing = missing if selected.strip() else SELECT
+    names = [each.value if isinstance(each, types.CodeActionKind) else each for each in params.context.only or ()]
+    if missing and not (capabilities.shows_disabled(can) and any(name.startswith(methods.REWRITE) for name in names)):
+        return []
+    said = [
+        {"range": positions.as_json(each.range), "message": each.message}
+        for each in params.context.diagnostics[:_MOST_PROBLEMS]
+    ]
+    found: Offers = []
+    for title, what in instructions.instructions(session, document):
+        argument = argument_of(what["action"], document, params.range) | what
+        if said and what["action"] != TEST:
+            argument["diagnostics"] = said
+        command = types.Command(f"Palimpsest: {title}", RUN, arguments=[argument])
+        found.append(literal(methods.INSTRUCT, command, can, missing) if capabilities.knows_literals(can) else command)
     return found
 
 
@@ -116,12 +158,6 @@ def literal(
         command=None if missing or quick else command,
         **quick,
     )
-
-
-def preview(text: str) -> str:
-    """Return the beginning of a text, in one line."""
-    line = " ".join(text.split())
-    return line if len(line) <= _PREVIEW else f"{line[: _PREVIEW - 1]}…"
 
 
 def argument_of(action: str, document: Snapshot, range_: types.Range) -> dict[str, Any]:
