@@ -17,11 +17,12 @@ _DOCUMENTS = 32
 
 @dataclass(slots=True)
 class Version:
-    """A text of the place. others: what may stand there in its stead. instruction: it is the answer to that."""
+    """A text of the place, the answer to `instruction` about `before`. others: what may stand there in its stead."""
 
     text: str
     others: tuple[str, ...] = ()
     instruction: str = ""
+    before: str = ""
 
 
 @dataclass(slots=True)
@@ -53,10 +54,11 @@ class Conversation:
 
     def turns(self) -> tuple[Turn, ...]:
         """Return what led to the version that stands there."""
-        return tuple(Turn(each.instruction, each.text) for each in self.versions[1 : self.at + 1])
+        return tuple(Turn(each.instruction, each.text, each.before) for each in self.versions[1 : self.at + 1])
 
     def answered(self, after: int, version: Version) -> None:
         """Put a version behind one of the others, in place of those that came later; the oldest answers are dropped."""
+        version.before = self.versions[after].text
         del self.versions[after + 1 :]
         self.versions.append(version)
         del self.versions[1 : max(1, len(self.versions) - MOST_VERSIONS + 1)]

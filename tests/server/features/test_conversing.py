@@ -66,11 +66,11 @@ async def test_a_follow_up_is_about_the_answer_and_knows_what_was_said(editor, e
     request, result = await followed(editor, engine, "a = 11\n")
     [hole] = request.holes
     assert request.text[hole.start : hole.end] == "a = 10\n"
-    assert (request.instruction, request.turns) == ("shorter", (Turn("tenfold", "a = 10\n"),))
+    assert (request.instruction, request.turns) == ("shorter", (Turn("tenfold", "a = 10\n", FIRST),))
     assert request.strength == strength
     assert result["conversation"] == {"version": 2, "versions": 2}
     request, _ = await followed(editor, engine, "a = 12\n", "more")
-    assert request.turns == (Turn("tenfold", "a = 10\n"), Turn("shorter", "a = 11\n"))
+    assert request.turns == (Turn("tenfold", "a = 10\n", FIRST), Turn("shorter", "a = 11\n", "a = 10\n"))
     assert editor.document.text == TEXT.replace(FIRST, "a = 12\n")
 
 
@@ -100,7 +100,7 @@ async def test_a_follow_up_to_an_earlier_version_takes_the_place_of_the_later_on
     await followed(editor, engine, "a = 11\n")
     await step(editor, "earlier")
     request, result = await followed(editor, engine, "a = 12\n", "even")
-    assert request.turns == (Turn("tenfold", "a = 10\n"),)
+    assert request.turns == (Turn("tenfold", "a = 10\n", FIRST),)
     assert result["conversation"] == {"version": 2, "versions": 2}
     await step(editor, "earlier")
     await step(editor, "later")
@@ -159,7 +159,7 @@ async def test_an_alternative_of_an_answer_is_an_answer(editor, engine):
     await running
     await editor.run("alternative", at(2), editor.version)
     request, _ = await followed(editor, engine, "a = 11\n")
-    assert request.turns == (Turn("tenfold", "a = 0xa\n"),)
+    assert request.turns == (Turn("tenfold", "a = 0xa\n", FIRST),)
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
@@ -200,7 +200,7 @@ async def test_a_refused_follow_up_leaves_the_conversation(editor, engine):
     assert (result["applied"], result["conversation"]) == (False, {"version": 1, "versions": 1})
     editor.obeys = True
     request, _ = await followed(editor, engine, "a = 12\n")
-    assert request.turns == (Turn("tenfold", "a = 10\n"),)
+    assert request.turns == (Turn("tenfold", "a = 10\n", FIRST),)
 
 
 async def test_a_document_replaced_as_a_whole_ends_the_conversation(editor, engine):

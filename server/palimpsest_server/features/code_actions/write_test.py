@@ -10,6 +10,7 @@ from pathlib import Path
 from lsprotocol import types
 
 from palimpsest_engine import Excerpt, FillRequest, Span
+from palimpsest_server.context.ignore import looks_secret, redacted
 from palimpsest_server.context.workspace import FILE_BYTES, Workspace
 from palimpsest_server.documents import edits
 from palimpsest_server.documents.rope import Text
@@ -23,6 +24,7 @@ from palimpsest_server.features.code_actions.work import Done, Work, look, start
 from palimpsest_server.features.code_actions.workspace_edit import appended, apply
 from palimpsest_server.server import Server
 from palimpsest_server.session import jobs
+from palimpsest_server.session.permission import ban
 from palimpsest_server.session.session import Session
 
 NO_FILE = "only a file in a folder of the workspace has a file of tests"
@@ -31,18 +33,20 @@ TESTS_ITSELF = "this is a file of tests itself"
 CANNOT_CREATE = "there is no file of tests yet, and the client does not create files"
 CHANGED = "the file of tests was changed meanwhile"
 NOTHING = "the model wrote nothing"
+_HEAD = 1500  # characters of the file of tests that the model is shown
 _WITH = {"python": " with pytest", "go": " with the package testing", "java": " with JUnit", "php": " with PHPUnit"}
 
 
 @dataclass(frozen=True, slots=True)
 class Tests:
-    """The file of tests. name: its path in the workspace. text: as the editor has it, or else the disk; "" if it is `new`.
+    """The file of tests. name, source: its path in the workspace, and that of the file that is tested.
 
-    document: the file, if it is open.
+    text: as the editor has it, or else the disk; "" if it is `new`. document: the file, if it is open.
     """
 
     path: Path
     name: str
+    source: str
     text: str
     new: bool
     document: Snapshot | None = None
@@ -78,7 +82,7 @@ async def write_test(server: Server, target: Target, token: types.ProgressToken 
             language=document.language,
             path=str(tests.path),
             seed=session.settings_for(document).seed,
-            context=(Excerpt(str(document.path), scene.text[selected.start : selected.end]),),
+            context=(*head_of(tests), Excerpt(tests.source, scene.text[selected.start : selected.end])),
             edit=True,
             instruction=f"Write a test for this code{_WITH.get(document.language, '')}.",
             task=work.action.task,
@@ -113,8 +117,8 @@ async def tests_of(session: Session, document: Snapshot) -> Tests:
     opened = session.documents.snapshot(tests.path.as_uri())
     if opened is None:
         return tests
-    if session.documents.lost(opened.uri):
-        raise jobs.Refused(jobs.LOST)
+    if reason := ban(session, opened):
+        raise jobs.Refused(f"{tests.name} is not touched: {reason}")
     return replace(tests, text=opened.text, new=False, document=opened)
 
 
@@ -128,28 +132,35 @@ def on_disk(document: Snapshot, folders: tuple[Path, ...], forbidden: Callable[[
     if path is None or not around or "#" in document.uri:
         raise jobs.Refused(NO_FILE)
     folder = max(around, key=lambda each: len(each.parts))
-    name = path.relative_to(folder).as_posix()
+    source = path.relative_to(folder).as_posix()
     if language not in HABITS:
         raise jobs.Refused(NO_HABIT)
-    if holds_tests(name, language):
+    if holds_tests(source, language):
         raise jobs.Refused(TESTS_ITSELF)
 
     def exists(inner: str) -> bool:
         return os.path.isdir(folder / inner) if inner.endswith("/") else os.path.lexists(folder / inner)
 
-    found = file_of_tests(name, language, exists)
+    found = file_of_tests(source, language, exists)
     assert found is not None, "the language has habits"
     name, new = found
     whole = folder / name
     if reason := forbidden(str(whole)):
         raise jobs.Refused(f"{name} is not touched: {reason}")
     if new:
-        return Tests(whole, name, "", new)
+        return Tests(whole, name, source, "", new)
     looked = Workspace([str(each) for each in folders], forbidden).look(str(whole))
     size = os.path.getsize(whole) if not looked.refusal else 0
-    if reason := looked.refusal or ("it is too large" if size > FILE_BYTES else ""):
+    large = "it is too large" if size > FILE_BYTES else ""
+    if reason := looked.refusal or large or ("it holds secrets" if looks_secret(looked.text) else ""):
         raise jobs.Refused(f"{name} is not touched: {reason}")
-    return Tests(whole, name, looked.text, new)
+    return Tests(whole, name, source, looked.text, new)
+
+
+def head_of(tests: Tests) -> tuple[Excerpt, ...]:
+    """Return the beginning of the file of tests, which shows its imports and its style; nothing of a new one."""
+    head = tests.text[:_HEAD].rpartition("\n")[0] if len(tests.text) > _HEAD else tests.text
+    return (Excerpt(tests.name, redacted(head)),) if head.strip() else ()
 
 
 def gap_before(language: str, text: str) -> str:
