@@ -10,6 +10,8 @@
 ;; - `palimpsest-cancel' cancels the one under way.
 ;; - An edit that the server sends is held against what was typed a moment ago, too.
 ;; - `palimpsest-preview-mode' shows suggestions behind the cursor, all of their lines; TAB takes them.
+;; - `palimpsest-rewrite' rewrites the region as you say, `palimpsest-follow-up' changes the answer.
+;; - `palimpsest-explain' explains the region, `palimpsest-test' writes a test for it.
 ;; - `palimpsest-next-edit' makes the edit that follows from the last changes.
 ;; - `palimpsest-why' says why the last request got no suggestion.
 ;;
@@ -55,7 +57,7 @@ harm in a long wait; Eglot gives up after ten seconds."
 
 (cl-defmethod eglot-initialization-options ((_server palimpsest-server))
   "The settings, under their own name."
-  `(:palimpsest ,(or palimpsest-options (make-hash-table))))
+  `(:palimpsest ,(or palimpsest-options (make-hash-table)) :client (:explains t)))
 
 (cl-defmethod eglot-execute ((server palimpsest-server) action)
   "Run the command of ACTION on SERVER, and do not wait for its end.
@@ -64,17 +66,34 @@ The server sends an edit when it is there."
          (command (if (stringp inner) action inner)))
     (if (or (null command) (plist-get action :edit))
         (cl-call-next-method)
-      (deactivate-mark)                 ; or `undo' would undo in the region, and so only a part
-      (setq palimpsest--token (format "emacs-%d" (cl-incf palimpsest--count)))
-      (jsonrpc-async-request
-       server :workspace/executeCommand
-       (list :command (plist-get command :command)
-             :arguments (plist-get command :arguments)
-             :workDoneToken palimpsest--token)
-       :timeout palimpsest-timeout
-       :success-fn #'ignore
-       :error-fn (jsonrpc-lambda (&key message &allow-other-keys)
-                   (message "[palimpsest] %s" message))))))
+      (palimpsest--execute server (plist-get command :command) (plist-get command :arguments) #'palimpsest--tell))))
+
+(defun palimpsest--execute (server command arguments done)
+  "Have SERVER run COMMAND with ARGUMENTS, and call DONE with the result."
+  (deactivate-mark)                     ; or `undo' would undo in the region, and so only a part
+  (setq palimpsest--token (format "emacs-%d" (cl-incf palimpsest--count)))
+  (jsonrpc-async-request
+   server :workspace/executeCommand
+   (list :command command :arguments arguments :workDoneToken palimpsest--token)
+   :timeout palimpsest-timeout
+   :success-fn done
+   :error-fn (jsonrpc-lambda (&key message &allow-other-keys)
+               (message "[palimpsest] %s" message))))
+
+(defun palimpsest--tell (result)
+  "Show the explanation in the RESULT of a command, or say what was done."
+  (let ((explanation (plist-get result :explanation))
+        (conversation (plist-get result :conversation))
+        (file (plist-get result :uri)))
+    (cond (explanation
+           (with-help-window "*Palimpsest explanation*"
+             (with-current-buffer standard-output
+               (insert (eglot--format-markup (list :kind "markdown" :value explanation))))))
+          ((not (eq (plist-get result :applied) t))) ; the server says why
+          (conversation
+           (message "[palimpsest] version %d of %d"
+                    (plist-get conversation :version) (plist-get conversation :versions)))
+          (file (message "[palimpsest] a test is in %s" (eglot-uri-to-path file))))))
 
 (cl-defmethod eglot-handle-request :before
   ((_server palimpsest-server) (_method (eql workspace/applyEdit)) &rest _params)
@@ -153,6 +172,88 @@ It is on only where Palimpsest is at work."
         (completion-preview-mode))
     (remove-hook 'completion-at-point-functions #'palimpsest-completion-at-point t)
     (completion-preview-mode -1)))
+
+;;; Instructions
+
+(defvar palimpsest-instructions nil "What was said so far, the newest first.")
+
+(defun palimpsest--between (beg end)
+  "The text from BEG to END, as the protocol has it."
+  (list :start (eglot--pos-to-lsp-position beg) :end (eglot--pos-to-lsp-position end)))
+
+(defun palimpsest--range ()
+  "The region, or else point, as the protocol has it."
+  (if (use-region-p)
+      (palimpsest--between (region-beginning) (region-end))
+    (palimpsest--between (point) (point))))
+
+(defun palimpsest--complaints ()
+  "Diagnostics of Flymake for the lines of the region, or the one at point."
+  (let ((beg (if (use-region-p) (region-beginning) (line-beginning-position)))
+        (end (if (use-region-p) (region-end) (line-end-position))))
+    (vconcat
+     (mapcar (lambda (each)
+               (list :range (palimpsest--between (flymake-diagnostic-beg each) (flymake-diagnostic-end each))
+                     :message (flymake-diagnostic-text each)))
+             (and (bound-and-true-p flymake-mode) (flymake-diagnostics beg end))))))
+
+(defun palimpsest--run (action &rest more)
+  "Run ACTION in this buffer; MORE are the other fields of its argument."
+  (let ((server (palimpsest--connection)))
+    (when (fboundp 'eglot--signal-textDocument/didChange)
+      (eglot--signal-textDocument/didChange))
+    (palimpsest--execute
+     server "palimpsest.run"
+     (vector (append (list :action action) (eglot--TextDocumentIdentifier) more))
+     #'palimpsest--tell)))
+
+(defun palimpsest--said (prompt)
+  "Read an instruction with PROMPT."
+  (let ((said (string-trim (read-string prompt nil 'palimpsest-instructions))))
+    (if (string-empty-p said) (user-error "Nothing was said") said)))
+
+(defun palimpsest-rewrite (instruction)
+  "Rewrite the lines of the region, or the one at point, by INSTRUCTION."
+  (interactive (list (progn (palimpsest--connection) (palimpsest--said "Rewrite: "))))
+  (palimpsest--run "instruct" :instruction instruction :range (palimpsest--range)
+                   :diagnostics (palimpsest--complaints)))
+
+(defun palimpsest-follow-up (instruction)
+  "Change what was rewritten last in this buffer, by INSTRUCTION."
+  (interactive (list (progn (palimpsest--connection) (palimpsest--said "Follow-up: "))))
+  (palimpsest--run "followUp" :instruction instruction))
+
+(defun palimpsest-earlier ()
+  "Put the version before the last answer in its place."
+  (interactive)
+  (palimpsest--run "earlier"))
+
+(defun palimpsest-later ()
+  "Put the version after the one that is there in its place."
+  (interactive)
+  (palimpsest--run "later"))
+
+(defun palimpsest-explain (&optional question)
+  "Explain the lines of the region, or the one at point.
+With a prefix argument, ask a QUESTION about them."
+  (interactive (list (and current-prefix-arg (palimpsest--said "Question: "))))
+  (apply #'palimpsest--run "explain" :range (palimpsest--range) :diagnostics (palimpsest--complaints)
+         (and question (list :instruction question))))
+
+(defun palimpsest-test ()
+  "Write a test for the region, in another file."
+  (interactive)
+  (palimpsest--run "test" :range (palimpsest--range)))
+
+(defun palimpsest-canvas ()
+  "Open the canvas of the region, or of point, in a browser."
+  (interactive)
+  (palimpsest--execute
+   (palimpsest--connection) "palimpsest.canvas"
+   (vector (append (eglot--TextDocumentIdentifier) (list :range (palimpsest--range))))
+   (jsonrpc-lambda (&key url shown &allow-other-keys)
+     (when (and url (not (eq shown t)))
+       (browse-url url)))))
 
 ;;; Commands
 

@@ -8,6 +8,7 @@ long each takes. log: jobs are written there, a line each time one begins or end
 "begin" | "end", "speculative", "beside"}`. beside: an older job of the document was running that nobody had cancelled;
 there never should be one.
 error: the engine's state is an error, every fill fails, and this is why.
+instructs: the engine says that it can be told what to do.
 renamed: the next edits, once something has changed: each of these words is to read otherwise, wherever it stands.
 real: the embedded checkpoint instead of all that; read when the server starts.
 """
@@ -22,6 +23,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +60,10 @@ class Table(ScriptedEngine):
 
     def status(self) -> EngineStatus:
         """As usual, or the error of the script."""
-        error = json.loads(self._file.read_text("utf-8")).get("error")
-        return EngineStatus("error", error, exit_code=3) if error else super().status()
+        table = json.loads(self._file.read_text("utf-8"))
+        if error := table.get("error"):
+            return EngineStatus("error", error, exit_code=3)
+        return replace(super().status(), instructs=table.get("instructs", False))
 
     def submit(self, request: FillRequest, on_draft: Callable[[Draft], None] | None = None) -> Job:
         """Look it up, and play it on a thread of its own."""

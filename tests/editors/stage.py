@@ -49,6 +49,7 @@ class Stage:
         error: str = "",
         real: bool = False,
         renamed: Mapping[str, str] | None = None,
+        instructs: bool = False,
     ) -> None:
         """From now on; `real` from the next start of the server on. See scripted.py."""
         script = {
@@ -59,6 +60,7 @@ class Stage:
             "log": str(self._jobs),
             "real": real,
             "renamed": dict(renamed or {}),
+            "instructs": instructs,
         }
         being_written = self.folder / "script.tmp"
         being_written.write_text(json.dumps(script), "utf-8")
