@@ -13,7 +13,7 @@ platform (its package `codeInsight.inline.completion`, as of 2024). From LSP4IJ:
   cancelled when the next one is made, not when the text changes. `command` and `filterText` are not looked at.
 - Code actions: at every pause, and for Alt+Enter, with `triggerKind` Automatic, no `only`, and no diagnostics; the first
   twenty that are not of the very kind `quickfix`. `codeAction/resolve` for one without edit and command.
-- `workspace/applyEdit` without looking at the version, `applied` always true, in one step of undo.
+- `workspace/applyEdit` without looking at the version, `applied` always true, in one step of undo. It creates files.
 - Progress that can be cancelled, by a token that is a string. Errors as notifications, but for cancelled requests and
   modified content. Requests that it does not know get -32601.
 - A server that ends is announced, and started again by the next thing that needs it (at most twenty times).
@@ -41,6 +41,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
 
 from editors.editor import CURSOR, Ability, Key, Server, until
 from editors.lsp4ij_capabilities import CAPABILITIES
@@ -183,8 +184,9 @@ class Lsp4ij:
             asked = self._ask_for_actions()
         offered = [each for each in asked.result(15) or () if each.get("kind") != "quickfix"][:MOST_ACTIONS]
         kinds = {each.get("kind", "").removesuffix(".palimpsest").rpartition(".")[2]: each for each in offered}
+        titles = {each["title"].removeprefix("Palimpsest: "): each for each in offered}
         kinds["repair"] = next((each for each in offered if each.get("kind") == "quickfix.palimpsest"), None)
-        chosen = kinds.get(action)
+        chosen = titles.get(action) or kinds.get(action)
         assert chosen, f"{action} is not offered, but {[each['title'] for each in offered]}"
         if chosen.get("edit") or chosen.get("command"):
             self._apply(chosen)
@@ -446,11 +448,25 @@ class Lsp4ij:
         ]
         self._undo.append((self._text, self._caret, "command"))
         for change in changes:
-            assert change["textDocument"]["uri"] == self._uri, "an edit of another file"
+            if change.get("kind") == "create":
+                path_of(change["uri"]).parent.mkdir(parents=True, exist_ok=True)
+                path_of(change["uri"]).touch(exist_ok=False)
+                continue
+            if change["textDocument"]["uri"] != self._uri:
+                self._append(path_of(change["textDocument"]["uri"]), change["edits"])
+                continue
             spans = [(self._offset(e["range"]["start"]), self._offset(e["range"]["end"]), e) for e in change["edits"]]
             for start, end, each in sorted(spans, key=lambda span: span[0], reverse=True):
                 self._change(start, end, each["newText"])
         self._end_session()
+
+    def _append(self, path: Path, edits: list[dict[str, Any]]) -> None:
+        """Edit a file that is not open; only what is put at its end."""
+        text = path.read_text("utf-8")
+        [edit] = edits
+        last = {"line": text.count("\n"), "character": utf16(text[text.rfind("\n") + 1 :])}
+        assert edit["range"] == {"start": last, "end": last}
+        path.write_text(text + edit["newText"], "utf-8")
 
     def _position(self, offset: int) -> dict[str, int]:
         line, start = self._text.count("\n", 0, offset), self._text.rfind("\n", 0, offset) + 1
@@ -579,6 +595,11 @@ class Lsp4ij:
 def failed(answer: Future[Any]) -> bool:
     """Cancelled, or an error."""
     return answer.cancelled() or answer.exception() is not None
+
+
+def path_of(uri: str) -> Path:
+    """The path of a file's URI."""
+    return Path(unquote(urlsplit(uri).path))
 
 
 def utf16(text: str) -> int:

@@ -274,7 +274,7 @@ def test_settings_reach_the_server_and_it_complains_about_none(editor, stage):
     [sent] = stage.tap.messages("workspace/didChangeConfiguration", "client")
     assert sent.params == {"settings": {"palimpsest": {"answerWithinMs": 10_000}}}
     [initialize] = stage.tap.messages("initialize", "client")
-    assert initialize.params["initializationOptions"] == {"palimpsest": {}}
+    assert initialize.params["initializationOptions"] == {"palimpsest": {}, "client": {"onlyAutomatic": True}}
     answer = stage.tap.answer(initialize).body["result"]["capabilities"]
     assert answer["inlineCompletionProvider"] == {}
     assert "completionProvider" not in answer
@@ -294,6 +294,47 @@ def test_actions_are_offered_as_intentions(editor, stage):
     titles = [each["title"] for each in until(lambda: stage.tap.answer(asked)).body["result"]]
     for title in ("fill the selection", "complete this function or class", "touch up", "rework", "rewrite"):
         assert any(each.startswith(f"Palimpsest: {title} (") for each in titles)
+
+
+READY_MADE = ["add a docstring", "add types", "simplify", "handle errors", "translate the comments"]
+
+
+@emulated
+def test_instructions_are_among_the_intentions_for_a_selection(editor, stage):
+    """The client asks automatically alone, and says so; there is no place to type an instruction in."""
+    stage.play({"def f(a):\n": "    # <instruction>\n    return a\n"}, instructs=True)
+    editor.open("main.py", "def f(a):\n    return a\n‸")
+    stage.mark()
+    editor.select(10, 22)
+    [asked] = until(lambda: stage.tap.messages("textDocument/codeAction", "client"))
+    offered = until(lambda: stage.tap.answer(asked)).body["result"]
+    assert len(offered) <= 20
+    kind = "refactor.rewrite.palimpsest.instruct"
+    titles = [each["title"].removeprefix("Palimpsest: ") for each in offered if each["kind"] == kind]
+    assert titles == [*READY_MADE, "write a test", "explain"]
+    editor.run("simplify")
+    until(lambda: "    # Simplify this code without changing what it does.\n" in editor.text())
+    editor.press("undo")
+    until(lambda: editor.text() == "def f(a):\n    return a\n")
+
+
+@emulated
+def test_an_explanation_is_a_notification_and_a_test_a_file(editor, stage):
+    stage.play({"def f(a):\n": "It returns a.", "": "def test_f():\n    assert f(1) == 1\n"}, instructs=True)
+    editor.open("main.py", "def f(a):\n    return a\n‸")
+    editor.select(10, 22)
+    editor.run("explain")
+    until(lambda: "It returns a." in editor.messages())
+    editor.select(10, 22)
+    stage.mark()
+    editor.run("write a test")
+    [asked] = until(lambda: [each for each in stage.tap.messages(RUN, "client") if stage.tap.answer(each)])
+    result = stage.tap.answer(asked).body["result"]
+    assert result["applied"]
+    written = Path(result["uri"].removeprefix("file://"))
+    assert written.name == "test_main.py"
+    assert written.read_text() == "def test_f():\n    assert f(1) == 1\n"
+    assert editor.text() == "def f(a):\n    return a\n"
 
 
 @emulated
