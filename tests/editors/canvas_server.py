@@ -64,6 +64,8 @@ class CanvasServer:
         """Send an event to all who listen, and to those who will."""
         with self._changed:
             self._streams[path].append((name, data))
+            for run in self.state["runs"]:
+                run["running"] &= (path, name) != (f"/api/runs/{run['id']}/events", "end")
             self._changed.notify_all()
 
     def play(self, run: str, recording: dict[str, Any], frames: int | None = None) -> None:

@@ -108,6 +108,8 @@ export function Code({ name, texts, old, lane, before, frame, selected, edits, o
     if (!place) return;
     setAt(place);
     onOpen(place);
+    // On a small screen, the panel covers the lower half.
+    if (matchMedia("(max-width: 900px)").matches) (target as Element).scrollIntoView({ block: "start" });
   };
   const onKeyDown = (event: KeyboardEvent): void => {
     const from = placed(event.target);

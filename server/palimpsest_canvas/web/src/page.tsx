@@ -129,10 +129,10 @@ function Runs({ runs, shown, onShow }: { runs: Run[]; shown: string | null; onSh
       <h2 id="runs-title">Fills</h2>
       {runs.length === 0 && <p class="quiet">None yet. Those of your editor appear here, too.</p>}
       <ul>
-        {runs.map((run) => (
+        {runs.map((run, index) => (
           <li key={run.id}>
             <button type="button" aria-pressed={run.id === shown} onClick={() => onShow(run.id)}>
-              {run.name} <span class="quiet">{run.source === "editor" ? "in the editor" : "here"}{run.running ? ", at work" : ""}</span>
+              {runs.length - index}. {run.name} <span class="quiet">{run.source === "editor" ? "in the editor" : "here"}{run.running ? ", at work" : ""}</span>
             </button>
           </li>
         ))}

@@ -63,7 +63,7 @@ function Position({ clock, track }: { clock: Clock; track: Track }): JSX.Element
   const end = useClock(clock, (each) => each.end);
   const steps = track.frames.length;
   const at = frameAt(track.frames, clock.ms) + 1;
-  const words = `Step ${at} of ${steps}, ${time(ms)} of ${time(end)}`;
+  const words = !steps ? "No step yet" : `Step ${at} of ${steps}, ${time(ms)} of ${time(end)}`;
   return (
     <div class="position">
       <input

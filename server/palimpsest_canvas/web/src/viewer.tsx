@@ -66,6 +66,10 @@ export function Viewer({ recording, running, revision, editing, sending, childre
     return () => document.removeEventListener("keydown", onKey);
   }, [opened, recording]);
 
+  const show = (place: Opened): void => {
+    clock.pause();
+    open(place);
+  };
   const edit = (index: number, made: Edit | null): void => {
     clock.pause();
     const edits = new Map(draft?.edits);
@@ -82,7 +86,7 @@ export function Viewer({ recording, running, revision, editing, sending, childre
   const blocked = (): string | null => {
     if (!editing || opened?.beside) return "";
     if (editing.blocked) return editing.blocked;
-    if (running) return "When the fill is done, or cancelled, tokens can be changed.";
+    if (running && !recording.outcome) return "When the fill is done, or cancelled, tokens can be changed.";
     if (recording.between.length) return "Tokens can be changed in a fill of one hole.";
     return draft && !here ? `Your changes are in step ${draft.frame + 1}.` : null;
   };
@@ -111,7 +115,7 @@ export function Viewer({ recording, running, revision, editing, sending, childre
               frame={at}
               selected={opened && !opened.beside ? opened : null}
               edits={here ? draft.edits : undefined}
-              onOpen={(place) => { clock.pause(); open({ ...place, beside: false }); }}
+              onOpen={(place) => show({ ...place, beside: false })}
             />
           </section>
           {recording.beside && (
@@ -122,11 +126,11 @@ export function Viewer({ recording, running, revision, editing, sending, childre
               old={old}
               revision={revision}
               selected={opened?.beside ? opened : null}
-              onOpen={(place) => { clock.pause(); open({ ...place, beside: true }); }}
+              onOpen={(place) => show({ ...place, beside: true })}
             />
           )}
         </div>
-        <Transport clock={clock} track={recording} running={running} />
+        {(running || recording.frames.length > 0) && <Transport clock={clock} track={recording} running={running} />}
         {draft && (
           <div class="draft" role="group" aria-label="Your changes">
             <span>{count(draft.edits.size, "change")} in step {draft.frame + 1}</span>
@@ -140,7 +144,7 @@ export function Viewer({ recording, running, revision, editing, sending, childre
           <section class="card result" aria-labelledby="result-title">
             <h2 id="result-title">Result</h2>
             <p>{ending(outcome)}{outcome.settled ? "" : " The step limit came before everything had settled."}{outcome.verdict.reason && ` ${outcome.verdict.reason}`}</p>
-            {outcome.texts.map((text, index) => text && <pre key={index} tabIndex={0} role="group" aria-label={`Text of hole ${index + 1}`}>{text.replace(/^\n+|\s+$/g, "")}</pre>)}
+            {outcome.texts.map((text, index) => text && <pre key={index} tabIndex={0} role="group" aria-label={`Text of hole ${index + 1}`}>{indent(texts[index]!) + text.trimEnd()}</pre>)}
             {sending?.(outcome.candidates.find((each) => each.number === drawn)?.texts ?? outcome.texts)}
           </section>
         )}
@@ -172,6 +176,9 @@ export function Viewer({ recording, running, revision, editing, sending, childre
     </div>
   );
 }
+
+// Returns the blanks between the last line end of a text and its end, if there is nothing else: the line begins with them.
+const indent = (before: string): string => /(?:^|\n)([^\S\n]*)$/.exec(before)?.[1] ?? "";
 
 interface BesideProps {
   clock: Clock;
