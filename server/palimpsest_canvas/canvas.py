@@ -13,7 +13,7 @@ from palimpsest_canvas.asked import Asked, request_of
 from palimpsest_canvas.document import Document, Origin, Target
 from palimpsest_canvas.models import Models
 from palimpsest_canvas.runs import Run, Runs
-from palimpsest_engine import EngineStatus
+from palimpsest_engine import EngineStatus, PalimpsestError
 
 _LOOK_SECONDS = 0.5  # between two looks at the model's state: no engine tells when it changes
 _BEHIND = 200  # events that a listener may be behind
@@ -54,7 +54,8 @@ class Canvas:
 
     async def warm(self) -> None:
         """Begin loading the model, if that has not begun."""
-        self.models.first.engine().warm()
+        with suppress(PalimpsestError):  # the page shows that there is no engine, and why
+            self.models.first.engine().warm()
 
     def end(self) -> None:
         """End all runs, and let the pages know that nothing more comes."""

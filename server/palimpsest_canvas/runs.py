@@ -242,7 +242,9 @@ class Runs:
             return Failed(CANCELLED)
         except PalimpsestError as error:
             return Failed(str(error))
-        except Exception as error:
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # no error of an engine may end the server
             logger.exception("a fill of the page failed")
             return Failed(f"The engine failed: {type(error).__name__}.")
         finally:

@@ -26,7 +26,7 @@ from palimpsest_server.features import completion_list, drafts
 from palimpsest_server.features.code_actions import handlers
 from palimpsest_server.features.next_edit import handlers as next_edit_handlers
 from palimpsest_server.protocol import positions, transport
-from palimpsest_server.protocol.methods import DRAFT, PAUSE, STATUS
+from palimpsest_server.protocol.methods import CANVAS, DRAFT, PAUSE, STATUS
 from palimpsest_server.server import Server
 
 if TYPE_CHECKING:
@@ -238,6 +238,12 @@ def create_server(engine_factory: EngineFactory) -> Server:
         end_refused(server.session)
         server.session.publisher.publish()
         return {"paused": paused, "what": what}
+
+    @server.command(CANVAS)
+    async def canvas(params: types.ExecuteCommandParams) -> dict[str, Any]:
+        from palimpsest_server.features import canvas
+
+        return await canvas.show(server, canvas.place_of(*params.arguments or ()))
 
     @server.feature(STATUS)
     async def read_status(params: Any) -> dict[str, Any]:

@@ -157,7 +157,7 @@ class InstructedCanvas:
         )
         spec = replace(spec, near=NEAR, written=present + WRITTEN, written_passes=WRITTEN)
         resources = replace(self.resources, spec=spec)
-        work, fill = CanvasFill(resources, inner, self.cache, self.cancelled, asked), nothing("")
+        work, fill = CanvasFill(resources, inner, self.cache, self.cancelled, asked=asked), nothing("")
         for event in work.run():
             if isinstance(event, Fill):
                 fill = event

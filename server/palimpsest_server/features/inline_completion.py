@@ -185,6 +185,7 @@ def start(session: Session, ask: Ask, key: JobKey, show: Show, purpose: jobs.Pur
         drafted,
         ended,
         session.settings.deadline_ms / 1000,
+        asked=not ask.automatic and purpose == "inline",
     )
     session.publisher.publish()
     return running

@@ -14,6 +14,7 @@ FILL_SELECTION = "palimpsest.fillSelection"
 PAUSE = "palimpsest.pause"
 NEXT = "palimpsest.nextEdit"
 ACCEPTED_EDIT = "palimpsest.nextEdit.accept"
+CANVAS = "palimpsest.canvas"
 
 REWRITE = "refactor.rewrite.palimpsest"
 REPAIR = "quickfix.palimpsest"

@@ -17,12 +17,15 @@ HUNG = "the engine shows no sign of life; restarting the server may help"
 
 
 class EngineSlot:
-    """The place for one engine. opened: None before `open`, and where opening failed. fault: why it failed."""
+    """The place for one engine. opened: None before `open`, and where opening failed. fault: why it failed.
+
+    factory: opens it, and others.
+    """
 
     def __init__(self, factory: EngineFactory, jobs: Jobs) -> None:
         self.opened: Engine | None = None
         self.fault = ""
-        self._factory = factory
+        self.factory = factory
         self._jobs = jobs
 
     def open(self, settings: EngineSettings) -> None:
@@ -32,7 +35,7 @@ class EngineSlot:
         self.fault = ""
         try:
             refuse_relative(settings)
-            self.opened = self._factory(settings)
+            self.opened = self.factory(settings)
         except PalimpsestError as error:
             self.fault = str(error)
         except Exception as error:

@@ -52,6 +52,18 @@ class Refused(Exception):
 Prepare = Callable[[], Awaitable[FillRequest]]
 
 
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A fill that is shown elsewhere, too. request: the same one, with a trace. drafted, ended: called on any thread."""
+
+    request: FillRequest
+    drafted: Callable[[Draft], None]
+    ended: Callable[[Future[Fill]], None]
+
+
+Watch = Callable[[FillRequest, Callable[[], None]], Watched | None]
+
+
 class Running:
     """A job under way. `outcome` ends exactly once, never with an exception.
 
@@ -112,12 +124,14 @@ class Jobs:
     """The jobs under way, by document.
 
     hung: the engine has shown no sign of life for longer than the deadline; ends with the next sign. submitted, superseded,
-    prefetched: counted since the start.
+    prefetched: counted since the start. watch: takes up a request that was asked for, and what ends it, if a page is open
+    that shows fills at work; returns None if none is.
     """
 
     def __init__(self) -> None:
         self.hung = False
         self.submitted = self.superseded = self.prefetched = 0
+        self.watch: Watch | None = None
         self._running: dict[str, Running] = {}
         self._seconds: deque[float] = deque([0.15], maxlen=5)
         self._sign = monotonic()
@@ -165,10 +179,13 @@ class Jobs:
         on_draft: Callable[[Draft], None],
         on_end: Callable[[Outcome], None],
         deadline: float = 30.0,
+        *,
+        asked: bool = False,
     ) -> Running:
         """Prepare a request and submit it, in place of the document's job. Both callbacks run on the event loop.
 
-        deadline: seconds without any sign of life of the engine, after which the job is given up.
+        deadline: seconds without any sign of life of the engine, after which the job is given up. asked: the user asked for
+        it by name, so a page that is open shows it.
         """
         loop = asyncio.get_running_loop()
         self.end(uri, SUPERSEDED)
@@ -190,6 +207,19 @@ class Jobs:
             with suppress(RuntimeError):  # the loop is closed: the server has ended
                 loop.call_soon_threadsafe(call, *values)
 
+        def submit(request: FillRequest) -> Job:
+            watched = self.watch(request, lambda: running.end(CANCELLED)) if asked and self.watch else None
+            if watched is None:
+                return engine.submit(request, lambda draft: post(drafted, draft))
+
+            def show(draft: Draft) -> None:
+                post(drafted, draft)
+                watched.drafted(draft)
+
+            job = engine.submit(watched.request, show)
+            job.future.add_done_callback(watched.ended)
+            return job
+
         def settled(future: Future[Fill]) -> None:
             self._alive()
             outcome = _outcome(future)
@@ -203,7 +233,7 @@ class Jobs:
                 self.submitted += 1
                 self.prefetched += purpose == "prefetch"
                 self._sign = max(self._sign, monotonic()) if not self.hung else self._sign
-                running.job = engine.submit(running.request, lambda draft: post(drafted, draft))
+                running.job = submit(running.request)
             except Refused as refused:
                 running.settle(Outcome(None, str(refused), lasting=True))
             except asyncio.CancelledError:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 from palimpsest_server import settings
 from palimpsest_server.documents import folders
@@ -29,11 +30,19 @@ from palimpsest_server.status.requests import Requests
 from palimpsest_server.status.status_file import Live
 
 
+class Page(Protocol):
+    """The server of a page in a browser, on a thread of its own."""
+
+    def close(self) -> None:
+        """Let it end; nobody waits for it."""
+        ...
+
+
 class Session:
     """Everything a handler needs. No engine is opened before `open`.
 
     folders: the workspace's, by their URIs. abilities: what the client says of itself. announced: the document and version
-    whose final draft was just shown.
+    whose final draft was just shown. canvas: the page that shows fills at work, once it was asked for. closed: it is over.
     """
 
     def __init__(self, engine_factory: EngineFactory, client: Client) -> None:
@@ -42,6 +51,7 @@ class Session:
         self.abilities = Abilities()
         self.folders: dict[str, Path] = {}
         self.announced: tuple[str, int] | None = None
+        self.canvas: Page | None = None
         self.documents = Documents()
         self.surroundings = Surroundings(self.documents)
         self.suggestions = Suggestions()
@@ -64,7 +74,7 @@ class Session:
         self._by_folder: dict[str, object] = {}
         self._in_folders: dict[str, settings.Settings] = {}
         self._warned: set[str] = set()
-        self._warm = self._closed = False
+        self._warm = self.closed = False
 
     # Settings
 
@@ -147,7 +157,7 @@ class Session:
 
     def warm(self) -> None:
         """Let the engine load its checkpoint, unless the user has switched everything off."""
-        if self._closed:
+        if self.closed:
             return
         self._warm = self.publisher.watching = True
         if self.settings.enable:
@@ -158,7 +168,9 @@ class Session:
 
     def close(self) -> None:
         """Stop every job and the engine, for good."""
-        self._closed = True
+        self.closed = True
+        if self.canvas is not None:
+            self.canvas.close()
         self.jobs.end_all("the server is shutting down")
         self.live.close()
         self.outcomes.close()

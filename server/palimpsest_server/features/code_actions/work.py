@@ -148,6 +148,7 @@ def start(session: Session, work: Work, prepare: Prepare) -> Work:
         work.drafted,
         lambda _: session.publisher.publish(),
         session.settings.deadline_ms / 1000,
+        asked=True,
     )
     session.publisher.publish()
     return work
