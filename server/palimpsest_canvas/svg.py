@@ -61,9 +61,10 @@ def animated(recording: Recording) -> str:
 def _track(begun: Begun, label: str, frames: Sequence[Picture], end: Outcome | Failed | None, scale: float) -> Track:
     moments: list[tuple[float, list[Line]]] = [(0.0, _lines(begun, [("\u2588", "e4")]))]
     notes = ["0 ms"]
-    number = next((each.number for each in end.candidates if each.chosen), 0) if isinstance(end, Outcome) else 0
+    ranks = {each.number: each.rank for each in end.candidates} if isinstance(end, Outcome) else {}
     for frame in _sampled(frames):
-        lane = next((lane for lane in frame.lanes if lane.number == number), frame.lanes[0] if frame.lanes else None)
+        # The chosen one may have begun late: until then, the best of the others stands there.
+        lane = min(frame.lanes, key=lambda lane: ranks.get(lane.number, len(ranks)), default=None)
         if lane is None:
             continue
         middle = [_pieces(hole) for hole in lane.holes]
