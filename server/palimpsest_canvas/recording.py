@@ -52,7 +52,7 @@ class Picture(msgspec.Struct, frozen=True):
 
 
 class Judgement(msgspec.Struct, frozen=True):
-    """What the syntax gate said of the text that is offered."""
+    """The syntax gate's verdict on the text that is offered."""
 
     status: str
     reason: str
@@ -91,7 +91,7 @@ class Failed(msgspec.Struct, frozen=True):
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What the user chose; None for the model's own."""
+    """The user's choices; None for the model's own."""
 
     strength: float
     steps: int | None

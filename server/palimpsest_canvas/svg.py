@@ -41,7 +41,7 @@ class Track:
 
 
 def animated(recording: Recording) -> str:
-    """Return the SVG. It loops with a pause; who wants less motion is shown the end."""
+    """Return the SVG. It loops with a pause; with reduced motion, only the end is shown."""
     begun, beside = recording.begun, recording.beside
     clocks = [frame.ms for frame in (*recording.frames, *(beside.frames if beside else ()))]
     steps = max(len(recording.frames), len(beside.frames) if beside else 0)

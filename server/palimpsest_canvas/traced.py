@@ -35,7 +35,7 @@ def request_of(
         sizes=sizes,
         max_steps=steps,
         tidy=strength == 1.0 and not start,
-        any_language=True,  # whoever watches sees what comes of it
+        any_language=True,  # whoever watches sees the result
         temperature=temperature,
         start=start,
         trace=CHOICES,

@@ -66,7 +66,7 @@ async def test_other_pages_and_names_are_refused_even_with_the_cookie(opener: Op
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-async def test_what_another_site_began_is_refused(opener: Opener, method: str, path: str) -> None:
+async def test_a_request_that_another_site_began_is_refused(opener: Opener, method: str, path: str) -> None:
     async with opener.client(Painter()) as client:
         for site in ("cross-site", "same-site"):
             assert_refused(await client.request(method, path, headers={"Sec-Fetch-Site": site}, **sent(method)))

@@ -65,7 +65,7 @@ def test_a_recording_survives_json() -> None:
         lambda value: [value],
     ],
 )
-def test_what_is_no_recording_is_refused(change: Callable[[Any], Any]) -> None:
+def test_json_that_is_no_recording_is_refused(change: Callable[[Any], Any]) -> None:
     value = change(json.loads(recording.write(made())))
     with pytest.raises(PalimpsestError):
         recording.read(json.dumps(value).encode())

@@ -254,7 +254,9 @@ async def test_so_many_fills_at_a_time_and_no_more(opener: Opener) -> None:
     ],
     ids=lambda value: str(value)[:40],
 )
-async def test_what_cannot_be_is_refused_in_a_sentence(opener: Opener, wrong: dict[str, Any], status: int) -> None:
+async def test_a_value_out_of_bounds_is_refused_in_a_sentence(
+    opener: Opener, wrong: dict[str, Any], status: int
+) -> None:
     engine = Painter()
     async with opener.client(engine) as client:
         answer = await client.post("/api/fill", json=asked(**wrong))
@@ -265,7 +267,7 @@ async def test_what_cannot_be_is_refused_in_a_sentence(opener: Opener, wrong: di
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"text": "\xff"}', b"[" * 5000])
-async def test_what_is_no_json_is_refused(opener: Opener, body: bytes) -> None:
+async def test_a_body_that_is_no_json_is_refused(opener: Opener, body: bytes) -> None:
     async with opener.client(Painter()) as client:
         answer = await client.post("/api/fill", content=body, headers={"content-type": "application/json"})
     assert answer.status_code == 400

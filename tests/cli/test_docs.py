@@ -13,8 +13,10 @@ import click
 import jsonschema
 import pytest
 
+import palimpsest_canvas
 import palimpsest_engine
 import palimpsest_server
+from palimpsest_canvas.cli import command as canvas
 from palimpsest_engine import EngineStatus, PalimpsestError, errors
 from palimpsest_engine.checkpoint import catalogue
 from palimpsest_server.cli import main, report
@@ -75,6 +77,15 @@ def test_every_option_of_eval_is_explained() -> None:
     assert [name for name in group.commands if f"`{name}`" not in text and f"eval {name}`" not in text] == []
 
 
+def test_every_command_and_option_of_the_canvas_is_explained() -> None:
+    text = (DOCS / "canvas.md").read_text() + (DOCS / "cli.md").read_text()
+    options = {
+        name for each in canvas.commands.values() for param in each.params for name in param.opts + param.secondary_opts
+    }
+    assert {name for name in options if name.startswith("-") and name not in text} == set()
+    assert [name for name in canvas.commands if f"`{name}`" not in text] == []
+
+
 def test_every_command_and_option_of_models_is_explained() -> None:
     group = main.get_command(click.Context(main), "models")
     assert isinstance(group, click.Group)
@@ -99,7 +110,7 @@ def test_every_key_of_a_model_is_explained(key: str) -> None:
     assert any(f"`{key}`" in line for line in (DOCS / "json.md").read_text().splitlines() if line.startswith("| "))
 
 
-@pytest.mark.parametrize("package", [palimpsest_engine, palimpsest_server])
+@pytest.mark.parametrize("package", [palimpsest_engine, palimpsest_server, palimpsest_canvas])
 def test_every_room_and_every_module_outside_of_one_is_on_the_map(package: ModuleType) -> None:
     page = (DOCS.parent / "ARCHITECTURE.md").read_text()
     parts = [

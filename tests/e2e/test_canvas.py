@@ -41,7 +41,7 @@ async def filled(page, **more):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-32"])
-async def test_what_is_made_on_the_page_comes_back_as_a_versioned_edit(connect, capabilities, encoding):
+async def test_a_text_that_is_made_on_the_page_comes_back_as_a_versioned_edit(connect, capabilities, encoding):
     editor = await connect({"script": ["return 1\npass"]}, able=capabilities([encoding]))
     editor.open(TEXT)
     told = await editor.command(COMMAND, {"uri": editor.uri, "range": range_of(2, 4, 4)})
@@ -122,7 +122,7 @@ async def events_of(lines, until):
     return found
 
 
-async def test_what_is_asked_for_in_the_editor_is_shown_on_an_open_page(connect):
+async def test_a_fill_that_is_asked_for_in_the_editor_is_shown_on_an_open_page(connect):
     editor = await connect({"script": ["return 1"], "steps": 3, "step_seconds": 0.01})
     editor.open(TEXT)
     told = await editor.command(COMMAND, {"uri": editor.uri})
@@ -194,7 +194,7 @@ async def test_the_page_ends_with_the_server(connect):
 
 
 @pytest.mark.parametrize("name", [".env", "id_rsa"])
-async def test_what_no_model_may_see_is_not_shown_on_the_page(connect, name):
+async def test_a_file_that_no_model_may_see_is_not_shown_on_the_page(connect, name):
     editor = await connect({})
     editor.open("PASSWORD=1\n", uri=f"file:///project/{name}")
     told = await editor.command(COMMAND, {"uri": editor.uri})
