@@ -11,7 +11,7 @@ from palimpsest_canvas.recording import Beside, Picture, Recording
 from palimpsest_canvas.traced import left_to_right, request_of
 from palimpsest_engine import Draft, Engine, EngineSettings, FillRequest, PalimpsestError, Span
 from palimpsest_engine.engine import Profile, Quantization
-from palimpsest_server.cli import engines, files, places
+from palimpsest_server.cli import engines, places
 from palimpsest_server.status.visible import visible
 
 _KINDS = (".html", ".svg", ".json")
@@ -106,9 +106,16 @@ def record(
     settings = EngineSettings(checkpoint, device, adapter=adapter, quantization=quantization, profile=profile)
     with engines.opened(ctx.obj, settings) as engine:
         made = recorded(engine, request, document.name, beside=beside)
-    files.put(out, written(made, out))
-    if reason := getattr(made.outcome, "reason", ""):
-        click.echo(visible(f"palimpsest: nothing is offered: {reason}"), err=True)
+    text = written(made, out)
+    try:
+        out.write_text(
+            text, encoding="utf-8", newline="\n"
+        )  # with the rights of any new file: it is to be shown around
+    except OSError as error:
+        raise PalimpsestError(f"{out} cannot be written: {error.strerror}") from error
+    for what, end in (("", made.outcome), (" beside it", made.beside and made.beside.outcome)):
+        if reason := getattr(end, "reason", ""):
+            click.echo(visible(f"palimpsest: nothing is offered{what}: {reason}"), err=True)
     click.echo(visible(f"palimpsest: {out} plays {len(made.frames)} steps of {document.name}"), err=True)
 
 

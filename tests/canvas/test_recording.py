@@ -231,6 +231,7 @@ def test_one_file_is_written_and_the_document_stays(record: Command, kind: str, 
     assert record.file.read_text() == TEXT
     assert [request.seed for request in record.engine.requests] == [9] * (1 + beside)
     assert [request.left_to_right for request in record.engine.requests] == [False, True][: 1 + beside]
+    assert out.stat().st_mode & 0o777 == record.file.stat().st_mode & 0o777
     text = out.read_text(encoding="utf-8")
     assert str(record.folder) not in text
     if kind == "svg":
@@ -268,6 +269,7 @@ def test_the_first_hole_of_the_file_is_filled_if_no_place_is_named(record: Comma
         (["add.py", "-o", "a.svg"], 1, "there is no hole"),
         (["add.py", "--at", "1:1", "-o", "no/such/a.svg"], 1, "there is no folder"),
         (["add.py", "--at", "1:1", "-o", "a.gif"], 2, "ends with"),
+        (["add.py", "--at", "1:1", "-o", "folder.svg"], 2, "is a directory"),
         (["add.py", "--at", "1:1", "--range", "1:1", "-o", "a.svg"], 2, "one of --at and --range"),
         (["add.py", "--at", "1:1"], 2, "Missing option"),
     ],
@@ -278,6 +280,7 @@ def test_a_mistake_is_one_sentence_and_nothing_is_written(
     from palimpsest_server.cli import main
 
     monkeypatch.chdir(record.folder)
+    (record.folder / "folder.svg").mkdir()
     before = sorted(record.folder.iterdir())
     monkeypatch.setattr("palimpsest_server.cli._Commands.get_command", lambda self, ctx, name: command)
     ended = CliRunner().invoke(main, ["canvas", "record", *arguments], obj=lambda settings: record.engine)

@@ -141,7 +141,7 @@ async def test_a_fill_that_is_asked_for_in_the_editor_is_shown_on_an_open_page(c
             runs = [run["source"] for run in (await page.get("/api/state")).json()["runs"]]
             assert runs == ["editor"]
             seen = (await page.get(f"/api/runs/{run['id']}/events")).text
-            assert seen.index("event: begun") < seen.index("event: done") < seen.index("event: end")
+            assert seen.index("event: begun") < seen.index("event: frame") < seen.index("event: done")
             kept = (await page.get(f"/api/runs/{run['id']}/recording")).json()
             assert (kept["hole"], kept["outcome"]["texts"]) == ("x", ["return 1"])
             shown = (await page.get("/api/state")).json()["document"]
