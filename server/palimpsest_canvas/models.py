@@ -71,7 +71,7 @@ class Models:
     def engine(self, name: str | None) -> Engine:
         """Return the engine of a model, None for the first one. Raises PalimpsestError."""
         settings = self.first.settings()
-        if name is None or name == settings.checkpoint:
+        if name is None or (settings.endpoint is None and name == _named(settings)):
             return self.first.engine()
         if name not in self.names():
             raise PalimpsestError("There is no such model on this machine; `palimpsest models list` shows them.")
@@ -88,3 +88,15 @@ class Models:
         if self._other is not None:
             self._other[1].close()
             self._other = None
+
+
+def _named(settings: EngineSettings) -> str:
+    """Return the name of a checkpoint, which without one is the one that the user has chosen."""
+    from palimpsest_engine.checkpoint import store
+
+    if settings.checkpoint is not None:
+        return settings.checkpoint
+    try:
+        return store.chosen() or EMBEDDED
+    except PalimpsestError:
+        return ""

@@ -172,12 +172,13 @@ class Opener:
 
     def __init__(self, static: Path) -> None:
         self.static = static
+        self.checkpoint: str | None = None  # of the first engine
         self.settings: list[EngineSettings] = []
         self.others: list[Painter] = []
 
     def app(self, engine: Painter, origin: Origin | None = None, shown: Document | None = None) -> Any:
         self.keys = Keys()
-        models = Models(Opened(engine, EngineSettings("embedded")), self._open)  # type: ignore[arg-type]
+        models = Models(Opened(engine, EngineSettings(self.checkpoint)), self._open)  # type: ignore[arg-type]
         self.canvas = Canvas(models, origin or CommandLine(), shown, PATIENT)
         return create(self.canvas, self.keys, self.static)
 

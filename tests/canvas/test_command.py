@@ -210,8 +210,14 @@ def test_in_an_editor_the_command_says_it_too(monkeypatch: pytest.MonkeyPatch) -
         editor.start(None, None)  # type: ignore[arg-type]
 
 
-def test_record_needs_no_extra() -> None:
-    modules = "palimpsest_canvas.cli, palimpsest_canvas.svg, palimpsest_canvas.page"
-    code = f"import sys, {modules}; print([n for n in ('starlette', 'uvicorn', 'torch') if n in sys.modules])"
+@pytest.mark.parametrize(
+    ("modules", "absent"),
+    [
+        ("cli, palimpsest_canvas.svg, palimpsest_canvas.page", ["starlette", "uvicorn", "torch"]),  # record
+        ("app, palimpsest_canvas.editor, palimpsest_api.serving", ["prometheus_client", "torch"]),
+    ],
+)
+def test_no_package_is_needed_but_those_of_the_extra_and_for_recordings_none(modules: str, absent: list[str]) -> None:
+    code = f"import sys, palimpsest_canvas.{modules}; print([name for name in {absent} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

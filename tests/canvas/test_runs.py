@@ -273,10 +273,12 @@ async def test_a_body_that_is_no_json_is_refused(opener: Opener, body: bytes) ->
     assert answer.status_code == 400
 
 
+@pytest.mark.parametrize("checkpoint", [None, "embedded"])
 async def test_another_model_has_an_engine_of_its_own_one_at_a_time(
-    opener: Opener, monkeypatch: pytest.MonkeyPatch
+    opener: Opener, monkeypatch: pytest.MonkeyPatch, checkpoint: str | None
 ) -> None:
     engine = Painter()
+    opener.checkpoint = checkpoint
     async with opener.client(engine) as client:
         monkeypatch.setattr(opener.canvas.models, "names", lambda: ["embedded", "one", "two"])
         for model in (None, "embedded", "one", "one", "two"):
