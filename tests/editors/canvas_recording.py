@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import random
 import re
-from pathlib import Path
 from typing import Any
 
-STATIC = Path(__file__).parents[2] / "server" / "palimpsest_canvas" / "static"
 PREFIX = '''"""What is in stock, and what it costs."""
 
 from collections.abc import Iterable
@@ -144,14 +141,3 @@ def large(steps: int = 200, size: int = 256) -> dict[str, Any]:
         "frames": frames([right], steps, ms=25.0),
         "outcome": outcome([right], steps, 25.0),
     }
-
-
-def replay(made: dict[str, Any]) -> str:
-    """Return the built page with a recording in it, and nothing outside of it."""
-    page, script, style = (STATIC.joinpath(name).read_text("utf-8") for name in ("index.html", "page.js", "page.css"))
-    data = json.dumps(made).replace("<", "\\u003c")
-    page = page.replace('<link rel="stylesheet" href="/static/page.css">', f"<style>{style}</style>")
-    inside = f'<script type="application/json" id="recording">{data}</script><script>{script}</script>'
-    page = page.replace('<script src="/static/page.js" defer></script>', "").replace("</body>", f"{inside}</body>")
-    assert "/static/" not in page
-    return page

@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from editors.canvas_recording import OLD, PREFIX, STATIC, SUFFIX
+from editors.canvas_recording import OLD, PREFIX, SUFFIX
+from palimpsest_canvas.door import CONTENT_POLICY
+from palimpsest_canvas.page import STATIC
 
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'"
-)
 TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css"}
 Event = tuple[str, Any]
 
@@ -178,7 +177,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", f"{kind}; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
-        self.send_header("Content-Security-Policy", POLICY)
+        self.send_header("Content-Security-Policy", CONTENT_POLICY)
         self.end_headers()
         self.wfile.write(body)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +13,9 @@ from playwright.async_api import expect
 
 from editors import canvas_recording
 from editors.canvas_browser import Browsing, check_access, check_width, code_of, step_of
-from editors.canvas_recording import OLD, PREFIX, STATIC, SUFFIX, TEXT
+from editors.canvas_recording import OLD, PREFIX, SUFFIX, TEXT
 from editors.programs import canvas_web, node
+from palimpsest_canvas.page import STATIC, replay
 
 pytestmark = pytest.mark.editors
 MOST_BYTES = 80_000
@@ -31,13 +33,23 @@ requestAnimationFrame(tick);
 """
 
 
+# Promises the shadow of what has changed, as soon as the pane flashes.
+FLASH = """() => {
+    window.flashed = new Promise(done => {
+        const pane = document.querySelector('.code');
+        const look = () => pane.matches('.flash') && done(getComputedStyle(pane.querySelector('.changed')).boxShadow);
+        new MutationObserver(look).observe(pane, {attributes: true});
+    });
+}"""
+
+
 @pytest.fixture
 def replayed(tmp_path: Path) -> Callable[[dict[str, Any]], str]:
     """Write a recording into a page of its own, and return its address."""
 
     def write(recording: dict[str, Any]) -> str:
         file = tmp_path / "fill.html"
-        file.write_text(canvas_recording.replay(recording), "utf-8")
+        file.write_text(replay(json.dumps(recording).encode(), recording["name"]), "utf-8")
         return file.as_uri()
 
     return write
@@ -84,9 +96,11 @@ async def test_a_replay_plays_by_itself_and_is_still_with_reduced_motion(
     assert "inset" in await still.evaluate(line)
     assert await still.evaluate("document.getAnimations().length") == 0
     await moving.keyboard.press("Space")
+    await expect(moving.locator(".flash")).to_have_count(0)
+    await moving.evaluate(FLASH)
     await moving.keyboard.press("ArrowLeft")
-    await moving.wait_for_function("document.querySelector('.flash .changed')")
-    await moving.wait_for_function("!document.querySelector('.flash')")
+    assert "inset" in await moving.evaluate("flashed")
+    await expect(moving.locator(".flash")).to_have_count(0)
     assert await moving.evaluate(line) == "none"
 
 

@@ -1,7 +1,7 @@
 // The candidates of a fill, of which one is drawn, and what became of them.
 import type { JSX } from "preact";
 import { Chip } from "./code";
-import { type Candidate, finished, lanes, type Track } from "./recording";
+import { type Candidate, finished, type Lane, lanes, type Track } from "./recording";
 import { count } from "./words";
 
 interface Props {
@@ -27,13 +27,18 @@ export function Lanes({ track, drawn, onDraw }: Props): JSX.Element | null {
           <label key={lane.number} class={judged?.chosen ? "chosen" : ""}>
             <input type="radio" name="lane" checked={lane.number === drawn} onChange={() => onDraw(lane.number)} />
             <span class="size">{count(size, "token")}, {lane.kind === "written" ? "left to right" : "denoised"}</span>
-            <span class="verdict">{judged ? verdict(judged) : finished(track) ? "dropped on the way" : lane.finished ? "done" : "at work"}</span>
+            <span class="verdict">{judged ? verdict(judged) : unjudged(lane, finished(track) !== null)}</span>
             {judged && <Chip text={shortened(judged.texts.join(" … "))} />}
           </label>
         );
       })}
     </fieldset>
   );
+}
+
+function unjudged(lane: Lane, over: boolean): string {
+  if (lane.finished) return over ? "done, not ranked" : "done";
+  return over ? "dropped on the way" : "at work";
 }
 
 function verdict({ rank, score, verdict: status, reason, chosen }: Candidate): string {

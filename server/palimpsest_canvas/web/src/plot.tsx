@@ -63,11 +63,11 @@ export function Stages({ outcome }: { outcome: Outcome }): JSX.Element | null {
   return (
     <div class="stages">
       <div class="bar" aria-hidden="true">
-        {outcome.stages.map(([name, ms], at) => <span key={name} class={`stage-${at % 4}`} style={{ flexGrow: ms / total }} />)}
+        {outcome.stages.map(([name, ms], at) => <span key={name} class={`stage-${at % 6}`} style={{ flexGrow: ms / total }} />)}
       </div>
       <ul>
         {outcome.stages.map(([name, ms], at) => (
-          <li key={name}><span class={`swatch stage-${at % 4}`} aria-hidden="true" />{name} {time(ms)}, {percent(ms / total)}</li>
+          <li key={name}><span class={`swatch stage-${at % 6}`} aria-hidden="true" />{name} {time(ms)}, {percent(ms / total)}</li>
         ))}
       </ul>
     </div>

@@ -122,6 +122,16 @@ export function mainLane(track: Track): number {
   return track.frames[0]?.lanes[0]?.number ?? 0;
 }
 
+// Returns the lane to draw in a frame. Where the main one has not begun, that is the best of those which have: a candidate
+// that is written left to right begins when the others are done.
+export function laneToDraw(track: Track, index: number): number {
+  const main = mainLane(track);
+  if (index < 0 || laneAt(track, index, main)) return main;
+  const ranked = [...(finished(track)?.candidates ?? [])].sort((a, b) => a.rank - b.rank);
+  const begun = ranked.find((each) => laneAt(track, index, each.number));
+  return begun?.number ?? track.frames[index]?.lanes[0]?.number ?? main;
+}
+
 // Returns how many of the slots that the request left to the model are settled, in 0..1.
 export function settledShare(lane: Lane): number {
   const free = lane.holes.flat().filter((slot) => slot[2] !== "p");

@@ -9,7 +9,7 @@ import { Lanes } from "./lanes";
 import { Legend } from "./legend";
 import { Panel } from "./panel";
 import { Plot, Stages } from "./plot";
-import { failure, finished, frameAt, laneAt, mainLane, type Recording, recordingEnd, type Track } from "./recording";
+import { failure, finished, frameAt, laneAt, laneToDraw, mainLane, type Recording, recordingEnd, type Track } from "./recording";
 import { onPageKey, Transport } from "./transport";
 import { count, time } from "./words";
 
@@ -41,7 +41,7 @@ export function Viewer({ recording, running, revision, editing, sending, childre
   const [draft, setDraft] = useState<Draft | null>(null);
   const page = useRef<HTMLDivElement>(null);
   const at = useClock(clock, (each) => frameAt(recording.frames, each.ms));
-  const drawn = number ?? mainLane(recording);
+  const drawn = number ?? laneToDraw(recording, at);
   const lane = laneAt(recording, at, drawn);
   const outcome = finished(recording);
 
@@ -98,7 +98,7 @@ export function Viewer({ recording, running, revision, editing, sending, childre
   const openedLane = opened && openedTrack ? laneAt(openedTrack, trackAt, opened.beside ? mainLane(openedTrack) : drawn) : null;
   const slot = opened ? openedLane?.holes[opened.hole]?.[opened.index] : undefined;
   return (
-    <div class="viewer" ref={page}>
+    <div class={slot ? "viewer with-panel" : "viewer"} ref={page}>
       <main>
         <div class="panes">
           <section class="pane main" aria-labelledby="main-title">

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { around, SHOWN_LINES } from "../src/protocol";
-import { type Frame, frameAt, type Lane, laneAt, lanes, mainLane, meanEntropy, settledShare, type Track } from "../src/recording";
+import { type Frame, frameAt, type Lane, laneAt, laneToDraw, lanes, mainLane, meanEntropy, settledShare, type Track } from "../src/recording";
 import { glyphs, level, spoken } from "../src/words";
 
 const lane = (number: number, finished = false): Lane => ({
@@ -31,6 +31,8 @@ test("the lane that is drawn is that of the fill on offer, if it had one", () =>
   assert.equal(mainLane({ ...track, outcome: outcome(2) }), 2);
   assert.equal(mainLane({ ...track, outcome: outcome(-1) }), 0);
   assert.equal(mainLane({ ...track, outcome: { error: "No." } }), 0);
+  const late = { ...track, outcome: outcome(2) };
+  assert.deepEqual([-1, 0, 2, 3].map((index) => laneToDraw(late, index)), [2, 0, 0, 2], "another one until it begins");
 });
 
 test("shares and means leave pins out", () => {
