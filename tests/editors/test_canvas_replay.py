@@ -33,6 +33,11 @@ requestAnimationFrame(tick);
 """
 
 
+# One step, until it has been drawn.
+STEP = """() => {
+    document.querySelector('[aria-label="One step forward"]').click();
+    return new Promise(done => requestAnimationFrame(() => setTimeout(done)));
+}"""
 # Promises the shadow of what has changed, as soon as the pane flashes.
 FLASH = """() => {
     window.flashed = new Promise(done => {
@@ -248,24 +253,39 @@ async def test_everyone_can_use_a_replay(
 
 @pytest.mark.asyncio(loop_scope="session")
 async def test_no_step_of_a_large_recording_takes_longer_than_a_blink(
-    opened: Browsing, replayed: Callable[..., str], record_property: Callable[[str, object], None]
+    opened: Browsing, replayed: Callable[[dict[str, Any]], str], record_property: Callable[[str, object], None]
 ) -> None:
-    """The figures are printed; only the work of the page itself is asserted on, for the machine may be busy."""
+    """The work of each step is asserted on, in CPU time; how it plays is printed, for other programs run meanwhile."""
     page = await opened.open(replayed(canvas_recording.large()), motion="no-preference")
     await page.keyboard.press("Space")
+    await page.keyboard.press("Home")
+    chromium = await page.context.new_cdp_session(page)
+    await chromium.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    async def worked() -> float:
+        metrics = (await chromium.send("Performance.getMetrics"))["metrics"]
+        [seconds] = [each["value"] for each in metrics if each["name"] == "TaskDuration"]
+        return 1000 * float(seconds)
+
+    steps = []
+    for _ in range(200):
+        before = await worked()
+        await page.evaluate(STEP)
+        steps.append(await worked() - before)
+    assert await step_of(page) == "Step 200 of 200"
+    assert await page.locator(".main .token").count() == 256
     await page.keyboard.press("Home")
     await page.get_by_label("Speed").select_option("real time")
     await page.evaluate(WATCH)
     await page.get_by_role("button", name="Play").click()
-    await expect(page.locator(".clock")).to_contain_text("Step 200 of 200", timeout=30_000)
-    await expect(page.get_by_role("button", name="Play")).to_be_visible(timeout=30_000)
+    await expect(page.get_by_role("button", name="Play")).to_be_visible(timeout=60_000)
     watched = await page.evaluate("watched")
-    frames, tasks = sorted(watched["frames"]), sorted(watched["tasks"])
-    median, most = frames[len(frames) // 2], frames[-1]
-    slow = sum(each > MOST_MS for each in frames)
-    figures = f"{len(frames)} frames, median {median:.1f} ms, longest {most:.1f} ms, {slow} above {MOST_MS} ms"
-    figures += f"; long tasks: {tasks}"
-    record_property("frames", figures)
+    frames, tasks = sorted(watched["frames"]), sorted(map(round, watched["tasks"]))
+    figures = (
+        f"a step takes {sum(steps) / len(steps):.1f} ms of CPU, at most {max(steps):.1f} ms; played in real time: "
+    )
+    figures += f"{len(frames)} frames, median {frames[len(frames) // 2]:.1f} ms, longest {frames[-1]:.1f} ms, "
+    figures += f"{sum(each > MOST_MS for each in frames)} above {MOST_MS} ms; long tasks {tasks}"
+    record_property("figures", figures)
     print(figures)
-    assert await page.locator(".main .token").count() == 256
-    assert not [each for each in tasks if each > 4 * MOST_MS], figures
+    assert max(steps) < MOST_MS, figures
