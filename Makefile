@@ -11,7 +11,7 @@ CONSTRAINTS ?= constraints/newest.txt
 PYTHONS ?= python3 python3.13 python3.12 python3.11
 BIN := $(VENV)/bin
 
-.PHONY: help demo vscode test test-oldest test-coder test-team test-editors bench-editors fuzz soak lint bench constraints clean
+.PHONY: help demo vscode test test-oldest test-coder test-team test-editors bench-editors canvas fuzz soak lint bench constraints clean
 .DELETE_ON_ERROR:
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo "make test-team      run a team's service with Ray Serve on this machine, and break it; fetches Ray the first time (0.2 GB)"
 	@echo "make test-editors   drive VS Code, Neovim and Emacs for real; fetches them the first time (1 GB, some minutes)"
 	@echo "make bench-editors  from the keystroke to the ghost text on the screen"
+	@echo "make canvas build the page of palimpsest canvas anew from its sources; needs Node 20 or later"
 	@echo "make fuzz   hostile texts for every grammar, then ten thousand sessions at random, and a hundred thousand of next edits; takes an hour or more"
 	@echo "make soak   an hour of typing, replayed, and what it leaves in memory; takes some minutes"
 	@echo "make lint   ruff, mypy and import-linter"
@@ -66,6 +67,9 @@ test-editors: $(VENV)/installed-editors
 
 bench-editors: $(VENV)/installed-editors
 	$(BIN)/python tests/editors/bench.py
+
+canvas:
+	cd server/palimpsest_canvas/web && npm ci --no-audit --no-fund && npm run check && npm run build
 
 fuzz: $(VENV)/installed-dev
 	PALIMPSEST_PARSE_SECONDS=$(PARSE_SECONDS) $(BIN)/python -m pytest -n 2 tests/engine/syntax/test_fuzz.py

@@ -167,7 +167,7 @@ async def test_a_changed_canvas_is_filled_again(opened: Browsing, canvas: Canvas
     assert body["text"] == PREFIX + OLD + SUFFIX
 
 
-async def test_what_was_made_goes_back_to_the_editor_unless_it_moved_on(
+async def test_the_drawn_text_goes_back_to_the_editor_unless_it_moved_on(
     opened: Browsing, canvas: CanvasServer, address: str
 ) -> None:
     page = await opened.open(address)
