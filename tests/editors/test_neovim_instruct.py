@@ -76,7 +76,7 @@ def test_versions_are_put_there_without_a_preview(editor: Neovim, stage: Stage) 
         editor.lua("require('palimpsest').options.preview = false")
 
 
-def test_what_was_written_in_part_is_not_followed_up(editor: Neovim, stage: Stage) -> None:
+def test_an_answer_in_part_is_not_followed_up(editor: Neovim, stage: Stage) -> None:
     stage.play({"def f(a):\n": "    x = 2\n    a = x\n    return a\n"})
     editor.open("part.py", "def f(a):\n    x = 1\n    a = x\n    return x\n‸")
     editor.lua("require('palimpsest').options.preview = true")
@@ -109,7 +109,7 @@ def test_it_asks_and_offers_what_was_said(editor: Neovim, stage: Stage, screensh
     until(lambda: editor.text() == answered("keep the names"), "a follow-up has its own")
 
 
-def test_what_other_tools_say_of_the_lines_goes_along(editor: Neovim, stage: Stage) -> None:
+def test_diagnostics_of_the_lines_go_along(editor: Neovim, stage: Stage) -> None:
     editor.lua(
         """local severity = vim.diagnostic.severity
         vim.diagnostic.set(vim.api.nvim_create_namespace('linter'), 0, {
@@ -139,10 +139,31 @@ def test_an_explanation_is_a_window_that_q_closes(editor: Neovim, stage: Stage, 
     assert editor.text() == FUNCTION
 
 
-def test_who_types_on_is_not_interrupted_by_an_explanation(editor: Neovim, stage: Stage) -> None:
+def test_typing_is_not_interrupted_by_an_explanation(editor: Neovim, stage: Stage) -> None:
     stage.play({"def f(a):\n": "It returns one."}, steps=5, seconds=0.1)
     editor.keys(":2,3Palimpsest explain<CR>o")
     until(lambda: editor.lua("return #vim.api.nvim_list_wins()") == 2 or not stage.tap.unanswered(RUN))
     editor.type("# more")
     until(lambda: "# more" in editor.text(), "the keys go into the text")
     until(lambda: editor.lua("return #vim.api.nvim_list_wins()") == 1, "and the window goes")
+
+
+def test_a_test_is_written_into_the_file_next_door(editor: Neovim, stage: Stage) -> None:
+    stage.play({"": "from main import f\n\n\ndef test_f():\n    assert f(1) == 1\n"})
+    folder = str(Path(editor.nvim.current.buffer.name).parent)
+    editor.lua("vim.lsp.buf.add_workspace_folder(...)", folder)
+    editor.keys(":1,3Palimpsest test<CR>")
+    until(lambda: Path(editor.nvim.current.buffer.name).name == "test_main.py", "it is shown", 30)
+    assert "def test_f():\n    assert f(1) == 1\n" in editor.text()
+    assert len(editor.nvim.windows) == 2
+    assert any("test_main.py, which is not saved yet" in line for line in editor.messages())
+    editor.keys(":bwipeout!<CR>")
+    editor.lua("vim.lsp.buf.remove_workspace_folder(...)", folder)
+
+
+def test_the_page_of_the_canvas_is_opened_once(editor: Neovim, stage: Stage) -> None:
+    editor.lua("OPENED = {} vim.ui.open = function(url) table.insert(OPENED, url) return nil, 'no browser' end")
+    editor.keys(":2Palimpsest canvas<CR>")
+    until(lambda: editor.lua("return #OPENED") == 1, "it is opened")
+    assert editor.lua("return OPENED[1]").startswith("http://127.0.0.1:")
+    until(lambda: any("no browser" in line for line in editor.messages()), "and if it cannot be, that is said")

@@ -23,7 +23,11 @@ OLD = """def total(books):
 
 print(total([]))
 """
-NEW = OLD.replace("sum = 0", "sum = 0.0").replace("book.price", "book.price * book.copies").replace('    print("done")\n', "")
+NEW = (
+    OLD.replace("sum = 0", "sum = 0.0")
+    .replace("book.price", "book.price * book.copies")
+    .replace('    print("done")\n', "")
+)
 FIRST = OLD.replace("sum = 0", "sum = 0.0")
 SECOND = OLD.replace("book.price", "book.price * book.copies")
 BODY = (OLD.index("    sum"), OLD.index("\n\n\nprint") + 1)
@@ -41,7 +45,11 @@ def preview(editor: VSCode, stage: Stage) -> Iterator[None]:
     until(lambda: editor.screen.evaluate("!!document.activeElement?.closest('.quick-input-widget')"), "the question")
     editor.type("count the copies")
     editor.screen.do(lambda page: page.keyboard.press("Enter"))
-    until(lambda: sum("Accept This" in each for each in editor.lenses()) == 2, f"two hunks; there are {editor.lenses()}", 30)
+    until(
+        lambda: sum("Accept This" in each for each in editor.lenses()) == 2,
+        f"two hunks; there are {editor.lenses()}",
+        30,
+    )
     yield
     editor.configure({"palimpsest.ui.preview": False})
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Page
 
 from editors.editor import CURSOR, until
 from editors.stage import Stage
@@ -120,7 +121,7 @@ def test_an_answer_that_was_edited_is_not_followed_up(editor: VSCode, stage: Sta
     assert editor.text() == answered("make it short").replace("return a", "return abc")
 
 
-def test_what_was_said_is_offered_again_the_newest_first(editor: VSCode, screenshots: Path) -> None:
+def test_instructions_are_offered_again_the_newest_first(editor: VSCode, screenshots: Path) -> None:
     for said in ("make it long", "make it short"):
         say(editor, "instruct", said)
         until(lambda said=said: editor.text() == answered(said))
@@ -137,7 +138,7 @@ def test_what_was_said_is_offered_again_the_newest_first(editor: VSCode, screens
     editor.press("escape")
 
 
-def test_what_other_tools_say_of_the_lines_goes_along(editor: VSCode, stage: Stage) -> None:
+def test_diagnostics_of_the_lines_go_along(editor: VSCode, stage: Stage) -> None:
     editor.probe.run(
         """
         kept.problems = vscode.languages.createDiagnosticCollection("linter");
@@ -167,3 +168,31 @@ def test_an_explanation_is_a_hover(editor: VSCode, stage: Stage, screenshots: Pa
     until(lambda: not editor.screen.evaluate(f"{hover}?.innerText"), "it is gone")
     assert editor.text() == FUNCTION
     assert not stage.tap.messages("window/showMessage")
+
+
+def test_a_test_is_written_into_the_file_next_door(editor: VSCode, stage: Stage, screenshots: Path) -> None:
+    stage.play({"": "from main import f\n\n\ndef test_f():\n    assert f(1) == 1\n"})
+    editor.select(0, BODY[1])
+    editor.run("test")
+    until(lambda: "def test_f():\n    assert f(1) == 1\n" in editor.text(), "it is shown", 30)
+    name = editor.probe.run("return vscode.window.activeTextEditor.document.uri.path")
+    assert Path(name).name == "test_main.py"
+    editor.screenshot(screenshots / "vscode-test.png")
+    assert not stage.tap.messages("window/showMessage")
+
+
+def test_the_page_of_the_canvas_is_opened(editor: VSCode, stage: Stage) -> None:
+    def opened(page: Page) -> str:
+        with page.expect_popup() as popup:
+            page.keyboard.press("Control+Alt+c")
+        url = popup.value.url
+        popup.value.close()
+        return url
+
+    address = editor.screen.do(opened)
+    [asked] = [each for each in stage.tap.messages(RUN, "client") if each.params["command"] == "palimpsest.canvas"]
+    answer = stage.tap.answer(asked)
+    assert answer
+    told = answer.body["result"]["url"]
+    assert told.startswith("http://127.0.0.1:")
+    assert told.partition("?")[2] in address, "through the proxy of the window's server"

@@ -132,7 +132,8 @@ local function is_stale(params)
   for _, change in ipairs(params.edit.documentChanges or {}) do
     local document = change.textDocument
     local bufnr = document and vim.uri_to_bufnr(document.uri)
-    if document and document.version ~= vim.NIL and document.version ~= vim.lsp.util.buf_versions[bufnr] then
+    local version = document and document.version
+    if version and version ~= vim.NIL and version ~= vim.lsp.util.buf_versions[bufnr] then
       return true
     end
   end
