@@ -162,8 +162,16 @@ def test_a_test_is_written_into_the_file_next_door(editor: Neovim, stage: Stage)
 
 
 def test_the_page_of_the_canvas_is_opened_once(editor: Neovim, stage: Stage) -> None:
-    editor.lua("OPENED = {} vim.ui.open = function(url) table.insert(OPENED, url) return nil, 'no browser' end")
+    editor.lua(
+        """OPENED = {}
+        vim.ui.open = function(url)
+          table.insert(OPENED, url)
+          return { wait = function() return { code = 0 } end }
+        end"""
+    )
     editor.keys(":2Palimpsest canvas<CR>")
-    until(lambda: editor.lua("return #OPENED") == 1, "it is opened")
-    assert editor.lua("return OPENED[1]").startswith("http://127.0.0.1:")
-    until(lambda: any("no browser" in line for line in editor.messages()), "and if it cannot be, that is said")
+    until(lambda: stage.tap.messages(RUN, "client") and not stage.tap.unanswered(RUN), "the answer", 30)
+    [address] = editor.lua("return OPENED")
+    assert address.startswith("http://127.0.0.1:")
+    [asked] = stage.tap.messages(RUN, "client")
+    assert asked.params["arguments"][0]["range"]["start"]["line"] == 1

@@ -197,7 +197,7 @@ export class Actions implements Disposable {
     try {
       const argument = { uri: connection.uri(document), range: connection.range(selection) };
       const canvas = await connection.execute<Canvas>(CANVAS, argument);
-      if (canvas && !canvas.shown) {
+      if (canvas?.url && !canvas.shown) {
         await env.openExternal(Uri.parse(canvas.url, true));
       }
     } catch (error) {

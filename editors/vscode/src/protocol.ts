@@ -78,9 +78,9 @@ export interface Conversation {
   readonly versions: number;
 }
 
-/** The result of `palimpsest.canvas`. shown: a browser has it already. */
+/** The result of `palimpsest.canvas`. url: null if there is none, which the server explains. shown: a browser has it already. */
 export interface Canvas {
-  readonly url: string;
+  readonly url: string | null;
   readonly shown?: boolean;
 }
 

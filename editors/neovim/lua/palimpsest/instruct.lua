@@ -137,7 +137,7 @@ function M.canvas(client, range)
   client:request('workspace/executeCommand', command, function(err, result)
     if err then
       server.notify(err.message, vim.log.levels.ERROR)
-    elseif result and result ~= vim.NIL and not result.shown then
+    elseif result and type(result.url) == 'string' and not result.shown then
       local _, why = vim.ui.open(result.url)
       if why then
         server.notify(('%s: %s'):format(result.url, why), vim.log.levels.WARN)
