@@ -127,7 +127,7 @@ class Engine:
         self.quick = None
 
     def status(self):
-        return EngineStatus("busy" if self.open() else "ready", model="manual", device="none")
+        return EngineStatus("busy" if self.open() else "ready", model="manual", device="none", instructs=True)
 
     def warm(self):
         pass
@@ -295,6 +295,8 @@ class Sessions(RuleBasedStateMachine):
                 self._keeps_the_word(params, text, item)
         elif method == ACTION:
             self.actions += result
+        elif method == COMMAND and (told := (result or {}).get("conversation")):
+            assert 0 <= told["version"] <= told["versions"] < 20
         elif method == NEXT_EDIT:
             (self.full if result["edits"] else self.empty)[method] += 1
             for edit in result["edits"]:
@@ -668,6 +670,29 @@ class Sessions(RuleBasedStateMachine):
         places = self.places(self.documents[uri].text)
         where = dict(zip(("start", "end"), (at(places, edge)[1] for edge in edges), strict=True))
         self.ask(COMMAND, {"command": "palimpsest.run", "arguments": [{"action": action, "uri": uri, "range": where}]})
+
+    @precondition(lambda self: self.documents)
+    @rule(
+        which=SHARE,
+        edges=st.tuples(SHARE, SHARE),
+        actions=st.lists(
+            st.sampled_from(["instruct", "followUp", "followUp", "earlier", "later", "explain", "test"]), max_size=5
+        ),
+        text=FILLS,
+        waits=st.sampled_from([0.0, 0.3]),
+    )
+    def converse(self, which, edges, actions, text, waits):
+        """Say what to do, and go on from the answer; one after the other, or all at once."""
+        uri = at(list(self.documents), which)
+        places = self.places(self.documents[uri].text)
+        where = dict(zip(("start", "end"), (at(places, edge)[1] for edge in edges), strict=True))
+        self.eager = self.eager or waits > 0
+        self.engine.quick = lambda job: self.finish_job(job, [f"{text}{len(self.engine.jobs)}\n"])
+        for action in ("instruct", *actions):
+            argument = {"action": action, "uri": uri, "range": where}
+            argument |= {"instruction": "shorter"} if action in ("instruct", "followUp") else {}
+            self.ask(COMMAND, {"command": "palimpsest.run", "arguments": [argument]})
+            self.pass_time(waits)
 
     @rule(arguments=st.sampled_from([None, [], [3], [{"uri": 3}], [{"action": "fill", "uri": "x", "range": None}]]))
     def run_nonsense(self, arguments):

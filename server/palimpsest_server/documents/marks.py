@@ -27,19 +27,20 @@ class Mark:
 
 
 class Place(Mark):
-    """A place that becomes longer and shorter with its text. gone: a change went beyond it, or the document was closed."""
+    """A place that becomes longer and shorter with its text; all that touches it belongs to it from then on.
+
+    gone: the document was closed, or replaced as a whole.
+    """
 
     __slots__ = ()
 
     def moved(self, start: int, end: int, length: int) -> None:
-        """Take note of a change. What is put at either end belongs to it."""
+        """Take note of a change."""
         more = length - (end - start)
-        if end < self.start or start < end == self.start:
+        if end < self.start:
             self.start, self.end = self.start + more, self.end + more
-        elif self.start <= start and end <= self.end and not start == self.end < end:
-            self.end += more
-        elif start < self.end:
-            self.gone = True
+        elif start <= self.end:
+            self.start, self.end = min(self.start, start), max(self.end, end) + more
 
 
 class Marks:

@@ -43,13 +43,12 @@ class Conversation:
             if there == version.text or there in version.others:
                 version.text, self.at = there, number
                 return Span(self.place.start, self.place.end)
+        # Something was put before it, or behind it.
         text = self.versions[self.at].text
-        if there.startswith(text):  # something was typed behind it
-            self.place.end = self.place.start + len(text)
-        elif there.endswith(text):
-            self.place.start = self.place.end - len(text)
-        else:
+        if there.count(text) != 1 or not _are_lines(there, text):
             return None
+        self.place.start += there.index(text)
+        self.place.end = self.place.start + len(text)
         return Span(self.place.start, self.place.end)
 
     def turns(self) -> tuple[Turn, ...]:
@@ -67,6 +66,12 @@ class Conversation:
     def told(self) -> dict[str, int]:
         """Return the number of the version that stands there, and the number of answers."""
         return {"version": self.at, "versions": len(self.versions) - 1}
+
+
+def _are_lines(there: str, text: str) -> bool:
+    """Return whether the one place of a text in another one is whole lines of that."""
+    before, _, after = there.partition(text)
+    return before[-1:] in ("", "\n", "\r") and (text[-1:] in ("\n", "\r") or after[:1] in ("", "\n", "\r"))
 
 
 class Conversations:
