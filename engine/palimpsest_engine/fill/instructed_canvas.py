@@ -18,6 +18,8 @@ from palimpsest_engine.fill.canvas_fill import CanvasFill
 from palimpsest_engine.fill.detokenize import Detokenizer
 from palimpsest_engine.fill.following import nothing
 from palimpsest_engine.fill.resources import Resources
+from palimpsest_engine.fill.start import Start
+from palimpsest_engine.fill.tracing import Trace
 from palimpsest_engine.model.prefix_cache import PrefixCache
 from palimpsest_engine.prompt.conversation import as_one_question, with_ending
 from palimpsest_engine.prompt.layout import Layout, window_for
@@ -123,6 +125,8 @@ class InstructedCanvas:
             replace(self.request, strength=1.0),
             self.cache,
             Detokenizer(self.request, self.tokens, self.resources.spec.filler, ""),
+            Trace(self.request, self.tokens),
+            Start(),
             self.cancelled,
         )
         self.encoded += self.cache.encode(asked, self._check)
