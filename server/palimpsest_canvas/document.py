@@ -9,7 +9,7 @@ import msgspec
 
 from palimpsest_engine import Span
 
-MOST = 200_000  # code points of a text on the page
+MOST = 400_000  # code points of a text on the page; an editor's window has fewer
 _REACH = 80_000  # on either side of the hole, in a text that is larger
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import threading
 from secrets import token_hex, token_urlsafe
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -35,26 +36,29 @@ def shape(refusal: Refusal) -> dict[str, str]:
 
 
 class Keys:
-    """The tokens that still work, and the cookie. For one event loop; `token` may be called from any thread."""
+    """The tokens that still work, and the cookie. Safe from any thread."""
 
     def __init__(self) -> None:
         self.cookie = f"palimpsest-canvas-{token_hex(4)}"  # cookies know no ports, and other pages may be open
         self._secret = token_urlsafe(32)
         self._tokens: list[bytes] = []
+        self._lock = threading.Lock()
 
     def token(self) -> str:
         """Return a new token."""
         made = token_urlsafe(32)
-        self._tokens = [*self._tokens[1 - _TOKENS :], _digest(made)]
+        with self._lock:
+            self._tokens = [*self._tokens[1 - _TOKENS :], _digest(made)]
         return made
 
     def use(self, token: str) -> str | None:
         """Return the value of a `Set-Cookie` header for a token that still works, which it does not do any more."""
         given = _digest(token)
-        found = [each for each in self._tokens if hmac.compare_digest(each, given)]
-        if not found:
-            return None
-        self._tokens = [each for each in self._tokens if each not in found]
+        with self._lock:
+            left = [each for each in self._tokens if not hmac.compare_digest(each, given)]
+            if len(left) == len(self._tokens):
+                return None
+            self._tokens = left
         return f"{self.cookie}={self._secret}; Path=/; Max-Age={_KEPT_SECONDS}; HttpOnly; SameSite=Strict"
 
     def opened_by(self, headers: Headers) -> bool:

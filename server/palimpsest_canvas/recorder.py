@@ -150,6 +150,8 @@ def _run(engine: Engine, request: FillRequest) -> tuple[tuple[Picture, ...], rec
 
     def drafted(draft: Draft) -> None:
         if (found := recording.picture(draft)) is not None:
+            if frames and found.ms < frames[-1].ms:
+                frames.clear()  # its engine was lost, and it has begun anew
             frames.append(found)
 
     fill = engines.ask(engine, request, drafted)

@@ -43,12 +43,22 @@ class Track:
         self.frames: list[msgspec.Raw] = []
         self.outcome: Outcome | Failed | None = None
         self.size = 0
+        self._ms = 0.0
+
+    def begins_anew(self, draft: Draft) -> bool:
+        """Return whether a draft is of another beginning: its engine was lost, and a new one has taken the request over."""
+        if draft.frame is None or round(draft.frame.ms, 1) >= self._ms:
+            return False
+        self.frames.clear()
+        self.size, self._ms = 0, 0.0
+        return True
 
     def add(self, draft: Draft) -> bytes | None:
         """Keep the frame of a draft, and return it as JSON; None if it has none."""
         if (found := recording.picture(draft, choices=self.size < _FULL_BYTES)) is None:
             return None
         data = msgspec.json.encode(found)
+        self._ms = found.ms
         self.frames.append(msgspec.Raw(data))
         self.size += len(data)
         return data
@@ -88,6 +98,8 @@ class Run:
 
     def drafted(self, draft: Draft) -> None:
         """Take a draft of the main fill."""
+        if self.main.outcome is None and self.main.begins_anew(draft):
+            self._say("begun", self.begun)
         if self.main.outcome is None and (data := self.main.add(draft)) is not None:
             self._say("frame", msgspec.Raw(data))
 
@@ -104,6 +116,8 @@ class Run:
 
     def drafted_beside(self, draft: Draft) -> None:
         """Take a draft of the fill beside it."""
+        if self.beside.outcome is None and self.beside.begins_anew(draft):
+            self._say("beside-begun", {"model": self.beside_model})
         if self.beside.outcome is None and (data := self.beside.add(draft)) is not None:
             self._say("beside-frame", msgspec.Raw(data))
 

@@ -72,12 +72,14 @@ def painted(step: int, steps: int, words: Sequence[str], kind: Any = "denoised")
 class Painter:
     """An engine that shows `steps` frames and then the words. A held one waits in its second step until it is let go.
 
-    error: raised instead of an answer. failing: `submit` raises it. requests, cancelled: seen so far.
+    lost: it begins anew after its second step, as if another process had taken over. error: raised instead of an answer.
+    failing: `submit` raises it. requests, cancelled: seen so far.
     """
 
     steps: int = 4
     words: Sequence[str] = WORDS
     held: bool = False
+    lost: bool = False
     error: Exception | None = None
     failing: Exception | None = None
     told: EngineStatus = field(default_factory=lambda: EngineStatus("ready", model="painter", device="none"))
@@ -107,7 +109,7 @@ class Painter:
 
     def _paint(self, job: Job, on_draft: Callable[[Draft], None] | None) -> None:
         try:
-            for step in range(1, self.steps + 1):
+            for step in [*([1, 2] if self.lost else []), *range(1, self.steps + 1)]:
                 if self.held and step == 2:
                     self.waiting.set()
                     while not self.go.wait(0.005) and not job.cancelled.is_set():

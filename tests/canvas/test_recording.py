@@ -83,6 +83,11 @@ def test_forty_lines_of_each_side_are_shown_and_all_between_the_holes() -> None:
     assert len(long.prefix) == len(long.suffix) == 8000
 
 
+def test_a_fill_that_an_engine_began_anew_is_recorded_from_its_new_beginning() -> None:
+    whole = made(lost=True)
+    assert [frame.step for frame in whole.frames] == [1, 2, 3, 4]
+
+
 # The page that plays it
 
 

@@ -100,6 +100,25 @@ async def test_the_recording_is_what_the_events_said(opener: Opener) -> None:
     assert kept["beside"] is None
 
 
+async def test_a_fill_that_an_engine_began_anew_is_shown_from_its_new_beginning(opener: Opener) -> None:
+    async with opener.client(Painter(lost=True)) as client:
+        run = await begun(client, beside=True)
+        found = await streamed(client, run)
+        kept = (await client.get(f"/api/runs/{run}/recording")).json()
+    names = [name for name, _ in found]
+    assert names[:8] == ["begun", "frame", "frame", "begun", *["frame"] * 4]
+    assert names[9:15] == [
+        "beside-begun",
+        "beside-frame",
+        "beside-frame",
+        "beside-begun",
+        "beside-frame",
+        "beside-frame",
+    ]
+    for fill in (kept, kept["beside"]):
+        assert [frame["step"] for frame in fill["frames"]] == [1, 2, 3, 4]
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [
