@@ -101,6 +101,7 @@ async def test_a_replay_plays_by_itself_and_is_still_with_reduced_motion(
     assert "inset" in await still.evaluate(line)
     assert await still.evaluate("document.getAnimations().length") == 0
     await moving.keyboard.press("Space")
+    await moving.keyboard.press("End")
     await expect(moving.locator(".flash")).to_have_count(0)
     await moving.evaluate(FLASH)
     await moving.keyboard.press("ArrowLeft")
