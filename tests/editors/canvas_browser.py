@@ -73,9 +73,10 @@ async def check_access(page: Page, web: Path) -> None:
     await page.evaluate((web / "node_modules/axe-core/axe.min.js").read_text("utf-8"))
     found = await page.evaluate("rules => axe.run(document, {runOnly: rules})", _RULES)
     wrong = [(each["id"], [node["html"][:200] for node in each["nodes"]][:3]) for each in found["violations"]]
-    assert wrong == []
+    assert not wrong, wrong
 
 
 async def check_width(page: Page) -> None:
     """Fail if something sticks out of the page at its side."""
-    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    sizes = await page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert sizes[0] <= sizes[1], sizes

@@ -194,6 +194,10 @@ async def test_a_fill_of_the_editor_appears(opened: Browsing, canvas: CanvasServ
     await expect(page.locator(".clock")).to_contain_text("Step 4 of 4")
     await expect(page.locator(".runs li")).to_have_count(1)
     await expect(page.locator(".runs")).to_contain_text("in the editor, at work")
+    # It was made at the hole that the page has open, so it can be changed; one at another place cannot.
+    await page.locator(".main .token").nth(4).click()
+    await expect(page.get_by_role("button", name="Renoise")).to_have_count(0)
+    await expect(page.locator(".panel")).to_contain_text("When the fill is done")
     # The user's own fill is not pushed aside by the next one.
     canvas.tell(f"/api/runs/{run}/events", "done", canvas_recording.recording()["outcome"])
     canvas.tell(f"/api/runs/{run}/events", "end", {})
@@ -206,6 +210,17 @@ async def test_a_fill_of_the_editor_appears(opened: Browsing, canvas: CanvasServ
     await expect(page.locator(".clock")).to_contain_text("Step 2 of 2")
     await page.locator(".runs button").first.click()
     await expect(page.locator(".clock")).to_contain_text("Step 7 of 7")
+    for name in ("2. inventory.py", "1. inventory.py"):
+        await page.locator(".runs button", has_text=name).click()
+        await expect(page.locator(".clock")).not_to_contain_text("Step 7 of 7")
+    await page.locator(".main .token").nth(4).click()
+    await expect(page.get_by_role("button", name="Renoise")).to_have_count(1)
+    elsewhere = canvas.begin("editor")
+    canvas.play(elsewhere, {**canvas_recording.recording(beside=False), "suffix": "\n# another place"})
+    await page.locator(".runs button", has_text="4. inventory.py").click()
+    await expect(page.locator(".result")).to_be_visible()
+    await page.locator(".main .token").nth(4).click()
+    await expect(page.locator(".panel")).to_contain_text("at another place than the page has open")
 
 
 async def test_a_document_that_moved_on_is_taken_when_the_user_says_so(

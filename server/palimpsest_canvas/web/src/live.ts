@@ -1,7 +1,7 @@
 // The page's side of the server: its state, its runs and their events. It knows nothing of how they are drawn.
 import { useLayoutEffect, useState } from "preact/hooks";
 import type { Piece } from "./edits";
-import { type Doc, type FillBody, type Run, sameText, type ServerState, type Wishes } from "./protocol";
+import { type Doc, type FillBody, fits, type Run, sameText, type ServerState, type Wishes } from "./protocol";
 import type { Frame, Recording, Track } from "./recording";
 
 const LOST = "The connection to the server was lost before the fill was done.";
@@ -50,8 +50,9 @@ export class Live {
   get body(): Omit<FillBody, keyof Wishes | "pieces"> | null {
     const body = this.shown === null ? undefined : this.bodies.get(this.shown);
     if (body) return body;
-    if (!this.doc || (this.recording && this.recording.name !== this.doc.name)) return null;
-    return this.doc;
+    const recording = this.recording;
+    const open = [this.doc, this.state?.document ?? null];
+    return recording ? (open.find((doc) => doc !== null && fits(doc, recording)) ?? null) : this.doc;
   }
 
   // Begins with another document, and no run.

@@ -82,7 +82,7 @@ function Shown({ recording, live, running, wishes, children }: ShownProps): JSX.
       running={running}
       revision={live.revision}
       editing={{
-        blocked: live.body ? "" : "This fill was made from a file that is not open here, so its tokens cannot be changed.",
+        blocked: live.body ? "" : "This fill was made at another place than the page has open, so its tokens cannot be changed.",
         settle: (canvas) => void live.fill(wishes, canvas),
         hold: (held) => live.hold(held),
       }}

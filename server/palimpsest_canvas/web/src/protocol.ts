@@ -61,6 +61,15 @@ export function around(doc: Pick<Doc, "text" | "start" | "end">): [prefix: strin
   return [before, points.slice(doc.start, doc.end).join(""), after];
 }
 
+// Returns whether a fill was for the hole of a document, as far as what is shown of it tells.
+export function fits(doc: Doc, shown: { name: string; prefix: string; hole: string; suffix: string }): boolean {
+  const points = Array.from(doc.text);
+  const before = points.slice(0, doc.start).join("");
+  const hole = points.slice(doc.start, doc.end).join("");
+  const after = points.slice(doc.end).join("");
+  return doc.name === shown.name && hole === shown.hole && before.endsWith(shown.prefix) && after.startsWith(shown.suffix);
+}
+
 export function sameText(one: Doc, other: Doc): boolean {
   return one.uri === other.uri && one.text === other.text && one.start === other.start && one.end === other.end;
 }

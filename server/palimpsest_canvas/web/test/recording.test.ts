@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { around, SHOWN_LINES } from "../src/protocol";
+import { around, fits, SHOWN_LINES } from "../src/protocol";
 import { type Frame, frameAt, type Lane, laneAt, laneToDraw, lanes, mainLane, meanEntropy, settledShare, type Track } from "../src/recording";
 import { glyphs, level, spoken } from "../src/words";
 
@@ -45,6 +45,13 @@ test("blanks have glyphs, and words for those who listen", () => {
   assert.deepEqual(["", "\n    ", " a b", "\t"].map(glyphs), ["∅", "↵····", "·a b", "⇥"]);
   assert.deepEqual(["", "\n    ", "\n\n", " a", "  ", "\n)"].map(spoken), ["filler", "new line, 4 spaces", "2 new lines", "a", "2 spaces", "new line, )"]);
   assert.deepEqual([0, 0.05, 0.5, 1, 2, 9].map(level), [0, 1, 2, 3, 4, 5]);
+});
+
+test("a fill belongs to a document by what is around its hole", () => {
+  const doc = { uri: null, name: "a.py", language: "", version: null, text: "😀\nx = old\ny", start: 6, end: 9 };
+  const shown = { name: "a.py", prefix: "x = ", hole: "old", suffix: "\ny" };
+  assert.ok(fits(doc, shown));
+  assert.deepEqual([{ name: "b.py" }, { prefix: "y = " }, { hole: "" }, { suffix: "y" }].map((other) => fits(doc, { ...shown, ...other })), [false, false, false, false]);
 });
 
 test("holes are counted in code points, and few lines are shown around them", () => {
