@@ -49,7 +49,7 @@ def animated(recording: Recording) -> str:
     # The longest clock takes all of it, and every other one its share.
     ends = [end.ms for end in (recording.outcome, beside.outcome if beside else None) if isinstance(end, Outcome)]
     scale = length / max(*clocks, *ends, 1.0, 1.0)
-    tracks = [_track(begun, f"denoised by {begun.model}", recording.frames, recording.outcome, scale)]
+    tracks = [_track(begun, f"filled by {begun.model}", recording.frames, recording.outcome, scale)]
     if beside is not None:
         tracks.append(_track(begun, f"left to right by {beside.model}", beside.frames, beside.outcome, scale))
     return _drawn(begun, tracks, length + _PAUSE_SECONDS)
