@@ -218,6 +218,25 @@ async def test_those_who_listen_hear_how_far_it_is(opened: Browsing, replayed: C
 
 
 @pytest.mark.asyncio(loop_scope="session")
+async def test_several_holes_are_drawn_and_walked_through(
+    opened: Browsing, replayed: Callable[[dict[str, Any]], str]
+) -> None:
+    recording = canvas_recording.recording(beside=False)
+    for frame in recording["frames"]:
+        for lane in frame["lanes"]:
+            lane["holes"] *= 2
+    page = await opened.open(replayed({**recording, "between": ["\n\n# and\n\n"]}))
+    await page.keyboard.press("End")
+    assert await code_of(page) == f"{PREFIX}{TEXT}\n\n# and\n\n{TEXT}{SUFFIX}"
+    await page.locator('[data-hole="0"] .token').last.click()
+    await page.keyboard.press("Escape")
+    await page.keyboard.press("ArrowRight")
+    await expect(page.locator('[data-hole="1"] .token').first).to_be_focused()
+    await page.keyboard.press("Enter")
+    await expect(page.locator('[data-hole="1"] .token').first).to_have_attribute("aria-selected", "true")
+
+
+@pytest.mark.asyncio(loop_scope="session")
 async def test_a_run_that_failed_says_why(opened: Browsing, replayed: Callable[..., str]) -> None:
     recording = canvas_recording.recording(beside=False)
     page = await opened.open(replayed({**recording, "outcome": {"error": "The GPU has no memory left."}}))
