@@ -114,6 +114,16 @@ def test_without_its_denoiser_it_says_that_it_cannot(homes, tmp_path):
     assert "holds no denoiser" in done.stderr
 
 
+def test_a_function_is_explained(homes, tmp_path):
+    path = tmp_path / "area.py"
+    path.write_text(code := "def area(w, h):\n    return w * h\n")
+    done = palimpsest(homes, "rewrite", str(path), "--range", "1:2", "--explain")
+    assert done.returncode == 0, done.stderr
+    assert "area" in done.stdout
+    assert "```" not in done.stdout
+    assert path.read_text() == code
+
+
 @pytest.mark.parametrize(
     ("instruction", "holds"),
     [

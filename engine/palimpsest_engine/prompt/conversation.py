@@ -73,13 +73,18 @@ class Conversation:
         return replace(self, turns=tuple(rest))
 
     def fitting(self, fits: Callable[[Conversation], bool]) -> Conversation:
-        """Return as much as fits: without the oldest turns, then the least useful excerpts. What is asked now stays."""
+        """Return as much as fits: without the oldest turns, then the least useful excerpts, then some diagnostics.
+
+        What is asked now stays.
+        """
         conversation = self
         while not fits(conversation):
             if conversation.turns:
                 conversation = conversation.without_oldest()
             elif len(conversation.excerpts) > 1:
                 conversation = replace(conversation, excerpts=conversation.excerpts[1:])
+            elif told := conversation.ask.diagnostics:
+                conversation = replace(conversation, ask=replace(conversation.ask, diagnostics=told[: len(told) // 2]))
             else:
                 break
         return conversation

@@ -49,7 +49,7 @@ class Completions:
             yield from self._pieces(body | {"max_completion_tokens": ask.tokens}, cancelled)
 
     def _pieces(self, body: dict[str, Any], cancelled: Cancelled) -> Generator[Piece, None, None]:
-        with closing(self._transport.events(PATH, body, cancelled)) as events:
+        with closing(self._transport.events(PATH, body, cancelled, chat=True)) as events:
             for event in events:
                 choices = event.get("choices")
                 if not isinstance(choices, list):

@@ -28,11 +28,13 @@ _LINES = ("application/x-ndjson", "application/ndjson", "application/jsonl", "ap
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one exchange, in seconds and bytes. silence: without a byte. probe: all of a question about the server."""
+    """Bounds of one exchange, in seconds and bytes. silence: without a byte. probe: all of a question about the server.
+    chat: all of an answer that a user watches as it comes."""
 
     connect: float = 3.0
     silence: float = 60.0
     total: float = 120.0
+    chat: float = 600.0
     probe: float = 5.0
     line: int = 2**20
     body: int = 2**23
@@ -63,13 +65,13 @@ class Transport:
                 raise self._strange(_kind(answer), _JSON)
             return self._json(b"".join(self._pieces(answer)))
 
-    def events(self, path: str, body: object, cancelled: Callable[[], bool]) -> Events:
+    def events(self, path: str, body: object, cancelled: Callable[[], bool], *, chat: bool = False) -> Events:
         """Yield the objects of a streamed answer, one by one. Closing the iterator closes the connection.
 
         Raises EndpointError with a sentence, `Refused` if the server answered with an error, FillCancelled once
         `cancelled()` is true.
         """
-        watch = self._watch(cancelled, self.limits.total)
+        watch = self._watch(cancelled, self.limits.chat if chat else self.limits.total)
         with self._answer("POST", path, body, watch, accept=f"{_SSE}, {_JSON}, {_LINES[0]}") as answer:
             kind = _kind(answer)
             if kind == _JSON:

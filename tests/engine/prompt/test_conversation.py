@@ -68,6 +68,23 @@ def test_roles_take_turns(conversation):
     assert [each.role for each in conversation.messages()] == ["system", "user", *["assistant", "user"] * 2]
 
 
+@pytest.mark.parametrize("conversation", ALL, ids=lambda each: each.task)
+def test_as_much_stays_as_fits_and_what_is_asked_always(conversation):
+    asked = replace(
+        conversation,
+        ask=replace(ASK, diagnostics=("a", "b", "c")),
+        excerpts=(Excerpt("a.py", "1"), Excerpt("b.py", "2")),
+    )
+    seen = []
+    least = asked.fitting(lambda each: seen.append(each) or False)
+    assert not least.turns
+    assert not least.ask.diagnostics
+    assert least.excerpts == asked.excerpts[1:]
+    assert least.ask.instruction == ASK.instruction
+    assert [len(each.turns) for each in seen[:3]] == [2, 1, 0]
+    assert asked.fitting(lambda each: True) == asked
+
+
 def test_an_explanation_is_prose_about_the_code():
     asked = text_of(Conversation(replace(ASK, instruction="explain this"), "explain"))
     assert asked.endswith("assistant\n")

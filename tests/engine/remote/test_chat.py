@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from palimpsest_engine.errors import EndpointError, FillCancelled
 from palimpsest_engine.remote.chat import is_base, without_thoughts
 from palimpsest_engine.request import Excerpt, Turn
 
-from .conftest import PROPERTIES, event, head, whole
+from .conftest import PROPERTIES, QUICK, event, head, whole
 
 TEXT = "x = 1\n\n\ndef area(w, h):\n    return w\n"
 REQUEST = FillRequest(
@@ -218,6 +219,14 @@ def test_an_error_quotes_nothing_that_was_sent(serve, ask):
     with pytest.raises(EndpointError) as caught:
         ask(serve(server).url, protocol="openai").fill(REQUEST)
     assert "area" not in str(caught.value)
+
+
+def test_an_answer_may_take_longer_than_a_fill(serve, ask):
+    server, stream = Chats("openai", ANSWER), Chats.stream
+    done = threading.Event()
+    server.stream = lambda connection: done.wait(QUICK.total / 4) or stream(server, connection)
+    asked = ask(serve(server).url, protocol="openai", limits=replace(QUICK, total=QUICK.total / 8, silence=9.0))
+    assert asked.fill(REQUEST).texts == (CODE,)
 
 
 def test_a_cancelled_one_closes_the_connection(serve, ask):
