@@ -29,7 +29,7 @@ _LINES = ("application/x-ndjson", "application/ndjson", "application/jsonl", "ap
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Bounds of one exchange, in seconds and bytes. silence: without a byte. probe: all of a question about the server.
-    chat: all of an answer that a user watches as it comes."""
+    chat: all of an answer to an instruction, which a user watches."""
 
     connect: float = 3.0
     silence: float = 60.0
