@@ -10,7 +10,7 @@ from pathlib import Path
 from lsprotocol import types
 
 from palimpsest_engine import Excerpt, FillRequest, Span
-from palimpsest_server.context.ignore import looks_secret, redacted
+from palimpsest_server.context.ignore import looks_secret
 from palimpsest_server.context.workspace import FILE_BYTES, Workspace
 from palimpsest_server.documents import edits
 from palimpsest_server.documents.rope import Text
@@ -33,7 +33,6 @@ TESTS_ITSELF = "this is a file of tests itself"
 CANNOT_CREATE = "there is no file of tests yet, and the client does not create files"
 CHANGED = "the file of tests was changed meanwhile"
 NOTHING = "the model wrote nothing"
-_HEAD = 1500  # characters of the file of tests that the model is shown
 _WITH = {"python": " with pytest", "go": " with the package testing", "java": " with JUnit", "php": " with PHPUnit"}
 
 
@@ -80,9 +79,10 @@ async def write_test(server: Server, target: Target, token: types.ProgressToken 
             (Span(end, end),),
             document=document.uri,
             language=document.language,
-            path=str(tests.path),
+            path=tests.name,
             seed=session.settings_for(document).seed,
-            context=(*head_of(tests), Excerpt(tests.source, scene.text[selected.start : selected.end])),
+            # A model of half a billion parameters that was shown the file of tests, too, wrote that once more.
+            context=(Excerpt(tests.source, scene.text[selected.start : selected.end]),),
             edit=True,
             instruction=f"Write a test for this code{_WITH.get(document.language, '')}.",
             task=work.action.task,
@@ -155,12 +155,6 @@ def on_disk(document: Snapshot, folders: tuple[Path, ...], forbidden: Callable[[
     if reason := looked.refusal or large or ("it holds secrets" if looks_secret(looked.text) else ""):
         raise jobs.Refused(f"{name} is not touched: {reason}")
     return Tests(whole, name, source, looked.text, new)
-
-
-def head_of(tests: Tests) -> tuple[Excerpt, ...]:
-    """Return the beginning of the file of tests, which shows its imports and its style; nothing of a new one."""
-    head = tests.text[:_HEAD].rpartition("\n")[0] if len(tests.text) > _HEAD else tests.text
-    return (Excerpt(tests.name, redacted(head)),) if head.strip() else ()
 
 
 def gap_before(language: str, text: str) -> str:
