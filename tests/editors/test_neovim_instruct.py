@@ -148,6 +148,21 @@ def test_typing_is_not_interrupted_by_an_explanation(editor: Neovim, stage: Stag
     until(lambda: editor.lua("return #vim.api.nvim_list_wins()") == 1, "and the window goes")
 
 
+def test_an_explanation_by_the_menu_of_code_actions(editor: Neovim, stage: Stage) -> None:
+    stage.play({"def f(a):\n": "It returns one."}, instructs=True)
+    editor.lua(
+        """vim.ui.select = function(items, options, choose)
+          for number, item in ipairs(items) do
+            if options.format_item(item):find('explain', 1, true) then choose(item, number) end
+          end
+        end"""
+    )
+    editor.keys("ggVjjgra")
+    until(lambda: "It returns one." in "\n".join(editor.draw().lines()), "the window", 30)
+    assert not any("It returns one." in line for line in editor.messages()), "no message beside it"
+    editor.keys("q")
+
+
 def test_a_test_is_written_into_the_file_next_door(editor: Neovim, stage: Stage) -> None:
     stage.play({"": "from main import f\n\n\ndef test_f():\n    assert f(1) == 1\n"})
     folder = str(Path(editor.nvim.current.buffer.name).parent)

@@ -197,3 +197,61 @@ def test_the_page_of_the_canvas_is_opened(editor: VSCode, stage: Stage) -> None:
     told = urlsplit(answer.body["result"]["url"])
     assert told.hostname == "127.0.0.1"
     assert str(told.port) in address, "it may be the address of a proxy of the window's server"
+
+
+def offers(editor: VSCode, words: str, *commands: str) -> None:
+    """The palette has these of our commands for the words, and no others."""
+    editor.screen.do(lambda page: page.keyboard.press("F1"))
+    until(lambda: editor.screen.evaluate("!!document.activeElement?.closest('.quick-input-widget')"), "the palette")
+    editor.type(f"Palimpsest: {words}")
+    rows = "[...document.querySelectorAll('.quick-input-list .monaco-list-row')].map((each) => each.textContent)"
+    until(
+        lambda: any(
+            each in [*editor.screen.evaluate(rows), ""][0] for each in (words, "similar commands", "No matching")
+        ),
+        "it is filtered",
+    )
+    assert [each for each in offered(editor) if each.startswith("Palimpsest: ") and words in each] == [
+        f"Palimpsest: {each}" for each in commands
+    ]
+    editor.press("escape")
+
+
+def test_the_palette_has_only_commands_that_can_work(editor: VSCode) -> None:
+    offers(editor, "Version")
+    offers(editor, "Follow Up")
+    offers(editor, "Change of the Preview")
+    offers(editor, "Explain the Selection", "Explain the Selection")
+    say(editor, "instruct", "make it short")
+    until(lambda: version(editor) == "1 of 1")
+    offers(editor, "Version", "Earlier Version")
+    offers(editor, "Follow Up", "Follow Up…")
+    editor.run("earlier")
+    until(lambda: version(editor) == "original, 1 answer")
+    offers(editor, "Version", "Later Version")
+
+
+def test_the_menu_of_the_editor(editor: VSCode, screenshots: Path) -> None:
+    say(editor, "instruct", "make it short")
+    until(lambda: version(editor) == "1 of 1")
+    editor.command("editor.action.selectAll")
+    editor.screen.do(lambda page: page.keyboard.press("Shift+F10"))
+    until(lambda: "Palimpsest" in menu(editor), "the menu")
+    for _ in range(menu(editor).index("Palimpsest") + 1):
+        editor.press("down")
+    editor.press("right")
+    until(lambda: "Explain the Selection" in menu(editor), "the submenu")
+    editor.screenshot(screenshots / "vscode-menu.png")
+    entries = menu(editor)
+    assert {"Rewrite with Instruction…", "Follow Up…", "Earlier Version", "Write a Test", "Show Canvas"} <= set(entries)
+    assert "Later Version" not in entries
+    editor.press("escape")
+    editor.press("escape")
+
+
+def menu(editor: VSCode) -> list[str]:
+    """Return the entries of the menus that are open."""
+    labels = """[...document.querySelectorAll('.context-view, .shadow-root-host')]
+        .flatMap((each) => [...(each.shadowRoot ?? each).querySelectorAll('.action-label')])
+        .map((each) => each.textContent)"""
+    return list(editor.screen.evaluate(labels))

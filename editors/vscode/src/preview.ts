@@ -8,9 +8,7 @@ import {
   Disposable,
   EventEmitter,
   Position,
-  Range,
   Selection,
-  TextEditorRevealType,
   commands,
   languages,
   window,
@@ -19,7 +17,8 @@ import {
   type TextEditor,
 } from "vscode";
 import { Comparison } from "./compare";
-import { Decision, type Hunk, type Verdict } from "./decision";
+import { Decision } from "./decision";
+import { hunkCommands } from "./hunkCommands";
 import { Paint } from "./paint";
 import type { Draft } from "./protocol";
 import type { Change } from "./rows";
@@ -79,10 +78,13 @@ export class Previews implements Disposable {
       commands.registerCommand("palimpsest.acceptPreview", () => this.#here()?.decision?.settle(true)),
       commands.registerCommand("palimpsest.rejectPreview", () => this.#here()?.decision?.settle(false)),
       commands.registerCommand("palimpsest.keepAccepted", () => this.#here()?.decision?.keep()),
-      commands.registerCommand("palimpsest.acceptHunk", (index?: number) => this.#judge("accepted", index)),
-      commands.registerCommand("palimpsest.rejectHunk", (index?: number) => this.#judge("rejected", index)),
-      commands.registerCommand("palimpsest.nextHunk", () => this.#go(1)),
-      commands.registerCommand("palimpsest.previousHunk", () => this.#go(-1)),
+      hunkCommands(
+        () => this.#here(),
+        (document) => {
+          this.#refresh(document);
+          this.#comparison.refresh(document);
+        },
+      ),
       commands.registerCommand("palimpsest.comparePreview", () => this.#compare()),
       commands.registerCommand("palimpsest.cancel", () => {
         this.#works.forEach((work) => (work.decision ? work.decision.settle(false) : work.cancel.cancel()));
@@ -295,45 +297,6 @@ export class Previews implements Disposable {
     const work = this.#here();
     if (work?.decision?.waits) {
       await this.#comparison.open(work);
-    }
-  }
-
-  /** Decide about a hunk, by its number, or about the one at the cursor; and go to the next one that is open. */
-  #judge(verdict: Verdict, index?: number): void {
-    const work = this.#here();
-    const decision = work?.decision;
-    const line = this.#cursorIn(work);
-    const hunk = index === undefined ? decision?.nearest(line) : decision?.hunks[index];
-    if (!work || !decision?.waits || !hunk) {
-      return;
-    }
-    decision.judge(hunk, verdict);
-    if (decision.waits) {
-      this.#refresh(work.document);
-      this.#comparison.refresh(work.document);
-      this.#show(work, decision.nearest(hunk.change.range.start.line));
-    }
-  }
-
-  #go(step: 1 | -1): void {
-    const work = this.#here();
-    if (work?.decision?.waits) {
-      this.#show(work, work.decision.next(this.#cursorIn(work), step));
-    }
-  }
-
-  #cursorIn(work: Work | undefined): number {
-    const editor = window.activeTextEditor;
-    return editor && editor.document === work?.document ? editor.selection.active.line : 0;
-  }
-
-  #show(work: Work, hunk: Hunk | undefined): void {
-    const editor = window.activeTextEditor;
-    if (hunk && editor?.document === work.document) {
-      const { line } = hunk.change.range.start;
-      const at = new Position(line, editor.document.lineAt(line).firstNonWhitespaceCharacterIndex);
-      editor.selection = new Selection(at, at);
-      editor.revealRange(new Range(at, at), TextEditorRevealType.InCenterIfOutsideViewport);
     }
   }
 }

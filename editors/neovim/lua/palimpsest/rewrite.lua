@@ -222,29 +222,12 @@ function M.canvas(client, command)
   require('palimpsest.instruct').canvas(client, range_of(command, client))
 end
 
----@param action string The first column of docs/actions.md.
----@param command? vim.api.keyset.create_user_command.command_args With a range, if there is a selection.
----@param instruction? string For the actions that are told what to do.
-function M.run(action, command, instruction)
-  local bufnr = api.nvim_get_current_buf()
-  local client = server.client(bufnr)
-  if not client then
-    server.notify('no server is attached to this buffer; :checkhealth palimpsest may say why', vim.log.levels.WARN)
-    return
-  end
+---Run a command of the server, and show what comes of it.
+---@param client vim.lsp.Client
+---@param bufnr integer
+---@param argument { action: string, [string]: any } Of `palimpsest.run`.
+function M.execute(client, bufnr, argument)
   M.cancel(bufnr)
-  local range = range_of(command, client)
-  local argument = {
-    action = action,
-    uri = vim.uri_from_bufnr(bufnr),
-    range = range,
-    problems = action == 'repair' and vim.tbl_map(function(each)
-      return each.range
-    end, problems(range, client)) or nil,
-    diagnostics = (action == 'instruct' or action == 'explain')
-        and vim.list_slice(problems(range, client), 1, MOST_DIAGNOSTICS) or nil,
-    instruction = instruction,
-  }
   local this ---@type { client: vim.lsp.Client, id: integer, action: string, partly?: boolean }
   local sent, id = client:request(
     'workspace/executeCommand',
@@ -266,7 +249,7 @@ function M.run(action, command, instruction)
     bufnr
   )
   if sent and id then
-    this = { client = client, id = id, action = action }
+    this = { client = client, id = id, action = argument.action }
     running[bufnr] = this
     api.nvim_create_autocmd({ 'TextChanged', 'TextChangedI', 'TextChangedP', 'BufUnload' }, {
       buffer = bufnr,
@@ -276,6 +259,31 @@ function M.run(action, command, instruction)
       end,
     })
   end
+end
+
+---@param action string The first column of docs/actions.md.
+---@param command? vim.api.keyset.create_user_command.command_args With a range, if there is a selection.
+---@param instruction? string For the actions that are told what to do.
+function M.run(action, command, instruction)
+  local bufnr = api.nvim_get_current_buf()
+  local client = server.client(bufnr)
+  if not client then
+    server.notify('no server is attached to this buffer; :checkhealth palimpsest may say why', vim.log.levels.WARN)
+    return
+  end
+  local range = range_of(command, client)
+  local told = (action == 'instruct' or action == 'explain') and problems(range, client)
+  local broken = action == 'repair' and problems(range, client)
+  M.execute(client, bufnr, {
+    action = action,
+    uri = vim.uri_from_bufnr(bufnr),
+    range = range,
+    problems = broken and vim.tbl_map(function(each)
+      return each.range
+    end, broken) or nil,
+    diagnostics = told and vim.list_slice(told, 1, MOST_DIAGNOSTICS) or nil,
+    instruction = instruction,
+  })
 end
 
 ---@param bufnr integer

@@ -280,6 +280,15 @@ function M.config()
       ['window/showMessage'] = on_message,
       ['workspace/applyEdit'] = on_apply_edit,
     },
+    -- What is chosen in the menu of code actions goes the same way as our own commands.
+    commands = {
+      ['palimpsest.run'] = function(command, context)
+        local client = vim.lsp.get_client_by_id(context.client_id)
+        if client then
+          require('palimpsest.rewrite').execute(client, context.bufnr, command.arguments[1])
+        end
+      end,
+    },
     on_exit = on_exit,
   }
 end
