@@ -149,7 +149,7 @@ def test_typing_is_not_interrupted_by_an_explanation(editor: Neovim, stage: Stag
 
 
 def test_an_explanation_by_the_menu_of_code_actions(editor: Neovim, stage: Stage) -> None:
-    stage.play({"def f(a):\n": "It returns one."}, instructs=True)
+    stage.play({"": "It returns one."}, instructs=True)
     editor.lua(
         """vim.ui.select = function(items, options, choose)
           for number, item in ipairs(items) do
