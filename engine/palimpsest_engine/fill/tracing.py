@@ -133,8 +133,8 @@ class Trace:
 
     def again(self, step: int, frame: Frame) -> Draft:
         """Return the last draft with a later frame: text that is written beside denoised candidates is in frames alone."""
-        assert self._shown is not None
-        return replace(self._shown, step=step, frame=frame)
+        last = self._shown or Draft(step, ((),) * len(frame.lanes[0].holes), 0.0)
+        return replace(last, step=step, frame=frame)
 
     def _frame(self) -> Frame:
         ms = (perf_counter() - self._begun) * 1000

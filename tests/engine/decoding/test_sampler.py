@@ -11,7 +11,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from palimpsest_engine.cuda.kernels import usable
-from palimpsest_engine.decoding.sampler import as_stock, drawn, drawn_at, entropy_of, forbidden_ids, sample
+from palimpsest_engine.decoding.sampler import (
+    Sampled,
+    as_stock,
+    drawn,
+    drawn_at,
+    entropy_of,
+    forbidden_ids,
+    likeliest,
+    sample,
+)
 
 CAP = 30.0
 needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
@@ -228,3 +237,26 @@ def test_kernels_run_on_gpus_and_in_the_interpreter(monkeypatch):
     monkeypatch.setenv("TRITON_INTERPRET", "0")
     assert not usable(torch.device("cpu"))
     usable.cache_clear()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("count", [1, 3, 7, 99])
+def test_the_likeliest_tokens_begin_with_the_argmax(dtype, count):
+    found = sample(raw_logits(6, 7, 3, scale=0.01), cap=None, temperature=1.0, draw=drawn, dtype=dtype)
+    shown = likeliest(found, count)
+    ids, chances = shown[..., 0].long(), shown[..., 1]
+    assert ids.shape == (6, min(count, 7))
+    assert torch.equal(ids[:, 0], found.argmax)
+    assert torch.equal(chances, found.chances.gather(1, ids).double())
+    assert all(len(set(row)) == len(row) for row in ids.tolist())
+    assert bool((chances.diff(dim=1) <= 0).all())
+
+
+def test_an_argmax_that_rounding_hides_among_equals_is_shown_all_the_same():
+    chances = torch.full((1, 64), 1 / 64, dtype=torch.bfloat16)
+    for argmax in (0, 31, 63):
+        ids = likeliest(Sampled(chances, torch.tensor([0]), torch.tensor([argmax]), torch.zeros(1)), 4)[
+            0, :, 0
+        ].tolist()
+        assert ids[0] == argmax
+        assert len(set(ids)) == 4

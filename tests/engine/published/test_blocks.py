@@ -164,3 +164,15 @@ def test_a_fill_is_cancelled_before_the_next_pass(checkpoint):
     with pytest.raises(FillCancelled):
         list(Filler(checkpoint).fill(REQUEST, answers.__next__))
     assert next(answers, None) is None
+
+
+def test_tokens_of_blocks_are_traced_with_what_else_could_stand_there(checkpoint):
+    request = FillRequest("a = b\nc = \nreturn a\n", (Span(6, 6),), language=None, sizes=(6,), trace=4)
+    *drafts, fill = Filler(checkpoint).fill(request)
+    *_, plain = Filler(checkpoint).fill(replace(request, trace=0))
+    (lane,) = drafts[-1].frame.lanes
+    assert (lane.kind, lane.finished, len(lane.holes[0])) == ("written", True, 6)
+    for slot in lane.holes[0]:
+        assert slot.choices[0].key == slot.key  # at temperature 0
+        assert slot.entropy > 0
+    assert fill.texts == plain.texts
