@@ -52,7 +52,7 @@ def answers(monkeypatch, answer, *, ends=True):
     [
         pytest.param("v = 2\n```", "  v = 2\r\n", "", id="the line ends and the margin of the document"),
         pytest.param("y = 2\n```", "", "as it is", id="the same again"),
-        pytest.param("x = 1\n```", "", "wrote nothing", id="only what stands around it"),
+        pytest.param("if x:\n```", "", "wrote nothing", id="only what stands around it"),
         pytest.param("v = (2\n```", "", "broken the syntax", id="broken"),
     ],
 )
