@@ -75,7 +75,8 @@ def command(
         "commit": commit(),
     }
     write(out, settings, about(sys.argv[1:]), {"rows": [row.as_json() for row in found]})
-    click.echo("\n".join(tables.by_part(found, cases.choosing(case for each in whole for case in each))))
+    halves = cases.choosing(case for each in whole for case in each) if not sets else ()  # sets of others have none
+    click.echo("\n".join(tables.by_part(found, halves)))
 
 
 def _instructed(engine: Engine) -> str:
