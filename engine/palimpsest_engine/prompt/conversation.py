@@ -22,7 +22,7 @@ _EXPLAINS = "You explain source code to programmers, briefly and in plain senten
 _WRITES = "You write source code exactly as you are told, and nothing else."
 _FENCE = "```"
 _SENTENCE = re.compile(r"[.!?:][\"')\]*`]*(?=\s|$)")
-_FENCE_LINE = re.compile(r"^[ \t]*```.*$", re.MULTILINE)
+_FENCE_LINE = re.compile(r"^[ \t]*(```+).*$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +179,8 @@ def code_in(answer: str) -> tuple[str, bool, bool]:
     opening = _FENCE_LINE.search(answer)
     if opening is None:
         return answer, False, False
-    closing = _FENCE_LINE.search(answer, opening.end())
+    end = re.compile(rf"^[ \t]*{opening[1]}`*[ \t]*$", re.MULTILINE)  # not a fence of the code itself
+    closing = end.search(answer, opening.end())
     block = answer[opening.end() : len(answer) if closing is None else closing.start()]
     return block.removeprefix("\n"), True, closing is not None
 

@@ -119,6 +119,7 @@ def test_new_code_is_about_the_excerpts():
         ("a = 1\n", ("a = 1\n", False, False)),
         ("```\na = 1\n```", ("a = 1\n", True, True)),
         ("Here it is:\n\n```python\na = 1\n```\nDone.\n```\nb\n```", ("a = 1\n", True, True)),
+        ("````md\n```py\na = 1\n```\n````\n", ("```py\na = 1\n```\n", True, True)),
         ("Here it is:\n```python\na = 1\nb", ("a = 1\nb", True, False)),
         ("- so:\n  ```py\n  a = 1\n  ```", ("  a = 1\n", True, True)),
     ],
