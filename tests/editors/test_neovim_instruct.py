@@ -173,7 +173,6 @@ def test_a_test_is_written_into_the_file_next_door(editor: Neovim, stage: Stage)
     assert len(editor.nvim.windows) == 2
     assert any("test_main.py, which is not saved yet" in line for line in editor.messages())
     editor.keys(":bwipeout!<CR>")
-    editor.lua("vim.lsp.buf.remove_workspace_folder(...)", folder)
 
 
 def test_the_page_of_the_canvas_is_opened_once(editor: Neovim, stage: Stage) -> None:

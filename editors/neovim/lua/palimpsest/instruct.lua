@@ -101,12 +101,12 @@ end
 
 ---@param uri string
 local function show_test(uri)
-  local file = vim.fn.fnamemodify(vim.uri_to_fname(uri), ':~:.')
-  server.notify(('the test is in %s, which is not saved yet'):format(file))
+  local file = vim.uri_to_fname(uri)
   if api.nvim_get_mode().mode == 'n' then
-    vim.cmd.split({ args = { vim.fn.fnameescape(vim.uri_to_fname(uri)) } })
+    vim.cmd.split({ args = { vim.fn.fnameescape(file) }, mods = { silent = true } }) -- two messages would wait for a key
     vim.cmd('normal! G')
   end
+  server.notify(('the test is in %s, which is not saved yet'):format(vim.fn.fnamemodify(file, ':~:.')))
 end
 
 ---Show what came of an action beside its edit.
