@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import io
 import re
-from functools import partial
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 from rich.text import Text
 
-from palimpsest_engine import Draft, DraftPiece, FillRequest, OutOfMemory, Span
+from palimpsest_engine import DraftPiece, FillRequest, OutOfMemory, Span
 from palimpsest_engine.runtime.scripted import ScriptedEngine
 from palimpsest_server.cli.watch import SETTLED, UNSETTLED, Scene, watched
 
@@ -93,11 +93,11 @@ def test_an_error_comes_through() -> None:
         watched(ScriptedEngine(error=OutOfMemory("no")), request("", (0, 0)), console)
 
 
-def test_a_model_that_writes_left_to_right_is_not_said_to_denoise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("palimpsest_engine.runtime.scripted.Draft", partial(Draft, written=True))
+def test_a_model_that_writes_left_to_right_is_not_said_to_denoise() -> None:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=80)
-    watched(ScriptedEngine(["value"], steps=2), request("x = \n", (4, 4)), console, title="line 1: ")
+    asked = replace(request("x = \n", (4, 4)), left_to_right=True)
+    watched(ScriptedEngine(["value"], steps=2), asked, console, title="line 1: ")
     plain = Text.from_ansi(screen.getvalue().replace("\r", "")).plain
     assert "line 1: left to right, pass 2" in plain
     assert "denoising" not in plain
