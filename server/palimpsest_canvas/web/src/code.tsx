@@ -75,9 +75,9 @@ export function Code({ name, texts, old, lane, before, frame, selected, edits, o
   const first = useRef(true);
   const drawn = useRef(new Map<string, [signature: string, element: JSX.Element]>());
   useEffect(() => {
-    if (!lane || !first.current) return;
-    first.current = false;
-    // The hole is what the page is about: with a long prefix, it would not be in sight.
+    if (!first.current) return;
+    first.current = !lane;
+    // The hole is what the page is about: with a long prefix, it would not be in sight, even before the first step.
     const hole = pane.current?.querySelector<HTMLElement>(".hole");
     if (hole && pane.current) pane.current.scrollTop = hole.offsetTop - pane.current.clientHeight / 3;
   }, [lane]);
