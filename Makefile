@@ -10,8 +10,9 @@ WORKERS ?= 2
 CONSTRAINTS ?= constraints/newest.txt
 PYTHONS ?= python3 python3.13 python3.12 python3.11
 BIN := $(VENV)/bin
+RECORD = $(BIN)/palimpsest canvas record
 
-.PHONY: help demo vscode test test-oldest test-coder test-team test-editors bench-editors canvas fuzz soak lint bench constraints clean
+.PHONY: help demo vscode test test-oldest test-coder test-team test-editors bench-editors canvas replays fuzz soak lint bench constraints clean
 .DELETE_ON_ERROR:
 
 help:
@@ -23,6 +24,7 @@ help:
 	@echo "make test-team      run a team's service with Ray Serve on this machine, and break it; fetches Ray the first time (0.2 GB)"
 	@echo "make test-editors   drive VS Code, Neovim and Emacs for real; fetches them the first time (1 GB, some minutes)"
 	@echo "make bench-editors  from the keystroke to the ghost text on the screen"
+	@echo "make replays    record the fills of docs/replays anew; needs the 0.5B model"
 	@echo "make canvas build the page of palimpsest canvas anew from its sources; needs Node 20 or later"
 	@echo "make fuzz   hostile texts for every grammar, then ten thousand sessions at random, and a hundred thousand of next edits; takes an hour or more"
 	@echo "make soak   an hour of typing, replayed, and what it leaves in memory; takes some minutes"
@@ -67,6 +69,12 @@ test-editors: $(VENV)/installed-editors
 
 bench-editors: $(VENV)/installed-editors
 	$(BIN)/python tests/editors/bench.py
+
+replays: $(VENV)/installed
+	$(RECORD) fixtures/canvas/interval.py --range 5:7 --strength 0.6 --model qwen2.5-coder-0.5b --beside -o docs/replays/interval.html
+	$(RECORD) fixtures/canvas/interval.py --range 5:7 --strength 0.6 --model qwen2.5-coder-0.5b -o docs/images/canvas.svg
+	$(RECORD) fixtures/canvas/settings.py --range 10:11 --strength 0.9 --model qwen2.5-coder-0.5b -o docs/replays/settings.html
+	$(RECORD) fixtures/canvas/number.py --model embedded --seed 1 --beside -o docs/replays/number.html
 
 canvas:
 	cd server/palimpsest_canvas/web && npm ci --no-audit --no-fund && npm run check && npm run build

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from xml.sax.saxutils import escape
 
 from palimpsest_canvas.recording import Begun, Cell, Failed, Outcome, Picture, Recording
@@ -13,7 +13,8 @@ _SIZE, _WIDE, _HIGH, _MARGIN = 14, 8.43, 20, 16  # pixels: of the font, a charac
 _COLUMNS = (48, 110)  # the fewest and the most shown
 _BEFORE, _AFTER = 12, 8  # lines of context
 _FRAMES = 48  # of a track, at most
-_STEP_SECONDS, _LONGEST_SECONDS, _PAUSE_SECONDS = 0.22, 12.0, 3.0
+_STEP_SECONDS, _LONGEST_SECONDS, _PAUSE_SECONDS = 0.35, 12.0, 3.0
+_OLD_SECONDS = 1.5  # for the text that was there
 _BOUNDS = (0.2, 0.7, 1.5, 2.5)  # entropies in nats between the colours
 _NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -39,6 +40,11 @@ class Track:
         """Return the most lines that it ever has."""
         return max(len(lines) for _, lines in self.moments)
 
+    def after(self, seconds: float) -> Track:
+        """Return the same, so much later; the first moment stays where it is."""
+        first, *others = self.moments
+        return replace(self, moments=(first, *((at + seconds, lines) for at, lines in others)))
+
 
 def animated(recording: Recording) -> str:
     """Return the SVG. It loops with a pause; with reduced motion, only the end is shown."""
@@ -52,15 +58,18 @@ def animated(recording: Recording) -> str:
     tracks = [_track(begun, f"filled by {begun.model}", recording.frames, recording.outcome, scale)]
     if beside is not None:
         tracks.append(_track(begun, f"left to right by {beside.model}", beside.frames, beside.outcome, scale))
-    return _drawn(begun, tracks, length + _PAUSE_SECONDS)
+    lead = _OLD_SECONDS if begun.hole.strip() else 0.0
+    return _drawn(begun, [track.after(lead) for track in tracks], lead + length + _PAUSE_SECONDS)
 
 
 # What is to be seen when
 
 
 def _track(begun: Begun, label: str, frames: Sequence[Picture], end: Outcome | Failed | None, scale: float) -> Track:
-    moments: list[tuple[float, list[Line]]] = [(0.0, _lines(begun, [("\u2588", "e4")]))]
-    notes = ["0 ms"]
+    struck = [(each, "old" if each.strip() else "dim") for each in re.split(r"(^\s+)", begun.hole, flags=re.MULTILINE)]
+    old = struck if begun.hole.strip() else [("\u2588", "e4")]
+    moments: list[tuple[float, list[Line]]] = [(0.0, _lines(begun, old))]
+    notes = ["before" if begun.hole.strip() else "0 ms"]
     ranks = {each.number: each.rank for each in end.candidates} if isinstance(end, Outcome) else {}
     for frame in _sampled(frames):
         # The chosen one may have begun late: until then, the best of the others stands there.
@@ -201,7 +210,7 @@ def _style() -> str:
         f"{root}@media(prefers-color-scheme:dark){{{night}}}"
         f"text{{font:{_SIZE}px ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace;white-space:pre}}"
         f"{''.join(f'.{name}{{fill:var(--{name})}}' for name in names)}"
-        ".name{fill:var(--dim);font-style:italic}.pin{font-weight:bold}.m{visibility:hidden}.last{visibility:visible}\n"
+        ".name{fill:var(--dim);font-style:italic}.pin{font-weight:bold}.old{fill:var(--dim);text-decoration:line-through}.m{visibility:hidden}.last{visibility:visible}\n"
     )
 
 

@@ -149,6 +149,14 @@ def test_the_picture_shows_every_step_and_ends_with_what_is_offered() -> None:
     assert "left to right by painter" in everything
 
 
+def test_the_text_that_was_there_is_struck_out_before_the_first_step() -> None:
+    whole = made()
+    groups = drawn(replace(whole, begun=msgspec.structs.replace(whole.begun, hole="  a - b\n  c"))).findall(f"{SVG}g")
+    struck = [span.text for span in groups[0].iter(f"{SVG}tspan") if span.attrib["class"] == "old"]
+    assert struck == ["a - b", "c"]
+    assert "before" in said(groups[0])
+
+
 def test_every_group_of_the_picture_has_its_time_and_the_times_are_in_order() -> None:
     root = drawn(made())
     style = "".join(text for each in root.iter(f"{SVG}style") for text in each.itertext())
