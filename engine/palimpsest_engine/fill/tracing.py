@@ -171,7 +171,8 @@ class Trace:
             yield text
 
     def _choices(self, likely: Likely, cut: int) -> tuple[Choice, ...]:
-        kept = [each for number, each in enumerate(likely) if not number or each[1] >= LEAST]
+        # A place that was never decided on, because its text was kept, has no choices: probabilities of 0.
+        kept = [each for number, each in enumerate(likely) if each[1] and (not number or each[1] >= LEAST)]
         total = max(1.0, sum(probability for _, probability in kept))  # more than 1 only by rounding
         return tuple(
             Choice(self._tokens.shown(int(i))[cut:], round(probability / total, 6), int(i)) for i, probability in kept

@@ -84,6 +84,16 @@ def test_every_draft_shows_all_candidates_with_their_choices(filler):
     assert times == sorted(times)
 
 
+def test_tokens_that_are_kept_from_the_beginning_have_no_choices(filler):
+    drafts, _ = run(filler, replace(REQUEST, strength=0.7, holes=(Span(AT - 9, AT),)))
+    chosen = [slot.choices for _, slot in slots_of(drafts) if slot.choices]
+    assert chosen
+    assert all(choices[0].probability > 0 for choices in chosen)
+    kept = [slot for _, slot in slots_of(drafts) if not slot.choices]
+    assert bool(kept) == filler.spec.denoising.lasts  # the other family decides on every slot anew
+    assert all((slot.state, slot.entropy) == ("settled", 0.0) for slot in kept)
+
+
 def test_text_written_beside_denoised_text_is_in_lanes_of_its_own(filler):
     drafts, fill = run(filler, REQUEST)
     rows = len(drafts[0].frame.lanes)
