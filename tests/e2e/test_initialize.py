@@ -24,6 +24,7 @@ async def test_the_capabilities_are_advertised(connect):
         "palimpsest.run",
         "palimpsest.fillSelection",
         "palimpsest.pause",
+        "palimpsest.canvas",
         "palimpsest.nextEdit",
         "palimpsest.nextEdit.accept",
     }
