@@ -12,7 +12,7 @@ PYTHONS ?= python3 python3.13 python3.12 python3.11
 BIN := $(VENV)/bin
 RECORD = $(BIN)/palimpsest canvas record
 
-.PHONY: help demo vscode test test-oldest test-coder test-team test-editors bench-editors canvas replays fuzz soak lint bench constraints clean
+.PHONY: help demo vscode test test-oldest test-coder test-team test-editors bench-editors canvas replays fuzz soak lint docs bench constraints clean
 .DELETE_ON_ERROR:
 
 help:
@@ -29,6 +29,7 @@ help:
 	@echo "make fuzz   hostile texts for every grammar, then ten thousand sessions at random, and a hundred thousand of next edits; takes an hour or more"
 	@echo "make soak   an hour of typing, replayed, and what it leaves in memory; takes some minutes"
 	@echo "make lint   ruff, mypy and import-linter"
+	@echo "make docs   build the documentation site into build/site; warnings are errors"
 	@echo "make bench  measure what a keystroke costs on this machine"
 	@echo "make constraints    resolve the oldest and the newest libraries that are allowed, anew"
 	@echo "make clean  take the virtual environment away"
@@ -94,6 +95,9 @@ lint: $(VENV)/installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(VENV)/installed-docs
+	$(BIN)/python -m mkdocs build --quiet --strict
+
 constraints: $(BIN)/python
 	$(BIN)/python -m pip install --quiet 'uv>=0.9,<1'
 	for set in lowest-direct:oldest highest:newest; do \
@@ -111,6 +115,10 @@ $(VENV)/installed: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 
 $(VENV)/installed-dev: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev]'
+	@touch $@ $(VENV)/installed
+
+$(VENV)/installed-docs: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[docs]'
 	@touch $@ $(VENV)/installed
 
 $(VENV)/installed-editors: pyproject.toml $(VENV)/installed-dev

@@ -43,7 +43,7 @@ def draw(table: Table) -> None:
 
 
 def as_markdown(table: Table) -> str:
-    """Format a table in Markdown. The main table has no title and stands between the marks of the README."""
+    """Format a table in Markdown. The main table has no title and stands between the marks of docs/performance.md."""
     lines = [
         f"| {' | '.join(table.head)} |",
         "|---" * len(table.head) + "|",
