@@ -43,11 +43,20 @@ def cases(program: str) -> list:
     ]
 
 
+def _modules() -> list:
+    programs = {program for page in PAGES for program, _ in commands(page) if program.startswith("python")}
+    return [
+        pytest.param(program.split()[-1], *case.values, id=f"{program.split()[-1]} {case.id}")
+        for program in sorted(programs)
+        for case in cases(program)
+    ]
+
+
 def parse(command: click.Command, words: list[str], parent: click.Context | None = None) -> None:
     """Parse the words as click does before it runs anything, down to the last subcommand."""
-    with command.make_context(command.name, list(words), parent=parent, resilient_parsing=False) as context:
-        if isinstance(command, click.Group):
-            rest = [*context._protected_args, *context.args]
+    with command.make_context(command.name, list(words), parent=parent) as context:
+        rest = [*context._protected_args, *context.args]
+        if isinstance(command, click.Group) and not (command.invoke_without_command and not rest):
             _, inner, arguments = command.resolve_command(context, rest)
             assert inner is not None
             parse(inner, arguments, context)
@@ -56,7 +65,7 @@ def parse(command: click.Command, words: list[str], parent: click.Context | None
 @pytest.mark.parametrize("words", cases("palimpsest"))
 def test_a_command_parses(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     # The files that examples name need not be there; options, their types and the number of arguments are checked.
-    monkeypatch.setattr(click.Path, "convert", lambda self, value, param, context: value)
+    monkeypatch.setattr(click.Path, "convert", lambda self, value, param, context: Path(value))
     parse(main, words)
 
 
@@ -80,11 +89,15 @@ def _targets(command: str) -> list[str]:
     return [word for word in words[1:] if not word.startswith("-")] if words[0] == "make" else []
 
 
-MODULES = sorted(
-    {program.split()[-1] for page in PAGES for program, _ in commands(page) if program.startswith("python")}
-)
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_a_module_to_run_is_there(name: str) -> None:
-    assert importlib.util.find_spec(f"{name}.__main__") or importlib.util.find_spec(name)
+@pytest.mark.parametrize(("module", "words"), _modules())
+def test_a_command_of_a_module_parses(module: str, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(click.Path, "convert", lambda self, value, param, context: Path(value))
+    found = importlib.import_module(module)
+    if hasattr(found, "__path__"):
+        found = importlib.import_module(f"{module}.__main__")
+    if isinstance(found.main, click.Command):
+        parse(found.main, words)
+    else:
+        # One of argparse makes its parser while it runs: only its options are compared with the source.
+        source = Path(found.__file__ or "").read_text("utf-8")
+        assert [word for word in words if word.startswith("--") and f'"{word}"' not in source] == []
