@@ -104,7 +104,7 @@ export class Actions implements Disposable {
       (each) => argument && this.connection()?.same(argument.uri, each),
     );
     if (!(command === RUN || command === FILL_SELECTION) || !argument || !document) {
-      return next(command, args);
+      return next(command, args) as unknown;
     }
     return this.#run(command, { ...this.#said(document, argument), ...argument }, document);
   };

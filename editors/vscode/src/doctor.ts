@@ -15,7 +15,7 @@ export function examine(program: string): Thenable<string> {
 function written(program: string, args: readonly string[]): Promise<string> {
   return new Promise((resolve) => {
     execFile(program, args, { cwd: homedir(), env: { ...process.env, NO_COLOR: "1" } }, (error, stdout, stderr) => {
-      resolve(`> ${[program, ...args].join(" ")}\n${stdout}${stderr}${stdout || stderr ? "" : String(error)}`);
+      resolve(`> ${[program, ...args].join(" ")}\n${stdout}${stderr}${stdout || stderr ? "" : error?.message ?? ""}`);
     });
   });
 }

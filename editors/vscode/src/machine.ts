@@ -15,7 +15,7 @@ const PATIENCE_MS = 10_000;
 export function machine(storage: string, extension: string): Machine {
   return {
     platform: process.platform,
-    path: [process.env["PATH"] ?? "", pathOfTheWorkbench()].join(delimiter),
+    path: [process.env.PATH ?? "", pathOfTheWorkbench()].join(delimiter),
     home: homedir(),
     environment: process.env,
     environments: [join(storage, PRIVATE), ...ofTheClone(resolved(extension), process.platform)],

@@ -154,7 +154,7 @@ export class NextEdits implements Disposable {
   /** Offer it. False if it is an edit of another text, or of a document that is not open. */
   #take(edit: NextEdit): boolean {
     const document = workspace.textDocuments.find((each) => this.connection()?.same(edit.textDocument.uri, each));
-    if (!document || document.version !== edit.textDocument.version) {
+    if (document?.version !== edit.textDocument.version) {
       return false;
     }
     const { start, end } = edit.range;

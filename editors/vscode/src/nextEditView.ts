@@ -79,7 +79,7 @@ export class NextEditView implements Disposable {
   }
 
   #paintIn(editor: TextEditor, shown: Shown | undefined): boolean {
-    const there = shown !== undefined && editor.document.uri.toString() === shown.uri;
+    const there = editor.document.uri.toString() === shown?.uri;
     const painted = there && !shown.hidden;
     this.#paint.show(editor, painted ? [shown.change] : [], true);
     const at = there ? editor.document.lineAt(shown.line).range : undefined;

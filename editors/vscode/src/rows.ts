@@ -116,7 +116,7 @@ function within(line: number, old: string, now: string): Row | undefined {
 }
 
 /** How many elements both begin with, at most so many; or how long those are together. */
-function same(one: readonly string[], other: readonly string[], most: number, size = (_: string): number => 1): number {
+function same(one: readonly string[], other: readonly string[], most: number, size: (line: string) => number = () => 1): number {
   let [count, total] = [0, 0];
   while (count < Math.min(one.length, other.length, most) && one[count] === other[count]) {
     total += size(one[count++]!);

@@ -158,7 +158,7 @@ export class Session implements Disposable {
     }
     this.#status.tell({ state: "starting", reason: "", model: "", device: "", lastEmpty: null, paused: [] });
     try {
-      const { connect } = (await import("./client.js")) as typeof Client;
+      const { connect } = await import("./client.js");
       this.#connection = await connect(found.program, this.#setting<string[]>("server.arguments", []), {
         log: this.#log,
         middleware: this.#middleware(),

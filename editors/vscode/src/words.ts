@@ -3,7 +3,10 @@
 import type { Status } from "./protocol";
 
 /** What the extension itself knows when there is no server to ask. */
-export type Absent = { readonly absent: "idle" | "missing" | "ended"; readonly reason: string };
+export interface Absent {
+  readonly absent: "idle" | "missing" | "ended";
+  readonly reason: string;
+}
 
 export interface Words {
   readonly icon: string;

@@ -9,10 +9,13 @@ interface Property {
   readonly markdownDescription?: string;
 }
 
-const manifest = JSON.parse(readFileSync("package.json", "utf8"));
-const properties: Record<string, Property> = Object.assign(
-  {},
-  ...manifest.contributes.configuration.map((group: { properties: object }) => group.properties),
+interface Manifest {
+  readonly contributes: { readonly configuration: readonly { readonly properties: Record<string, Property> }[] };
+}
+
+const manifest = JSON.parse(readFileSync("package.json", "utf8")) as Manifest;
+const properties = Object.fromEntries(
+  manifest.contributes.configuration.flatMap((group) => Object.entries(group.properties)),
 );
 const keys = Object.keys(properties).map((key) => key.replace(/^palimpsest\./, ""));
 const documented = [...readFileSync("../../docs/settings.md", "utf8").matchAll(/^\| `(\w+)` \|.*\|([^|]*)\|$/gm)];
