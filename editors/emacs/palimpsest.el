@@ -1,6 +1,11 @@
-;;; palimpsest.el --- Palimpsest through Eglot  -*- lexical-binding: t; -*-
+;;; palimpsest.el --- Code filled in by diffusion, through Eglot  -*- lexical-binding: t; -*-
 
+;; Author: the authors of Palimpsest
+;; Version: 0.1.0
 ;; Package-Requires: ((emacs "30.1"))
+;; Keywords: languages, tools, convenience
+;; URL: https://github.com/OWNER/palimpsest
+;; SPDX-License-Identifier: Apache-2.0
 
 ;;; Commentary:
 
@@ -271,7 +276,7 @@ With a prefix argument, ask a QUESTION about them."
    :success-fn (jsonrpc-lambda (&key what &allow-other-keys) (message "[palimpsest] %s" what))))
 
 (defun palimpsest-next-edit (&optional jump)
-  "Make the edit that follows from the last changes, and go there.
+  "Make the edit that follows from what changed last, and go there.
 With a prefix argument JUMP, only go there.  The reason is shown in both cases."
   (interactive "P")
   (let ((server (palimpsest--connection)))

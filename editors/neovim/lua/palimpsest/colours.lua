@@ -22,7 +22,11 @@ end
 
 function M.define()
   local comment, nontext = look('Comment'), look('NonText')
-  define('PalimpsestSuggestion', 'Comment', { italic = true, ctermfg = comment.ctermfg or GREY, cterm = { italic = true } })
+  define(
+    'PalimpsestSuggestion',
+    'Comment',
+    { italic = true, ctermfg = comment.ctermfg or GREY, cterm = { italic = true } }
+  )
   define('PalimpsestDraft', 'NonText', { ctermfg = nontext.ctermfg or GREY, cterm = { italic = true } })
   define('PalimpsestRemoved', 'DiffDelete', { strikethrough = true, cterm = { strikethrough = true } })
   vim.api.nvim_set_hl(0, 'PalimpsestAdded', { default = true, link = 'DiffAdd' })

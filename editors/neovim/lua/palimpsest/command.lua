@@ -157,7 +157,9 @@ local WORDS = {
   reject = {
     run = function(words)
       local preview, bufnr = require('palimpsest.preview'), vim.api.nvim_get_current_buf()
-      if not (words[1] == 'hunk' and preview.judge(bufnr, 'rejected') or not words[1] and preview.decide(bufnr, false)) then
+      if
+        not (words[1] == 'hunk' and preview.judge(bufnr, 'rejected') or not words[1] and preview.decide(bufnr, false))
+      then
         server.notify('nothing waits to be rejected in this buffer')
       end
     end,
@@ -243,9 +245,7 @@ end
 ---@return string[]
 function M.complete(lead, line)
   local before = vim.split(line:sub(1, #line - #lead):gsub('^.*Palimpsest!?%s*', ''), '%s+', { trimempty = true })
-  local choices = #before == 0 and vim.tbl_keys(WORDS)
-    or #before == 1 and (word_of(before[1]) or {}).words
-    or {}
+  local choices = #before == 0 and vim.tbl_keys(WORDS) or #before == 1 and (word_of(before[1]) or {}).words or {}
   table.sort(choices)
   return vim.tbl_filter(function(each)
     return vim.startswith(each, lead)

@@ -59,10 +59,7 @@ function M.run(action, command, text)
     return
   end
   asked = action
-  vim.ui.input(
-    { prompt = PROMPTS[action], completion = "customlist,v:lua.require'palimpsest.instruct'.complete" },
-    go
-  )
+  vim.ui.input({ prompt = PROMPTS[action], completion = "customlist,v:lua.require'palimpsest.instruct'.complete" }, go)
 end
 
 ---@param bufnr integer

@@ -13,8 +13,15 @@ local CANCELLED, CONTENT_MODIFIED, SERVER_CANCELLED, UNKNOWN = -32800, -32801, -
 local MOST_DIAGNOSTICS = 100
 local TYPING_MS, CHANGED_MS = 150, 20 -- how long nothing may change before somebody is asked
 
----@class palimpsest.Answer See docs/protocol.md.
----@field edits { text: string, range: lsp.Range, textDocument: { uri: string, version: integer }, command: lsp.Command, palimpsest: { id: string, reason: string } }[]
+---@class palimpsest.NextEdit See docs/protocol.md.
+---@field text string
+---@field range lsp.Range
+---@field textDocument { uri: string, version: integer }
+---@field command lsp.Command
+---@field palimpsest { id: string, reason: string }
+
+---@class palimpsest.Answer
+---@field edits palimpsest.NextEdit[]
 
 ---The one request of a buffer that is out.
 ---@type table<integer, { client: vim.lsp.Client, id?: integer }>

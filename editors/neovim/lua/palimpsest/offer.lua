@@ -112,7 +112,8 @@ function M.repaint()
     mark(offer.row, { { ' ◂ ' .. key(), 'PalimpsestNextEdit' } }, 'eol')
     say(nil)
   else
-    local canvas = { bufnr = offer.bufnr, namespace = namespace, removed = 'PalimpsestRemoved', added = 'PalimpsestAdded' }
+    local canvas =
+      { bufnr = offer.bufnr, namespace = namespace, removed = 'PalimpsestRemoved', added = 'PalimpsestAdded' }
     difference.paint(canvas, offer.edit)
     local what = is_here(offer) and ' makes it' or ' goes there'
     mark(offer.row, { { ' ' .. offer.reason, 'PalimpsestReason' }, { '  ' .. key() .. what, 'PalimpsestHint' } }, 'eol')
@@ -204,7 +205,7 @@ end
 ---Offer an edit. False if it is one of another text, or of none that is open.
 ---@param client vim.lsp.Client
 ---@param from integer The current buffer.
----@param item { text: string, range: lsp.Range, textDocument: { uri: string, version: integer }, command: lsp.Command, palimpsest: { id: string, reason: string } }
+---@param item palimpsest.NextEdit
 ---@return boolean
 function M.show(client, from, item)
   local awaited = following
