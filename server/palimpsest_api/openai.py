@@ -1,6 +1,6 @@
 """The routes of OpenAI's API that infilling needs: `/v1/completions` with `suffix`, and `/v1/models`.
 
-No usage is reported: it would count tokens, and no token leaves the engine.
+The usage that is reported is zero: it would count tokens, and no token leaves the engine. Zed refuses an answer without one.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from palimpsest_api.spoken import sides_of
 
 MOST = 8  # middles of one request
 STOPS = 16
+_USAGE = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 _DONE = b"data: [DONE]\n\n"
 
 
@@ -81,7 +82,7 @@ class OpenAI:
         async def whole() -> Response:
             head, middles, reason = await asked()
             choices = [_choice(number, echo + each.text, each) for number, each in enumerate(middles)]
-            return json_response(head | {"choices": choices} | ({"reason": reason} if reason else {}))
+            return json_response(head | {"choices": choices, "usage": _USAGE} | ({"reason": reason} if reason else {}))
 
         async def stream(say: Say) -> None:
             head, middles, reason = await asked()

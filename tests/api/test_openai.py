@@ -110,3 +110,20 @@ async def test_errors_of_the_engine_are_answered_before_a_stream_begins(client: 
     asking = client(Recording(error=OutOfMemory("It needs 50 GB")))
     answer = await asking.post("/v1/completions", json={"prompt": "", "stream": True})
     assert (answer.status_code, answer.json()["error"]["message"]) == (500, "It needs 50 GB.")
+
+
+async def test_zed_can_read_the_answer(client: Client) -> None:
+    """As in Zed's `fim.rs`, `open_ai_compatible.rs` and `RawCompletionResponse`, which has no field that may be absent."""
+    stops = ["<|endoftext|>", "<|file_separator|>", "<|fim_pad|>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>"]
+    stops += ["<fim_prefix>", "<fim_middle>", "<fim_suffix>", "<PRE>", "<SUF>", "<MID>", "[PREFIX]", "[SUFFIX]"]
+    prompt = "<|fim_prefix|>a = <|fim_suffix|>\nb<|fim_middle|>"
+    engine = Recording("1")
+    sent = {"model": "any", "prompt": prompt, "max_tokens": 128, "stop": stops}
+    answer = (await client(engine).post("/v1/completions?language=python", json=sent)).json()
+    assert (engine.request.text, engine.request.holes) == ("a = \nb", (Span(4, 4),))
+    assert engine.request.language == "python"
+    strings, counts = ("id", "object", "model"), ("prompt_tokens", "completion_tokens", "total_tokens")
+    assert all(isinstance(answer[each], str) for each in strings)
+    assert isinstance(answer["created"], int)
+    assert all(isinstance(answer["usage"][each], int) for each in counts)
+    assert answer["choices"][0]["text"] == "1"

@@ -40,7 +40,9 @@ def test_lua(cache, folder, linter, arguments):
     except Unavailable as error:
         pytest.skip(f"because {error}")
     configured = {"--check": ["--config-path", ".stylua.toml"]}.get(arguments[0], ["--config", ".luacheckrc"])
-    code, text = said([*found.command, *arguments, *configured, str(folder)], dict(found.environment), EDITORS / "neovim")
+    code, text = said(
+        [*found.command, *arguments, *configured, str(folder)], dict(found.environment), EDITORS / "neovim"
+    )
     assert code == 0, text
 
 

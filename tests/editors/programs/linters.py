@@ -1,4 +1,4 @@
-"""What reads Lua and Emacs Lisp and finds fault with it: luacheck and package-lint from Debian, StyLua from npm."""
+"""Linters for Lua and Emacs Lisp: luacheck and package-lint from Debian, StyLua from npm."""
 
 from __future__ import annotations
 
@@ -53,7 +53,14 @@ def stylua(cache: Path) -> Linter:
 
     def install(into: Path) -> None:
         (into / "package.json").write_text('{"private": true}\n', encoding="utf-8")
-        command = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", f"@johnnymorganz/stylua-bin@{STYLUA}"]
+        command = [
+            "npm",
+            "install",
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
+            f"@johnnymorganz/stylua-bin@{STYLUA}",
+        ]
         run = subprocess.run(command, cwd=into, env=with_node.environment(), capture_output=True, text=True)
         if run.returncode:
             raise Unavailable(f"{command[-1]} could not be installed: {run.stderr.strip()[-300:]}")
