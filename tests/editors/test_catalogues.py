@@ -1,4 +1,4 @@
-"""The entries for the catalogues of other projects: the files of editors/catalogues agree with the package and with our own set-ups."""
+"""The entries for the catalogues of other projects agree with the package and with our own set-ups."""
 
 from __future__ import annotations
 
