@@ -1,7 +1,7 @@
 """The steps of `deploy/Dockerfile` that make the image `cpu`, run in a scratch folder, and the server that it starts.
 
-No image is built: there is no other root file system, no user 1000 and no Debian of its own. Tried are that pip resolves, that the
-package works with the libraries that it installs, and that the health check finds the server.
+No image is built: there is no other root file system, no user 1000, no Debian of its own. Tried are that pip resolves, that
+the package works with the libraries that it installs, and that the health check finds the server.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ ABILITIES: frozenset[Ability] = frozenset(
 
 # What a user's init.lua has, and options that make a test the same everywhere.
 INIT = """
-vim.opt.runtimepath:prepend({plugin})
+{plugin}
 vim.opt.runtimepath:append({library})
 vim.opt.shortmess:append('IF')
 vim.o.swapfile = false
@@ -72,15 +72,19 @@ def start(
     line: Literal["0.11", "0.12"] = "0.12",
     before: str = "",
     extra: str = "",
+    plugin: Path | None = PLUGIN,
 ) -> Iterator[Neovim]:
-    """A Neovim with the plugin; see `Editor`. line: which version. before: Lua that runs first; extra: before the server."""
+    """A Neovim with the plugin; see `Editor`. line: which version. before: Lua that runs first; extra: before the server.
+
+    plugin: its folder; None if `before` brings it.
+    """
     program = neovim.get(cache, line)
     init = folder / "init.lua"
     settings = json.dumps(dict(server.initialization)) if server.initialization else "{}"
     init.write_text(
         before
         + INIT.format(
-            plugin=_lua(str(PLUGIN)),
+            plugin="" if plugin is None else f"vim.opt.runtimepath:prepend({_lua(str(plugin))})",
             library=_lua(str(program.library)),
             command=_lua(str(server.command)),
             settings=_lua(settings),
