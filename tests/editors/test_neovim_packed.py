@@ -48,10 +48,10 @@ def repository(tmp_path: Path) -> Path:
 
 
 @newest
-@pytest.mark.parametrize("version", ["", "version = vim.version.range('*')"], ids=["branch", "release"])
+@pytest.mark.parametrize("version", ["", ", version = vim.version.range('*')"], ids=["branch", "release"])
 def test_the_lines_of_the_readme_install_it_from_a_repository(started: Start, repository: Path, version: str) -> None:
     assert SOURCE in PACKED
-    lines = PACKED.replace(f"'{SOURCE}'", f"'file://{repository}', {version}")
+    lines = PACKED.replace(f"'{SOURCE}'", f"'file://{repository}'{version}")
     with started(before=CLEAN + lines, plugin=None) as (editor, stage):
         stage.play({"return ": "a + b"})
         [found] = editor.nvim.api.get_runtime_file("lua/palimpsest/init.lua", True)
