@@ -107,6 +107,8 @@ def test_compose_files_follow_the_specification_and_build_what_there_is(file):
     built = [each["build"]["target"] for each in described["services"].values() if "build" in each]
     assert built
     assert set(built) <= set(IMAGES)
+    foreign = [each["image"] for each in described["services"].values() if "build" not in each]
+    assert [image for image in foreign if not re.search(r":v?[\d.]+@sha256:[0-9a-f]{64}$", image)] == []
 
 
 def test_one_machine_starts_behind_a_token_with_nothing_to_write_but_models():
