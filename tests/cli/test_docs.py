@@ -124,7 +124,11 @@ def test_every_field_of_the_status_is_explained(field: str) -> None:
     assert f"| `{field}` |" in (DOCS / "protocol.md").read_text()
 
 
-PAGES = [DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md", *DOCS.glob("*.md"), *DOCS.glob("adr/*.md")]
+PAGES = [
+    page
+    for pattern in ("*.md", "docs/*.md", "docs/adr/*.md", "editors/*.md", "editors/*/*.md")
+    for page in sorted(DOCS.parent.glob(pattern))
+]
 
 
 def test_every_decision_is_in_the_index_under_its_title() -> None:
@@ -145,6 +149,7 @@ def test_every_file_that_a_page_names_exists(page: Path) -> None:
         root / "server",
         root / "engine/palimpsest_engine",
         root / "server/palimpsest_server",
+        root / "tests",
     ]
     named = re.findall(r"`((?:\w+/)+[a-z_]\w*\.(?:py|toml))`", page.read_text())
     assert [path for path in named if not any((base / path).exists() for base in bases)] == []

@@ -20,6 +20,11 @@ PAGES = [
     for page in sorted(ROOT.glob(pattern))
 ]
 BLOCK = re.compile(r"^ *```(?:sh|bash|shell|console)?\n(.*?)^ *```", re.M | re.S)
+# A command within a sentence. One with a commit behind it is the record of a measurement, made by the program of that commit.
+SENTENCE = re.compile(r"`(palimpsest\s[a-z][^`]*)`(?!, commit)")
+PLACEHOLDERS = {"LINE:COL": "12:5", "A:B": "10:14", "N": "1", "K": "1", "OUT": "fill.html"}
+# Pages on what was: their commands were right when they were written.
+PAST = {"CHANGELOG.md", *(f"docs/adr/{page.name}" for page in ROOT.glob("docs/adr/0*.md"))}
 INLINE = re.compile(r"`((?:\w+=\S+ )*(?:palimpsest|make) [^`]+)`")
 # Commands of a block that run programs of other people, and of which only the name is checked here.
 PROGRAM = re.compile(r"^(?:\$ )?(?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?(palimpsest|make|python -m palimpsest_\S+)(?: |$)")
@@ -32,6 +37,10 @@ def commands(page: Path) -> Iterator[tuple[str, list[str]]]:
             if match := PROGRAM.match(line.strip()):
                 rest = line.strip()[match.end() :]
                 yield match[1], shlex.split(rest, comments=True)
+
+
+def _id(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
 
 
 def cases(program: str) -> list:
@@ -67,6 +76,25 @@ def test_a_command_parses(words: list[str], monkeypatch: pytest.MonkeyPatch) -> 
     # The files that examples name need not be there; options, their types and the number of arguments are checked.
     monkeypatch.setattr(click.Path, "convert", lambda self, value, param, context: Path(value))
     parse(main, words)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.relative_to(ROOT).as_posix() not in PAST], ids=_id)
+def test_a_command_in_a_sentence_is_the_beginning_of_one(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such a command may end before an argument that it needs; its options, choices and subcommands have to be there."""
+    monkeypatch.setattr(click.Path, "convert", lambda self, value, param, context: Path(value))
+    unfinished = (click.MissingParameter, click.BadOptionUsage, click.exceptions.NoArgsIsHelpError)
+    faults = []
+    for command in SENTENCE.findall(page.read_text("utf-8")):
+        if "..." in command or "…" in command:
+            continue
+        words = [PLACEHOLDERS.get(word, word) for word in shlex.split(command)[1:] if word != "--help"]
+        try:
+            parse(main, words)
+        except unfinished:
+            continue
+        except click.UsageError as error:
+            faults.append(f"{command}: {error}")
+    assert faults == []
 
 
 def test_a_wrong_command_does_not_parse() -> None:
