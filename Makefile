@@ -96,7 +96,8 @@ lint: $(VENV)/installed-dev
 	$(BIN)/lint-imports
 
 docs: $(VENV)/installed-docs
-	$(BIN)/python -m mkdocs build --quiet --strict
+	@# Not --quiet: it drops warnings before --strict counts them.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 constraints: $(BIN)/python
 	$(BIN)/python -m pip install --quiet 'uv>=0.9,<1'
