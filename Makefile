@@ -10,6 +10,7 @@ WORKERS ?= 2
 CONSTRAINTS ?= constraints/newest.txt
 PYTHONS ?= python3 python3.13 python3.12 python3.11
 BIN := $(VENV)/bin
+DEV = $(BIN)/python -m palimpsest_dev --venv $(VENV) --constraints $(CONSTRAINTS)
 RECORD = $(BIN)/palimpsest canvas record
 
 .PHONY: help demo vscode test test-oldest test-coder test-team test-editors bench-editors canvas replays fuzz soak lint docs bench constraints clean
@@ -34,15 +35,9 @@ help:
 	@echo "make constraints    resolve the oldest and the newest libraries that are allowed, anew"
 	@echo "make clean  take the virtual environment away"
 
-demo: $(VENV)/installed
-	@if [ "$(MODEL)" != embedded ] && $(BIN)/palimpsest models pull $(MODEL) --yes --use; then model=; \
-	else model='--model embedded'; echo "The embedded model fills."; fi; \
-	echo; $(BIN)/palimpsest fill fixtures/demo/statement.py --holes --watch --summary $$model || exit; \
-	echo; echo "The check knows syntax, not meaning: read what was written. To try next:"; \
-	echo "  a diff        $(BIN)/palimpsest fill fixtures/demo/inventory.py --holes"; \
-	echo "  diffusion     make demo MODEL=embedded"; \
-	echo "  other models  $(BIN)/palimpsest models list"; \
-	echo "  your editor   editors/README.md"
+# The command lines of demo, test, test-oldest, test-coder and lint stand in palimpsest_dev/, which needs no Make.
+demo: $(BIN)/python
+	@$(DEV) demo --model=$(MODEL)
 
 vscode:
 	cd editors/vscode && npm ci --no-audit --no-fund && npm run package
@@ -52,15 +47,14 @@ vscode:
 bench: $(VENV)/installed
 	@$(BIN)/palimpsest bench
 
-test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+test: $(BIN)/python
+	$(DEV) test --workers $(WORKERS)
 
-test-oldest:
-	$(MAKE) VENV=$(VENV)-oldest CONSTRAINTS=constraints/oldest.txt $(VENV)-oldest/installed-dev
-	$(VENV)-oldest/bin/python -m pytest -n $(WORKERS) --dist worksteal tests/engine tests/train tests/tune
+test-oldest: $(BIN)/python
+	$(DEV) test-oldest --workers $(WORKERS)
 
-test-coder: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -m coder tests/e2e/test_coder.py
+test-coder: $(BIN)/python
+	$(DEV) test-coder
 
 test-team: $(VENV)/installed-team
 	$(BIN)/python -m pytest -m team tests/team
@@ -89,11 +83,8 @@ fuzz: $(VENV)/installed-dev
 soak: $(VENV)/installed-dev
 	$(BIN)/python -m pytest --timeout 3600 -m slow
 
-lint: $(VENV)/installed-dev
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+lint: $(BIN)/python
+	$(DEV) lint
 
 docs: $(VENV)/installed-docs
 	@# Not --quiet: it drops warnings before --strict counts them.
