@@ -48,6 +48,7 @@ from palimpsest_engine.errors import (
     UnsupportedCheckpoint,
 )
 from palimpsest_engine.fill.tidy import tidy
+from palimpsest_engine.replacing import replace
 from palimpsest_engine.request import Confidence, Draft, DraftPiece, Excerpt, Fill, FillRequest, Span, Turn, Verdict
 from palimpsest_engine.runtime.open import open_engine, refuse_relative
 from palimpsest_engine.trace import Choice, Frame, Judged, Lane, Slot, Stage, StartPiece, Traced
@@ -114,6 +115,7 @@ __all__ = [
     "language_id",
     "open_engine",
     "refuse_relative",
+    "replace",
     "runtime_folders",
     "tidy",
     "untrained",

@@ -1,6 +1,7 @@
 """Run the command line, as `palimpsest` or `python -m palimpsest_server`; start the server without parsing."""
 
 import gc
+import io
 import sys
 
 
@@ -14,7 +15,14 @@ def main() -> None:
         sys.exit(_serve())
     from palimpsest_server.cli import main as command
 
+    _write_whatever_comes(sys.stdout)
     command()
+
+
+def _write_whatever_comes(stream: object) -> None:
+    """Escape what the output's encoding lacks: that of a pipe on Windows has few characters, and no name may be an error."""
+    if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        stream.reconfigure(errors="backslashreplace")
 
 
 def _serve() -> int:

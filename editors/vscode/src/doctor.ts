@@ -14,7 +14,8 @@ export function examine(program: string): Thenable<string> {
 
 function written(program: string, args: readonly string[]): Promise<string> {
   return new Promise((resolve) => {
-    execFile(program, args, { cwd: homedir(), env: { ...process.env, NO_COLOR: "1" } }, (error, stdout, stderr) => {
+    const options = { cwd: homedir(), env: { ...process.env, NO_COLOR: "1" }, windowsHide: true };
+    execFile(program, args, options, (error, stdout, stderr) => {
       resolve(`> ${[program, ...args].join(" ")}\n${stdout}${stderr}${stdout || stderr ? "" : error?.message ?? ""}`);
     });
   });

@@ -48,7 +48,8 @@ export async function findServer(setting: string, machine: Machine): Promise<Fou
 export async function findProgram(name: string, machine: Machine): Promise<string | undefined> {
   const { delimiter, isAbsolute, join } = paths(machine);
   const usual = [...TOOLS.map((each) => machine.environment[each] ?? ""), join(machine.home, ".local", "bin")];
-  const folders = [...machine.path.split(delimiter), ...usual, ...(machine.platform === "win32" ? [] : HOMEBREW)];
+  const onPath = machine.path.split(delimiter).map((each) => (machine.platform === "win32" ? each.replaceAll('"', "") : each));
+  const folders = [...onPath, ...usual, ...(machine.platform === "win32" ? [] : HOMEBREW)];
   const file = machine.platform === "win32" ? `${name}.exe` : name;
   return first(folders.filter((each) => isAbsolute(each)).map((each) => join(each, file)), machine);
 }

@@ -105,7 +105,7 @@ function succeeds(
   started: (child: ChildProcess) => void,
 ): Promise<boolean> {
   return new Promise((resolve) => {
-    const child = spawn(program, args, { cwd: homedir(), stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(program, args, { cwd: homedir(), stdio: ["ignore", "pipe", "pipe"], windowsHide: true });
     started(child);
     child.stdout.on("data", (data: Buffer) => say(data.toString()));
     child.stderr.on("data", (data: Buffer) => say(data.toString()));

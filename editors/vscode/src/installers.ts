@@ -17,6 +17,8 @@ export interface Installer {
 export type Ask = (program: string, args: readonly string[]) => Promise<string | undefined>;
 
 const PYTHONS = ["python3.13", "python3.12", "python3.11", "python3", "python"];
+/** On Windows the only one that is on the PATH unless the user wishes more; it starts the newest. */
+const LAUNCHER = "py";
 const FITS = "import ensurepip, sys; print((3, 11) <= sys.version_info < (3, 14))";
 
 export const NEEDED = "uv, pipx, or Python 3.11, 3.12 or 3.13 with venv (on Debian and Ubuntu: the package python3-venv)";
@@ -45,7 +47,7 @@ export async function installers(machine: Machine, environment: string, ask: Ask
 }
 
 async function findPython(machine: Machine, ask: Ask): Promise<string | undefined> {
-  for (const name of PYTHONS) {
+  for (const name of machine.platform === "win32" ? [...PYTHONS, LAUNCHER] : PYTHONS) {
     const program = await findProgram(name, machine);
     if (program && (await ask(program, ["-c", FITS]))?.trim() === "True") {
       return program;

@@ -33,7 +33,7 @@ export function machine(storage: string, extension: string): Machine {
 /** What a program writes, or undefined if it fails. At home: what lies in a workspace is to have no say in it. */
 export function output(program: string, args: readonly string[]): Promise<string | undefined> {
   return new Promise((resolve) => {
-    execFile(program, args, { cwd: homedir(), timeout: PATIENCE_MS }, (error, stdout) =>
+    execFile(program, args, { cwd: homedir(), timeout: PATIENCE_MS, windowsHide: true }, (error, stdout) =>
       resolve(error ? undefined : stdout),
     );
   });

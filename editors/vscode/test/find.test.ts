@@ -61,6 +61,38 @@ const cases: readonly [string, string, Machine, string | undefined][] = [
     "C:\\storage\\server\\Scripts\\palimpsest.exe",
   ],
   [
+    "on Windows, in a folder of the PATH that stands in quotation marks",
+    "",
+    machine(["C:\\Program Files\\p\\palimpsest.exe"], {
+      platform: "win32",
+      path: 'C:\\Windows;"C:\\Program Files\\p"',
+      home: "C:\\you",
+    }),
+    "C:\\Program Files\\p\\palimpsest.exe",
+  ],
+  [
+    "on Windows, where pipx and uv put it for a user with a blank in the name",
+    "",
+    machine(["C:\\Users\\Ada L\\.local\\bin\\palimpsest.exe"], { platform: "win32", path: "", home: "C:\\Users\\Ada L" }),
+    "C:\\Users\\Ada L\\.local\\bin\\palimpsest.exe",
+  ],
+  [
+    "on Windows, the setting with slashes and from home",
+    "~/My Code/.venv/Scripts/palimpsest.exe",
+    machine(["C:\\you/My Code/.venv/Scripts/palimpsest.exe"], { platform: "win32", path: "", home: "C:\\you" }),
+    "C:\\you/My Code/.venv/Scripts/palimpsest.exe",
+  ],
+  [
+    "on Windows, no program without its ending, and none in the present folder or at the root of a drive that nobody names",
+    "",
+    machine(["C:\\tools\\palimpsest", "palimpsest.exe", ".\\palimpsest.exe", "C:palimpsest.exe"], {
+      platform: "win32",
+      path: "C:\\tools;.;C:;",
+      home: "C:\\you",
+    }),
+    undefined,
+  ],
+  [
     "on Windows",
     "",
     machine(["C:\\tools\\palimpsest.exe"], { platform: "win32", path: "C:\\Windows;C:\\tools", home: "C:\\you" }),
@@ -93,6 +125,12 @@ for (const [name, folders, programs, expected] of nearby) {
     assert.equal((await findNearby(folders, machine(programs)))?.name, expected);
   });
 }
+
+test("near the user's files on Windows, on a share, too", async () => {
+  const share = "\\\\server\\share\\My Code";
+  const on = machine([`${share}\\.venv\\Scripts\\palimpsest.exe`], { platform: "win32", path: "", home: "C:\\you" });
+  assert.equal((await findNearby(["D:\\a", share], on))?.name, ".venv\\Scripts\\palimpsest.exe");
+});
 
 test("what lies in a folder that is open is never taken without being asked for", async () => {
   assert.ok("missing" in (await findServer("", machine(["/code/p/.venv/bin/palimpsest"]))));

@@ -57,6 +57,16 @@ test("installers: a private environment on Windows", async () => {
   assert.deepEqual(only?.commands("C:\\p.whl").map(({ program }) => program), [python, "C:\\own\\Scripts\\python.exe"]);
 });
 
+test("installers: the launcher of Windows is asked last, and on Windows alone", async () => {
+  const launcher = "C:\\Windows\\py.exe";
+  const on = { ...machine([launcher, "C:\\tools\\python.exe"], "win32"), path: "C:\\Windows;C:\\tools" };
+  const programs = async (...fitting: string[]): Promise<(string | undefined)[]> =>
+    (await installers(on, "C:\\own", fits(...fitting))).map((each) => each.commands("C:\\p.whl")[0]?.program);
+  assert.deepEqual(await programs(launcher), [launcher]);
+  assert.deepEqual(await programs(launcher, "C:\\tools\\python.exe"), ["C:\\tools\\python.exe"]);
+  assert.deepEqual(await installers(machine(["/usr/bin/py"]), "/own", fits("/usr/bin/py")), []);
+});
+
 test("a path with a blank is one word", () => {
   assert.equal(shown({ program: "/usr/bin/uv", args: ["/my code/p.whl"] }), '/usr/bin/uv "/my code/p.whl"');
 });

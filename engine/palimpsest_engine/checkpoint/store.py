@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from palimpsest_engine.errors import CheckpointBroken, CheckpointMissing, DataError
+from palimpsest_engine.replacing import replace
 
 EMBEDDED_NAME = "embedded"  # the checkpoint that comes with the package, as a name to choose
 RECORD, CHOSEN, PART = "model.json", "chosen.json", ".part"
@@ -194,7 +195,7 @@ def _write(path: Path, value: Mapping[str, Any]) -> None:
             file.write("\n")
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

@@ -20,6 +20,8 @@ START_SECONDS = 30.0  # a cold disk and a virus scanner; the process listens bef
 _LOOK_SECONDS = 0.03
 _LOST_RACE_SECONDS = 1.0  # after which one that found the place taken, by a process that ended, is started again
 _LONGEST_LOG = 1 << 20
+# Windows knows no sessions: there Ctrl+C and the end of a console reach all of its processes, unless they are apart from it.
+_APART = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) | getattr(subprocess, "CREATE_NO_WINDOW", 0)
 _started: list[subprocess.Popen[bytes]] = []  # kept until they end, so that none becomes a zombie
 
 
@@ -68,6 +70,7 @@ class Starter:
                     stderr=log,
                     cwd=os.path.abspath(os.sep),  # it holds no folder of anybody's
                     start_new_session=True,
+                    creationflags=_APART,
                 )
         except OSError as error:
             raise CannotShare(

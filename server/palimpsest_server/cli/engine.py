@@ -72,10 +72,19 @@ def _serve(idle: float, log_level: LogLevel) -> NoReturn:
 
 
 async def _until_ended(host: Host, leave: Callable[[], None]) -> None:
-    if sys.platform != "win32":
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(number, host.retire, "The engine process was ended.")
+    heed_signals(asyncio.get_running_loop(), lambda: host.retire("The engine process was ended."))
     await host.serve(place(), leave)
+
+
+def heed_signals(loop: asyncio.AbstractEventLoop, end: Callable[[], object]) -> None:
+    """Call `end` on the loop for every signal that asks a process to end, of those that this system has."""
+    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK"):
+        if (number := getattr(signal, name, None)) is None:
+            continue
+        try:
+            loop.add_signal_handler(number, end)
+        except NotImplementedError:  # Windows
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(end))
 
 
 def _show(as_json: bool) -> int:

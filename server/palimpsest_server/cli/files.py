@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from palimpsest_engine import PalimpsestError
+from palimpsest_engine import PalimpsestError, replace
 from palimpsest_engine.errors import DataError, DocumentBinary, DocumentChanged, DocumentEncoding, DocumentMissing
 
 _BOM = b"\xef\xbb\xbf"
@@ -88,7 +88,7 @@ def write(file: TextFile, text: str) -> None:
             _take_after(target, Path(name), file.path)
             if _now(target) != file.data:
                 raise DocumentChanged(f"{file.path} has changed since it was read; nothing was written")
-            os.replace(name, target)
+            replace(name, target)
         except BaseException:
             with suppress(FileNotFoundError):
                 os.unlink(name)
@@ -170,7 +170,7 @@ def put(path: Path, text: str) -> None:
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with os.fdopen(descriptor, "w", encoding="utf-8") as out:
             out.write(text)
-        os.replace(name, path)
+        replace(name, path)
     except OSError as error:
         with suppress(FileNotFoundError):
             os.unlink(name)

@@ -6,6 +6,8 @@ import codecs
 import logging
 import os
 import re
+import sys
+import unicodedata
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -71,7 +73,7 @@ class GitIgnore:
             for place, title, rules in reversed(levels):
                 if not rules:
                     continue
-                below = os.fsencode(at.relative_to(place).as_posix())
+                below = _name(at, place)
                 verdict = _verdict(rules, below.lower() if config.fold else below, folder)
                 if verdict:
                     return title if isinstance(title, str) else title.relative_to(top).as_posix()
@@ -103,10 +105,16 @@ class GitIgnore:
         """Return whether the index of a repository has a path in it; no, if it cannot be read or is too large."""
         git, size = repository.git, repository.config.hash_size
         parse = partial(gitindex.parsed, hash_size=size)
-        name = os.fsencode(path.relative_to(repository.top).as_posix())
+        name = _name(path, repository.top)
         index = self._indexes.made(git / "index", parse, size, follow=True) or gitindex.Index()
         base = self._indexes.made(git / index.base, parse, size) if index.base else None
         return name in index.names or (base is not None and name in base.names)
+
+
+def _name(path: Path, folder: Path) -> bytes:
+    """Return the name of a path below a folder as git spells it, which composes letters and their marks on macOS."""
+    name = path.relative_to(folder).as_posix()
+    return os.fsencode(unicodedata.normalize("NFC", name) if sys.platform == "darwin" else name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
@@ -87,9 +88,15 @@ def _pattern(glob: str) -> tuple[str, ...]:
 
 
 def _parts(path: str) -> tuple[str, ...]:
-    """Return the names in a path, from the root on."""
+    """Return the names in a path, from the root on, alike for all spellings that the system takes for one.
+
+    On macOS one program may write `é` as a letter and another as an `e` and its mark, so letters are composed everywhere.
+    """
+    path = unicodedata.normalize("NFC", path)
     if sys.platform == "win32":
-        path = path.replace("\\", "/").lower()
+        path = path.replace("\\", "/")
+    if sys.platform in ("win32", "darwin"):
+        path = path.lower()
     return tuple(part for part in path.split("/") if part not in ("", "."))
 
 

@@ -22,6 +22,7 @@ def path_of(uri: str) -> Path | None:
     """Return the path of a `file:` URI, and of a notebook's cell that of the notebook; None for `untitled:` and the like."""
     try:
         scheme, host, path, _, _ = urlsplit(uri)
+        host = "" if host.lower() == "localhost" else host
         found = to_fs_path(urlunsplit(("file", host, path, "", ""))) if scheme in _OF_FILES else None
     except ValueError:
         return None
@@ -41,14 +42,16 @@ def name_of(uri: str) -> str:
 def spelled_alike(uri: str) -> str:
     """Return a text that is the same for all spellings of a URI.
 
-    They differ in what is percent-encoded, in the case of the scheme and of a drive's letter, in slashes and dots that say
-    nothing, in the host of this machine, and in how letters with marks are composed. A path without a scheme is a file.
+    They differ in what is percent-encoded, in the case of the scheme, of a host and of a drive's letter, in slashes and dots
+    that say nothing, in the host of this machine, and in how letters with marks are composed. A path without a scheme is a
+    file.
     """
     found = _SCHEME.match(uri)
     scheme, rest = (found[1].lower(), uri[found.end() :]) if found else ("file", uri)
     rest = unicodedata.normalize("NFC", unquote(rest, errors="surrogateescape"))
     if scheme == "file":
         rest = re.sub(r"\A//localhost(?=/)", "", rest.replace("\\", "/"))
+        rest = re.sub(r"\A//[^/]+", lambda host: host[0].lower(), rest)
         host, rest = (rest, "") if re.match("//[^/]", rest) else ("", rest)
         rest = host or posixpath.normpath(f"/{rest.lstrip('/')}")
         rest = _DRIVE.sub(lambda drive: f"/{drive[1].lower()}:", rest, count=1) if _DRIVE.match(rest) else rest

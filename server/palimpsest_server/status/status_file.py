@@ -21,7 +21,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
-from palimpsest_engine import __version__, runtime_folders
+from palimpsest_engine import __version__, replace, runtime_folders
 from palimpsest_server.status.requests import Requests
 
 logger = logging.getLogger(__name__)
@@ -133,7 +133,7 @@ def _write(file: Path, text: str) -> None:
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as out:
             out.write(text)
-        os.replace(new, file)
+        replace(new, file)
     except BaseException:
         with suppress(OSError):
             new.unlink()

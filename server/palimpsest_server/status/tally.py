@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from palimpsest_engine import replace
+
 What = Literal["completion", "nextEdit"]
 Outcome = Literal["kept", "changed", "accepted", "refused", "typedOver", "ignored"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
@@ -149,7 +151,7 @@ def _replace(file: Path, events: Iterable[Event]) -> None:
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as out:
             out.writelines(f"{json.dumps(asdict(each))}\n" for each in events)
-        os.replace(name, file)
+        replace(name, file)
     except BaseException:
         with suppress(OSError):
             os.unlink(name)
