@@ -7,19 +7,22 @@ SESSIONS ?= 10000
 NEXT_EDITS ?= 100000
 PARSE_SECONDS ?= 30
 WORKERS ?= 2
+COVERAGE ?=
 CONSTRAINTS ?= constraints/newest.txt
 PYTHONS ?= python3 python3.13 python3.12 python3.11
 BIN := $(VENV)/bin
 DEV = $(BIN)/python -m palimpsest_dev --venv $(VENV) --constraints $(CONSTRAINTS)
 RECORD = $(BIN)/palimpsest canvas record
 
-.PHONY: help demo vscode test test-oldest test-coder test-team test-editors bench-editors canvas replays fuzz soak lint docs bench constraints clean
+.PHONY: help demo vscode test test-oldest test-coder test-team test-editors bench-editors canvas replays fuzz soak lint docs bench constraints clean test-quick coverage
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo   fetch the recommended model (491 MB on CPUs), fill five holes of a file, and watch; MODEL=embedded fetches nothing"
 	@echo "make vscode build the extension for VS Code and install it with CODE=code; needs Node 20 or later"
 	@echo "make test   run every test"
+	@echo "make test-quick     run the tests that need no model and no process: a minute"
+	@echo "make coverage   run every test and say which lines they ran; COVERAGE='tests/server' for some of them"
 	@echo "make test-oldest    run the tests of everything that knows a tensor with the oldest libraries that are allowed"
 	@echo "make test-coder     fill with the 0.5B model for real; fetches it the first time (0.5 GB)"
 	@echo "make test-team      run a team's service with Ray Serve on this machine, and break it; fetches Ray the first time (0.2 GB)"
@@ -35,7 +38,7 @@ help:
 	@echo "make constraints    resolve the oldest and the newest libraries that are allowed, anew"
 	@echo "make clean  take the virtual environment away"
 
-# The command lines of demo, test, test-oldest, test-coder and lint stand in palimpsest_dev/, which needs no Make.
+# The command lines of demo, test, test-quick, test-oldest, test-coder and lint stand in palimpsest_dev/, which needs no Make.
 demo: $(BIN)/python
 	@$(DEV) demo --model=$(MODEL)
 
@@ -49,6 +52,15 @@ bench: $(VENV)/installed
 
 test: $(BIN)/python
 	$(DEV) test --workers $(WORKERS)
+
+test-quick: $(BIN)/python
+	$(DEV) test-quick --workers $(WORKERS)
+
+coverage: $(VENV)/installed-dev
+	mkdir -p build
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report= $(COVERAGE)
+	$(BIN)/python -m coverage report --format=markdown >build/coverage.md
+	@tail -n 1 build/coverage.md
 
 test-oldest: $(BIN)/python
 	$(DEV) test-oldest --workers $(WORKERS)

@@ -74,6 +74,14 @@ def _lint(place: Environment, workers: int) -> Lines:
 
 COMMANDS = {
     "test": Command("run every test", "dev", _pytest()),
+    "test-quick": Command(
+        "run tests that need no model and no process: text, context, sessions, pages",
+        "dev",
+        _pytest(
+            *(f"tests/server/{room}" for room in ("context", "documents", "protocol", "session", "status")),
+            *("tests/test_prose.py", "tests/test_workflows.py", "tests/cli/test_docs.py"),
+        ),
+    ),
     "test-oldest": Command(
         "run the tests of everything that knows a tensor with the oldest libraries that are allowed",
         "dev",
