@@ -1,6 +1,7 @@
 # Everything here sets itself up: a virtual environment in .venv, and the package in it.
 
 VENV ?= .venv
+PYTHON ?= python3
 MODEL ?= --recommended
 CODE ?= code
 SESSIONS ?= 10000
@@ -14,7 +15,7 @@ BIN := $(VENV)/bin
 DEV = $(BIN)/python -m palimpsest_dev --venv $(VENV) --constraints $(CONSTRAINTS)
 RECORD = $(BIN)/palimpsest canvas record
 
-.PHONY: help demo vscode test test-oldest test-coder test-team test-editors bench-editors canvas replays fuzz soak lint docs bench constraints clean test-quick coverage
+.PHONY: help demo vscode test test-oldest test-coder test-team test-editors bench-editors canvas replays fuzz soak lint docs bench constraints clean test-quick coverage dist dist-try packages licences
 .DELETE_ON_ERROR:
 
 help:
@@ -35,6 +36,9 @@ help:
 	@echo "make lint   ruff, mypy and import-linter"
 	@echo "make docs   build the documentation site into build/site; warnings are errors"
 	@echo "make bench  measure what a keystroke costs on this machine"
+	@echo "make dist   build what a release has, into dist/: wheel, source distribution, list of parts, extension for VS Code; needs Node 20 or later"
+	@echo "make dist-try       install the wheel from dist/ with PYTHON=python3 into an environment of its own, and use it"
+	@echo "make licences       write the table of docs/licences.md anew"
 	@echo "make constraints    resolve the oldest and the newest libraries that are allowed, anew"
 	@echo "make clean  take the virtual environment away"
 
@@ -109,6 +113,23 @@ constraints: $(BIN)/python
 	        --resolution $${set%:*} pyproject.toml --output-file constraints/$${set#*:}.txt || exit; \
 	done
 
+# The packages of Python alone: no network, no Node. dist/ has nothing else in it afterwards.
+packages: $(VENV)/installed-dev
+	rm -rf dist
+	$(BIN)/python release/packages.py dist
+
+dist: packages $(VENV)/installed-release
+	$(BIN)/python release/parts.py dist
+	cd editors/vscode && npm ci --no-audit --no-fund && npm run package
+	cp editors/vscode/palimpsest.vsix dist/palimpsest-$$($(BIN)/python -c 'import palimpsest_engine as it; print(it.__version__)').vsix
+	ls -l dist
+
+dist-try:
+	release/try $(PYTHON) $(CONSTRAINTS)
+
+licences: $(VENV)/installed-dev
+	$(BIN)/python release/dependencies.py
+
 clean:
 	rm -rf $(VENV) $(VENV)-oldest
 
@@ -124,6 +145,10 @@ $(VENV)/installed-dev: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 $(VENV)/installed-docs: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[docs]'
 	@touch $@ $(VENV)/installed
+
+$(VENV)/installed-release: pyproject.toml $(VENV)/installed-dev
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev,release]'
+	@touch $@
 
 $(VENV)/installed-editors: pyproject.toml $(VENV)/installed-dev
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev,editors]'

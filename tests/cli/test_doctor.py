@@ -226,7 +226,27 @@ def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     check = doctor.check_device("cuda")
     assert (check.status, check.advice) == ("error", "use --device cpu")
-    assert doctor.check_device("auto").status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("built_for", "gpu", "device", "status"),
+    [
+        (None, False, "auto", "ok"),
+        ("13.0", False, "auto", "warning"),
+        ("13.0", False, "cpu", "warning"),
+        ("13.0", True, "cpu", "ok"),
+    ],
+)
+def test_cuda_libraries_that_nothing_uses_are_noticed(
+    monkeypatch: pytest.MonkeyPatch, built_for: str | None, gpu: bool, device: str, status: str
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(torch.version, "cuda", built_for)
+    check = doctor.check_device(device)
+    assert check.status == status
+    assert ("PyTorch for CPUs" in check.advice) == (status == "warning")
 
 
 def test_a_grammar_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:

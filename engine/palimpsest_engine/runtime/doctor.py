@@ -27,6 +27,10 @@ _SLOW_MS = 5000
 _EMBEDDED = (
     "the embedded model (5.9 M parameters), which knows only Python and fills 11 % of single lines"  # HumanEval's
 )
+_SMALLER = (
+    "if there is one, look at its driver; if there is none, install again with PyTorch for CPUs, which does the same and "
+    "takes gigabytes less: docs/install.md#without-an-nvidia-gpu"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,11 @@ def check_device(device: str) -> Check:
         return Check("device", "error", f"{device} was asked for; torch sees no GPU", "use --device cpu")
     if device == "cpu" or not cuda:
         # Not torch's count of threads: a small model takes fewer (`checkpoint.cpu_threads`).
-        return Check("device", "ok", f"cpu, {_cores()} to use")
+        found = f"cpu, {_cores()} to use"
+        if torch.version.cuda is None or cuda:
+            return Check("device", "ok", found)
+        found += f"; torch {torch.__version__} is built for CUDA {torch.version.cuda} and sees no NVIDIA GPU"
+        return Check("device", "warning", found, _SMALLER)
     try:
         free, total = torch.cuda.mem_get_info(None if device == "auto" else device)
         name = torch.cuda.get_device_name(None if device == "auto" else device)
