@@ -22,7 +22,7 @@ help:
 	@echo "make demo   fetch the recommended model (491 MB on CPUs), fill five holes of a file, and watch; MODEL=embedded fetches nothing"
 	@echo "make vscode build the extension for VS Code and install it with CODE=code; needs Node 20 or later"
 	@echo "make test   run every test"
-	@echo "make test-quick     run the tests that need no model and no process: a minute"
+	@echo "make test-quick     run some tests that need no model, in about a minute"
 	@echo "make coverage   run every test and say which lines they ran; COVERAGE='tests/server' for some of them"
 	@echo "make test-oldest    run the tests of everything that knows a tensor with the oldest libraries that are allowed"
 	@echo "make test-coder     fill with the 0.5B model for real; fetches it the first time (0.5 GB)"

@@ -76,10 +76,11 @@ def _lint(place: Environment, workers: int) -> Lines:
 COMMANDS = {
     "test": Command("run every test", "dev", _pytest()),
     "test-quick": Command(
-        "run tests that need no model and no process: text, context, sessions, pages",
+        "run tests that need no model: documents, sessions, secrets, pages",
         "dev",
         _pytest(
-            *(f"tests/server/{room}" for room in ("context", "documents", "protocol", "session", "status")),
+            *(f"tests/server/{room}" for room in ("documents", "protocol", "session", "status")),
+            *(f"tests/server/context/test_{name}.py" for name in ("choose", "imports", "redact")),
             *("tests/test_prose.py", "tests/test_workflows.py", "tests/cli/test_docs.py"),
         ),
     ),
