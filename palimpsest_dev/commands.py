@@ -80,7 +80,7 @@ COMMANDS = {
         "dev",
         _pytest(
             *(f"tests/server/{room}" for room in ("documents", "protocol", "session", "status")),
-            *(f"tests/server/context/test_{name}.py" for name in ("choose", "imports", "redact")),
+            *(f"tests/server/context/test_{name}.py" for name in ("imports", "redact")),
             *("tests/test_prose.py", "tests/test_workflows.py", "tests/cli/test_docs.py"),
         ),
     ),
