@@ -121,7 +121,7 @@ def test_a_cancelled_request_ends_before_its_next_step(hosting, window):
     job.cancel()
     with pytest.raises(FillCancelled):
         job.future.result(5)
-    assert host.engines[0].cancelled == 1
+    wait_for(lambda: host.engines[0].cancelled == 1)
 
 
 def test_the_newer_request_for_a_document_ends_the_older_one_of_the_same_window(hosting, window):

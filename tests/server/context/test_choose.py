@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from lsprotocol import types
 
 from palimpsest_bench import crossfile
 from palimpsest_engine.errors import DataError
+from palimpsest_server.context import worker
 from palimpsest_server.context.choose import SOURCES, Around, Choice, Chosen, Document, Limits, Question, choose
 from palimpsest_server.context.worker import Chooser, around
 from palimpsest_server.context.workspace import FILE_BYTES, Look, Workspace
@@ -363,6 +365,14 @@ def test_a_file_is_read_again_only_if_it_changed(project: Path) -> None:
 
 HERE = "import models\n\nmodels.Order().\n"
 AT = HERE.index(".\n") + 1
+
+
+@pytest.fixture(autouse=True, scope="module")
+def time_enough() -> Iterator[None]:
+    """Let no choice end because the machine is busy; what happens then has tests of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker, "_SECONDS", 60.0)
+        yield
 
 
 async def ask(
