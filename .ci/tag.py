@@ -1,4 +1,4 @@
-"""Refuse a release whose tag, version and changelog disagree: `python .ci/tag.py v0.1.0`. Needs no package."""
+"""Refuse a release whose tag, version and changelog disagree, or that has no address: `python .ci/tag.py v0.1.0`."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ def faults(tag: str, root: Path = ROOT) -> list[str]:
     heading = rf"^## \[{re.escape(tag[1:].split('rc')[0])}\] - \d{{4}}-\d\d-\d\d$"
     if not re.search(heading, (root / "CHANGELOG.md").read_text("utf-8"), re.M):
         found.append(f"CHANGELOG.md has no heading '## [{tag[1:]}] - YYYY-MM-DD'")
+    if "/OWNER/" in (root / "pyproject.toml").read_text("utf-8"):
+        found.append("pyproject.toml names no repository yet: OWNER in its addresses is a placeholder")
     return found
 
 

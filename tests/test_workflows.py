@@ -175,11 +175,15 @@ def test_a_tag_is_released_only_if_all_agree(
         "engine/palimpsest_engine/__init__.py": f'"""Engine."""\n\n__version__ = "{version}"\n',
         "editors/vscode/package.json": json.dumps({"version": extension}),
         "CHANGELOG.md": f"# Changelog\n\n{heading}\n",
+        "pyproject.toml": 'Repository = "https://github.com/someone/palimpsest"\n',
     }
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, "utf-8")
     assert len(_tag_faults(tag, tmp_path)) == faults
+    (tmp_path / "pyproject.toml").write_text('Repository = "https://github.com/OWNER/palimpsest"\n', "utf-8")
+    without_address = 1 if re.fullmatch(r"v\d+\.\d+\.\d+(rc1)?", tag) else 0  # else the tag alone is refused
+    assert len(_tag_faults(tag, tmp_path)) == faults + without_address
 
 
 def test_the_tag_is_compared_with_what_this_repository_says() -> None:
