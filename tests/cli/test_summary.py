@@ -143,4 +143,5 @@ def test_the_file_of_the_demo_has_five_holes() -> None:
     path = Path(__file__).parents[2] / "fixtures" / "demo" / "statement.py"
     text = path.read_text("utf-8")
     assert len(holes_in(text, "python")) == 5
-    assert f"fixtures/demo/{path.name} --holes" in (path.parents[2] / "Makefile").read_text("utf-8")
+    demo = path.parents[2] / "palimpsest_dev" / "commands.py"
+    assert f'"fixtures/demo/{path.name}"' in demo.read_text("utf-8")

@@ -81,4 +81,4 @@ def test_a_formula_without_the_tested_versions_is_refused(tmp_path):
 
 
 def test_the_source_archive_has_what_the_formula_installs_by():
-    assert "constraints" in PROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    assert "/constraints" in PROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
