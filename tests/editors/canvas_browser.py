@@ -68,6 +68,19 @@ async def step_of(page: Page) -> str:
     return re.sub(",.*", "", await page.locator(".clock").inner_text())
 
 
+async def at_step(page: Page, step: str) -> None:
+    """Wait until this step is drawn."""
+    await expect(page.locator(".clock")).to_have_text(re.compile(rf"{re.escape(step)}(,|$)"))
+
+
+async def back_to(page: Page, step: str) -> None:
+    """Go back step by step, each once it is drawn."""
+    while await step_of(page) != step:
+        before = await page.locator(".clock").inner_text()
+        await page.get_by_role("button", name="One step back").click()
+        await expect(page.locator(".clock")).not_to_have_text(before)
+
+
 async def check_access(page: Page, web: Path) -> None:
     """Fail with all that axe finds wrong with a page. web: the folder that has axe among its packages."""
     await page.evaluate((web / "node_modules/axe-core/axe.min.js").read_text("utf-8"))

@@ -10,7 +10,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from editors import canvas_recording
-from editors.canvas_browser import Browsing, check_access, check_width, code_of, step_of
+from editors.canvas_browser import Browsing, at_step, back_to, check_access, check_width, code_of
 from editors.canvas_recording import OLD, PREFIX, SUFFIX, TEXT, tokens
 from editors.canvas_server import CanvasServer
 
@@ -47,7 +47,8 @@ async def test_a_fill_is_asked_for_as_the_form_says(opened: Browsing, canvas: Ca
     await form.get_by_label("Temperature").fill("0.4")
     await form.get_by_label("Seed").fill("3")
     await form.get_by_label("left to right").check()
-    await form.get_by_role("button", name="Fill").click()
+    async with page.expect_response("**/api/fill"):
+        await form.get_by_role("button", name="Fill").click()
     await expect(form.get_by_role("button", name="Cancel")).to_be_enabled()
     [(path, body)] = canvas.posts
     document = canvas.state["document"]
@@ -94,9 +95,9 @@ async def test_each_step_is_drawn_when_it_comes(opened: Browsing, canvas: Canvas
     await expect(page.locator(".clock")).to_contain_text("Step 9 of 9")
     # Looking back does not stop it, and it can be caught up with.
     await page.get_by_role("button", name="One step back").click()
-    assert await step_of(page) == "Step 8 of 9"
+    await at_step(page, "Step 8 of 9")
     await page.get_by_role("button", name="Live").click()
-    assert await step_of(page) == "Step 9 of 9"
+    await at_step(page, "Step 9 of 9")
     canvas.tell("/api/runs/run1/events", "done", recording["outcome"])
     canvas.tell("/api/runs/run1/events", "beside-begun", {"model": "palimpsest-small"})
     for frame in recording["beside"]["frames"]:
@@ -115,10 +116,7 @@ async def test_a_changed_canvas_is_filled_again(opened: Browsing, canvas: Canvas
     await fill(page)
     canvas.play("run1", recording)
     await expect(page.locator(".result")).to_be_visible()
-    for _ in range(2):  # to the step before the last one
-        await page.get_by_role("button", name="One step back").click()
-    while await step_of(page) != "Step 6 of 9":
-        await page.get_by_role("button", name="One step back").click()
+    await back_to(page, "Step 6 of 9")
     slots = recording["frames"][5]["lanes"][0]["holes"][0]
 
     async def open_token(index: int) -> None:
@@ -144,7 +142,8 @@ async def test_a_changed_canvas_is_filled_again(opened: Browsing, canvas: Canvas
     await expect(page.locator(".panel")).to_contain_text("Your changes are in step 6.")
     await page.get_by_role("button", name="Go there").click()
     await expect(page.locator('.main [data-index="9"]')).to_have_text("written")
-    await page.get_by_role("button", name="Let the rest settle").click()
+    async with page.expect_response("**/api/fill"):
+        await page.get_by_role("button", name="Let the rest settle").click()
     await expect(page.get_by_role("button", name="Cancel")).to_be_enabled()
     path, body = canvas.posts[-1]
     assert path == "/api/fill"
@@ -270,7 +269,7 @@ async def test_a_server_that_was_killed_is_missed(
     await page.screenshot(path=screenshots / "canvas-gone.png")
     # What there was can still be looked at.
     await page.get_by_role("button", name="One step back").click()
-    assert await step_of(page) == "Step 4 of 5"
+    await at_step(page, "Step 4 of 5")
 
 
 async def test_two_tabs_see_the_same(opened: Browsing, canvas: CanvasServer, address: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from playwright.async_api import expect
 
 from editors import canvas_recording
-from editors.canvas_browser import Browsing, check_access, check_width, code_of, step_of
+from editors.canvas_browser import Browsing, at_step, check_access, check_width, code_of, step_of
 from editors.canvas_recording import OLD, PREFIX, SUFFIX, TEXT
 from editors.programs import canvas_web, node
 from palimpsest_canvas.page import STATIC, replay
@@ -117,11 +117,11 @@ async def test_every_control_of_the_clock(opened: Browsing, replayed: Callable[.
     steps = {"To the beginning": 0, "One step forward": 1, "To the end": 9, "One step back": 8}
     for name, step in steps.items():
         await page.get_by_role("button", name=name).click()
-        assert await step_of(page) == f"Step {step} of 9"
+        await at_step(page, f"Step {step} of 9")
         tokens = recording["frames"][step - 1]["lanes"][0]["holes"][0] if step else [[OLD]]
         assert await code_of(page) == PREFIX + "".join(token[0] for token in tokens) + SUFFIX
     await page.get_by_label("Time", exact=True).fill("60")
-    assert await step_of(page) == "Step 4 of 9"
+    await at_step(page, "Step 4 of 9")
     assert "60 ms of 389 ms" in await page.locator(".clock").inner_text()
     await page.get_by_label("Speed").select_option("real time")
     await page.get_by_role("button", name="Play").click()
@@ -175,7 +175,7 @@ async def test_all_of_it_by_keys_alone(opened: Browsing, replayed: Callable[...,
     await page.keyboard.press("Home")
     for key, step in [("ArrowRight", 1), (".", 2), ("ArrowRight", 3), (",", 2), ("ArrowLeft", 1), ("End", 9)]:
         await page.keyboard.press(key)
-        assert await step_of(page) == f"Step {step} of 9"
+        await at_step(page, f"Step {step} of 9")
     # The order of Tab: the code, its tokens, the other code, the clock and its buttons, the candidates, and so on.
     reached = []
     while "Colours and keys" not in reached:
@@ -292,7 +292,7 @@ async def test_no_step_of_a_large_recording_takes_longer_than_a_blink(
         before = await worked()
         await page.evaluate(STEP)
         steps.append(await worked() - before)
-    assert await step_of(page) == "Step 200 of 200"
+    await at_step(page, "Step 200 of 200")
     assert await page.locator(".main .token").count() == 256
     await page.keyboard.press("Home")
     await page.get_by_label("Speed").select_option("real time")

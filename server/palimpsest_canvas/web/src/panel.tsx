@@ -18,8 +18,9 @@ interface Props {
 export function Panel({ slot, title, edit, blocked, onEdit, onClose }: Props): JSX.Element {
   const [text, entropy, state, , choices] = slot;
   const heading = useRef<HTMLHeadingElement>(null);
-  const [typed, setTyped] = useState(text);
-  useEffect(() => setTyped(text), [text]);
+  // Of this text only: an effect that put it back would come late, and over what was typed meanwhile.
+  const [entry, setEntry] = useState({ of: text, typed: text });
+  const typed = entry.of === text ? entry.typed : text;
   useEffect(() => heading.current?.focus(), []);
   const editable = blocked === null;
   return (
@@ -65,7 +66,7 @@ export function Panel({ slot, title, edit, blocked, onEdit, onClose }: Props): J
           <form onSubmit={(event) => { event.preventDefault(); onEdit({ kind: "write", text: typed }); }}>
             <label>
               Type over it
-              <textarea rows={Math.min(4, typed.split("\n").length)} spellcheck={false} value={typed} onInput={(event) => setTyped(event.currentTarget.value)} />
+              <textarea rows={Math.min(4, typed.split("\n").length)} spellcheck={false} value={typed} onInput={(event) => setEntry({ of: text, typed: event.currentTarget.value })} />
             </label>
             <button type="submit">Replace</button>
           </form>
