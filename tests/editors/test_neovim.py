@@ -282,9 +282,12 @@ class TestRewriting:
         until(lambda: editor.text() == "def f(a):\n    # make  it short\n    return a\n\n\nprint(f(1))\n")
         editor.press("undo")
         until(lambda: editor.text() == self.TEXT.replace("‸", ""))
-        editor.lua("vim.ui.input = function(options, say) say(' say so ') end")
-        editor.keys("<Esc>:2,3Palimpsest instruct<CR>")
-        until(lambda: editor.text() == "def f(a):\n    # say so\n    return a\n\n\nprint(f(1))\n")
+        editor.lua("vim.ui.input, Asks = function(options, say) say(' say so ') end, vim.ui.input")
+        try:
+            editor.keys("<Esc>:2,3Palimpsest instruct<CR>")
+            until(lambda: editor.text() == "def f(a):\n    # say so\n    return a\n\n\nprint(f(1))\n")
+        finally:
+            editor.lua("vim.ui.input = Asks")
 
     def test_by_the_menu_of_code_actions(self, editor: Neovim, stage: Stage) -> None:
         stage.play({"def f(a):\n    ": "return a"})
