@@ -45,14 +45,8 @@ def _output(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
     help="Also write the hole left to right, and show that at the same clock.",
 )
 @engines.seed_option
-@click.option("--steps", type=click.IntRange(1, 10_000), metavar="N", help="The most denoising steps of a canvas.")
-@click.option(
-    "--strength",
-    type=click.FloatRange(0, 1, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="1 rewrites from noise; below 1, about 1 - STRENGTH of the present tokens are kept.",
-)
+@engines.steps_option
+@engines.strength_option
 @click.option("--temperature", type=click.FloatRange(0, 10), metavar="T", help="Of the sampler. [default: the model's]")
 @engines.sizes_option
 @click.option("--language", metavar="ID", help="Language of FILE. [default: by its name]")

@@ -105,6 +105,16 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 seed_option = click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Same seed, same fill."
 )
+steps_option = click.option(
+    "--steps", type=click.IntRange(1, 10_000), metavar="N", help="The most denoising steps of a canvas."
+)
+strength_option = click.option(
+    "--strength",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="1 rewrites from noise; below 1, about 1 - STRENGTH of the present tokens are kept.",
+)
 sizes_option = click.option(
     "--sizes",
     callback=_sizes,

@@ -33,15 +33,9 @@ if TYPE_CHECKING:
     "--summary", is_flag=True, help="Fill hole by hole, and print a table of them with times instead of a diff."
 )
 @engines.seed_option
-@click.option("--steps", type=click.IntRange(1, 10_000), metavar="N", help="The most denoising steps of a canvas.")
+@engines.steps_option
 @engines.sizes_option
-@click.option(
-    "--strength",
-    type=click.FloatRange(0, 1, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="1 rewrites from noise; below 1, about 1 - STRENGTH of the present tokens are kept.",
-)
+@engines.strength_option
 @click.option("--raw", is_flag=True, help="Show what the model wrote, and do not tidy it as in an editor.")
 @click.option("--language", metavar="ID", help="Language of the syntax check. [default: by the file name]")
 @click.option("--any-language", is_flag=True, help="Fill it even if the model was not trained on its language.")
