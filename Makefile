@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 DEV = $(BIN)/python -m palimpsest_dev --venv $(VENV) --constraints $(CONSTRAINTS)
 RECORD = $(BIN)/palimpsest canvas record
 
-.PHONY: help demo vscode test test-oldest test-coder test-team test-editors bench-editors canvas replays fuzz soak lint docs bench constraints clean test-quick coverage dist dist-try packages licences
+.PHONY: help demo vscode test test-oldest test-coder test-team test-editors bench-editors bench-canvas canvas replays fuzz soak lint docs bench constraints clean test-quick coverage dist dist-try packages licences
 .DELETE_ON_ERROR:
 
 help:
@@ -29,6 +29,7 @@ help:
 	@echo "make test-team      run a team's service with Ray Serve on this machine, and break it; fetches Ray the first time (0.2 GB)"
 	@echo "make test-editors   drive VS Code, Neovim and Emacs for real; fetches them the first time (1 GB, some minutes)"
 	@echo "make bench-editors  from the keystroke to the ghost text on the screen"
+	@echo "make bench-canvas   from the key to the first painted step on the canvas page"
 	@echo "make replays    record the fills of docs/replays anew; needs the 0.5B model"
 	@echo "make canvas build the page of palimpsest canvas anew from its sources; needs Node 20 or later"
 	@echo "make fuzz   hostile texts for every grammar, then ten thousand sessions at random, and a hundred thousand of next edits; takes an hour or more"
@@ -80,6 +81,9 @@ test-editors: $(VENV)/installed-editors
 
 bench-editors: $(VENV)/installed-editors
 	$(BIN)/python tests/editors/bench.py
+
+bench-canvas: $(VENV)/installed-editors
+	$(BIN)/python tests/editors/bench_canvas.py
 
 replays: $(VENV)/installed
 	$(RECORD) fixtures/canvas/interval.py --range 5:7 --strength 0.6 --model qwen2.5-coder-0.5b --beside -o docs/replays/interval.html
