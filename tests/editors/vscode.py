@@ -52,7 +52,6 @@ QUIET = {
 KEYS = {
     "ctrl+alt+enter": "editor.action.inlineSuggest.commit",
     "ctrl+alt+t": "palimpsest.toggle",
-    "ctrl+alt+s": "palimpsest.restart",
     "ctrl+alt+1": "palimpsest.fill",
     "ctrl+alt+2": "palimpsest.complete",
     "ctrl+alt+3": "palimpsest.touchUp",
@@ -254,7 +253,7 @@ class VSCode:
         self.screen.do(fill)
 
     def restart(self) -> None:
-        self.screen.do(lambda page: page.keyboard.press("Control+Alt+s"))
+        self.command("palimpsest.restart")  # not by a key: the server before could still answer what is asked next
         self.wait_for_server()
 
     def wait_for_server(self) -> None:

@@ -37,6 +37,8 @@ class Place {
   painted = 0;
   /** The user asked for it, so there may be several to choose from in the end. */
   byHand = false;
+  /** The editor no longer waits for an answer. */
+  cancelled = false;
   /** Somebody waits for the end. */
   written: ((text: string) => void) | undefined;
 
@@ -98,6 +100,12 @@ export class Ghost {
     this.#again();
   }
 
+  /** Whether the editor asked about the document as it is now, and did not take the question back. */
+  asked(document: TextDocument): boolean {
+    const place = this.#place;
+    return place?.document === document && place.version === document.version && !place.cancelled;
+  }
+
   readonly #provide = async (
     document: TextDocument,
     position: Position,
@@ -154,7 +162,11 @@ export class Ghost {
     next: Next,
   ): Promise<Items> {
     const patience = new CancellationTokenSource();
-    const leaving = token.onCancellationRequested(() => patience.cancel());
+    place.cancelled = false;
+    const leaving = token.onCancellationRequested(() => {
+      place.cancelled = true;
+      patience.cancel();
+    });
     const drafted = new Promise<Items>((resolve) => {
       place.early = (text) => {
         leaving.dispose();

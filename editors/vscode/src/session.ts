@@ -35,6 +35,9 @@ const AGAIN_MS = 10 * 60_000;
 const SHOW_LOG = "Show Log";
 /** That a process has ended may be noticed so much later. */
 const NOTICED_MS = 1500;
+/** So long after the server is there a change may come from a window that has not heard of it; and so soon it asks. */
+const HEARD_MS = 1000;
+const ASKS_MS = 300;
 
 export class Session implements Disposable {
   readonly #log = window.createOutputChannel("Palimpsest", { log: true });
@@ -50,8 +53,9 @@ export class Session implements Disposable {
   readonly #disposables: Disposable[] = [this.#log, this.#status, this.#previews];
   #connection: Client.Connection | undefined;
   #begun = false;
-  /** Since when there is no server; and which document was typed into last, and when. */
+  /** Since when there is no server, or one again; and which document was typed into last, and when. */
   #down = 0;
+  #back = 0;
   #typed: { readonly document?: TextDocument; readonly at: number } = { at: 0 };
   #ended = -Infinity;
   #missing = false;
@@ -101,8 +105,9 @@ export class Session implements Disposable {
       ...Object.entries(bound).map(([name, call]) => commands.registerCommand(`palimpsest.${name}`, call)),
       workspace.onDidOpenTextDocument((document) => this.#opened(document)),
       workspace.onDidChangeTextDocument(({ document, contentChanges }) => {
-        if (contentChanges.length) {
+        if (contentChanges.length && document === window.activeTextEditor?.document) {
           this.#typed = { document, at: Date.now() };
+          this.#early(document);
         }
       }),
       window.onDidChangeActiveTextEditor(() => this.#status.left()),
@@ -184,9 +189,23 @@ export class Session implements Disposable {
 
   /** Whoever typed while there was no server gets what that was worth. */
   #ready(): void {
+    this.#back = Date.now();
     const { document, at } = this.#typed;
     if (document && document === window.activeTextEditor?.document && at > this.#down) {
       this.#ghost.catchUp();
+    }
+  }
+
+  /** The editor's window may have heard of the server later than we: then it asked nobody about this change. */
+  #early(document: TextDocument): void {
+    const { version } = document;
+    if (Date.now() - this.#back < HEARD_MS) {
+      setTimeout(() => {
+        const here = document === window.activeTextEditor?.document && document.version === version;
+        if (here && !this.#ghost.asked(document)) {
+          this.#ghost.catchUp();
+        }
+      }, ASKS_MS);
     }
   }
 
