@@ -84,7 +84,8 @@ class Known:
 
 def pages() -> list[Path]:
     """Return the pages whose figures are traced: the README, those of docs/, and those of the editors."""
-    return [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("editors/**/README.md"))]
+    editors = [page for page in ROOT.glob("editors/**/README.md") if "node_modules" not in page.parts]
+    return [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *sorted(editors)]
 
 
 def blocks(markdown: str) -> Iterator[Block]:
