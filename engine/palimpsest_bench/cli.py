@@ -17,7 +17,8 @@ import click
 
 from palimpsest_bench.engine.random_models import SHAPES, Shape
 from palimpsest_bench.failures import sentence
-from palimpsest_bench.parts import PARTS, WITHOUT_A_CHECKPOINT, Plan
+from palimpsest_bench.parts import PARTS, WITHOUT_A_CHECKPOINT
+from palimpsest_bench.plan import Plan
 from palimpsest_bench.sizing.cli import command as sizing
 from palimpsest_engine import EngineSettings, PalimpsestError, __version__
 from palimpsest_engine.engine import Quantization

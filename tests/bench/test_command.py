@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 
 from palimpsest_bench import cli, parts
+from palimpsest_bench.plan import Plan
 from palimpsest_bench.server import real, replay
 from palimpsest_engine import PalimpsestError
 
@@ -40,7 +41,7 @@ def test_the_engine_is_measured_without_a_server(palimpsest: Palimpsest, monkeyp
     """This is the command for a large model, run on a narrow one."""
     monkeypatch.setattr("palimpsest_bench.engine.contexts.LENGTHS", (16, 32, 8192))
     monkeypatch.setattr("palimpsest_bench.engine.peers.shutil.which", lambda name: None)
-    monkeypatch.setattr(parts.Plan, "lengths", [16, 64])
+    monkeypatch.setattr(Plan, "lengths", [16, 64])
     monkeypatch.setattr(parts, "_STEPS_SECONDS", 0.0)
     monkeypatch.setattr("palimpsest_bench.engine.fills.HOLE_CONTEXT", 128)
     monkeypatch.setattr("palimpsest_bench.engine.fills.HOLE_STEPS", 2)
@@ -82,15 +83,15 @@ def test_without_a_choice_every_part_is_measured(palimpsest: Palimpsest, monkeyp
     assert set(json.loads(palimpsest("bench", "--only", "typing", "--json").stdout)) == {*report, "typing"}
 
 
-def broken(plan: parts.Plan) -> dict[str, object]:
+def broken(plan: Plan) -> dict[str, object]:
     raise RuntimeError("CUDA error: the GPU is gone\nand more")
 
 
-def refused(plan: parts.Plan) -> dict[str, object]:
+def refused(plan: Plan) -> dict[str, object]:
     raise PalimpsestError("there is no room for it")
 
 
-def interrupted(plan: parts.Plan) -> dict[str, object]:
+def interrupted(plan: Plan) -> dict[str, object]:
     raise KeyboardInterrupt
 
 
@@ -156,7 +157,7 @@ def test_an_interrupt_keeps_the_parts_measured_before(
 def test_parts_after_the_deadline_report_that_the_time_was_up(
     palimpsest: Palimpsest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def slow(plan: parts.Plan) -> dict[str, object]:
+    def slow(plan: Plan) -> dict[str, object]:
         monkeypatch.setattr(cli.time, "monotonic", lambda: plan.until + 1)
         return {"keystroke": 1}
 
