@@ -1,61 +1,33 @@
-"""Formats the figures of `palimpsest bench` as tables for the terminal or in Markdown. Measures nothing."""
+"""Makes tables of the figures of `palimpsest bench`. Measures nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
-MARKS = ("<!-- bench -->", "<!-- /bench -->")
+from palimpsest_bench.table import Table, as_markdown, draw, ms, share, spread, times
 
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A title, the heads of the columns, and the cells."""
-
-    title: str
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+MAIN = "What it takes"
+KINDS = ("shared", "own")
+_MARKS = ("<!-- bench -->", "<!-- /bench -->")  # around the main table in docs/performance.md
 
 
 def show(figures: dict[str, Any], *, markdown: bool) -> None:
     """Print all tables."""
     if markdown:
-        click.echo("\n\n".join(as_markdown(table) for table in tables(figures)))
+        click.echo("\n\n".join(_as_markdown(table) for table in tables(figures)))
         return
     for table in tables(figures):
         draw(table)
 
 
-def draw(table: Table) -> None:
-    """Print a table on a terminal."""
-    from rich.console import Console
-    from rich.table import Table as Drawn
-
-    drawn = Drawn(title=table.title, title_justify="left")
-    for at, name in enumerate(table.head):
-        drawn.add_column(name, justify="right" if at else "left")
-    for row in table.rows:
-        drawn.add_row(*row)
-    Console().print(drawn)
-
-
-def as_markdown(table: Table) -> str:
-    """Format a table in Markdown. The main table has no title and stands between the marks of docs/performance.md."""
-    lines = [
-        f"| {' | '.join(table.head)} |",
-        "|---" * len(table.head) + "|",
-        *(f"| {' | '.join(row)} |" for row in table.rows),
-    ]
-    if table.title == MAIN:
-        return "\n".join([MARKS[0], *lines, MARKS[1]])
-    return "\n".join([f"**{table.title}**", "", *lines])
-
-
-MAIN = "What it takes"
-KINDS = ("shared", "own")
+def _as_markdown(table: Table) -> str:
+    """Format a table in Markdown; the main one without its title, between the marks of docs/performance.md."""
+    if table.title != MAIN:
+        return as_markdown(table)
+    return "\n".join([_MARKS[0], as_markdown(table, titled=False), _MARKS[1]])
 
 
 def tables(figures: dict[str, Any]) -> Iterator[Table]:
@@ -303,26 +275,3 @@ def failed(f: dict[str, Any]) -> Table:
     """Make the table of parts that failed, with the reasons."""
     missing = f.get("errors", {}) | f.get("steps_failed", {})
     return Table("Not measured", ("part", "why"), tuple(missing.items()))
-
-
-def ms(value: float) -> str:
-    """Format milliseconds, long times in seconds."""
-    if value >= 10_000:
-        return f"{value / 1000:.0f} s"
-    return f"{value:.0f} ms" if value >= 100 else f"{value:.3g} ms"
-
-
-def spread(percentiles: dict[str, float]) -> str:
-    """Format the 50th, 95th and 99th percentile, as far as present."""
-    shown: Sequence[str] = [f"{percentiles[p]:.3g}" for p in ("p50", "p95", "p99") if p in percentiles]
-    return f"{' / '.join(shown)} ms"
-
-
-def share(value: float) -> str:
-    """Format a share in percent."""
-    return f"{100 * value:.2g} %" if value < 0.1 else f"{100 * value:.0f} %"
-
-
-def times(value: float) -> str:
-    """Format a ratio."""
-    return f"{value:.2f} times" if value < 2 else f"{value:.1f} times"

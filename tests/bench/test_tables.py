@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 
 from palimpsest_bench import plots, tables
+from palimpsest_bench.table import ms
 
 from .conftest import EVERYTHING, SCHEMA, Palimpsest
 
@@ -50,7 +51,7 @@ def test_few_figures_make_small_tables() -> None:
     [(0.9123, "0.912 ms"), (12.34, "12.3 ms"), (431.6, "432 ms"), (9999.0, "9999 ms"), (61_000, "61 s")],
 )
 def test_milliseconds_are_rounded(value: float, shown: str) -> None:
-    assert tables.ms(value) == shown
+    assert ms(value) == shown
 
 
 def test_curves_are_drawn_from_a_file_and_are_the_same_each_time(

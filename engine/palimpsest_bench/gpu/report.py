@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from palimpsest_bench.gpu.run import PARTS
-from palimpsest_bench.tables import Table, as_markdown, ms, share, times
+from palimpsest_bench.table import Table, as_markdown, ms, share, times
 
 NOT_YET = "not yet measured"
 _STEP = {"bfloat16": "step"} | {each: f"step {each}" for each in ("int8", "fp8", "int4", "int4-small")}

@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from palimpsest_bench import tables
 from palimpsest_bench.sizing import figures, live
 from palimpsest_bench.sizing import service as services
 from palimpsest_bench.sizing.service import Service
 from palimpsest_bench.sizing.simulation import Scenario, simulate
 from palimpsest_bench.sizing.tape import tapes
+from palimpsest_bench.table import Table, as_markdown, draw, share
 from palimpsest_engine import EngineSettings, open_engine
 from palimpsest_engine.checkpoint.describe import describe
 
@@ -105,18 +105,18 @@ def show(found: dict[str, Any], *, markdown: bool) -> None:
     """Print the tables."""
     for table in _tables(found):
         if markdown:
-            click.echo(tables.as_markdown(table) + "\n")
+            click.echo(as_markdown(table) + "\n")
         else:
-            tables.draw(table)
+            draw(table)
 
 
-def _tables(found: dict[str, Any]) -> Iterator[tables.Table]:
+def _tables(found: dict[str, Any]) -> Iterator[Table]:
     for service in found.get("sizing", {}).get("services", ()):
         rows = tuple(_row(row) for row in service["rows"])
-        yield tables.Table(f"{service['model']}, {service['machine']}: {service['mean_ms']:.0f} ms a fill", _HEAD, rows)
+        yield Table(f"{service['model']}, {service['machine']}: {service['mean_ms']:.0f} ms a fill", _HEAD, rows)
     if check := found.get("check"):
         rows = tuple(cells for row in check["rows"] for cells in _compared(row))
-        yield tables.Table(f"{check['model']}, {check['mean_ms']:.0f} ms a fill, one engine", _CHECK_HEAD, rows)
+        yield Table(f"{check['model']}, {check['mean_ms']:.0f} ms a fill, one engine", _CHECK_HEAD, rows)
 
 
 _HEAD = (
@@ -148,10 +148,10 @@ def _row(row: dict[str, Any]) -> tuple[str, ...]:
         f"{row['replicas']:,}",
         _spread(row["waiting_ms"]),
         _spread(row["answer_ms"]),
-        f"{tables.share(row['within_300'])} / {tables.share(row['within_1000'])}",
-        tables.share(row["cancelled"]),
+        f"{share(row['within_300'])} / {share(row['within_1000'])}",
+        share(row["cancelled"]),
         f"{row['answered_a_minute']:.1f}",
-        f"{tables.share(row['utilisation'])} ({tables.share(row['utilisation_ahead'])} ahead)",
+        f"{share(row['utilisation'])} ({share(row['utilisation_ahead'])} ahead)",
     )
 
 
@@ -162,10 +162,10 @@ def _compared(row: dict[str, Any]) -> Iterator[tuple[str, ...]]:
             str(row["typists"]) if name == "measured" else "",
             name,
             f"{each['asked_a_minute']:.0f} a minute each",
-            tables.share(each["cancelled"]),
+            share(each["cancelled"]),
             _spread(each["waiting_ms"], "p50", "p95"),
             _spread(each["answer_ms"], "p50", "p95"),
-            tables.share(each["within_300"]),
+            share(each["within_300"]),
         )
 
 
