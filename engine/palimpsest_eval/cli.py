@@ -3,115 +3,25 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from palimpsest_engine import Endpoint, EngineSettings, open_engine
-from palimpsest_engine.engine import Profile, Quantization
-from palimpsest_engine.errors import DataError, DocumentMissing
+from palimpsest_engine import EngineSettings
+from palimpsest_engine.errors import DataError
 from palimpsest_eval.instruct.cli import command as instruct
+from palimpsest_eval.measuring import chosen, measure, named
 from palimpsest_eval.next_edit.cli import command as next_edit
-from palimpsest_server.cli import engines
+from palimpsest_eval.options import Options, common_options, systems_option
 
 if TYPE_CHECKING:
     from palimpsest_engine.checkpoint.load import Checkpoint
-    from palimpsest_eval.problems import Problem
     from palimpsest_eval.systems import System
 
-_SYSTEMS = ("chosen", "denoised", "both", "oracle", "fixed", "left-to-right", "left-to-right-ungated")
 _KINDS = ("span", "rest of line", "line", "block", "nothing")
 _SHORT = 8  # tokens
 _PATH = click.Path(path_type=Path)
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """The options that all evaluations share."""
-
-    out: Path
-    seed: int
-    checkpoint: str | None
-    adapter: str | None
-    device: str
-    threads: int | None
-    quantization: Quantization
-    profile: Profile
-    endpoint: Endpoint | None = None
-
-    def load(self) -> Checkpoint:
-        """Load the checkpoint that these options name."""
-        from palimpsest_engine.checkpoint.load import load
-
-        return load(
-            EngineSettings(
-                self.checkpoint,
-                self.device,
-                threads=self.threads,
-                adapter=self.adapter,
-                quantization=self.quantization,
-                profile=self.profile,
-            )
-        )
-
-
-def _options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of `Options` to a command, and pass them as its first argument."""
-
-    @wraps(command)
-    def gathered(
-        *,
-        out: Path,
-        seed: int,
-        checkpoint: str | None,
-        adapter: str | None,
-        device: str,
-        threads: int | None,
-        quantization: Quantization,
-        profile: Profile,
-        endpoint: Endpoint | None,
-        **own: Any,
-    ) -> None:
-        if not out.parent.is_dir():
-            raise DocumentMissing(f"there is no folder {out.parent}")
-        command(Options(out, seed, checkpoint, adapter, device, threads, quantization, profile, endpoint), **own)
-
-    decorated: Callable[..., None] = gathered
-    for option in (
-        click.option(
-            "--endpoint",
-            callback=engines.endpoint_of,
-            metavar="URL",
-            help="Also ask this model server, as one more system.",
-        ),
-        engines.profile_option,
-        engines.adapter_option,
-        engines.engine_options,
-        click.option(
-            "--threads", type=click.IntRange(1), metavar="N", help="CPU threads. [default: the engine's choice]"
-        ),
-        click.option("--seed", type=click.IntRange(0, 2**16), default=0, show_default=True, help="Seed of the noise."),
-        click.option("--out", required=True, type=_PATH, metavar="RESULTS.json", help="File for the results."),
-    ):
-        decorated = option(decorated)
-    return decorated
-
-
-def _systems(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that choose the systems under test."""
-    return click.option(
-        "--system",
-        "choices",
-        multiple=True,
-        type=click.Choice(_SYSTEMS),
-        help="System to test; may be given several times. [default: chosen]",
-    )(command)
 
 
 @click.group("eval", short_help="Measure the quality of a checkpoint's fills.")
@@ -129,8 +39,8 @@ command.add_command(instruct)
 @command.command("humaneval", short_help="Fill programs and run their tests.")
 @click.argument("file", type=_PATH)
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only N problems, spread over the file.")
-@_systems
-@_options
+@systems_option
+@common_options
 def humaneval(options: Options, file: Path, limit: int | None, choices: tuple[str, ...]) -> None:
     """Fill the problems of FILE and run their tests: HumanEval-Infilling, or any JSON Lines of its shape.
 
@@ -143,15 +53,15 @@ def humaneval(options: Options, file: Path, limit: int | None, choices: tuple[st
     for problem in problems:
         if problem.test is None or problem.truth is None:
             raise DataError(f"{file}: the problem {problem.task_id} has no test or no canonical_solution")
-    _measure(options, spread(problems, limit), _named(file), _chosen(choices), execute=True)
+    measure(options, spread(problems, limit), named(file), chosen(choices), execute=True)
 
 
 @command.command("problems", short_help="Fill any data file of prompts and suffixes.")
 @click.argument("file", type=_PATH)
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only N problems, spread over the file.")
 @click.option("--language", default="python", show_default=True, metavar="ID", help='Language of the rows, or "none".')
-@_systems
-@_options
+@systems_option
+@common_options
 def problems(
     options: Options,
     file: Path,
@@ -170,7 +80,7 @@ def problems(
     found = spread(list(read(file, None if language == "none" else language)), limit)
     if "oracle" in choices and any(problem.truth is None for problem in found):
         raise DataError(f"{file} lacks the true text of some problems, so the oracle cannot know their length")
-    _measure(options, found, _named(file), _chosen(choices), execute=False)
+    measure(options, found, named(file), chosen(choices), execute=False)
 
 
 @command.command("touch-up", short_help="Touch up lines with one wrong word.")
@@ -185,7 +95,7 @@ def problems(
     metavar="S",
     help="Share of the line's tokens to write anew; may be repeated. [default: 0.3, as the editor's action]",
 )
-@_options
+@common_options
 def touch_up(options: Options, file: Path, limit: int | None, words_seed: int, strengths: tuple[float, ...]) -> None:
     """Put a wrong word into the lines of FILE, touch them up, and see which are as they were.
 
@@ -198,14 +108,14 @@ def touch_up(options: Options, file: Path, limit: int | None, words_seed: int, s
     from palimpsest_eval.systems import AS_IT_STANDS, CEILING, TouchedUp
 
     found = list(wrong_words(spread(list(read(file)), limit), words_seed))
-    data = _named(file) | {"name": f"One wrong word in lines of {file.name}", "seed": words_seed}
+    data = named(file) | {"name": f"One wrong word in lines of {file.name}", "seed": words_seed}
 
     def tested(checkpoint: Checkpoint) -> list[System]:
         filler = Filler(checkpoint)
         return [TouchedUp(f"strength {strength:g}", filler, strength) for strength in strengths or (0.3,)]
 
     execute = all(problem.test is not None for problem in found)
-    _measure(options, found, data, tested, execute=execute, floors=[AS_IT_STANDS, CEILING])
+    measure(options, found, data, tested, execute=execute, floors=[AS_IT_STANDS, CEILING])
 
 
 @command.command("held-out", short_help="Fill holes cut from held-out packages.")
@@ -218,8 +128,8 @@ def touch_up(options: Options, file: Path, limit: int | None, words_seed: int, s
     is_flag=True,
     help=f"Holes of at most {_SHORT} tokens of the checkpoint, filled without tidying and without a limit of one line.",
 )
-@_systems
-@_options
+@systems_option
+@common_options
 def held_out(
     options: Options,
     corpus: Path,
@@ -250,7 +160,7 @@ def held_out(
         "seed": holes_seed,
         "kinds": list(kinds),
     }
-    _measure(options, found, data, _chosen(choices, as_users=not short), execute=False)
+    measure(options, found, data, chosen(choices, as_users=not short), execute=False)
 
 
 @command.command("sweep", short_help="Compare sampling settings on the same problems.")
@@ -266,7 +176,7 @@ def held_out(
     metavar="KEY=VALUE[,VALUE...]",
     help="An axis of the grid; may be given several times.",
 )
-@_options
+@common_options
 def sweep(
     options: Options,
     file: Path | None,
@@ -292,7 +202,7 @@ def sweep(
     if (file is None) == (corpus is None):
         raise click.UsageError("name either a FILE of problems or a --corpus")
     if file is not None:
-        found, data = spread(list(read(file)), limit), _named(file)
+        found, data = spread(list(read(file)), limit), named(file)
     else:
         assert corpus is not None
         found = list(held_out.problems(held_out.documents(corpus), count, 7))
@@ -302,7 +212,7 @@ def sweep(
     def tested(checkpoint: Checkpoint) -> list[System]:
         return [varied(checkpoint, point) for point in [{}, *(point for point in points if point)]]
 
-    _measure(options, found, data, tested, execute=execute, experiment="sweep", seeds=seeds)
+    measure(options, found, data, tested, execute=execute, experiment="sweep", seeds=seeds)
 
 
 @command.command("calibrate", short_help="Fit how sure fills are to be right, on results.")
@@ -352,97 +262,3 @@ def report(files: tuple[Path, ...], out: Path, page: Path | None, baseline: str 
     ]
     put_between_marks(page, "\n\n".join(sections))
     click.echo(f"{page}: {len(made)} tables, {sum(map(len, pictures))} plots")
-
-
-def _named(file: Path) -> dict[str, Any]:
-    from palimpsest_eval.results import digest
-
-    return {"name": file.name, "sha256": digest(file)}
-
-
-def _chosen(choices: tuple[str, ...], *, as_users: bool = True) -> Callable[[Checkpoint], list[System]]:
-    """Return a function from a checkpoint to the chosen systems; the default is the checkpoint's own way of writing."""
-    from palimpsest_eval.systems import systems
-
-    def tested(checkpoint: Checkpoint) -> list[System]:
-        control = checkpoint.spec.left_to_right
-        if control and not all(choice.startswith("left-to-right") for choice in choices):
-            raise click.UsageError(
-                f"{checkpoint.spec.name} is a left-to-right control and can only write left to right"
-            )
-        usual = ("left-to-right",) if control else ("chosen",)
-        return systems(choices or usual, checkpoint, as_users=as_users)
-
-    return tested
-
-
-def _measure(
-    options: Options,
-    problems: Sequence[Problem],
-    data: dict[str, Any],
-    tested: Callable[[Checkpoint], list[System]],
-    *,
-    execute: bool,
-    experiment: str = "systems",
-    seeds: int = 1,
-    floors: Sequence[System] | None = None,
-) -> None:
-    """Load the checkpoint, fill the problems, measure, write the results, and print the tables."""
-    from palimpsest_eval import report, results
-    from palimpsest_eval.execute import Limits, Sandbox
-    from palimpsest_eval.run import evaluate
-    from palimpsest_eval.systems import Asked, bounds
-
-    checkpoint, limits = options.load(), Limits()
-    systems = tested(checkpoint)
-    if options.endpoint is not None:
-        served = open_engine(EngineSettings(endpoint=options.endpoint))
-        systems.append(Asked("over HTTP", served))
-    systems += floors or bounds(known=all(problem.truth is not None for problem in problems))
-    chosen_seeds = [options.seed + number for number in range(seeds)]
-    settings = {
-        "experiment": experiment,
-        "data": data,
-        "problems": len(problems),
-        "seeds": chosen_seeds,
-        "systems": [system.name for system in systems],
-        "checkpoint": results.described(checkpoint, options.adapter),
-        "seconds": limits.seconds if execute else None,
-        "commit": results.commit(),
-    }
-    with ExitStack() as stack:
-        if options.endpoint is not None:
-            stack.callback(served.close)
-        about, sandbox = results.about(sys.argv[1:]), None
-        if execute:
-            sandbox = stack.enter_context(Sandbox(limits))
-            about |= {"network": sandbox.network, "user": sandbox.user, "files": sandbox.files}
-            click.echo(
-                f"palimpsest: running programs that a model wrote, as {sandbox.user}, kept off the network by "
-                f"{sandbox.network}; they can read {sandbox.files}. This stops accidents, not malice",
-                err=True,
-            )
-        journal = stack.enter_context(results.Journal(options.out, settings, about))
-        advanced = stack.enter_context(_progress(len(problems) * len(systems) * len(chosen_seeds)))
-        try:
-            evaluate(problems, systems, journal, sandbox, chosen_seeds, advanced)
-        except KeyboardInterrupt:
-            click.echo(f"palimpsest: {len(journal.done)} rows are kept; the same command goes on", err=True)
-            raise
-        finished = journal.finish()
-    for table in report.tables([finished]):
-        click.echo(
-            "\n\n".join(part for part in (report.main_table(table), report.gap(table), report.by_kind(table)) if part)
-        )
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar on standard error, and yield the function that advances it."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task("eval", total=total)
-        yield lambda rows: progress.advance(bar, rows)
