@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from palimpsest_bench.tables import subject
 from palimpsest_engine import PalimpsestError
-from palimpsest_server.cli.extras import how_to_install
+from palimpsest_server.cli.extras import check_installed
 
 _COLOURS = ("#2b6cb0", "#c05621", "#2f855a", "#805ad5")
 _PEERS = {
@@ -22,8 +21,7 @@ _PEERS = {
 
 def check() -> None:
     """Raise PalimpsestError if matplotlib is missing."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise PalimpsestError(f"--plots needs matplotlib: run {how_to_install('matplotlib')}")
+    check_installed("--plots", ["matplotlib"])
 
 
 def draw(figures: dict[str, Any], folder: Path) -> list[Path]:

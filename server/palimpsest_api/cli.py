@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
-from palimpsest_engine import Endpoint, EngineSettings, EngineStatus, PalimpsestError
+from palimpsest_engine import Endpoint, EngineSettings, EngineStatus
 from palimpsest_engine.engine import Profile, Quantization
-from palimpsest_server.cli import engines
+from palimpsest_server.cli import engines, extras
 from palimpsest_server.settings import LOG_LEVELS, LogLevel
 from palimpsest_server.status.visible import visible
 
 PORT = 8012  # where llama.vim and llama.vscode look
+PACKAGES = ("starlette", "uvicorn", "prometheus-client")
 
 _file = click.Path(dir_okay=False, path_type=Path)
 
@@ -63,7 +63,7 @@ def command(
 
     Only this machine can reach it. With a token (--token-file or PALIMPSEST_API_TOKEN), --host may name another address.
     """
-    check_installed()
+    extras.check_installed("`palimpsest api`", PACKAGES)
     from palimpsest_api.app import create
     from palimpsest_api.backend import EngineBackend
     from palimpsest_api.certificate import context_of
@@ -139,14 +139,3 @@ def advice(url: str, here: bool, encrypted: bool, token: str | None) -> list[str
     if not here and not encrypted:
         lines.append("  Code and the token cross the network unencrypted: use --certfile, or a proxy with TLS.")
     return lines
-
-
-def check_installed() -> None:
-    """Raise PalimpsestError if the packages of the extra are missing."""
-    from palimpsest_server.cli.extras import how_to_install
-
-    wanted = {"starlette": "starlette", "uvicorn": "uvicorn", "prometheus_client": "prometheus-client"}
-    missing = [package for module, package in wanted.items() if find_spec(module) is None]
-    if missing:
-        commands = " and ".join(map(how_to_install, missing))
-        raise PalimpsestError(f"`palimpsest api` needs {', '.join(missing)}: run {commands}.")

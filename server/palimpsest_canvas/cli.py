@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import threading
 import webbrowser
-from importlib.util import find_spec
 
 import click
 
 from palimpsest_canvas.recorder import record
-from palimpsest_engine import EngineSettings, EngineStatus, PalimpsestError
+from palimpsest_engine import EngineSettings, EngineStatus
 from palimpsest_engine.engine import Profile, Quantization
-from palimpsest_server.cli import engines, places
+from palimpsest_server.cli import engines, extras, places
 from palimpsest_server.status.visible import visible
 
+PACKAGES = ("starlette", "uvicorn")
 _OPEN = "open"
 
 
@@ -64,7 +64,7 @@ def open_(
 
     Without FILE, the page begins with an empty text. Nothing is ever written to FILE.
     """
-    check_installed()
+    extras.check_installed("`palimpsest canvas`", PACKAGES)
     from palimpsest_api.serving import Hooks, listener, serve
     from palimpsest_canvas.app import create
     from palimpsest_canvas.canvas import Canvas
@@ -117,13 +117,3 @@ def show(address: str) -> None:
             click.echo("palimpsest: no browser could be opened; open the address yourself.", err=True)
 
     threading.Thread(target=work, name="palimpsest-browser", daemon=True).start()
-
-
-def check_installed(needed_by: str = "`palimpsest canvas`") -> None:
-    """Raise PalimpsestError if the packages of the extra are missing."""
-    from palimpsest_server.cli.extras import how_to_install
-
-    missing = [package for package in ("starlette", "uvicorn") if find_spec(package) is None]
-    if missing:
-        commands = " and ".join(map(how_to_install, missing))
-        raise PalimpsestError(f"{needed_by} needs {', '.join(missing)}: run {commands}.")

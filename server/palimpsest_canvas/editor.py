@@ -13,9 +13,10 @@ from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from palimpsest_canvas.cli import check_installed
+from palimpsest_canvas.cli import PACKAGES
 from palimpsest_canvas.document import Document, Target
 from palimpsest_engine import Draft, Engine, EngineSettings, EngineStatus, Fill, FillRequest, PalimpsestError
+from palimpsest_server.cli import extras
 from palimpsest_server.documents import edits
 from palimpsest_server.documents.store import Snapshot
 from palimpsest_server.documents.uris import name_of
@@ -37,7 +38,7 @@ def start(server: Server, loop: asyncio.AbstractEventLoop) -> EditorPage:
 
     loop: the language server's. To be called on another thread.
     """
-    check_installed("the canvas")
+    extras.check_installed("the canvas", PACKAGES)
     page = EditorPage(server, loop)
     page.serve()
     return page

@@ -15,7 +15,7 @@ import click
 
 from palimpsest_engine import EngineSettings, PalimpsestError
 from palimpsest_engine.engine import Profile, Quantization
-from palimpsest_server.cli import engines
+from palimpsest_server.cli import engines, extras
 
 PORT = 8013
 _file = click.Path(dir_okay=False, path_type=Path)
@@ -191,11 +191,10 @@ def _scripted() -> dict[str, Any]:
 
 def check_installed() -> None:
     """Raise PalimpsestError if the packages of the extra are missing."""
-    from palimpsest_api.cli import check_installed as check_api
-    from palimpsest_server.cli.extras import how_to_install
+    from palimpsest_api.cli import PACKAGES
 
     if sys.platform == "win32":
         raise PalimpsestError("`palimpsest team serve` runs on Linux and macOS.")
     if find_spec("ray") is None or find_spec("ray.serve") is None:
-        raise PalimpsestError(f"`palimpsest team serve` needs ray[serve]: run {how_to_install('ray[serve]')}.")
-    check_api()
+        raise PalimpsestError(f"`palimpsest team serve` needs ray[serve]: run {extras.how_to_install('ray[serve]')}.")
+    extras.check_installed("`palimpsest team serve`", PACKAGES)

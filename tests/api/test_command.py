@@ -25,6 +25,7 @@ from palimpsest_api.certificate import context_of
 from palimpsest_api.secret import VARIABLE, secret_of
 from palimpsest_engine import Endpoint, EngineSettings, EngineStatus, PalimpsestError
 from palimpsest_engine.runtime.scripted import ScriptedEngine
+from palimpsest_server.cli import extras
 
 SECRET = "a-token-of-twenty-signs"
 RUN = """
@@ -203,7 +204,7 @@ def test_an_address_that_is_not_this_machines_is_one_sentence(run: Opened, monke
 
 
 def test_without_the_extra_a_sentence_says_how_to_install_it(run: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "find_spec", lambda name: None if name == "uvicorn" else object())
+    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "uvicorn" else object())
     error = run()
     assert isinstance(error, PalimpsestError)
     assert "`palimpsest api` needs uvicorn: run `" in str(error)

@@ -372,7 +372,7 @@ def test_the_command_compares_with_a_real_queue(palimpsest: Palimpsest) -> None:
 
 
 def test_without_simpy_a_sentence_says_what_to_install(palimpsest: Palimpsest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("palimpsest_bench.sizing.cli.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("palimpsest_server.cli.extras.find_spec", lambda name: None)
     result = palimpsest("bench", "sizing")
     assert result.exit_code == 1
     assert "simpy" in result.stderr

@@ -10,6 +10,7 @@ import pytest
 
 from palimpsest_bench import plots, tables
 from palimpsest_bench.table import ms
+from palimpsest_server.cli import extras
 
 from .conftest import EVERYTHING, SCHEMA, Palimpsest
 
@@ -81,7 +82,7 @@ def test_nothing_is_drawn_without_figures(tmp_path: Path) -> None:
 def test_missing_matplotlib_is_reported_before_anything_is_measured(
     palimpsest: Palimpsest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(plots.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
     result = palimpsest("bench", "--only", "overhead", "--plots", tmp_path)
     assert result.exit_code == 1
     assert "-m pip install 'matplotlib" in result.stderr

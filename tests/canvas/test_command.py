@@ -17,9 +17,10 @@ import pytest
 from click.testing import CliRunner
 
 from canvas.conftest import HOLE, TEXT, Painter
-from palimpsest_canvas import cli, editor
+from palimpsest_canvas import editor
 from palimpsest_canvas.cli import command
 from palimpsest_engine import EngineSettings, PalimpsestError
+from palimpsest_server.cli import extras
 
 RUN = """
 import sys
@@ -199,13 +200,13 @@ def test_a_port_that_is_taken_is_one_sentence(run: Run) -> None:
 
 
 def test_without_the_extra_it_says_how_to_install_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "find_spec", missing("starlette", "uvicorn"))
+    monkeypatch.setattr(extras, "find_spec", missing("starlette", "uvicorn"))
     with pytest.raises(PalimpsestError, match=r"`palimpsest canvas` needs starlette, uvicorn: run `.* -m pip install"):
         run("--no-open")
 
 
 def test_in_an_editor_the_command_says_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "find_spec", missing("uvicorn"))
+    monkeypatch.setattr(extras, "find_spec", missing("uvicorn"))
     with pytest.raises(PalimpsestError, match="the canvas needs uvicorn: run"):
         editor.start(None, None)  # type: ignore[arg-type]
 

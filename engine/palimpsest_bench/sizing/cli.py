@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from palimpsest_engine import EngineSettings, PalimpsestError, __version__
+from palimpsest_engine import EngineSettings, __version__
 from palimpsest_engine.engine import Quantization
 from palimpsest_server.cli import engines, files
-from palimpsest_server.cli.extras import how_to_install
+from palimpsest_server.cli.extras import check_installed
 
 DEVELOPERS = (5, 50, 500, 10_000)
 SERVICES = ("embedded-2-cores", "qwen2.5-coder-0.5b-2-cores", "diffusiongemma-26b-h100")
@@ -65,8 +64,7 @@ def command(
     quantization: Quantization,
 ) -> None:
     """Simulate developers who type as in the typing sessions, and say how many engines answer them in time."""
-    if importlib.util.find_spec("simpy") is None:
-        raise PalimpsestError(f"the simulation needs simpy: run {how_to_install('simpy')}")
+    check_installed("the simulation", ["simpy"])
     if plots:
         from palimpsest_bench import plots as drawing
 
