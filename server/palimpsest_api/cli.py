@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from palimpsest_engine import Endpoint, EngineSettings, EngineStatus
-from palimpsest_engine.engine import Profile, Quantization
 from palimpsest_server.cli import engines, extras
 from palimpsest_server.settings import LOG_LEVELS, LogLevel
 from palimpsest_server.status.visible import visible
@@ -27,11 +26,7 @@ _file = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--allow-host", "hosts", multiple=True, metavar="NAME", help="Name that a proxy in front may send as Host."
 )
-@engines.engine_options
-@engines.profile_option
-@engines.adapter_option
-@engines.endpoint_option
-@click.option("--fallback", is_flag=True, help="Answer with the embedded checkpoint if memory or the device fails.")
+@engines.settings_options(engines.endpoint_option, engines.fallback_option, shared=True)
 @click.option(
     "--log-level",
     type=click.Choice(LOG_LEVELS),
@@ -49,13 +44,7 @@ def command(
     certfile: Path | None,
     keyfile: Path | None,
     hosts: tuple[str, ...],
-    checkpoint: str | None,
-    device: str,
-    quantization: Quantization,
-    profile: Profile,
-    adapter: str | None,
-    endpoint: Endpoint | None,
-    fallback: bool,
+    settings: EngineSettings,
     log_level: LogLevel,
     log_file: Path | None,
 ) -> None:
@@ -79,21 +68,13 @@ def command(
         raise click.UsageError(f"--host {host} lets others in, so it needs a token: --token-file, or {VARIABLE}")
     tls = None if certfile is None else context_of(certfile, keyfile)
     log.set_up(log_level, log_file)
-    settings = EngineSettings(
-        checkpoint,
-        device,
-        adapter=adapter,
-        quantization=quantization,
-        fallback=fallback,
-        endpoint=endpoint,
-        profile=profile,
-        shared=True,
-    )
     with listener(host, port) as taken, engines.opened(ctx.obj, settings) as engine:
         address = taken.getsockname()
         place = f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"
 
-        terminal = _Terminal(advice(f"http{'s' if tls else ''}://{place}", here, tls is not None, token), endpoint)
+        terminal = _Terminal(
+            advice(f"http{'s' if tls else ''}://{place}", here, tls is not None, token), settings.endpoint
+        )
         app = create(
             EngineBackend(engine),
             recognise=everybody if token is None else holders_of(token),

@@ -9,7 +9,6 @@ import click
 
 from palimpsest_canvas.recorder import record
 from palimpsest_engine import EngineSettings, EngineStatus
-from palimpsest_engine.engine import Profile, Quantization
 from palimpsest_server.cli import engines, extras, places
 from palimpsest_server.status.visible import visible
 
@@ -42,9 +41,7 @@ def command() -> None:
 @click.option("--language", metavar="ID", help="Language of FILE. [default: by its name]")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port. [default: a free one]")
 @click.option("--no-open", is_flag=True, help="Only print the address.")
-@engines.engine_options
-@engines.profile_option
-@engines.adapter_option
+@engines.settings_options(shared=True)
 @click.pass_context
 def open_(
     ctx: click.Context,
@@ -54,11 +51,7 @@ def open_(
     language: str | None,
     port: int,
     no_open: bool,
-    checkpoint: str | None,
-    device: str,
-    quantization: Quantization,
-    profile: Profile,
-    adapter: str | None,
+    settings: EngineSettings,
 ) -> None:
     """Serve the page until Ctrl-C, to this machine alone, and open it in the browser.
 
@@ -81,9 +74,6 @@ def open_(
     document = None if path is None else document_of(path, at or stretch, language)[0]
     log.set_up("warning", None)
     code = 0  # of the model, if it cannot be loaded
-    settings = EngineSettings(
-        checkpoint, device, adapter=adapter, quantization=quantization, profile=profile, shared=True
-    )
     with listener("127.0.0.1", port) as taken, engines.opened(ctx.obj, settings) as engine:
         keys = Keys()
         canvas = Canvas(Models(Opened(engine, settings), ctx.obj), CommandLine(), document)

@@ -10,7 +10,6 @@ from palimpsest_canvas import recording
 from palimpsest_canvas.recording import Beside, Picture, Recording
 from palimpsest_canvas.traced import left_to_right, request_of
 from palimpsest_engine import Draft, Engine, EngineSettings, FillRequest, PalimpsestError, Span
-from palimpsest_engine.engine import Profile, Quantization
 from palimpsest_server.cli import engines, places
 from palimpsest_server.status.visible import visible
 
@@ -50,9 +49,7 @@ def _output(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
 @click.option("--temperature", type=click.FloatRange(0, 10), metavar="T", help="Of the sampler. [default: the model's]")
 @engines.sizes_option
 @click.option("--language", metavar="ID", help="Language of FILE. [default: by its name]")
-@engines.engine_options
-@engines.profile_option
-@engines.adapter_option
+@engines.settings_options()
 @click.pass_context
 def record(
     ctx: click.Context,
@@ -67,11 +64,7 @@ def record(
     temperature: float | None,
     sizes: tuple[int, ...] | None,
     language: str | None,
-    checkpoint: str | None,
-    device: str,
-    quantization: Quantization,
-    profile: Profile,
-    adapter: str | None,
+    settings: EngineSettings,
 ) -> None:
     """Fill a hole of FILE and write one file that plays the fill, and needs no server and no model.
 
@@ -97,7 +90,6 @@ def record(
         temperature=temperature,
         sizes=sizes,
     )
-    settings = EngineSettings(checkpoint, device, adapter=adapter, quantization=quantization, profile=profile)
     with engines.opened(ctx.obj, settings) as engine:
         made = recorded(engine, request, document.name, beside=beside)
     text = written(made, out)

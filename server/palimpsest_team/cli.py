@@ -14,7 +14,6 @@ from typing import Any
 import click
 
 from palimpsest_engine import EngineSettings, PalimpsestError
-from palimpsest_engine.engine import Profile, Quantization
 from palimpsest_server.cli import engines, extras
 
 PORT = 8013
@@ -102,9 +101,7 @@ def list_(tokens: Path | None) -> None:
 @click.option("--address", metavar="HOST:PORT", help="Join this Ray cluster; auto for the one on this machine.")
 @click.option("--deployed", is_flag=True, help="The cluster has the service, or will have it: start none.")
 @click.option("--cpus", type=click.IntRange(1), metavar="N", help="CPUs for replicas on this machine. [default: all]")
-@engines.engine_options
-@engines.profile_option
-@engines.adapter_option
+@engines.settings_options()
 def serve(
     replicas: str,
     port: int,
@@ -119,11 +116,7 @@ def serve(
     address: str | None,
     deployed: bool,
     cpus: int | None,
-    checkpoint: str | None,
-    device: str,
-    quantization: Quantization,
-    profile: Profile,
-    adapter: str | None,
+    settings: EngineSettings,
 ) -> None:
     """Answer a team's editors and tools until Ctrl-C, with engines on this machine or in a Ray cluster.
 
@@ -155,7 +148,6 @@ def serve(
     if not kept.read(tokens):
         raise PalimpsestError(f"{tokens} has no tokens: `palimpsest team token add USER` adds one.")
     tls = None if certfile is None else context_of(certfile, keyfile)
-    settings = EngineSettings(checkpoint, device, adapter=adapter, quantization=quantization, profile=profile)
     refuse_relative(settings)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
     door = Door(str(tokens.absolute()), per_minute, at_once, seconds)

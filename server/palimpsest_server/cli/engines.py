@@ -6,7 +6,8 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar, get_args
+from functools import wraps
+from typing import Any, TypeVar, cast, get_args
 
 import click
 
@@ -16,6 +17,7 @@ from palimpsest_engine.engine import Profile, Quantization
 EngineFactory = Callable[[EngineSettings], Engine]
 
 _MOMENT_SECONDS = 1.0
+_SETTINGS = ("quantization", "profile", "adapter", "endpoint", "fallback")
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -91,6 +93,31 @@ endpoint_option = click.option(
     metavar="URL",
     help="Ask this model server instead of a checkpoint: a URL, or the setting endpoint as JSON.",
 )
+
+
+fallback_option = click.option(
+    "--fallback", is_flag=True, help="Answer with the embedded checkpoint if memory or the device fails."
+)
+
+
+def settings_options(*more: Callable[[Any], Any], shared: bool = False) -> Callable[[_Command], _Command]:
+    """Add the options that say which engine answers, and pass the command their `settings: EngineSettings` instead of them.
+
+    more: `endpoint_option` and `fallback_option`, for commands that have them. shared: clients of one engine take turns.
+    """
+
+    def decorate(command: _Command) -> _Command:
+        @wraps(command)
+        def gathered(*args: Any, checkpoint: str | None, device: str, **given: Any) -> Any:
+            own = {key: given.pop(key) for key in _SETTINGS if key in given}
+            return command(*args, settings=EngineSettings(checkpoint, device, shared=shared, **own), **given)
+
+        decorated: Any = gathered
+        for option in (*reversed(more), adapter_option, profile_option, engine_options):
+            decorated = option(decorated)
+        return cast(_Command, decorated)
+
+    return decorate
 
 
 def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from palimpsest_engine import Endpoint, EngineSettings, Fill, FillRequest, LanguageUnknown, Span, Verdict, untrained
-from palimpsest_engine.engine import Profile, Quantization
+from palimpsest_engine import EngineSettings, Fill, FillRequest, LanguageUnknown, Span, Verdict, untrained
 from palimpsest_engine.syntax.grammars import language_of, load
 from palimpsest_server.cli import engines, files, patch, places, report, shown
 from palimpsest_server.cli.holes import holes_in, without_markers
@@ -39,11 +38,7 @@ if TYPE_CHECKING:
 @click.option("--raw", is_flag=True, help="Show what the model wrote, and do not tidy it as in an editor.")
 @click.option("--language", metavar="ID", help="Language of the syntax check. [default: by the file name]")
 @click.option("--any-language", is_flag=True, help="Fill it even if the model was not trained on its language.")
-@engines.engine_options
-@engines.profile_option
-@engines.adapter_option
-@engines.endpoint_option
-@click.option("--fallback", is_flag=True, help="Answer with the embedded checkpoint if memory or the device fails.")
+@engines.settings_options(engines.endpoint_option, engines.fallback_option)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -62,13 +57,7 @@ def command(
     raw: bool,
     language: str | None,
     any_language: bool,
-    checkpoint: str | None,
-    device: str,
-    quantization: Quantization,
-    profile: Profile,
-    adapter: str | None,
-    endpoint: Endpoint | None,
-    fallback: bool,
+    settings: EngineSettings,
 ) -> None:
     """Fill holes of FILE and show the change as a unified diff.
 
@@ -99,15 +88,6 @@ def command(
             max_steps=steps,
             tidy=not raw and strength == 1.0,
             any_language=any_language,
-        )
-        settings = EngineSettings(
-            checkpoint,
-            device,
-            adapter=adapter,
-            quantization=quantization,
-            fallback=fallback,
-            endpoint=endpoint,
-            profile=profile,
         )
         with _insisting(), engines.opened(ctx.obj, settings) as engine:
             if summary:

@@ -10,8 +10,7 @@ from typing import Any, cast
 
 import click
 
-from palimpsest_engine import Endpoint, EngineSettings, FillRequest, Span
-from palimpsest_engine.engine import Profile, Quantization
+from palimpsest_engine import EngineSettings, FillRequest, Span
 from palimpsest_engine.errors import DataError
 from palimpsest_server.cli import engines, files
 from palimpsest_server.documents import edits
@@ -37,10 +36,7 @@ class Task:
 @click.option("--language", default="python", show_default=True, metavar="ID", help='Language of the rows, or "none".')
 @engines.seed_option
 @engines.sizes_option
-@engines.engine_options
-@engines.profile_option
-@engines.adapter_option
-@engines.endpoint_option
+@engines.settings_options(engines.endpoint_option)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -50,12 +46,7 @@ def command(
     language: str,
     seed: int,
     sizes: tuple[int, ...] | None,
-    checkpoint: str | None,
-    device: str,
-    quantization: Quantization,
-    profile: Profile,
-    adapter: str | None,
-    endpoint: Endpoint | None,
+    settings: EngineSettings,
 ) -> None:
     """Complete every row of a data file.
 
@@ -69,9 +60,6 @@ def command(
     done = mend(Path(out))
     left = [task for task in tasks if task.task_id not in done]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    settings = EngineSettings(
-        checkpoint, device, adapter=adapter, quantization=quantization, endpoint=endpoint, profile=profile
-    )
     with (
         engines.opened(ctx.obj, settings) as engine,
         open(out, "ab") as file,
