@@ -21,7 +21,7 @@ from palimpsest_engine.shared.starting import Taken, holding
 from palimpsest_server.settings import LOG_LEVELS, LogLevel
 
 
-@click.command("engine")
+@click.command("engine", short_help="Run the one engine that all editor windows share.")
 @click.option(
     "--idle",
     type=click.FloatRange(min=0),
@@ -41,7 +41,7 @@ def command(ctx: click.Context, idle: float, show: bool, stop: bool, as_json: bo
     Servers start this by themselves when they need it (the setting engine), and it ends by itself.
     """
     if show and stop:
-        raise click.UsageError("--status and --stop exclude each other")
+        raise click.UsageError("give one of --status and --stop")
     if show:
         ctx.exit(_show(as_json))
     if stop:

@@ -72,7 +72,7 @@ def write(file: TextFile, text: str) -> None:
     """
     target = Path(os.path.realpath(file.path))
     if not os.access(target, os.W_OK) and target.exists():
-        raise PalimpsestError(f"{file.path} may not be written")
+        raise PalimpsestError(f"{file.path} is read-only; nothing was written")
     with _alone_in(target.parent) as alone:
         if alone:
             _clear(target.parent)
@@ -143,14 +143,12 @@ def _take_after(target: Path, new: Path, shown: str) -> None:
     except FileNotFoundError:
         return  # the file is gone; the comparison that follows reports it
     if old.st_nlink > 1:
-        raise PalimpsestError(f"{shown} is a file with {old.st_nlink} names (hard links), which writing it would part")
+        raise PalimpsestError(f"{shown} has {old.st_nlink} names (hard links), and the others would keep the old text")
     if hasattr(os, "chown") and (old.st_uid, old.st_gid) != (new.stat().st_uid, new.stat().st_gid):
         try:
             os.chown(new, old.st_uid, old.st_gid)
         except PermissionError as error:
-            whose = (
-                "it belongs to somebody else" if old.st_uid != new.stat().st_uid else "its group is not one of yours"
-            )
+            whose = "it belongs to another user" if old.st_uid != new.stat().st_uid else "its group is not one of yours"
             raise PalimpsestError(f"{shown} cannot be written: {whose}") from error
     shutil.copystat(target, new)
     os.utime(new)  # `copystat` also copied the old time, which build tools would trust

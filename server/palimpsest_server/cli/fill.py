@@ -74,7 +74,8 @@ def command(
     spans = _spans(file, at or stretch, grammar)
     filled: Holes | None = None
     if not spans:
-        fill, model = Fill((), Verdict("not checked", "nothing changes"), f"there is no hole in {path}"), ""
+        none = f"there is no hole in {path}; mark one with <|hole|>, or say with --at or --range where to fill"
+        fill, model = Fill((), Verdict("not checked", "nothing changes"), none), ""
     else:
         asked, holes_asked = without_markers(file.text, spans)
         request = FillRequest(

@@ -116,7 +116,7 @@ def mend(path: Path) -> set[str | int]:
     if not torn:
         return done
     if not (torn.startswith(_ROW_HEAD) or _ROW_HEAD.startswith(torn)):
-        raise DataError(f"{path}: the last line is not a result row; is this another file?")
+        raise DataError(f"{path}: the last line is not a result row; name another --out, or remove the file")
     try:
         done.add(_done(path, raw.count(b"\n") + 1, json.loads(torn)))
     except ValueError:

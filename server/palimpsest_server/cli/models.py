@@ -53,7 +53,7 @@ def list_(as_json: bool) -> None:
     models_table.show(rows, recommended)
 
 
-@command.command("show")
+@command.command("show", short_help="Show everything that is known of one model.")
 @click.argument("name", metavar="NAME")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(name: str, as_json: bool) -> None:
@@ -168,7 +168,7 @@ def _prepare(path: Path) -> bool:
     return True
 
 
-@command.command("use")
+@command.command("use", short_help="Choose the model that fills wherever no other is named.")
 @click.argument("name", metavar="NAME")
 def use(name: str) -> None:
     """Choose the model that fills wherever no other is named; `embedded` is the one that comes with the program."""

@@ -58,7 +58,7 @@ def command(
     if explain:
         instruction = instruction if instruction.strip() else EXPLAIN
     if not instruction.strip():
-        raise click.UsageError("the instruction is empty")
+        raise click.UsageError('say what to do, such as "add type hints", after FILE')
     file = files.read(path)
     grammar = language_of(path, language)
     if language is not None:

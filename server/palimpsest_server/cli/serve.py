@@ -15,7 +15,7 @@ from palimpsest_server.cli.engines import EngineFactory
 from palimpsest_server.settings import KEYS, LOG_LEVELS, LogLevel
 
 
-@click.command("serve")
+@click.command("serve", short_help="Serve an editor over standard input and output.")
 @click.option(
     "--listen",
     type=click.Path(path_type=Path),
@@ -75,7 +75,7 @@ def command(
     Options given here override the editor's settings.
     """
     if stdio and listen is not None:
-        raise click.UsageError("--stdio and --listen exclude each other")
+        raise click.UsageError("give one of --stdio and --listen")
     if device is not None and not KEYS["device"].accepts(device):
         raise click.BadParameter(f"expected {KEYS['device'].expected}, not {device!r}", param_hint="--device")
     from palimpsest_server.app import serve

@@ -47,7 +47,7 @@ def command(as_json: bool, clear: bool, replay: bool) -> None:
     if as_json:
         click.echo(json.dumps(_report(events, damaged)))
     elif not events:
-        click.echo("nothing was counted yet")
+        click.echo("nothing was counted yet: suggestions in editors are, unless palimpsest.statistics is false")
     elif replay:
         _print_replay(events)
     else:
