@@ -111,13 +111,11 @@ class TeamBackend:
                         case messages.Failed(_, kind, message):
                             raise messages.error_of(kind, message)
                         case _:
-                            raise PalimpsestError("A replica answered with something else than a fill.")
+                            raise PalimpsestError("A replica answered with something that is no fill.")
             except StopAsyncIteration:
                 raise ReplicaLost from None
             except ClusterFull:
-                raise Refusal(
-                    503, "All replicas have as much to do as they may; try again.", "EndpointError", retry_after=1
-                ) from None
+                raise Refusal(503, "All replicas are busy; try again.", "EndpointError", retry_after=1) from None
             except ClusterDown as error:
                 raise Refusal(503, f"{error}", "EndpointError", retry_after=5) from None
 

@@ -62,4 +62,4 @@ def deployed_of(values: dict[str, Any]) -> Deployed:
     try:
         return msgspec.convert(values, Deployed)
     except msgspec.ValidationError as error:
-        raise PalimpsestError(f"The application's arguments are not as they should be: {error}") from None
+        raise PalimpsestError(f"The application's arguments cannot be used: {error}") from None

@@ -129,7 +129,7 @@ def test_a_manifests_arguments_are_checked():
     wanted = {"settings": {"checkpoint": "embedded"}, "replicas": {"least": 1, "most": 4}, "gpus": 1}
     assert deployed_of(wanted).replicas == Replicas(1, 4)
     for wrong in ({"replicas": "four"}, {"settings": {"threads": "all"}}, {"gpus": []}):
-        with pytest.raises(PalimpsestError, match="arguments are not as they should be"):
+        with pytest.raises(PalimpsestError, match="arguments cannot be used"):
             deployed_of(wrong)
 
 

@@ -283,7 +283,7 @@ export class Session implements Disposable {
   async #pause(argument: Pause): Promise<void> {
     const { paused, what } = (await this.#connection?.execute<Paused>(PAUSE, argument)) ?? { paused: false, what: "" };
     if (what) {
-      window.setStatusBarMessage(`Palimpsest: ${paused ? "paused" : "goes on"} (${what})`, 3000);
+      window.setStatusBarMessage(`Palimpsest: ${paused ? "paused" : "resumed"} (${what})`, 3000);
     }
   }
 

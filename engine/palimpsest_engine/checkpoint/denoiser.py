@@ -118,7 +118,7 @@ def read_denoiser(folder: Path, source: Path, config: dict[str, Any]) -> Denoise
     except KeyError as error:
         raise CheckpointBroken(f"The denoiser in {folder} does not say how it denoises: {error} is missing.") from None
     except Unfit as error:
-        raise CheckpointBroken(f"The denoiser in {folder} says what cannot be: {error}.") from None
+        raise CheckpointBroken(f"The denoiser in {folder} has an impossible value: {error}.") from None
     shape, rank, sizes, pins = values["shape"], values["rank"], values["sizes"], values["pins"]
     mask, filler, noise = values["mask_id"], values["filler_id"], values["noise"]
     vocabulary = config["vocab_size"]

@@ -71,16 +71,16 @@ class DiffusionGguf(GgufFile):
 
         for key in ("attention.shared_kv_layers", "embedding_length_per_layer_input"):
             if self._number(key, 0):
-                raise UnsupportedCheckpoint(f"{self.path} has {key}, which this class has not.")
+                raise UnsupportedCheckpoint(f"{self.path} has {key}, which this engine cannot run.")
         layers = self._whole("block_count")
         sliding = self.field(f"{ARCHITECTURE}.attention.sliding_window_pattern")
         if not isinstance(sliding, list) or len(sliding) != layers or all(sliding) or not any(sliding):
-            raise CheckpointBroken(f"{self.path} does not say of each layer whether it sees a window or everything.")
+            raise CheckpointBroken(f"{self.path} does not say of each layer whether its attention is sliding or full.")
         heads = self.field(f"{ARCHITECTURE}.attention.head_count_kv")
         heads = heads if isinstance(heads, list) else [heads] * layers
         kinds = {(bool(one), other) for one, other in zip(sliding, heads, strict=False)}
         if len(heads) != layers or len(kinds) != 2:
-            raise CheckpointBroken(f"{self.path} has other heads of keys in layers of one kind.")
+            raise CheckpointBroken(f"{self.path} has different numbers of key heads in layers of one kind.")
         of_kind = dict(kinds)
         text = {
             "vocab_size": self._shape_of(f"{_DECODER}.embed_tokens.weight")[0],
@@ -147,7 +147,9 @@ class DiffusionGguf(GgufFile):
             or any(each != 1.0 for each in factors[:rotated])
             or any(x < _UNROTATED for x in factors[rotated:])
         ):
-            raise UnsupportedCheckpoint(f"{self.path} scales its rotary positions in a way that this class has not.")
+            raise UnsupportedCheckpoint(
+                f"{self.path} scales its rotary positions in a way that this engine does not know."
+            )
         return rotated / len(factors)
 
     def _number(self, key: str, default: Any = None) -> Any:
@@ -163,12 +165,12 @@ class DiffusionGguf(GgufFile):
     def _fraction(self, key: str) -> float:
         value = self._number(key)
         if not isinstance(value, int | float) or not 0 < value < 1e12:
-            raise CheckpointBroken(f"{self.path} says that its {key} is {shown(value)}, which cannot be.")
+            raise CheckpointBroken(f"{self.path} has an impossible value: its {key} is {shown(value)}.")
         return float(value)
 
     def _checked(self, key: str, value: Any) -> int:
         if type(value) is not int or not 0 < value < _MOST:
-            raise CheckpointBroken(f"{self.path} says that its {key} is {shown(value)}, which cannot be.")
+            raise CheckpointBroken(f"{self.path} has an impossible value: its {key} is {shown(value)}.")
         return value
 
     def _name(self, stored: str) -> str:

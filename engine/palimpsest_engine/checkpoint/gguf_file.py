@@ -104,7 +104,7 @@ class GgufFile:
         }
         for key, value in config.items():
             if isinstance(value, int) and not isinstance(value, bool) and not 0 < value < 2**24:
-                raise CheckpointBroken(f"{self.path} says that its {key} is {value}, which cannot be.")
+                raise CheckpointBroken(f"{self.path} has an impossible value: its {key} is {value}.")
         if heads % config["num_key_value_heads"]:
             raise CheckpointBroken(f"{self.path} has {heads} heads in {config['num_key_value_heads']} groups.")
         return config

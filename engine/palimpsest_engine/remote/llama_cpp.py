@@ -39,7 +39,9 @@ class LlamaCpp:
         """Ask the server what it is. Raises EndpointError if it is no llama.cpp, or does not say."""
         properties = transport.ask("GET", "/props")
         if not isinstance(properties, dict) or not isinstance(properties.get("default_generation_settings"), dict):
-            raise EndpointError(f"{transport.address.place} is no server of llama.cpp.")
+            raise EndpointError(
+                f"{transport.address.place} is no server of llama.cpp; see the key protocol of the setting endpoint."
+            )
         self._transport, self._wanted = transport, endpoint.model
         told = next((properties[name] for name in ("model_alias", "model_path") if properties.get(name)), "")
         self.model = short_name(endpoint.model or str(told))

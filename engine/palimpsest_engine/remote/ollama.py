@@ -37,7 +37,7 @@ class Ollama:
         """Ask the server for its version and models. Raises EndpointError if it is no Ollama, or has not the wanted model."""
         place, version = transport.address.place, transport.ask("GET", "/api/version")
         if not isinstance(version, dict) or not isinstance(version.get("version"), str):
-            raise EndpointError(f"{place} is no Ollama.")
+            raise EndpointError(f"{place} is no server of Ollama; see the key protocol of the setting endpoint.")
         told = transport.ask("GET", "/api/tags")
         models = told.get("models") if isinstance(told, dict) else None
         names = [str(each["name"]) for each in models or () if isinstance(each, dict) and each.get("name")]

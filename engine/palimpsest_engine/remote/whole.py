@@ -71,7 +71,7 @@ class Whole:
     def _checked(self, request: FillRequest, fill: Fill, shift: int) -> Fill:
         """Return the fill with places in the whole document. Raises EndpointError if it is of another request."""
         if any(len(texts) != len(request.holes) for texts in (fill.texts, *fill.alternatives)):
-            raise EndpointError(f"{self._place} answers for another number of holes.")
+            raise EndpointError(f"{self._place} answers for another number of holes than were asked for.")
         bad = tuple(Span(span.start + shift, span.end + shift) for span in fill.verdict.bad)
         return replace(fill, verdict=replace(fill.verdict, bad=bad))
 
