@@ -68,7 +68,7 @@ class FillRequest:
     tidy: trim the fill to the part that people accept at a cursor (`palimpsest_engine.fill.tidy`).
     max_lines: cut the fill to so many lines (None: no limit).
     max_steps: at most so many denoising steps a canvas; None for the checkpoint's own choice.
-    edit: somebody asked for a change by name, and did not just type; another model may answer that (`EngineSettings.edit`).
+    edit: the user asked for a change by name, and did not just type; another model may answer that (`EngineSettings.edit`).
     changes: what the text in the one hole may have to follow, the newest last. It is then written anew only where the changes
     make that likelier than leaving it alone (`fill.rewrite`). cursor: an offset in `text`, or None.
     instruction: a sentence about what to do with the text in the one hole, which is then written anew (`fill.instructed`).

@@ -49,7 +49,7 @@ class Plan:
 
 
 class WithoutTexts(logging.Formatter):
-    """Formats errors as their kind and where they were raised: their texts may quote somebody's code."""
+    """Formats errors as their kind and where they were raised: their texts may quote a user's code."""
 
     def formatException(self, ei: Any) -> str:  # noqa: N802  # the name is the library's
         """Return the frames and the kind."""

@@ -1,6 +1,6 @@
 """One replica: owns an engine, and streams drafts and the fill as bytes. Ray Serve makes, watches and ends it.
 
-Nothing that is raised leaves it, and nothing is logged but kinds of errors: a traceback might quote somebody's code.
+Nothing that is raised leaves it, and nothing is logged but kinds of errors: a traceback might quote a user's code.
 """
 
 from __future__ import annotations

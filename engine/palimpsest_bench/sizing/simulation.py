@@ -23,7 +23,7 @@ class Scenario:
     """Says what is simulated.
 
     share: of the developers, those who are typing at a given moment; 1 means that all do, without a rest. bout: the mean
-    seconds that somebody types before doing something else; the next bout is in another document. routing: a document has
+    seconds that a developer types before doing something else; the next bout is in another document. routing: a document has
     its own replica, or a question goes to the shortest queue. seconds: simulated and counted, after `settling` seconds.
     """
 

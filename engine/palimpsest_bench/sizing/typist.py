@@ -119,7 +119,7 @@ class Typist:
             self._show(ask.key)
 
     def given_up(self, ask: Ask) -> None:
-        """Take note that the engine ended a speculative question for somebody else's."""
+        """Take note that the engine ended a speculative question for that of another typist."""
         if ask is self._ask:
             self._ask = None
             if ask.awaited:

@@ -56,7 +56,7 @@ class RemoteFiller:
             self._failed(error)
 
     def rehearse(self, cancelled: Callable[[], bool]) -> None:
-        """Ask for nothing that nobody wants: somebody else may use the server, too."""
+        """Ask only for what a client waits for: others may use the server, too."""
 
     def fill(self, request: FillRequest, cancelled: Callable[[], bool]) -> Iterator[Draft | Fill]:
         """Yield drafts, then the `Fill`. Raises EndpointError, and FillCancelled once `cancelled()` is true."""

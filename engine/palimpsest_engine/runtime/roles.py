@@ -1,6 +1,6 @@
 """Let one engine complete what is typed and another one answer edits; the callers see a single engine.
 
-Each has a thread and a model of its own. The one for edits loads nothing until somebody asks for an edit.
+Each has a thread and a model of its own. The one for edits loads nothing until an edit is asked for.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ _OWN = frozenset(
     ("dockercompose", "github-actions-workflow", "javascriptreact", "jsonc", "shellscript", "typescriptreact")
 )
 # A template's file has the ending of what it makes (`values.yaml` of Helm), but is not in that language; nor is a header of
-# Objective-C in C++, or what somebody has declared to be plain text.
+# Objective-C in C++, or a language that the user has declared to be plain text.
 _NOT_BY_ITS_NAME = re.compile(
     r"ansible|blade|django|erb|handlebars|helm|jinja|liquid|objective|plain|razor|template|text|tmpl|twig"
 )

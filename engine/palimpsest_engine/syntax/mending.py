@@ -84,7 +84,7 @@ class Mender:
         return None
 
     def is_mended_by(self, request: FillRequest, texts: tuple[str, ...]) -> bool:
-        """Return whether somebody else's texts for the holes mend the text, by the same rules.
+        """Return whether texts for the holes that come from elsewhere mend the text, by the same rules.
 
         Fewer lines are broken, none of those with a hole, and none that was not; every name in a hole with broken code is
         still there, in order; no statement elsewhere is lost. A hole without broken code may change in any way: another tool

@@ -241,7 +241,7 @@ class Mender:
         return None if found is None else Mend(Span(found[0], found[1]), found[2])
 
     def is_mended_by(self, request: FillRequest, texts: tuple[str, ...]) -> bool:
-        """Return whether somebody else's texts for the holes mend the text."""
+        """Return whether texts for the holes that come from elsewhere mend the text."""
         holes = tuple((hole.start, hole.end) for hole in request.holes)
         return bool(self._complaints.ask(False, "is_mended_by", request.text, holes, tuple(texts)))
 

@@ -167,7 +167,7 @@ def _of_name(found: re.Match[str]) -> str:
 
 
 def _chosen(found: re.Match[str], value: str) -> bool:
-    """Return whether a quoted value is a secret that somebody chose or was given, by the name that it is given to."""
+    """Return whether a quoted value is a secret that was chosen or handed out, by the name that it is given to."""
     if _PLACEHOLDER.search(value):
         return False
     about = _about(found)

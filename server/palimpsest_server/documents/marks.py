@@ -44,7 +44,7 @@ class Place(Mark):
 
 
 class Marks:
-    """The marks of all documents. One is followed for as long as somebody holds it."""
+    """The marks of all documents. One is followed for as long as there is a reference to it."""
 
     def __init__(self) -> None:
         self._of: dict[str, WeakSet[Mark]] = {}

@@ -114,7 +114,7 @@ async def complete(session: Session, ask: Ask, show: Show) -> Answer:
         outcome = await running.wait(session.settings.answer_within_ms / 1000 if ask.automatic else None)
         if outcome is None or outcome.reason != jobs.CANCELLED or running.purpose != "prefetch":
             break
-        running = None  # the engine ended it for another request before it knew that somebody waits for this one
+        running = None  # the engine ended it for another request before it knew that a request waits for this one
     if outcome is None:
         if running.purpose == "prefetch":  # begun for nobody, it tells nobody of its end
             running.outcome.add_done_callback(
@@ -230,7 +230,7 @@ def announce(
 async def request_for(session: Session, ask: Ask, key: JobKey, asked: asyncio.Event | None) -> FillRequest:
     """Make the request, once the typing pauses. Raises Refused if no suggestion is due here.
 
-    asked: for a prefetch, set when somebody asks for its place.
+    asked: for a prefetch, set when a request asks for its place.
     """
     document, settings = ask.document, session.settings_for(ask.document)
     if asked is not None:

@@ -1,4 +1,4 @@
-"""Collect garbage in quiet moments, not while somebody types; knows nothing of the objects.
+"""Collect garbage in quiet moments, not while the user types; knows nothing of the objects.
 
 A full collection holds everything up, for a tenth of a second once a model is loaded, and would come at any moment.
 Collecting young objects goes on all the time, and costs next to nothing.

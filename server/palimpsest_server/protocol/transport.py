@@ -104,7 +104,7 @@ class PipeWriter:
             self._queue.put(data)
 
     def close(self) -> None:
-        """Let the messages go out, if somebody reads them."""
+        """Let the messages go out, if the client reads them."""
         self._queue.put(None)
         self._thread.join(_LAST_WORDS_SECONDS)
 

@@ -1,4 +1,4 @@
-"""Decide what is shown to somebody who did not ask: what is sure enough for the user's `eagerness`. No LSP, no engine."""
+"""Decide what is shown unasked: what is sure enough for the user's `eagerness`. No LSP, no engine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Offer:
     confidences: tuple[Confidence, ...] = ()
 
     def unasked(self, eagerness: Eagerness) -> Offer:
-        """Return the part that is shown to somebody who only types. What was not measured is shown."""
+        """Return the part that is shown unasked, to a user who only types. What was not measured is shown."""
         if not self.confidences:
             return self
         sure = [at for at, each in enumerate(self.confidences) if each.precision >= PRECISION[eagerness]]
@@ -42,5 +42,5 @@ class Offer:
 
 
 def waits_for_the_end(eagerness: Eagerness, *, measured: bool) -> bool:
-    """Return whether a draft is not shown to somebody who did not ask: only the end tells how sure it is."""
+    """Return whether a draft is not shown unasked: only the end tells how sure it is."""
     return measured and PRECISION[eagerness] > 0

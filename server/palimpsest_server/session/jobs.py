@@ -87,7 +87,7 @@ class Running:
     async def wait(self, seconds: float | None = None) -> Outcome | None:
         """Return the outcome, or None if it takes longer than that; the job goes on then.
 
-        A waiter that is cancelled ends the job, unless somebody else waits for it too.
+        A waiter that is cancelled ends the job, unless another waits for it too.
         """
         self.waiting += 1
         self.asked.set()

@@ -143,7 +143,7 @@ class Surroundings:
     ) -> tuple[Excerpt, ...]:
         """Return the text of other places that the model may see for an offset of a document, the most useful last.
 
-        While somebody types on a line it stays the same, unless another document changes: it stands before everything else
+        While the user types on a line it stays the same, unless another document changes: it stands before everything else
         in the prompt, so each change of it has the model read the whole prompt again.
         """
         sources = choose.known(engine.sources if settings.context_sources is None else settings.context_sources)

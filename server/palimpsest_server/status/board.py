@@ -126,7 +126,7 @@ class Board:
         self._published: dict[str, Any] | None = None
 
     def answered(self, request: str, reason: str, doubt: str = "") -> None:
-        """Note an answer: an empty one, if there is a reason; one that is shown only because somebody asked, if a doubt."""
+        """Note an answer: an empty one, if there is a reason; one that is shown only because the user asked, if a doubt."""
         self._last_doubt = doubt
         self._last_empty = {"request": request, "reason": reason} if reason else None
 

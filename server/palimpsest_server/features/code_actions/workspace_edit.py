@@ -15,7 +15,7 @@ from palimpsest_server.protocol import positions
 from palimpsest_server.protocol.lifecycle import UnreadableAnswer
 from palimpsest_server.server import Server
 
-_PATIENCE_SECONDS = 600.0  # somebody may want to read the edit first
+_PATIENCE_SECONDS = 600.0  # the user may want to read the edit first
 BY_A_MODEL = "written by a language model on this machine"
 UNSAID = "the client did not say whether it applied the edit"
 

@@ -40,7 +40,7 @@ _DOCUMENTS = 8
 _BAD = (types.DiagnosticSeverity.Error, types.DiagnosticSeverity.Warning, None)
 _LONGEST = 500  # characters of a message
 _BUDGET_MS = 30.0
-_MOMENT_SECONDS = 0.25  # since the last keystroke: somebody who is in the middle of a word goes on by then
+_MOMENT_SECONDS = 0.25  # since the last keystroke: in the middle of a word, the next one comes by then
 _TOO_LARGE = f"the document has more than {2 * window.REACH:,} characters"
 _SURE: Mapping[NextEditEagerness, tuple[str, ...]] = {
     "off": (),

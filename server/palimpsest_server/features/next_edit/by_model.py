@@ -1,4 +1,4 @@
-"""Ask the model what has to change, where syntax decides nothing. Fills that somebody waits for come first."""
+"""Ask the model what has to change, where syntax decides nothing. Fills that a client waits for come first."""
 
 from __future__ import annotations
 
