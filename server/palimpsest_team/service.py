@@ -236,7 +236,7 @@ class _Room(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Capture none."""
+        """Capture no signal: the service handles them."""
         yield
 
 

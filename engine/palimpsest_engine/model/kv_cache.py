@@ -39,7 +39,7 @@ class RollbackLayer(CacheLayerMixin):
 
     @property
     def kept_keys(self) -> Tensor | None:
-        """Keys of all tokens but the forgotten ones."""
+        """Return the keys of all tokens but the forgotten ones."""
         return None if self._keys is None else self._keys[:, :, : self._length]
 
     @property
@@ -54,7 +54,7 @@ class RollbackLayer(CacheLayerMixin):
 
     @property
     def keys(self) -> Tensor | None:
-        """Keys as the decoder sees them."""
+        """Return the keys as the decoder sees them."""
         return self._seen(self.kept_keys)
 
     @keys.setter
@@ -63,7 +63,7 @@ class RollbackLayer(CacheLayerMixin):
 
     @property
     def values(self) -> Tensor | None:
-        """Values as the decoder sees them."""
+        """Return the values as the decoder sees them."""
         return self._seen(self.kept_values)
 
     @values.setter
@@ -182,13 +182,13 @@ class RollbackCache(Cache):
 
     @property
     def nbytes(self) -> int:
-        """Memory of its tokens, without the room to grow."""
+        """Return the bytes of its tokens, without the room to grow."""
         states = [each for layer in self.layers for each in (layer.kept_keys, layer.kept_values) if each is not None]
         return sum(each.nbytes for each in states)
 
     @property
     def allocated(self) -> int:
-        """Memory of its tokens, with the room to grow."""
+        """Return the bytes of its tokens, with the room to grow."""
         states = [each for layer in self.layers for each in (layer._keys, layer._values) if each is not None]
         return sum(each.nbytes for each in states)
 

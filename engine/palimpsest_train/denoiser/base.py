@@ -150,7 +150,7 @@ def read_base(path: Path, device: str, dtype: torch.dtype) -> Base:
 
 
 def random_base(shape: Shape, ids: np.ndarray, mask: int, device: str, dtype: torch.dtype, seed: int = 0) -> Base:
-    """Untrained weights of a shape, for tests and for measuring speed before the real ones are there."""
+    """Return untrained weights of a shape, for tests and for measuring speed before the real ones are there."""
     generator = torch.Generator(device).manual_seed(seed)
 
     def draw(*size: int) -> Tensor:

@@ -16,7 +16,7 @@ WIDTH = 256  # values in a block of the K formats, which have scales within scal
 
 
 def dequantise(raw: Tensor, kind: str) -> Tensor:
-    """float32 `[rows, columns]` of `uint8 [rows, bytes]`; `F32` is reinterpreted. Raises TrainingError for other formats."""
+    """Return float32 `[rows, columns]` of `uint8 [rows, bytes]`, `F32` reinterpreted. Raises TrainingError for others."""
     if kind == "F32":
         return raw.contiguous().view(torch.float32)
     if kind not in FORMATS:
@@ -27,7 +27,7 @@ def dequantise(raw: Tensor, kind: str) -> Tensor:
 
 
 def _half(raw: Tensor) -> Tensor:
-    """float32 `[N, 1]` of two bytes a block."""
+    """Return float32 `[N, 1]` of two bytes a block."""
     return raw.contiguous().view(torch.float16).float()
 
 

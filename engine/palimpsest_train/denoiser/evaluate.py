@@ -28,7 +28,7 @@ RANKINGS = ("likelihood", "whole likelihood", "confidence")
 
 
 def read_problems(path: Path) -> list[Problem]:
-    """Rows `{"task_id", "prompt", "suffix", "canonical_solution" or "truth"}` of JSON lines, gzip or not.
+    """Read rows `{"task_id", "prompt", "suffix", "canonical_solution" or "truth"}` of JSON lines, gzip or not.
 
     A line end after a whole line belongs to what follows it, as in an editor.
     """
@@ -49,7 +49,7 @@ def read_problems(path: Path) -> list[Problem]:
 
 
 def held_out(network: Network, adapter: Adapter, recipe: Recipe, batches: Sequence[Batch]) -> dict[str, float]:
-    """Loss and accuracy on rows of held-out documents, of the denoiser and of the base left to right, by bin of noise."""
+    """Return loss and accuracy on held-out documents, of the denoiser and of the base left to right, by bin of noise."""
     counts = Counts(network.device)
     for batch in batches:
         for first in range(0, recipe.rows, recipe.at_once):
@@ -153,7 +153,7 @@ def rank(ways: dict[str, Any], by: str, names: Sequence[str]) -> str:
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Exact matches of each way and ranking, white space at the end aside, and mean passes."""
+    """Return the exact matches of each way and ranking, white space at the end aside, and mean passes."""
     if not rows:
         return {}
     sizes = [f"size {size}" for size in SIZES]

@@ -23,7 +23,7 @@ class Feed:
     """An endless source of batches; a context manager. `grow` changes the longest hole of what is drawn from then on."""
 
     def __init__(self, texts: Path, vocabulary: Vocabulary, recipe: Recipe, workers: int) -> None:
-        """workers: processes; 0 draws in this one."""
+        """Take the settings. workers: processes; 0 draws in this one."""
         self.recipe = recipe
         self._longest: Synchronized[int] = multiprocessing.Value("i", SIZES[0] if recipe.grow else SIZES[-1])
         self._here = Rows(read(texts), vocabulary, recipe, recipe.seed)

@@ -31,7 +31,7 @@ class Problem:
 
     @property
     def one_line(self) -> bool:
-        """Tell whether the middle is known to lie within a line."""
+        """Return whether the middle is known to lie within a line."""
         return "\n" not in self.truth
 
     @property
@@ -106,7 +106,7 @@ class Filler:
 
     @torch.no_grad()
     def left_to_right(self, prepared: Prepared, most: int) -> list[Fill]:
-        """Greedy middles of at most so many tokens by the base alone; those known to be one line end with it."""
+        """Return greedy middles of at most so many tokens by the base alone; those known to be one line end with it."""
         count, device = len(prepared.problems), self.network.device
         ids = torch.full((count, 1 + most), self.vocabulary.special.filler, device=device)
         ids[:, 0] = prepared.last
@@ -130,7 +130,7 @@ class Filler:
 
     @torch.no_grad()
     def denoise(self, prepared: Prepared, sizes: Sequence[int], steps: int, confident: float) -> list[Fill]:
-        """Middles denoised in holes of these sizes, one a problem, in at most so many passes.
+        """Return middles denoised in holes of these sizes, one a problem, in at most so many passes.
 
         Each pass accepts the most probable tokens, as many as it must to be done in time, and any above `confident`.
         """

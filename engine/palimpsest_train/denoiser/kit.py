@@ -73,7 +73,7 @@ def save_ids(kit: Path, ids: np.ndarray, mask: int) -> None:
 
 
 def counted(documents: Iterator[str]) -> Iterator[str]:
-    """Documents until there are enough characters."""
+    """Yield documents until there are enough characters."""
     characters = 0
     for text in documents:
         yield text
@@ -183,5 +183,5 @@ def copy_code(to: Path) -> None:
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of all files under a folder."""
+    """Return the bytes of all files under a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -56,7 +56,7 @@ class Counts:
         self.sums[self.NAMES.index(name)].index_add_(0, bins, values.double())
 
     def read(self) -> dict[str, float]:
-        """Means so far, of all and by bin, and start again."""
+        """Return the means so far, of all and by bin, and start again."""
         table = dict(zip(self.NAMES, self.sums.cpu().tolist(), strict=True))
         self.sums.zero_()
 
@@ -99,7 +99,7 @@ def score(
     counts: Counts,
     total: float | None,
 ) -> float:
-    """Weighted loss of the slots; with a total weight to divide by, its gradient goes back through `hidden`."""
+    """Return the weighted loss of the slots; with a total weight to divide by, its gradient goes back through `hidden`."""
     taught_by = context.hidden.reshape(-1, context.hidden.shape[-1])
     cut = hidden.detach().requires_grad_(total is not None)
     summed = torch.zeros((), device=hidden.device)

@@ -30,7 +30,7 @@ class Adapter(nn.Module):
     """
 
     def __init__(self, base: Base, rank: int, alpha: float, filler: int, seed: int = 0) -> None:
-        """filler: place of the filler in the base's ids."""
+        """Take the base. filler: place of the filler in the base's ids."""
         super().__init__()
         self.rank, self.scale, self.filler = rank, alpha / rank, filler
         generator = torch.Generator().manual_seed(seed)
@@ -90,13 +90,13 @@ def halves(x: Tensor, weight: Tensor, pair: Pair | None) -> Pair:
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary positions on `[B, heads, T, head]`."""
+    """Rotate `x [B, heads, T, head]` by its positions."""
     first, second = x.chunk(2, -1)
     return x * cos + torch.cat((-second, first), -1) * sin
 
 
 def angles(shape: Shape, positions: Tensor, dtype: torch.dtype) -> Pair:
-    """cos and sin, `[B, 1, T, head]`, of positions `[B, T]`."""
+    """Return cos and sin, `[B, 1, T, head]`, of positions `[B, T]`."""
     steps = torch.arange(0, shape.head, 2, device=positions.device, dtype=torch.float32) / shape.head
     turned = positions[:, None, :, None].float() / shape.theta**steps
     both = torch.cat((turned, turned), -1)
@@ -159,7 +159,10 @@ class Network:
         return Context(F.rms_norm(x, (self.shape.hidden,), self.base.norm, self.shape.eps), caches)
 
     def canvas(self, ids: Tensor, positions: Tensor, bias: Tensor, context: Context, adapter: Adapter | None) -> Tensor:
-        """Hidden `[B, Q, hidden]` of canvases `[B, Q]`, after the last norm. bias: `[B, 1, Q, C + Q]` (see `seen_by`)."""
+        """Return the hidden states `[B, Q, hidden]` of canvases `[B, Q]`, after the last norm.
+
+        bias: `[B, 1, Q, C + Q]` (see `seen_by`).
+        """
         x = F.embedding(ids, self.base.embed)
         if adapter is not None:
             for place, row in ((self.mask, adapter.mask_in), (adapter.filler, adapter.filler_in)):
@@ -171,7 +174,7 @@ class Network:
         return F.rms_norm(x, (self.shape.hidden,), self.base.norm, self.shape.eps)
 
     def logits(self, hidden: Tensor, adapter: Adapter | None) -> Tensor:
-        """float32 `[N, V]` of hidden states `[N, hidden]`; the mask is never written."""
+        """Return the logits, float32 `[N, V]`, of hidden states `[N, hidden]`; the mask is never written."""
         found = F.linear(hidden, self.base.unembed).float()
         if adapter is not None:
             found[:, adapter.filler] = hidden.float() @ adapter.filler_out
@@ -180,7 +183,7 @@ class Network:
 
 
 def seen_by(seen: Tensor, segments: Tensor, context: int, dtype: torch.dtype, causal: bool = False) -> Tensor:
-    """Attention bias `[B, 1, Q, C + Q]`: each canvas position sees `seen [B, Q]` context positions and its own segment.
+    """Return the bias `[B, 1, Q, C + Q]`: each canvas position sees `seen [B, Q]` context positions and its own segment.
 
     causal: of its own segment, what is not after it.
     """

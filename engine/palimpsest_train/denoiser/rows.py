@@ -198,7 +198,7 @@ class Rows:
         return Batch(context, canvas, positions, seen, segments, **joined)
 
     def _skipped(self, cut: Cut, number: int) -> int:
-        """Tokens of the middle that are before this canvas: none for every other one, as a hole begins at a character."""
+        """Count the tokens of the middle before this canvas: none for every other one, as a hole begins at a character."""
         if number % 2 == 0 or len(cut.middle) < 2:
             return 0
         return int(self.rng.integers(0, len(cut.middle)))

@@ -86,7 +86,7 @@ class Vocabulary:
     """
 
     def __init__(self, ids: np.ndarray, tokenizer: Tokenizer, mask: int) -> None:
-        """mask: id of the base without a token of its own. Raises TrainingError if an id that is needed is missing."""
+        """Take the ids. mask: id of the base without a token of its own. Raises TrainingError if a needed one is missing."""
         self.ids, self.tokenizer = ids.astype(np.int64), tokenizer
         self.place = np.full(max(int(self.ids[-1]), mask, tokenizer.get_vocab_size()) + 1, -1, dtype=np.int64)
         self.place[self.ids] = np.arange(len(self.ids))
@@ -112,7 +112,7 @@ class Vocabulary:
         return len(self.ids)
 
     def encode(self, text: str) -> list[int]:
-        """Places of a text's tokens."""
+        """Return the places of a text's tokens."""
         places = (
             self.place[self.tokenizer.encode(text, add_special_tokens=False).ids] if text else np.zeros(0, np.int64)
         )
@@ -127,7 +127,7 @@ class Vocabulary:
         return str(self.tokenizer.decode([int(self.ids[p]) for p in places], skip_special_tokens=False))
 
     def apart(self, token: int) -> list[int]:
-        """Places of the tokens that one which was left out was merged from."""
+        """Return the places of the tokens that one which was left out was merged from."""
         if token not in self._apart:
             if self._merged is None:
                 self._merged = merged_from(self.tokenizer)

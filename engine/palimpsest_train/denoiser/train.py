@@ -148,5 +148,5 @@ def next_smaller(recipe: Recipe) -> int:
 
 
 def memory(device: torch.device) -> float:
-    """GiB in use at most so far; 0 on a CPU."""
+    """Return the GiB in use at most so far; 0 on a CPU."""
     return round(torch.cuda.max_memory_allocated(device) / 2**30, 2) if device.type == "cuda" else 0.0

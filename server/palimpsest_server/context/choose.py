@@ -208,7 +208,7 @@ class _Search:
 
     @property
     def half(self) -> int:
-        """Half of the budget in characters: no excerpt may take the room of all others."""
+        """Return half of the budget in characters: no excerpt may take the room of all others."""
         return int(self.question.limits.tokens * TOKEN / 2)
 
     @property
