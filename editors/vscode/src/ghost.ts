@@ -8,7 +8,6 @@ import {
   InlineCompletionItem,
   InlineCompletionTriggerKind,
   Range,
-  Selection,
   commands,
   window,
   type CancellationToken,
@@ -17,11 +16,11 @@ import {
   type TextDocument,
 } from "vscode";
 import type { Middleware } from "vscode-languageclient/node";
+import { listed, withCursors, type Items } from "./acceptedCursor";
 import type { Draft } from "./protocol";
 import { Settling } from "./settling";
 
 type Next = Parameters<NonNullable<Middleware["provideInlineCompletionItems"]>>[4];
-type Items = Awaited<ReturnType<Next>>;
 
 const REPAINT_MS = 200;
 const PATIENCE_MS = 30_000;
@@ -297,40 +296,7 @@ function here(place: Place): boolean {
   );
 }
 
-function listed(items: Items): readonly InlineCompletionItem[] {
-  return (Array.isArray(items) ? items : items?.items) ?? [];
-}
-
 function first(items: Items): string {
   const text = listed(items)[0]?.insertText ?? "";
   return typeof text === "string" ? text : text.value;
-}
-
-/** The command that puts the cursor where it belongs after a text was accepted. */
-export const PLACE_CURSOR = "palimpsest.placeCursor";
-
-/**
- * VS Code counts code points when it places the cursor behind an accepted text, and its columns are UTF-16 (1.139). So
- * a text with characters outside of the basic plane brings the place of the cursor along.
- */
-function withCursors(document: TextDocument, items: Items): Items {
-  for (const item of listed(items)) {
-    const { insertText: text, range } = item;
-    if (typeof text === "string" && range && /[\ud800-\udfff]/.test(text)) {
-      item.command = { title: "", command: PLACE_CURSOR, arguments: [document.uri.toString(), range.start, text] };
-    }
-  }
-  return items;
-}
-
-/** Behind a text that begins there, if it is there. */
-export function placeCursor(uri: string, start: Position, text: string): void {
-  const editor = window.activeTextEditor;
-  if (editor?.document.uri.toString() === uri) {
-    const { document } = editor;
-    const end = document.positionAt(document.offsetAt(start) + text.length);
-    if (document.getText(new Range(start, end)) === text) {
-      editor.selection = new Selection(end, end);
-    }
-  }
 }

@@ -11,6 +11,7 @@ import {
   type TextDocument,
 } from "vscode";
 import type { Middleware } from "vscode-languageclient/node";
+import { PLACE_CURSOR, placeCursor } from "./acceptedCursor";
 import { Actions } from "./actions";
 import { Instructions } from "./ask";
 import type * as Client from "./client";
@@ -18,7 +19,7 @@ import { Complaints, answered } from "./complaints";
 import { Conversations } from "./conversation";
 import { examine } from "./doctor";
 import { Explanations } from "./explanation";
-import { Ghost, PLACE_CURSOR, placeCursor } from "./ghost";
+import { Ghost } from "./ghost";
 import { PRIVATE, machine } from "./machine";
 import { showMenu } from "./menu";
 import { NextEdits } from "./nextEdit";
