@@ -17,7 +17,7 @@ import torch
 
 from palimpsest_engine import EngineSettings, Quantization
 from palimpsest_engine.checkpoint.description import read_spec
-from palimpsest_engine.checkpoint.gguf_tokenizer import read_tokenizer
+from palimpsest_engine.checkpoint.gguf.tokenizer import read_tokenizer
 from palimpsest_engine.checkpoint.header import has_mixture, shapes_in
 from palimpsest_engine.checkpoint.load import load, read_model
 from palimpsest_engine.checkpoint.locate import TOKENIZER, read_json, weight_files

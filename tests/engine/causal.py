@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import transformers
 
-from palimpsest_engine.checkpoint.gguf_tokenizer import qwen_tokenizer
+from palimpsest_engine.checkpoint.gguf.tokenizer import qwen_tokenizer
 from palimpsest_engine.model.families import CAUSAL
 
 CONTROLS = (

@@ -66,7 +66,7 @@ def test_files_are_held_out_whole_and_by_the_seed_alone(fixed_tokenizer, order, 
 
 @pytest.fixture(scope="module")
 def fixed_tokenizer(folder):
-    from palimpsest_engine.checkpoint.gguf_tokenizer import read_tokenizer
+    from palimpsest_engine.checkpoint.gguf.tokenizer import read_tokenizer
 
     return read_tokenizer(folder / "tokenizer.json")
 

@@ -153,7 +153,7 @@ def as_table(found: dict[str, Any]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure the errors and print them."""
     from palimpsest_bench.engine.random_models import SHAPES, random_model
-    from palimpsest_engine.checkpoint.gguf_tokenizer import read_tokenizer
+    from palimpsest_engine.checkpoint.gguf.tokenizer import read_tokenizer
     from palimpsest_engine.checkpoint.load import read_model
     from palimpsest_engine.checkpoint.locate import locate
 

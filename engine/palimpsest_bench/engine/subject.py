@@ -13,7 +13,7 @@ import torch
 from palimpsest_bench.engine.hardware import Rates
 from palimpsest_bench.engine.random_models import Shape, random_model
 from palimpsest_engine.checkpoint.description import read_spec
-from palimpsest_engine.checkpoint.gguf_tokenizer import read_tokenizer
+from palimpsest_engine.checkpoint.gguf.tokenizer import read_tokenizer
 from palimpsest_engine.checkpoint.load import Checkpoint, load
 from palimpsest_engine.checkpoint.loaded import choose
 from palimpsest_engine.checkpoint.locate import EMBEDDED

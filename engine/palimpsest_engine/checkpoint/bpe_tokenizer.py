@@ -15,7 +15,7 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, processors
 
-from palimpsest_engine.checkpoint.gguf_tokenizer import byte_level_bpe, read_tokenizer
+from palimpsest_engine.checkpoint.gguf.tokenizer import byte_level_bpe, read_tokenizer
 from palimpsest_engine.checkpoint.locate import TOKENIZER, tokenizer_files
 from palimpsest_engine.errors import CheckpointBroken, UnsupportedCheckpoint
 

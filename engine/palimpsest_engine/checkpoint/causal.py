@@ -21,8 +21,8 @@ from torch import Tensor
 
 from palimpsest_engine.checkpoint import bpe_tokenizer
 from palimpsest_engine.checkpoint import kept as copies
-from palimpsest_engine.checkpoint.gguf_file import GgufFile
-from palimpsest_engine.checkpoint.gguf_tokenizer import read_tokenizer, tokenizer_in
+from palimpsest_engine.checkpoint.gguf.file import GgufFile
+from palimpsest_engine.checkpoint.gguf.tokenizer import read_tokenizer, tokenizer_in
 from palimpsest_engine.checkpoint.header import floats_in
 from palimpsest_engine.checkpoint.locate import read_json, runs_code, weight_files
 from palimpsest_engine.checkpoint.published import Found, found_in

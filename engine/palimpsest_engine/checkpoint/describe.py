@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from palimpsest_engine.checkpoint.gguf_diffusion import open_gguf
+from palimpsest_engine.checkpoint.gguf.diffusion import open_gguf
 from palimpsest_engine.checkpoint.load_causal import is_causal, spec_of
 from palimpsest_engine.checkpoint.loaded import choose, vocabulary_of
 from palimpsest_engine.checkpoint.locate import locate, read_json

@@ -11,7 +11,7 @@ from typing import Any
 from palimpsest_engine.checkpoint.adapter import merge, read_adapter
 from palimpsest_engine.checkpoint.calibration_file import calibration_of
 from palimpsest_engine.checkpoint.description import check_ids
-from palimpsest_engine.checkpoint.gguf_diffusion import close_gguf
+from palimpsest_engine.checkpoint.gguf.diffusion import close_gguf
 from palimpsest_engine.checkpoint.header import VISION, Shapes, digest
 from palimpsest_engine.checkpoint.load_causal import is_causal, load_causal
 from palimpsest_engine.checkpoint.loaded import Checkpoint, choose, cpu_threads

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from palimpsest_engine.checkpoint.calibration_file import calibration_of
 from palimpsest_engine.checkpoint.denoiser import read_denoiser, read_matrices, shipped
 from palimpsest_engine.checkpoint.description import check_ids, read_spec
-from palimpsest_engine.checkpoint.gguf_diffusion import ARCHITECTURE
-from palimpsest_engine.checkpoint.gguf_file import architecture_of
+from palimpsest_engine.checkpoint.gguf.diffusion import ARCHITECTURE
+from palimpsest_engine.checkpoint.gguf.file import architecture_of
 from palimpsest_engine.checkpoint.loaded import LARGE, Checkpoint, choose, cpu_threads, vocabulary_of
 from palimpsest_engine.checkpoint.locate import NO_ADAPTER, read_json
 from palimpsest_engine.checkpoint.memory import check_room

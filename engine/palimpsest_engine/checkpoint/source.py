@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from palimpsest_engine.checkpoint.chat_template import LARGEST, turns_by
 from palimpsest_engine.checkpoint.description import read_spec
-from palimpsest_engine.checkpoint.gguf_diffusion import GgufSource, open_gguf
-from palimpsest_engine.checkpoint.gguf_tokenizer import read_tokenizer, tokenizer_in
+from palimpsest_engine.checkpoint.gguf.diffusion import GgufSource, open_gguf
+from palimpsest_engine.checkpoint.gguf.tokenizer import read_tokenizer, tokenizer_in
 from palimpsest_engine.checkpoint.header import Shapes, floats_in, for_pictures, has_mixture
 from palimpsest_engine.checkpoint.locate import locate, read_json, weight_files
 from palimpsest_engine.checkpoint.memory import Fill, fill_of, is_behind

@@ -84,7 +84,7 @@ def answers_for(folder: Path, known: Sequence[KnownAnswers]) -> KnownAnswers | N
     if folder.is_file():
         if is_causal(folder):
             return None
-        from palimpsest_engine.checkpoint.gguf_diffusion import open_gguf
+        from palimpsest_engine.checkpoint.gguf.diffusion import open_gguf
 
         return next((each for each in known if each.is_of(open_gguf(folder).config(), None)), None)
     config = read_json(folder / "config.json")

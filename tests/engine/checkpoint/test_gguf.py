@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from palimpsest_engine import EngineSettings
-from palimpsest_engine.checkpoint.gguf_file import ARCHITECTURES, GgufFile, as_halves
-from palimpsest_engine.checkpoint.gguf_reader import QuickReader
+from palimpsest_engine.checkpoint.gguf.file import ARCHITECTURES, GgufFile, as_halves
+from palimpsest_engine.checkpoint.gguf.reader import QuickReader
 from palimpsest_engine.checkpoint.load import load
 from palimpsest_engine.errors import CheckpointBroken, CheckpointError, UnsupportedCheckpoint
 from palimpsest_engine.model.forward import encode, head

@@ -17,9 +17,9 @@ from gguf import GGMLQuantizationType as Kind
 from transformers import DiffusionGemmaConfig, DiffusionGemmaForBlockDiffusion
 
 from palimpsest_engine import CheckpointBroken, EngineSettings, OutOfMemory, UnsupportedCheckpoint
-from palimpsest_engine.checkpoint.gguf_diffusion import DiffusionGguf
-from palimpsest_engine.checkpoint.gguf_file import architecture_of
-from palimpsest_engine.checkpoint.gguf_tokenizer import gemma_bpe
+from palimpsest_engine.checkpoint.gguf.diffusion import DiffusionGguf
+from palimpsest_engine.checkpoint.gguf.file import architecture_of
+from palimpsest_engine.checkpoint.gguf.tokenizer import gemma_bpe
 from palimpsest_engine.checkpoint.load import load
 from palimpsest_engine.checkpoint.source import coarsest_in, config_of, shapes_of, source_in
 from palimpsest_engine.errors import CheckpointError

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 
 import palimpsest_engine
 from palimpsest_engine.checkpoint import bpe_tokenizer
-from palimpsest_engine.checkpoint.gguf_tokenizer import read_tokenizer
+from palimpsest_engine.checkpoint.gguf.tokenizer import read_tokenizer
 from palimpsest_engine.errors import CheckpointBroken
 
 OURS = Path(palimpsest_engine.__file__).parent / "embedded" / "tokenizer.json"
@@ -44,6 +44,6 @@ def test_a_panic_in_rust_is_a_broken_checkpoint(monkeypatch, tmp_path):
         def from_file(path):
             raise Panic("index out of range")
 
-    monkeypatch.setattr("palimpsest_engine.checkpoint.gguf_tokenizer.Tokenizer", Panicking)
+    monkeypatch.setattr("palimpsest_engine.checkpoint.gguf.tokenizer.Tokenizer", Panicking)
     with pytest.raises(CheckpointBroken, match="index out of range"):
         read_tokenizer(tmp_path / "tokenizer.json")

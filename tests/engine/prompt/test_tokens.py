@@ -12,7 +12,7 @@ from tokenizers import AddedToken, Tokenizer, pre_tokenizers
 
 from palimpsest_engine.checkpoint import causal
 from palimpsest_engine.checkpoint.bpe_tokenizer import tokenizer_in
-from palimpsest_engine.checkpoint.gguf_tokenizer import byte_level_bpe, qwen_tokenizer
+from palimpsest_engine.checkpoint.gguf.tokenizer import byte_level_bpe, qwen_tokenizer
 from palimpsest_engine.checkpoint.load_causal import prepare
 from palimpsest_engine.model.int8 import available
 from palimpsest_engine.prompt.tokens import Tokens

@@ -14,7 +14,7 @@ import pytest
 
 from palimpsest_engine import EngineSettings, Quantization
 from palimpsest_engine.checkpoint.description import read_spec
-from palimpsest_engine.checkpoint.gguf_tokenizer import read_tokenizer
+from palimpsest_engine.checkpoint.gguf.tokenizer import read_tokenizer
 from palimpsest_engine.checkpoint.locate import EMBEDDED
 from palimpsest_engine.checkpoint.memory import first_layers_of, needed
 from palimpsest_engine.checkpoint.source import fill_in, shapes_in

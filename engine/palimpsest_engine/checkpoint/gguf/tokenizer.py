@@ -13,7 +13,7 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers
 from tokenizers.models import BPE
 
-from palimpsest_engine.checkpoint.gguf_file import GgufFile
+from palimpsest_engine.checkpoint.gguf.file import GgufFile
 from palimpsest_engine.errors import CheckpointBroken, UnsupportedCheckpoint
 
 _CONTROL, _USER_DEFINED, _UNUSED = 3, 4, 5  # llama.cpp's kinds of token

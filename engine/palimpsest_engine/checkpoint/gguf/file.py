@@ -53,7 +53,7 @@ class GgufFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         _check_head(path)
-        from palimpsest_engine.checkpoint.gguf_reader import QuickReader
+        from palimpsest_engine.checkpoint.gguf.reader import QuickReader
 
         try:
             reader = QuickReader(path)

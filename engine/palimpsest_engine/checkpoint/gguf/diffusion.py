@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from palimpsest_engine.checkpoint.gguf_file import GgufFile, dequantised
+from palimpsest_engine.checkpoint.gguf.file import GgufFile, dequantised
 from palimpsest_engine.checkpoint.rules import shown
 from palimpsest_engine.errors import CheckpointBroken, UnsupportedCheckpoint
 
