@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from palimpsest_engine.changes import Certainty, NextEdit
 from palimpsest_engine.syntax.next_edit.pair import Followed, Pair, Side, is_gone, path_of
-from palimpsest_engine.syntax.next_edit.rename import Renamed, as_edit, renamed_by, side
+from palimpsest_engine.syntax.next_edit.renamed import Renamed, as_edit, renamed_by, side
 from palimpsest_engine.syntax.next_edit.scene import Scene
 from palimpsest_engine.syntax.next_edit.scopes import FILE, Occurrence, Scopes
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from palimpsest_engine.changes import Diagnostic, NextEdit, Place
 from palimpsest_engine.request import Span
-from palimpsest_engine.syntax.next_edit.rename import renamed_pairs
+from palimpsest_engine.syntax.next_edit.renamed import renamed_pairs
 from palimpsest_engine.syntax.next_edit.scene import Scene
 
 _UNKNOWN = re.compile(

@@ -10,7 +10,7 @@ from palimpsest_engine.syntax.next_edit.by_import import ecma, python, rust
 from palimpsest_engine.syntax.next_edit.by_package import go, java
 from palimpsest_engine.syntax.next_edit.declarations import GRAMMARS, in_c, is_tag
 from palimpsest_engine.syntax.next_edit.pair import Followed, Pair, Side, path_of
-from palimpsest_engine.syntax.next_edit.rename import as_edit, renamed_by
+from palimpsest_engine.syntax.next_edit.renamed import as_edit, renamed_by
 from palimpsest_engine.syntax.next_edit.scene import Scene
 from palimpsest_engine.syntax.next_edit.scopes import Occurrence, Scopes
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from palimpsest_engine.changes import Certainty, NextEdit
 from palimpsest_engine.syntax.captures import query_in
 from palimpsest_engine.syntax.next_edit.owners import Home, Member, Owners
-from palimpsest_engine.syntax.next_edit.rename import Renamed, as_edit, renamed_by, side
+from palimpsest_engine.syntax.next_edit.renamed import Renamed, as_edit, renamed_by, side
 from palimpsest_engine.syntax.next_edit.scene import Scene
 from palimpsest_engine.syntax.next_edit.scopes import Occurrence, Scopes
 from palimpsest_engine.syntax.tree import Parsed, Range

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from palimpsest_engine.changes import Certainty, OpenDocument
-from palimpsest_engine.syntax.next_edit.rename import Renamed
+from palimpsest_engine.syntax.next_edit.renamed import Renamed
 from palimpsest_engine.syntax.next_edit.scopes import FILE, Occurrence, Scopes
 from palimpsest_engine.syntax.tree import Range
 

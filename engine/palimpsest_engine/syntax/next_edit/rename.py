@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import builtins
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from palimpsest_engine.changes import Certainty, NextEdit
-from palimpsest_engine.syntax.next_edit.scene import Changed, Scene, token_text
+from palimpsest_engine.syntax.next_edit.renamed import Renamed, as_edit, pairs_of, renamed_by, side
+from palimpsest_engine.syntax.next_edit.scene import Changed, Scene
 from palimpsest_engine.syntax.next_edit.scopes import MEMBERS, Occurrence, Scopes
-from palimpsest_engine.syntax.tree import Parsed, Range
+from palimpsest_engine.syntax.tree import Range
 
-_NAME = re.compile(r"#?[^\W\d][\w$]*")
 _OWN_NAMES = ("import_clause", "namespace_import", "import_spec")  # imports of a name that the document chooses
 _BUILT_IN = frozenset(dir(builtins))
-
-
-@dataclass(frozen=True, slots=True)
-class Renamed:
-    """One token that the change gave another name. role: what it is now, under the new name."""
-
-    old: str
-    new: str
-    role: Occurrence
 
 
 def rename(scene: Scene) -> Iterator[NextEdit]:
@@ -45,7 +35,7 @@ def _together(scene: Scene, changed: Changed, renamed: Renamed) -> set[Range]:
     found = set[Range]()
     for each in scene.changes:
         if each.now is changed.now:
-            pairs = _pairs(each)
+            pairs = pairs_of(each)
             found |= {place for place, names in pairs.items() if names == (renamed.old, renamed.new)}
     return found
 
@@ -62,48 +52,7 @@ def _is_swapped(scene: Scene, changed: Changed, renamed: Renamed) -> bool:
     if node == node.parent.child_by_field_name("alias"):
         return False
     others = [each for each in scene.changes if each.now is not changed.now]
-    return not any((renamed.old, renamed.new) in _pairs(each).values() for each in others)
-
-
-def renamed_by(changed: Changed, scopes: Scopes) -> list[Renamed]:
-    """Return the names that became others, definitions first; none that became two different ones."""
-    pairs, found = _pairs(changed), list[Renamed]()
-    for place, (old, new) in pairs.items():
-        role = scopes.at(place)
-        if role is not None and all(new == other for was, other in pairs.values() if was == old):
-            found.append(Renamed(old, new, role))
-    return sorted(found, key=lambda each: each.role.role != "definition")
-
-
-def renamed_pairs(changed: Changed) -> set[tuple[str, str]]:
-    """Return which names became which others."""
-    return set(_pairs(changed).values())
-
-
-def _pairs(changed: Changed) -> dict[Range, tuple[str, str]]:
-    pairs = dict[Range, tuple[str, str]]()
-    for hunk in changed.hunks:
-        if len(hunk.was) == len(hunk.now):
-            for was, now in zip(hunk.was, hunk.now, strict=True):
-                old, new = token_text(changed.was, was), token_text(changed.now, now)
-                is_name = was.is_named and now.is_named and _NAME.fullmatch(old) and _NAME.fullmatch(new)
-                if old != new and is_name and new.strip("_"):  # `_` marks what is not used
-                    pairs[now.byte_range] = old, new
-    return pairs
-
-
-def as_edit(
-    document: str, parsed: Parsed, use: Occurrence, renamed: Renamed, where: str, certainty: Certainty
-) -> NextEdit:
-    """Return the edit that renames one use. where: "above", "below" or "in orders.py"."""
-    text = f"{renamed.old}: {renamed.new}" if use.shorthand else renamed.new
-    reason = f"`{renamed.old}` was renamed to `{renamed.new}` {where}"
-    return NextEdit(document, parsed.span(use.place), text, "rename", reason, certainty)
-
-
-def side(use: Occurrence, renamed: Renamed) -> str:
-    """Return on which side of a use the renamed definition is."""
-    return "above" if renamed.role.place < use.place else "below"
+    return not any((renamed.old, renamed.new) in pairs_of(each).values() for each in others)
 
 
 def _is_member(role: Occurrence) -> bool:
