@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 DEV = $(BIN)/python -m palimpsest_dev --venv $(VENV) --constraints $(CONSTRAINTS)
 RECORD = $(BIN)/palimpsest canvas record
 
-.PHONY: help demo vscode test test-oldest test-coder test-team test-editors bench-editors bench-canvas canvas replays fuzz soak lint docs bench constraints clean test-quick coverage dist dist-try packages licences
+.PHONY: help demo vscode test test-oldest test-coder test-team test-editors bench-editors bench-canvas canvas replays fuzz soak lint docs bench constraints clean test-quick coverage dist dist-try packages licences parts extension release-check
 .DELETE_ON_ERROR:
 
 help:
@@ -39,6 +39,7 @@ help:
 	@echo "make bench  measure what a keystroke costs on this machine"
 	@echo "make dist   build what a release has, into dist/: wheel, source distribution, list of parts, extension for VS Code; needs Node 20 or later"
 	@echo "make dist-try       install the wheel from dist/ with PYTHON=python3 into an environment of its own, and use it"
+	@echo "make release-check  install what is in dist/ as a user would, and see it suggest in VS Code, Neovim, Emacs and Helix; takes some minutes"
 	@echo "make licences       write the table of docs/licences.md anew"
 	@echo "make constraints    resolve the oldest and the newest libraries that are allowed, anew"
 	@echo "make clean  take the virtual environment away"
@@ -122,14 +123,26 @@ packages: $(VENV)/installed-dev
 	rm -rf dist
 	$(BIN)/python release/packages.py dist
 
-dist: packages $(VENV)/installed-release
+parts: $(VENV)/installed-release
 	$(BIN)/python release/parts.py dist
-	cd editors/vscode && npm ci --no-audit --no-fund && npm run package
-	cp editors/vscode/palimpsest.vsix dist/palimpsest-$$($(BIN)/python -c 'import palimpsest_engine as it; print(it.__version__)').vsix
+
+extension: $(BIN)/python
+	cd editors/vscode && npm ci --no-audit --no-fund
+	$(BIN)/python release/extension.py dist
+
+dist: packages
+	$(MAKE) parts extension
 	ls -l dist
 
 dist-try:
 	release/try $(PYTHON) $(CONSTRAINTS)
+
+# With what is in dist/ already; only what is missing is built.
+release-check: $(VENV)/installed-editors
+	@ls dist/*.whl >/dev/null 2>&1 || $(MAKE) packages
+	@ls dist/*.cdx.json >/dev/null 2>&1 || $(MAKE) parts
+	@ls dist/*.vsix >/dev/null 2>&1 || $(MAKE) extension
+	$(BIN)/python -m pytest --timeout 900 -m release tests/editors
 
 licences: $(VENV)/installed-dev
 	$(BIN)/python release/dependencies.py

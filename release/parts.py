@@ -11,8 +11,11 @@ import subprocess
 import sys
 from importlib.metadata import distribution
 from pathlib import Path
+from typing import Any
 
-from dependencies import OURS, ROOT, installed
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+from dependencies import OURS, ROOT, RULES, Part, installed
 from packaging.utils import canonicalize_name
 
 
@@ -37,19 +40,32 @@ def main() -> None:
     root = bill["metadata"]["component"]
     assert canonicalize_name(root["name"]) == OURS
     root["version"] = version
-    wanted = {part.name for part in installed() if "" in part.needed_by}
+    wanted = {part.name: part for part in installed() if "" in part.needed_by}
     bill["components"] = [each for each in bill["components"] if canonicalize_name(each["name"]) in wanted]
-    assert {canonicalize_name(each["name"]) for each in bill["components"]} == wanted
+    assert {canonicalize_name(each["name"]) for each in bill["components"]} == set(wanted)
+    for each in bill["components"]:
+        each["licenses"] = licences(wanted[canonicalize_name(each["name"])])
     kept = {root["bom-ref"], *(each["bom-ref"] for each in bill["components"])}
     bill["dependencies"] = [
         {**each, "dependsOn": [ref for ref in each.get("dependsOn", []) if ref in kept]}
         for each in bill["dependencies"]
         if each["ref"] in kept
     ]
-    into.mkdir(exist_ok=True)
+    text = json.dumps(bill, indent=2, sort_keys=True) + "\n"
+    if fault := JsonStrictValidator(SchemaVersion.from_version(bill["specVersion"])).validate_str(text):
+        sys.exit(f"the list is not CycloneDX: {fault}")
+    into.mkdir(parents=True, exist_ok=True)
     path = into / f"palimpsest_ls-{version}.cdx.json"
-    path.write_text(json.dumps(bill, indent=2, sort_keys=True) + "\n", "utf-8")
+    path.write_text(text, "utf-8")
     print(f"{len(wanted)} parts  {path.name}")
+
+
+def licences(part: Part) -> list[dict[str, Any]]:
+    """Return what CycloneDX says of a licence: that of docs/licences.md, and whether the part's metadata declare it."""
+    by = "concluded" if part.name in RULES["read"] else "declared"
+    if " " in part.licence:
+        return [{"expression": part.licence, "acknowledgement": by}]
+    return [{"license": {"id": part.licence, "acknowledgement": by}}]
 
 
 if __name__ == "__main__":
