@@ -3,67 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from editors.editor import until
-from editors.programs import Unavailable, debian
+from editors.helix import Helix
+from editors.programs import Unavailable
 from editors.stage import Stage
-from editors.terminal import Terminal
+from editors.tap import Tap
 
 pytestmark = pytest.mark.editors
-
-README = Path(__file__).parents[2] / "editors" / "README.md"
-
-
-class Helix:
-    """One file in it. What is in the file is told by saving it."""
-
-    def __init__(self, command: list[str], folder: Path, stage: Stage, text: str) -> None:
-        [block] = re.findall(r"```toml\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
-        settings = folder / "config" / "helix"
-        settings.mkdir(parents=True)
-        ours = block.replace('command = "palimpsest"', f"command = {json.dumps(str(stage.server.command))}")
-        (settings / "languages.toml").write_text(ours, "utf-8")
-        (settings / "config.toml").write_text("[editor]\nauto-completion = false\n", "utf-8")
-        self.file = folder / "main.py"
-        self.file.write_text(text, "utf-8")
-        places = {name: str(folder / name.lower()) for name in ("XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")}
-        environment = {"XDG_CONFIG_HOME": str(folder / "config"), "HOME": str(folder), **places}
-        self.terminal = Terminal([*command, str(self.file)], environment, folder)
-        self.stage = stage
-        until(lambda: stage.tap.messages("textDocument/didOpen", "client"), "the server knows the file", seconds=30)
-
-    def shows(self, part: str) -> bool:
-        """It is on the screen."""
-        return part in self.terminal.text()
-
-    def keys(self, keys: str) -> None:
-        """Type that."""
-        self.terminal.send(keys)
-
-    def leave(self) -> None:
-        """To normal mode. Helix would take Escape and the next key for Alt and that key."""
-        self.keys("\x1b")
-        until(lambda: self.shows(" NOR "), "normal mode")
-
-    def saved(self) -> str:
-        """The file, saved; nothing while it is being replaced."""
-        self.keys(":w\r")
-        with contextlib.suppress(FileNotFoundError):
-            return self.file.read_text("utf-8")
-        return ""
-
-    def run(self, title: str) -> None:
-        """space a, and down to that entry; the first one is chosen from the start."""
-        self.keys(" a")
-        until(lambda: self.shows(title), "the actions")
-        offered = re.findall(r"Palimpsest: .*?(?= \(|  |$)", self.terminal.text(), re.MULTILINE)
-        self.keys("\x0e" * offered.index(title) + "\r")
 
 
 @pytest.fixture
@@ -73,12 +24,11 @@ def helix(cache, installed, tmp_path, request) -> Iterator[Helix]:
     stage = Stage(tmp_path, installed)
     stage.play(answers, real=not answers)
     try:
-        folder = debian.get(cache, "forky", ["hx"])
-        command = debian.command(folder, "usr/bin/hx")
+        editor = Helix(cache, tmp_path, stage.server.command, text)
     except Unavailable as error:
         pytest.skip(f"because {error}")
-    editor = Helix(command, tmp_path, stage, text)
     try:
+        until(lambda: stage.tap.messages("textDocument/didOpen", "client"), "the server knows the file", seconds=30)
         yield editor
     finally:
         editor.terminal.close()
@@ -124,7 +74,7 @@ REAL = "import math\n\n\ndef area(radius):\n    return math.\n", {}
 
 
 @pytest.mark.parametrize("helix", [REAL], indirect=True)
-def test_the_model_itself(helix, screenshots):
+def test_the_model_itself(helix, tmp_path, screenshots):
     """The installed server with the checkpoint that comes with it."""
     helix.keys("geA")  # the last line with text
     for _ in range(20):  # the first answers may not have waited for the checkpoint
@@ -132,7 +82,7 @@ def test_the_model_itself(helix, screenshots):
         with contextlib.suppress(AssertionError):
             until(lambda: re.search(r"\S +text *$", helix.terminal.text(), re.MULTILINE), "an entry", seconds=5)
             break
-    told = helix.stage.tap.messages("palimpsest/status")[-1].params["model"]
+    told = Tap(tmp_path / "messages.jsonl").messages("palimpsest/status")[-1].params["model"]
     assert told not in ("", "scripted")
     (screenshots / "helix-list.svg").write_text(helix.terminal.svg(), "utf-8")
     helix.keys("\t\r")

@@ -413,14 +413,18 @@ def start(cache: Path, server: Server, folder: Path) -> Iterator[VSCode]:
 
 @contextlib.contextmanager
 def launched(
-    cache: Path, folder: Path, own: Mapping[str, Any], variables: Mapping[str, str] | None = None
+    cache: Path,
+    folder: Path,
+    own: Mapping[str, Any],
+    variables: Mapping[str, str] | None = None,
+    extension: Path | None = None,
 ) -> Iterator[VSCode]:
     """VS Code with the extension and those settings of the user's, before any document is open.
 
-    variables: of its environment, in place of those of this process.
+    variables: of its environment, in place of those of this process. extension: its package; None builds it.
     """
     program, browser = vscode.get(cache), chromium.get(cache)
-    extension = vscode.extension(program.node)
+    extension = extension or vscode.extension(program.node)
     project, profile = folder / "project", folder / "profile"
     project.mkdir(exist_ok=True)
     # The browser is far from the extension, so what has the scope of a machine counts in its settings, not in the user's.
