@@ -30,6 +30,7 @@ class Helix:
         places = {name: str(folder / name.lower()) for name in ("XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")}
         environment = {"XDG_CONFIG_HOME": str(folder / "config"), "HOME": str(folder), **places}
         self.terminal = Terminal([*command, str(self.file)], environment, folder)
+        until(lambda: self.shows(" NOR "), "Helix takes keys", seconds=30)
 
     def shows(self, part: str) -> bool:
         """It is on the screen."""
