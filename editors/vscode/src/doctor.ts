@@ -7,7 +7,8 @@ import { ProgressLocation, window } from "vscode";
 export function examine(program: string): Thenable<string> {
   const title = "Palimpsest: checking this machine";
   return window.withProgress({ location: ProgressLocation.Notification, title }, async () => {
-    const parts = [await written(program, ["doctor"]), await written(program, ["doctor", "--live"])];
+    // The verdict at the end, which is what VS Code scrolls to.
+    const parts = [await written(program, ["doctor", "--live"]), await written(program, ["doctor"])];
     return parts.join("\n");
   });
 }
