@@ -136,8 +136,9 @@ class TestVSCode:
         workbench.wait_for_server()
         assert serves(program)
         workbench.type(" ")
-        ready = lambda: "Palimpsest: ready" in workbench.reason()  # before that it is a draft, and may become longer
-        ghost = until(lambda: ready() and workbench.ghost(), "a suggestion of the model", SECONDS)
+        until(workbench.ghost, "a suggestion of the model", SECONDS)
+        until(lambda: "Palimpsest: ready" in workbench.reason(), "it is no draft, which may become longer", SECONDS)
+        ghost = workbench.ghost()
         workbench.screenshot(screenshots / "release-vscode-ghost.png")
         workbench.press("accept")
         until(lambda: workbench.text() == TEXT.replace(CURSOR, f" {ghost}"), "it is accepted")
