@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 DEV = $(BIN)/python -m palimpsest_dev --venv $(VENV) --constraints $(CONSTRAINTS)
 RECORD = $(BIN)/palimpsest canvas record
 
-.PHONY: help demo vscode test test-oldest test-coder test-team test-editors bench-editors bench-canvas canvas replays fuzz soak lint docs bench constraints clean test-quick coverage dist dist-try packages licences parts extension release-check
+.PHONY: help demo vscode test test-oldest test-coder test-team test-editors bench-editors bench-canvas canvas replays fuzz soak lint docs bench constraints clean test-quick coverage dist dist-try packages licences parts extension release-check test-docs
 .DELETE_ON_ERROR:
 
 help:
@@ -27,6 +27,7 @@ help:
 	@echo "make test-oldest    run the tests of everything that knows a tensor with the oldest libraries that are allowed"
 	@echo "make test-coder     fill with the 0.5B model for real; fetches it the first time (0.5 GB)"
 	@echo "make test-team      run a team's service with Ray Serve on this machine, and break it; fetches Ray the first time (0.2 GB)"
+	@echo "make test-docs      run every command that stands on a page, in scratch folders; some minutes"
 	@echo "make test-editors   drive VS Code, Neovim and Emacs for real; fetches them the first time (1 GB, some minutes)"
 	@echo "make bench-editors  from the keystroke to the ghost text on the screen"
 	@echo "make bench-canvas   from the key to the first painted step on the canvas page"
@@ -76,6 +77,9 @@ test-coder: $(BIN)/python
 
 test-team: $(VENV)/installed-team
 	$(BIN)/python -m pytest -m team tests/team
+
+test-docs: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m docs tests/docs
 
 test-editors: $(VENV)/installed-editors
 	$(BIN)/python -m pytest --timeout 600 -m editors tests/editors

@@ -56,7 +56,7 @@ def export(run: Path, corpus: Path, out: Path, name: str | None = None, describe
             (folder / SPEC_FILE).write_text(json.dumps(asdict(spec(recipe, folder)), indent=1) + "\n", "utf-8")
             for path in folder.iterdir():
                 path.chmod(0o644)  # the library leaves the weights readable by their owner only
-            load(EngineSettings(str(folder), device="cpu", dtype="float32"))
+            load(EngineSettings(str(folder.absolute()), device="cpu", dtype="float32"))
             if out.exists():
                 out.rename(Path(temporary) / "before")
             folder.rename(out)

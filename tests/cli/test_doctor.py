@@ -65,6 +65,21 @@ def test_an_endpoint_is_checked_instead_of_a_checkpoint(
     assert palimpsest.opened[0].endpoint == Endpoint(url)
 
 
+def test_an_endpoint_that_is_loading_is_reached_and_not_waited_for() -> None:
+    class Loading:
+        def warm(self) -> None:
+            """Begin nothing."""
+
+        def status(self) -> EngineStatus:
+            return EngineStatus("loading", "The model is being loaded.", "", "127.0.0.1:8012 (palimpsest)")
+
+    check = doctor.check_endpoint(Loading(), Endpoint("http://127.0.0.1:8012"))  # type: ignore[arg-type]
+    assert (check.status, check.found.split(",")[0]) == (
+        "ok",
+        "a model that it is loading on 127.0.0.1:8012 (palimpsest)",
+    )
+
+
 @pytest.mark.parametrize(
     ("url", "status", "says"),
     [

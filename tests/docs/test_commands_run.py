@@ -131,6 +131,7 @@ def _programs(environment: Path) -> None:
             (environment / "bin" / name).symlink_to(program)
     for name in ("installed", "installed-dev", "installed-docs"):
         (environment / name).touch()
+        os.utime(environment / name, (2**32, 2**32))  # newer than the files of a clone that is made now
 
 
 @pytest.fixture
@@ -204,7 +205,9 @@ def _ask(address: str, entry: Entry, scratch: Scratch) -> str:
     _, expanded = scratch.run("".join(f'echo "{name}: {value}"\n' for name, value in entry.headers.items()) or ":")
     headers = dict(each.split(": ", 1) for each in expanded.splitlines())
     context = ssl._create_unverified_context() if url.startswith("https") else None
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=SECONDS, context=context) as response:
+    handlers = (urllib.request.HTTPSHandler(context=context), urllib.request.HTTPCookieProcessor())
+    opener = urllib.request.build_opener(*handlers, urllib.request.ProxyHandler({}))
+    with opener.open(urllib.request.Request(url, headers=headers), timeout=SECONDS) as response:
         return str(response.read().decode("utf-8"))
 
 

@@ -257,7 +257,8 @@ def check_endpoint(engine: Engine, endpoint: Endpoint) -> Check:
 
     begun = time.perf_counter()
     engine.warm()
-    while (status := engine.status()).state in ("starting", "loading"):
+    # Another Palimpsest may be loading still. It is reached once its place is known, and nobody here hears when it is ready.
+    while (status := engine.status()).state in ("starting", "loading") and not status.device:
         time.sleep(0.002)
     if status.state == "error":
         return Check(
@@ -265,9 +266,9 @@ def check_endpoint(engine: Engine, endpoint: Endpoint) -> Check:
         )
     key = "with a key" if endpoint.key_env or endpoint.key_file else "without a key"
     found = (
-        f"{status.model} on {status.device}, asked {key} and reached in {(time.perf_counter() - begun) * 1000:.0f} ms"
+        f"{status.model or 'a model that it is loading'} on {status.device}, asked {key} and reached in {(time.perf_counter() - begun) * 1000:.0f} ms"
     )
-    told = status.reason or address_of(endpoint).warning
+    told = address_of(endpoint).warning if status.state == "loading" else status.reason or address_of(endpoint).warning
     if not told:
         return Check("endpoint", "ok", f"{found}; code stays on this machine")
     return Check("endpoint", "warning", f"{found}. {told}", "see docs/endpoints.md")
