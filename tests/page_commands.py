@@ -62,7 +62,10 @@ class Block:
 def entries() -> list[Entry]:
     """Return what the data file says, in its order."""
     listed = tomllib.loads(DATA.read_text("utf-8"))["command"]
-    return [Entry(**{key: tuple(value) if isinstance(value, list) else value for key, value in each.items()}) for each in listed]
+    return [
+        Entry(**{key: tuple(value) if isinstance(value, list) else value for key, value in each.items()})
+        for each in listed
+    ]
 
 
 def blocks() -> Iterator[Block]:

@@ -42,7 +42,7 @@ set -a -o pipefail
 
 
 def planned() -> list[tuple[Block, list[Entry]]]:
-    """Return the blocks, each with what is run of it: a command that several pages have is run for the first, unless `again`."""
+    """Return the blocks, each with what is run of it. One of several pages is run on the first, unless `again`."""
     done: set[str] = set()
     plan = []
     for block in blocks():
@@ -55,7 +55,7 @@ def planned() -> list[tuple[Block, list[Entry]]]:
 
 
 class Scratch:
-    """A user's home and a folder of work, in which commands are run one after the other. Nothing of the network is reached."""
+    """A user's home and a folder of work, in which commands are run one after the other, without a network."""
 
     def __init__(self, folder: Path) -> None:
         self.home, self.work, self.state, environment = (folder / name for name in ("home", "work", "state", "venv"))
@@ -123,8 +123,15 @@ class Scratch:
 
 def _programs(environment: Path) -> None:
     """Put into bin/ what an environment of development has: the interpreter, which is ours, and our commands."""
-    for name, words in (("python", ""), ("palimpsest", "-m palimpsest_server"), ("pip", "-m pip"), ("pytest", "-m pytest")):
-        (program := environment / "bin" / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {words} "$@"\n', "utf-8")
+    for name, words in (
+        ("python", ""),
+        ("palimpsest", "-m palimpsest_server"),
+        ("pip", "-m pip"),
+        ("pytest", "-m pytest"),
+    ):
+        (program := environment / "bin" / name).write_text(
+            f'#!/bin/sh\nexec "{sys.executable}" {words} "$@"\n', "utf-8"
+        )
         program.chmod(0o755)
     for name in ("ruff", "mypy", "lint-imports", "uv", "uvx"):
         if (program := Path(sysconfig.get_path("scripts")) / name).exists():
@@ -139,7 +146,9 @@ def scratch(tmp_path: Path) -> Scratch:
     return Scratch(tmp_path)
 
 
-@pytest.mark.parametrize(("block", "chosen"), [pytest.param(*each, id=f"{each[0].page}:{each[0].line}") for each in planned()])
+@pytest.mark.parametrize(
+    ("block", "chosen"), [pytest.param(*each, id=f"{each[0].page}:{each[0].line}") for each in planned()]
+)
 def test_the_commands_of_a_block_run(block: Block, chosen: list[Entry], scratch: Scratch) -> None:
     for entry in chosen:
         if entry.clone:
@@ -213,7 +222,7 @@ def _ask(address: str, entry: Entry, scratch: Scratch) -> str:
 
 def _initialize(process: subprocess.Popen[str]) -> str:
     """Say `initialize`, `shutdown` and `exit`, and return all that the server answers."""
-    assert process.stdin is not None and process.stdout is not None
+    assert process.stdin is not None
     sent = [
         {"id": 1, "method": "initialize", "params": {"processId": None, "rootUri": None, "capabilities": {}}},
         {"method": "initialized", "params": {}},
@@ -245,7 +254,8 @@ def test_reasons_are_of_the_list_and_stand_alone() -> None:
 def test_targets_of_make_that_are_not_run_are_there() -> None:
     for entry in ENTRIES.values():
         if entry.reason and entry.command.startswith("make "):
-            assert subprocess.run([*entry.command.split(), "--dry-run"], cwd=ROOT, capture_output=True, check=False).returncode == 0
+            command = [*entry.command.split(), "--dry-run"]
+            assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 0, command
 
 
 def test_commands_are_read_without_comments_prompts_and_breaks() -> None:

@@ -265,9 +265,8 @@ def check_endpoint(engine: Engine, endpoint: Endpoint) -> Check:
             "endpoint", "error", status.reason, "start the server, or correct --endpoint or the setting endpoint"
         )
     key = "with a key" if endpoint.key_env or endpoint.key_file else "without a key"
-    found = (
-        f"{status.model or 'a model that it is loading'} on {status.device}, asked {key} and reached in {(time.perf_counter() - begun) * 1000:.0f} ms"
-    )
+    model = status.model or "a model that it is loading"
+    found = f"{model} on {status.device}, asked {key} and reached in {(time.perf_counter() - begun) * 1000:.0f} ms"
     told = address_of(endpoint).warning if status.state == "loading" else status.reason or address_of(endpoint).warning
     if not told:
         return Check("endpoint", "ok", f"{found}; code stays on this machine")
