@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 DEV = $(BIN)/python -m palimpsest_dev --venv $(VENV) --constraints $(CONSTRAINTS)
 RECORD = $(BIN)/palimpsest canvas record
 
-.PHONY: help demo vscode test test-oldest test-coder test-team test-editors bench-editors bench-canvas canvas replays fuzz soak lint docs bench constraints clean test-quick coverage dist dist-try packages licences parts extension release-check test-docs
+.PHONY: help demo vscode test test-oldest test-coder test-team test-editors bench-editors bench-canvas canvas replays fuzz soak lint docs bench constraints clean test-quick coverage dist dist-try packages licences parts extension release-check test-docs images-try
 .DELETE_ON_ERROR:
 
 help:
@@ -41,6 +41,7 @@ help:
 	@echo "make dist   build what a release has, into dist/: wheel, source distribution, list of parts, extension for VS Code; needs Node 20 or later"
 	@echo "make dist-try       install the wheel from dist/ with PYTHON=python3 into an environment of its own, and use it"
 	@echo "make release-check  install what is in dist/ as a user would, and see it suggest in VS Code, Neovim, Emacs and Helix; takes some minutes"
+	@echo "make images-try     build an image with buildah and run it with podman, as root; docs/containers.md says how without a registry"
 	@echo "make licences       write the table of docs/licences.md anew"
 	@echo "make constraints    resolve the oldest and the newest libraries that are allowed, anew"
 	@echo "make clean  take the virtual environment away"
@@ -147,6 +148,9 @@ release-check: $(VENV)/installed-editors
 	@ls dist/*.cdx.json >/dev/null 2>&1 || $(MAKE) parts
 	@ls dist/*.vsix >/dev/null 2>&1 || $(MAKE) extension
 	$(BIN)/python -m pytest --timeout 900 -m release tests/editors
+
+images-try: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m images tests/deploy
 
 licences: $(VENV)/installed-dev
 	$(BIN)/python release/dependencies.py

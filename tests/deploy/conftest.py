@@ -1,7 +1,8 @@
-"""A server for the health check of the images."""
+"""A server for the health check of the images, and programs that are there or not."""
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -10,6 +11,19 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 Server = Callable[[int], AbstractContextManager[tuple[int, list[str]]]]
+
+
+@pytest.fixture(scope="session")
+def program() -> Callable[[str], str]:
+    """Return what finds a program of the system, and skips the test where there is none."""
+
+    def found(name: str) -> str:
+        path = shutil.which(name)
+        if path is None:
+            pytest.skip(f"{name} is not installed here")
+        return path
+
+    return found
 
 
 @pytest.fixture

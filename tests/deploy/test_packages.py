@@ -1,4 +1,5 @@
-"""The Nix flake and the Homebrew formula: their syntax, and that they name what there is. Neither Nix nor Homebrew is run."""
+"""The Nix flake and the Homebrew formula: their syntax, and that they name what there is. Homebrew is not run; for Nix, see
+`test_nix.py`."""
 
 from __future__ import annotations
 
@@ -64,6 +65,16 @@ def test_the_formula_of_a_release_has_the_hash_of_its_file(sdist):
     assert f'sha256 "{hashlib.sha256(sdist.read_bytes()).hexdigest()}"' in done.stdout
     assert "@URL@" not in done.stdout
     assert f'license "{PROJECT["project"]["license"]}"' in done.stdout
+
+
+def test_ruby_and_rubocop_accept_the_formula(sdist, program, tmp_path):
+    """With Homebrew's settings, but without its rules for formulae, which come with it alone."""
+    file = tmp_path / "palimpsest.rb"
+    file.write_text(run(sdist, URL, "https://example.org").stdout)
+    read = [program("ruby"), "-wc", file], [program("rubocop"), "--config", ROOT / "tests/deploy/rubocop.yml", file]
+    for command in read:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout
 
 
 @pytest.mark.parametrize("url", [URL.replace("https", "http"), URL.replace("0.1.0", "0.2.0")])
