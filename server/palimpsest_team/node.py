@@ -10,11 +10,14 @@ import sys
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
-def end_with_parent() -> None:
-    """Ask the system for SIGTERM when the parent is gone, where the system can do that."""
+def end_with_parent(parent: int) -> None:
+    """Ask the system for SIGTERM when the parent is gone, where the system can do that. parent: its process id.
+
+    A parent that went before that is known by another one's id. Being 1 says nothing: in a container that is the service.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-        if os.getppid() == 1:
+        if os.getppid() != parent:
             sys.exit(1)
 
 
@@ -25,7 +28,7 @@ def adopt_orphans() -> None:
 
 
 if __name__ == "__main__":
-    end_with_parent()
+    end_with_parent(int(sys.argv.pop(1)))
     from ray.scripts.scripts import main
 
     main()

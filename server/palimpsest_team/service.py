@@ -126,7 +126,7 @@ class Service:
         common = [f"--object-store-memory={_OBJECT_STORE_BYTES}", "--disable-usage-stats", "--block"]
         with (folder / "node.log").open("wb") as output:  # a new file on a local disk
             node = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "palimpsest_team.node", "start", *arguments, *common),
+                *(sys.executable, "-m", "palimpsest_team.node", str(os.getpid()), "start", *arguments, *common),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
