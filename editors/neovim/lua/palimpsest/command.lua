@@ -54,7 +54,7 @@ local function status()
   if not client then
     return
   end
-  client:request('palimpsest/status', vim.empty_dict(), function(err, value)
+  client:request('palimpsest/status' --[[@as any]], vim.empty_dict(), function(err, value)
     if err then
       server.notify(err.message, vim.log.levels.ERROR)
       return
@@ -103,7 +103,7 @@ end
 
 ---@param words string[]
 local function doctor(words)
-  local config = vim.lsp.config.palimpsest
+  local config = server.configured()
   local program = type(config.cmd) == 'table' and config.cmd[1] or 'palimpsest'
   local command = vim.list_extend({ program, 'doctor' }, words)
   server.notify(table.concat(command, ' ') .. ' …')
@@ -193,6 +193,7 @@ for _, action in ipairs(require('palimpsest.rewrite').ACTIONS) do
 end
 
 ---@param action 'instruct'|'followUp'
+---@return fun(_: any, command: vim.api.keyset.create_user_command.command_args)
 local function instruct(action)
   return function(_, command)
     require('palimpsest.instruct').run(action, command, (command.args:gsub('^%s*%S+%s*', '', 1)))

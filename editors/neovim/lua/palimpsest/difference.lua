@@ -3,7 +3,10 @@
 local api = vim.api
 local M = {}
 
-local diff = vim.text and vim.text.diff or vim.diff
+---@diagnostic disable-next-line: deprecated
+local diff = vim.text and vim.text.diff or vim.diff -- Neovim 0.11 has only the second
+
+---@alias palimpsest.Lines [integer, integer, integer, integer] First line and number of lines, old and new.
 
 ---@class palimpsest.Canvas
 ---@field bufnr integer
@@ -22,6 +25,7 @@ end
 
 ---@param text string
 ---@param at integer A byte, from 1.
+---@return boolean
 local function is_continued(text, at)
   local byte = text:byte(at)
   return byte ~= nil and byte >= 0x80 and byte < 0xC0
@@ -29,6 +33,7 @@ end
 
 ---@param text string
 ---@param at integer
+---@return boolean
 local function is_word(text, at)
   return text:sub(at, at):match('[%w_\128-\255]') ~= nil
 end
@@ -92,8 +97,9 @@ local function below(canvas, row, old, new)
   local tab = (' '):rep(vim.bo[canvas.bufnr].tabstop)
   local lines = {} ---@type [string, string][][]
   for _, line in ipairs(new) do
-    local indent, rest = line:gsub('\t', tab):match('^(%s*)(.*)$')
-    lines[#lines + 1] = { { indent, 'Normal' }, { rest, canvas.added } }
+    local shown = line:gsub('\t', tab)
+    local indent = #shown:match('^%s*')
+    lines[#lines + 1] = { { shown:sub(1, indent), 'Normal' }, { shown:sub(indent + 1), canvas.added } }
   end
   if #lines > 0 then
     local above = #old == 0 and row == 0
@@ -106,12 +112,12 @@ end
 ---@param edit palimpsest.Edit
 ---@return string[] old
 ---@return string[] new
----@return integer[][] hunks
+---@return palimpsest.Lines[] hunks
 local function compare(bufnr, edit)
   local old = api.nvim_buf_get_lines(bufnr, edit.first, edit.last + 1, false)
   local new = vim.split(old[1]:sub(1, edit.from) .. edit.text .. old[#old]:sub(edit.to + 1), '\n', { plain = true })
   local before, after = table.concat(old, '\n') .. '\n', table.concat(new, '\n') .. '\n'
-  local hunks = diff(before, after, { result_type = 'indices', algorithm = 'histogram' }) --[[@as integer[][] ]]
+  local hunks = diff(before, after, { result_type = 'indices', algorithm = 'histogram' }) --[[@as palimpsest.Lines[] ]]
   for _, hunk in ipairs(hunks) do
     if hunk[2] == 0 then
       hunk[1] = hunk[1] + 1 -- it names the line before
@@ -124,6 +130,7 @@ end
 ---@param lines string[]
 ---@param from integer
 ---@param to integer
+---@return boolean
 local function is_slight(lines, from, to)
   for number = from, to do
     if lines[number]:find('[%w_\128-\255]') then
@@ -146,13 +153,14 @@ function M.hunks(bufnr, edit)
     start_new = count_new == 0 and start_new + 1 or start_new -- it names the line before
     local last = joined[#joined]
     if not (last and is_slight(old, last.to + 1, start - 1)) then
-      last = { from = start, from_new = start_new }
+      last = { from = start, to = start, from_new = start_new, to_new = start_new }
       joined[#joined + 1] = last
     end
     last.to, last.to_new = start + count - 1, start_new + count_new - 1
   end
   local lines = api.nvim_buf_line_count(bufnr)
   ---@param row integer
+  ---@return integer
   local function width(row)
     return #api.nvim_buf_get_lines(bufnr, row, row + 1, true)[1]
   end

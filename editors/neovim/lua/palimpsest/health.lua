@@ -15,6 +15,7 @@ local OTHERS = {
 }
 
 local function check_neovim()
+  ---@diagnostic disable-next-line: call-non-callable
   local version = tostring(vim.version())
   if vim.fn.has('nvim-0.11') == 0 then
     health.error(('Neovim %s is too old: 0.11 is needed'):format(version))
@@ -30,12 +31,14 @@ local function check_neovim()
   end
   local file = vim.api.nvim_get_runtime_file('lua/palimpsest/init.lua', false)[1]
   local begun = vim.uv.hrtime()
-  assert(loadfile(file))()
+  local chunk = loadfile(file)
+  assert(chunk)
+  chunk()
   health.info(("require('palimpsest') takes %.2f ms"):format((vim.uv.hrtime() - begun) / 1e6))
 end
 
 local function check_program()
-  local config = vim.lsp.config.palimpsest
+  local config = require('palimpsest.server').configured()
   if type(config.cmd) ~= 'table' then
     health.info('the server is started by a function of yours')
     return
@@ -54,14 +57,14 @@ local function check_program()
     health.error(('`%s --version` fails: %s'):format(path, vim.trim(said.stderr or '')))
     return
   end
-  health.ok(('%s (%s)'):format(vim.trim(said.stdout), path))
+  health.ok(('%s (%s)'):format(vim.trim(said.stdout or ''), path))
 end
 
 local function check_servers()
   if not vim.lsp.is_enabled('palimpsest') then
     health.warn('the server is not enabled', { "vim.lsp.enable('palimpsest'), or require('palimpsest').setup()" })
   end
-  local config = vim.lsp.config.palimpsest
+  local config = require('palimpsest.server').configured()
   health.info('it is started for: ' .. table.concat(config.filetypes or { 'every file type' }, ', '))
   local clients = vim.lsp.get_clients({ name = 'palimpsest' })
   if #clients == 0 then
@@ -97,7 +100,7 @@ end
 local function check_conflicts()
   local found = false
   ---@param message string
-  ---@param advice? string[]
+  ---@param advice string[]
   local function conflict(message, advice)
     found = true
     health.warn(message, advice)

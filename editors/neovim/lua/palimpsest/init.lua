@@ -100,6 +100,7 @@ function M.setup(options)
 end
 
 ---Who shows suggestions.
+---@return table
 local function backend()
   return require(require('palimpsest.server').native() and 'palimpsest.native' or 'palimpsest.inline')
 end

@@ -25,8 +25,8 @@ local SETTLED_ENOUGH = 0.5 -- of a draft; before that it is mostly noise, and no
 ---@field bufnr integer
 ---@field row integer Where the texts begin; in bytes, from 0.
 ---@field col integer
----@field before string What the line was before that place,
----@field after string and behind the cursor.
+---@field before string What the line was before that place.
+---@field after string What it was behind the cursor.
 ---@field lines integer How many there were.
 ---@field over integer Bytes behind the cursor that it replaces.
 ---@field texts string[]
@@ -73,6 +73,7 @@ local function here(bufnr)
 end
 
 ---@param place palimpsest.Place
+---@return boolean
 local function still(place)
   return api.nvim_get_mode().mode:sub(1, 1) == 'i'
     and api.nvim_get_current_buf() == place.bufnr
@@ -142,7 +143,7 @@ end
 ---@param client vim.lsp.Client
 ---@param place palimpsest.Place
 local function tell_why(client, place)
-  client:request('palimpsest/status', vim.empty_dict(), function(_, status)
+  client:request('palimpsest/status' --[[@as any]], vim.empty_dict(), function(_, status)
     if status and status.lastEmpty and status.lastEmpty ~= vim.NIL and still(place) and not suggestion then
       ghost.note(place.bufnr, place.row, status.lastEmpty.reason)
       noted = place.bufnr
@@ -196,7 +197,7 @@ end
 local function ask(bufnr, kind, after)
   cancel()
   local client = server.client(bufnr)
-  if not client or not client.server_capabilities.inlineCompletionProvider then
+  if not client or not (client.server_capabilities or {}).inlineCompletionProvider then
     return false
   end
   local the = { place = here(bufnr), client = client, kind = kind, after = after } ---@type palimpsest.Request
@@ -243,8 +244,8 @@ end
 ---@param bufnr integer
 function M.attach(bufnr)
   local group = api.nvim_create_augroup('palimpsest.inline.' .. bufnr, {})
-  ---@param events string[]
-  ---@param callback fun()
+  ---@param events vim.api.keyset.events[]
+  ---@param callback fun(event: vim.api.keyset.create_autocmd.callback_args)
   local function on(events, callback)
     api.nvim_create_autocmd(events, { group = group, buffer = bufnr, callback = callback, desc = 'Palimpsest' })
   end

@@ -5,6 +5,7 @@ local server = require('palimpsest.server')
 local api = vim.api
 local M = {}
 
+---@type table<string, string[]>
 local READY = {
   instruct = {
     'add a docstring',

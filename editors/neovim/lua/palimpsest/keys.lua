@@ -18,6 +18,7 @@ local shown
 
 ---@param name string
 ---@param lhs string
+---@return fun()
 local function press(name, lhs)
   return function()
     if not require('palimpsest')[name]() then
@@ -28,6 +29,7 @@ end
 
 ---With Alt, a key that is bound to nothing is Escape and that key: one too many would do something to the text.
 ---@param lhs string
+---@return boolean
 local function stays(lhs)
   return lhs:match('^<[MA]%-') ~= nil
 end

@@ -34,10 +34,10 @@ function M.accept(what)
       -- Neovim 0.12.4 inserts what was typed along the suggestion a second time. So the rest is inserted here, and
       -- nothing by Neovim; where that is mended, this does the same.
       on_accept = function(item)
-        local row, col = item.range:to_extmark()
+        local row, col = assert(item.range):to_extmark()
         local cursor = vim.api.nvim_win_get_cursor(0)
         local typed = table.concat(vim.api.nvim_buf_get_text(0, row, col, cursor[1] - 1, cursor[2], {}), '\n')
-        local left = pieces.rest(item.insert_text, typed)
+        local left = pieces.rest(item.insert_text --[[@as string]], typed)
         if left and left ~= '' then
           require('palimpsest.inline').insert(cursor[1] - 1, cursor[2], pieces.first(left, what), 0)
         end

@@ -7,7 +7,7 @@ local server = require('palimpsest.server')
 local api = vim.api
 local M = {}
 
-local METHOD = 'textDocument/copilotInlineEdit'
+local METHOD = 'textDocument/copilotInlineEdit' ---@type any Not of the protocol.
 local INVOKED, AUTOMATIC = 1, 2
 local CANCELLED, CONTENT_MODIFIED, SERVER_CANCELLED, UNKNOWN = -32800, -32801, -32802, -32601
 local MOST_DIAGNOSTICS = 100
@@ -44,7 +44,7 @@ end
 
 ---@param client vim.lsp.Client
 local function tell_why(client)
-  client:request('palimpsest/status', vim.empty_dict(), function(_, status)
+  client:request('palimpsest/status' --[[@as any]], vim.empty_dict(), function(_, status)
     local empty = status and status.lastEmpty and status.lastEmpty ~= vim.NIL and status.lastEmpty.reason
     server.notify('no next edit' .. (empty and ': ' .. empty or ''))
   end)
@@ -52,12 +52,15 @@ end
 
 ---What is wrong in a buffer, as far as it is about the text that is there: no server hears of it from another one.
 ---@param bufnr integer
----@param encoding string
+---@param encoding palimpsest.Encoding
 ---@return table[]
 local function diagnostics(bufnr, encoding)
   local found = {}
   local last = api.nvim_buf_line_count(bufnr) - 1
-  local worst = { min = vim.diagnostic.severity.WARN }
+  local worst = { min = vim.diagnostic.severity.WARN } ---@type vim.diagnostic.SeverityFilter
+  ---@param row integer
+  ---@param col integer
+  ---@return lsp.Position
   local function position(row, col)
     local line = api.nvim_buf_get_lines(bufnr, row, row + 1, false)[1] or ''
     return { line = row, character = vim.str_utfindex(line, encoding, math.min(col, #line), false) }
@@ -154,7 +157,7 @@ end
 local function on_focus(bufnr)
   local client = server.client(bufnr)
   if client and require('palimpsest').options.next_edit then
-    client:notify('textDocument/didFocus', { textDocument = { uri = vim.uri_from_bufnr(bufnr) } })
+    client:notify('textDocument/didFocus' --[[@as any]], { textDocument = { uri = vim.uri_from_bufnr(bufnr) } })
   end
 end
 
@@ -162,7 +165,7 @@ end
 function M.attach(bufnr)
   asked[bufnr] = api.nvim_buf_get_changedtick(bufnr)
   local group = api.nvim_create_augroup('palimpsest.next_edit.' .. bufnr, {})
-  ---@param events string[]
+  ---@param events vim.api.keyset.events[]
   ---@param callback fun(event: vim.api.keyset.create_autocmd.callback_args)
   local function on(events, callback)
     api.nvim_create_autocmd(events, { group = group, buffer = bufnr, callback = callback, desc = 'Palimpsest' })

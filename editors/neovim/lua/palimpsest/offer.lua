@@ -12,8 +12,8 @@ local namespace = api.nvim_create_namespace('palimpsest.next_edit')
 ---@class palimpsest.Offer
 ---@field client vim.lsp.Client
 ---@field from integer The buffer that it was asked for in.
----@field bufnr integer The one that it is an edit of,
----@field tick integer and the text of that.
+---@field bufnr integer The one that it is an edit of.
+---@field tick integer What text that one had.
 ---@field edit palimpsest.Edit
 ---@field row integer Where it differs from what is there.
 ---@field col integer
@@ -35,6 +35,7 @@ local following
 local said
 
 ---@param offer palimpsest.Offer
+---@return boolean
 local function is_here(offer)
   local row = api.nvim_win_get_cursor(0)[1] - 1
   return api.nvim_get_current_buf() == offer.bufnr and row >= offer.edit.first and row <= offer.edit.last
@@ -77,8 +78,9 @@ end
 ---@param arrow string
 ---@param where string
 ---@param row integer The line at that edge of the window.
-local function point(arrow, where, row)
-  local text = ('%s %s: %s'):format(arrow, where, offered.reason)
+---@param reason string
+local function point(arrow, where, row, reason)
+  local text = ('%s %s: %s'):format(arrow, where, reason)
   mark(row, { { ' ' .. text .. ' ', 'PalimpsestNextEdit' }, { ' ' .. key(), 'PalimpsestHint' } }, 'right_align')
   say(text)
 end
@@ -87,7 +89,7 @@ end
 local function tell(offer)
   if not offer.told then
     offer.told = true
-    offer.client:notify('textDocument/didShowInlineEdit', { item = { command = offer.command } })
+    offer.client:notify('textDocument/didShowInlineEdit' --[[@as any]], { item = { command = offer.command } })
   end
 end
 
@@ -102,12 +104,12 @@ function M.repaint()
   if api.nvim_get_current_buf() ~= offer.bufnr then
     if api.nvim_get_current_buf() == offer.from then
       local name = vim.fs.basename(api.nvim_buf_get_name(offer.bufnr))
-      point('→', ('%s:%d'):format(name, offer.row + 1), bottom)
+      point('→', ('%s:%d'):format(name, offer.row + 1), bottom, offer.reason)
     end
   elseif offer.row < top then
-    point('↑', tostring(offer.row + 1), top)
+    point('↑', tostring(offer.row + 1), top, offer.reason)
   elseif offer.row > bottom then
-    point('↓', tostring(offer.row + 1), bottom)
+    point('↓', tostring(offer.row + 1), bottom, offer.reason)
   elseif not offer.revealed then
     mark(offer.row, { { ' ◂ ' .. key(), 'PalimpsestNextEdit' } }, 'eol')
     say(nil)
@@ -267,7 +269,7 @@ end
 function M.close(why)
   local was = M.drop()
   if was then
-    was.client:notify('palimpsest/didCloseInlineEdit', { id = was.id, why = why })
+    was.client:notify('palimpsest/didCloseInlineEdit' --[[@as any]], { id = was.id, why = why })
   end
   return was ~= nil
 end

@@ -41,6 +41,7 @@ end
 
 ---What the keys are, in words.
 ---@param this palimpsest.Waiting
+---@return string
 local function hint(this)
   local bound = require('palimpsest').options.keys
   local all = #this.hunks > 0 and ' all' or ''
@@ -48,6 +49,7 @@ local function hint(this)
 end
 
 ---@param hunk palimpsest.Hunk
+---@return string
 local function hint_of(hunk)
   if hunk.verdict ~= 'open' then
     return hunk.verdict
@@ -82,6 +84,7 @@ local function paint(this)
 end
 
 ---Show edits, and wait for the user; in a coroutine.
+---@async
 ---@param bufnr integer
 ---@param edits palimpsest.Edit[]
 ---@return palimpsest.Edit[]? # those to make, `edits` itself for all; nil if the text changes, or somebody decides so
@@ -93,9 +96,10 @@ function M.ask(bufnr, edits)
       hunks[#hunks + 1] = { edit = each, verdict = 'open' }
     end
   end
+  ---@diagnostic disable-next-line: missing-fields
   local this = { bufnr = bufnr, edits = edits, hunks = #hunks > 1 and hunks or {} } ---@type palimpsest.Waiting
   paint(this)
-  local thread = coroutine.running()
+  local thread = assert(coroutine.running())
   local group = api.nvim_create_augroup('palimpsest.preview.' .. bufnr, {})
   local unbind = {} ---@type fun()[]
   ---@param modes string[]
@@ -109,6 +113,7 @@ function M.ask(bufnr, edits)
   end
   local bound = require('palimpsest').options.keys
   ---@param accepted boolean
+  ---@return fun()
   local function decide(accepted)
     return function()
       M.decide(bufnr, accepted)
@@ -194,6 +199,7 @@ function M.judge(bufnr, verdict)
   local this = waiting[bufnr]
   local row = api.nvim_win_get_cursor(0)[1] - 1
   ---@param from integer
+  ---@return palimpsest.Hunk?
   local function nearest(from)
     local best, away
     for _, hunk in ipairs(this and this.hunks or {}) do

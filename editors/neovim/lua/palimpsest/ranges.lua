@@ -3,6 +3,8 @@
 local api = vim.api
 local M = {}
 
+---@alias palimpsest.Encoding 'utf-8'|'utf-16'|'utf-32'
+
 ---@class palimpsest.Edit A text instead of a range; rows and columns in bytes, from 0.
 ---@field first integer
 ---@field from integer
@@ -11,7 +13,7 @@ local M = {}
 ---@field text string
 
 ---@param bufnr integer
----@param encoding string
+---@param encoding palimpsest.Encoding
 ---@param position lsp.Position
 ---@return integer row
 ---@return integer col
@@ -21,7 +23,7 @@ local function place(bufnr, encoding, position)
 end
 
 ---@param bufnr integer
----@param encoding string
+---@param encoding palimpsest.Encoding
 ---@param range lsp.Range
 ---@param text string
 ---@return palimpsest.Edit? # nil if it would take away or add the line break that ends the file
@@ -54,10 +56,13 @@ end
 
 ---The range of an edit, in units of the protocol.
 ---@param bufnr integer
----@param encoding string
+---@param encoding palimpsest.Encoding
 ---@param edit palimpsest.Edit
 ---@return lsp.Range
 function M.range(bufnr, encoding, edit)
+  ---@param row integer
+  ---@param col integer
+  ---@return lsp.Position
   local function position(row, col)
     local line = api.nvim_buf_get_lines(bufnr, row, row + 1, false)[1] or ''
     return { line = row, character = vim.str_utfindex(line, encoding, col, false) }

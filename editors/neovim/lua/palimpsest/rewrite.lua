@@ -61,6 +61,7 @@ function M.clear_all()
 end
 
 ---@param text string
+---@return integer
 local function width(text)
   return vim.fn.strdisplaywidth(text)
 end
@@ -78,7 +79,7 @@ local function paint(bufnr, range, text)
   local new = vim.split((text:gsub('\t', tab)), '\n', { plain = true })
   local marks, below = {}, {}
   for number = 1, math.max(#old, #new) do
-    local chunks = { { new[number] or '', 'PalimpsestDraft' } }
+    local chunks = { { new[number] or '', 'PalimpsestDraft' } } ---@type [string, string][]
     if number == #new and behind ~= '' then
       chunks[2] = { behind, 'Normal' }
     end
@@ -107,27 +108,30 @@ end
 ---@param bufnr integer
 ---@param client vim.lsp.Client
 ---@param position lsp.Position
+---@return integer
 local function byte(bufnr, client, position)
   local line = api.nvim_buf_get_lines(bufnr, position.line, position.line + 1, false)[1] or ''
   return vim.str_byteindex(line, client.offset_encoding, position.character, false)
 end
 
 ---What to write of what the server wants to write; in a coroutine, for the user may be asked.
+---@async
 ---@param params lsp.ApplyWorkspaceEditParams
 ---@param client? vim.lsp.Client
 ---@return lsp.ApplyWorkspaceEditParams? # nil for nothing
 function M.allowed(params, client)
   M.clear_all() -- before the text below the paint changes
-  local changes = params.edit.documentChanges or {}
+  local changes = params.edit.documentChanges or {} --[[@as lsp.TextDocumentEdit[] ]]
   local document = #changes == 1 and changes[1].textDocument
   local bufnr = document and vim.uri_to_bufnr(document.uri) or -1
-  local shown = client and bufnr ~= -1 and vim.fn.bufwinid(bufnr) ~= -1 and #changes[1].edits > 0
+  local shown = bufnr ~= -1 and vim.fn.bufwinid(bufnr) ~= -1 and #changes[1].edits > 0
   local seen = params.label == SEEN or AT_ONCE[(running[bufnr] or {}).action]
-  if not shown or seen or not require('palimpsest').options.preview then
+  if not client or not shown or seen or not require('palimpsest').options.preview then
     return params
   end
   local edits = {} ---@type palimpsest.Edit[]
-  for _, edit in ipairs(changes[1].edits) do
+  local written = changes[1].edits --[[@as lsp.TextEdit[] ]]
+  for _, edit in ipairs(written) do
     edits[#edits + 1] = ranges.edit(bufnr, client.offset_encoding, edit.range, edit.newText)
   end
   if #edits == 0 then
@@ -142,7 +146,8 @@ function M.allowed(params, client)
     running[bufnr].partly = true
   end
   local part = vim.deepcopy(params)
-  part.edit.documentChanges[1].edits = vim.tbl_map(function(edit)
+  local copies = part.edit.documentChanges --[[@as lsp.TextDocumentEdit[] ]]
+  copies[1].edits = vim.tbl_map(function(edit)
     return { range = ranges.range(bufnr, client.offset_encoding, edit), newText = edit.text }
   end, wanted)
   return part
@@ -157,7 +162,7 @@ function M.draft(draft, client_id)
     return
   end
   clear(bufnr, draft.hole)
-  if draft.text == '' or draft.version ~= vim.lsp.util.buf_versions[bufnr] or not running[bufnr] then
+  if draft.text == '' or not draft.range or draft.version ~= vim.lsp.util.buf_versions[bufnr] or not running[bufnr] then
     return
   end
   local from, to = draft.range.start, draft.range['end']
@@ -175,7 +180,7 @@ local function range_of(command, client)
     local position = vim.lsp.util.make_position_params(0, client.offset_encoding).position
     return { start = position, ['end'] = position }
   end
-  local from, to = { command.line1, 0 }, { command.line2, math.huge }
+  local from, to = { command.line1, 0 }, { command.line2, vim.v.maxcol }
   local marks = { api.nvim_buf_get_mark(0, '<'), api.nvim_buf_get_mark(0, '>') }
   if vim.fn.visualmode() == 'v' and marks[1][1] == command.line1 and marks[2][1] == command.line2 then
     from, to = marks[1], marks[2]
@@ -185,6 +190,7 @@ local function range_of(command, client)
     end
   end
   ---@param place integer[]
+  ---@return lsp.Position
   local function position(place)
     local line = api.nvim_buf_get_lines(0, place[1] - 1, place[1], false)[1] or ''
     local character = vim.str_utfindex(line, client.offset_encoding, math.min(place[2], #line), false)
@@ -198,10 +204,13 @@ end
 ---@param client vim.lsp.Client
 ---@return { range: lsp.Range, message: string }[]
 local function problems(range, client)
-  local severity = { min = vim.diagnostic.severity.WARN }
+  local severity = { min = vim.diagnostic.severity.WARN } ---@type vim.diagnostic.SeverityFilter
   local found = {}
   for _, each in ipairs(vim.diagnostic.get(0, { severity = severity })) do
     if each.lnum >= range.start.line and each.lnum <= range['end'].line then
+      ---@param row integer
+      ---@param col integer
+      ---@return lsp.Position
       local function position(row, col)
         local line = api.nvim_buf_get_lines(0, row, row + 1, false)[1] or ''
         return { line = row, character = vim.str_utfindex(line, client.offset_encoding, math.min(col, #line), false) }

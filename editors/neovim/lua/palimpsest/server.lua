@@ -46,7 +46,8 @@ end
 ---Neovim tells of the end of a server in a message of that length. Ours says it, too.
 local function hush_neovim()
   local notify = vim.notify
-  ---@diagnostic disable-next-line: duplicate-set-field
+  ---@param message string
+  ---@return any
   local function quiet(message, ...)
     if not message:match('^Client ' .. NAME .. ' quit') then
       return notify(message, ...)
@@ -58,6 +59,13 @@ local function hush_neovim()
       vim.notify = notify
     end
   end, 500)
+end
+
+---How the server is started, as the plugin and the user have it.
+---@return vim.lsp.Config
+function M.configured()
+  local all = vim.lsp.config --[[@as table<string, vim.lsp.Config>]]
+  return all[NAME]
 end
 
 ---The server of a buffer.
@@ -107,7 +115,7 @@ function M.status_line(bufnr)
 end
 
 ---@param status palimpsest.Status
----@param client_id integer
+---@param context lsp.HandlerContext
 local function on_status(_, status, context)
   status.lastEmpty = status.lastEmpty ~= vim.NIL and status.lastEmpty or nil
   statuses[context.client_id] = status
@@ -115,6 +123,8 @@ local function on_status(_, status, context)
   vim.cmd.redrawstatus()
 end
 
+---@param draft palimpsest.Draft
+---@param context lsp.HandlerContext
 local function on_draft(_, draft, context)
   if not require('palimpsest').options.drafts then
     return
@@ -128,6 +138,7 @@ end
 
 ---Whether edits are for a text that is another one by now. Neovim would leave them out, too, but say that they were applied.
 ---@param params lsp.ApplyWorkspaceEditParams
+---@return boolean
 local function is_stale(params)
   for _, change in ipairs(params.edit.documentChanges or {}) do
     local document = change.textDocument
@@ -140,7 +151,11 @@ local function is_stale(params)
   return false
 end
 
+---@async
+---@param err lsp.ResponseError?
 ---@param params lsp.ApplyWorkspaceEditParams
+---@param context lsp.HandlerContext
+---@return any
 local function on_apply_edit(err, params, context)
   local client = vim.lsp.get_client_by_id(context.client_id)
   local wanted = not is_stale(params) and require('palimpsest.rewrite').allowed(params, client)
@@ -154,14 +169,15 @@ end
 
 ---Through |vim.notify()|, which people replace by something nicer.
 ---@param params lsp.ShowMessageParams
+---@return any
 local function on_message(_, params)
-  local levels = { vim.log.levels.ERROR, vim.log.levels.WARN }
+  local levels = { vim.log.levels.ERROR, vim.log.levels.WARN } ---@type table<integer, integer>
   M.notify((params.message:gsub('^Palimpsest: ', '')), levels[params.type])
   return vim.NIL
 end
 
 ---@param config vim.lsp.ClientConfig
----@param buffers table<integer, true>
+---@param buffers table<integer, any>
 ---@param old? integer A client that is not to be used any more.
 local function start(config, buffers, old)
   for bufnr in pairs(buffers) do
