@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 DEV = $(BIN)/python -m palimpsest_dev --venv $(VENV) --constraints $(CONSTRAINTS)
 RECORD = $(BIN)/palimpsest canvas record
 
-.PHONY: help demo vscode test test-oldest test-coder test-team test-editors bench-editors bench-canvas canvas replays fuzz soak lint docs bench constraints clean test-quick coverage dist dist-try packages licences parts extension release-check test-docs images-try
+.PHONY: help demo vscode test test-oldest test-coder test-team test-editors bench-editors bench-canvas canvas replays fuzz soak lint docs bench constraints clean test-quick coverage dist dist-try packages licences parts extension release-check test-docs images-try docs-publish
 .DELETE_ON_ERROR:
 
 help:
@@ -37,6 +37,7 @@ help:
 	@echo "make soak   an hour of typing, replayed, and what it leaves in memory; takes some minutes"
 	@echo "make lint   ruff, mypy and import-linter"
 	@echo "make docs   build the documentation site into build/site; warnings are errors"
+	@echo "make docs-publish VERSION=0.1   put the site into the branch gh-pages, beside its other versions; pushes nothing"
 	@echo "make bench  measure what a keystroke costs on this machine"
 	@echo "make dist   build what a release has, into dist/: wheel, source distribution, list of parts, extension for VS Code; needs Node 20 or later"
 	@echo "make dist-try       install the wheel from dist/ with PYTHON=python3 into an environment of its own, and use it"
@@ -115,6 +116,10 @@ lint: $(BIN)/python
 docs: $(VENV)/installed-docs
 	@# Not --quiet: it drops warnings before --strict counts them.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+docs-publish: docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python release/docs.py $(VERSION)
+	@echo "Next: git push origin gh-pages"
 
 constraints: $(BIN)/python
 	$(BIN)/python -m pip install --quiet 'uv>=0.9,<1'

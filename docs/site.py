@@ -34,6 +34,8 @@ CODE = re.compile(r"^( *)(`{3,}|~{3,}).*?^\1\2 *$|(?<!`)(`+)(?!`).+?(?<!`)\3(?!`
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(([^)\s#:]+)(#[^)\s]+)?\)")
 # Code is put aside while links are sought, as `[0](x)` there is none.
 HIDDEN = re.compile("\0(\\d+)\0")
+# A picture in a paragraph of its own, as HTML.
+PICTURE = re.compile(r'<p>(<img [^>]*?src="([^"]+)"[^>]*>)</p>')
 REPLAY = re.compile(r"^<!-- replay: (\S+) (\d+) -->$", re.M)
 
 
@@ -51,6 +53,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     return rewritten(markdown, source, here, config.extra.get("repository") or "")
 
 
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Return the page with pictures that lead to themselves in full size: screens are wider than a page, or a telephone."""
+    return PICTURE.sub(r'<p><a href="\2" title="Full size">\1</a></p>', html)
+
+
 def rewritten(markdown: str, source: str, here: str, repository: str) -> str:
     """Return the page `source` of the repository as the page `here` of the site; code stays as it is."""
     hidden: list[str] = []
@@ -65,6 +72,8 @@ def rewritten(markdown: str, source: str, here: str, repository: str) -> str:
         place = PLACES.get(path) or (path.removeprefix("docs/") if path.startswith("docs/") else None)
         if place and (ROOT / path).is_file():
             address = posixpath.relpath(place, posixpath.dirname(here) or ".")
+            if text == posixpath.basename(place):  # the name of a file, which no reader of the site has
+                text = text.removesuffix(".md")
         elif repository:
             address = f"{repository.rstrip('/')}/{path}"
         else:

@@ -87,6 +87,13 @@ def test_a_replay_is_embedded_and_reachable(site: Path) -> None:
     assert (site / "canvas" / replay).resolve().is_file()
 
 
+def test_every_picture_of_a_screen_leads_to_its_full_size(site: Path) -> None:
+    page = read(site / "setup" / "vscode" / "index.html")
+    pictures = [url for url in page.loaded if re.match(r"(../)+images/.*png$", url)]
+    assert pictures
+    assert set(pictures) <= set(page.linked)
+
+
 def test_the_search_finds_words_of_every_part(site: Path) -> None:
     index = (site / "search" / "search_index.json").read_text("utf-8")
     for word in ("eagerness", "inlineCompletion", "LSP4IJ", "HumanEval", "KubeRay", "token healing"):
@@ -97,6 +104,7 @@ def test_the_search_finds_words_of_every_part(site: Path) -> None:
     ("source", "here", "repository", "text", "expected"),
     [
         ("docs/a.md", "a.md", "", "[x](limits.md#model)", "[x](limits.md#model)"),
+        ("docs/a.md", "a.md", "", "[limits.md](limits.md)", "[limits](limits.md)"),
         ("docs/adr/0001-x.md", "adr/0001-x.md", "", "[x](../limits.md)", "[x](../limits.md)"),
         ("docs/a.md", "a.md", "", "[x](../ARCHITECTURE.md#rooms)", "[x](architecture.md#rooms)"),
         ("editors/vscode/README.md", "setup/vscode.md", "", "[x](../neovim/README.md)", "[x](neovim.md)"),

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,83 @@ def test_mason_installs_this_package_and_its_command() -> None:
     required = {"name", "description", "homepage", "licenses", "languages", "categories", "source"}
     assert required <= package.keys() <= required | {"bin", "neovim"}
     assert set(package["categories"]) <= {"Compiler", "DAP", "Formatter", "LSP", "Linter", "Runtime"}
+
+
+def _mason() -> dict[str, object]:
+    package = yaml.safe_load((CATALOGUES / "mason" / "package.yaml").read_text("utf-8"))
+    [licence] = package["licenses"]
+    return {"licence": licence, "home": package["homepage"], "version": package["source"]["id"].rsplit("@")[-1]}
+
+
+def _vscode() -> dict[str, object]:
+    package = json.loads((ROOT / "editors" / "vscode" / "package.json").read_text("utf-8"))
+    home = package["homepage"]
+    assert (package["repository"]["url"], package["bugs"]["url"]) == (f"{home}.git", f"{home}/issues")
+    return {"licence": package["license"], "home": home, "version": package["version"]}
+
+
+def _emacs() -> dict[str, object]:
+    text = (ROOT / "editors" / "emacs" / "palimpsest.el").read_text("utf-8")
+    headers = dict(re.findall(r"(?m)^;; ([\w-]+): (.+)$", text))
+    return {"licence": headers["SPDX-License-Identifier"], "home": headers["URL"], "version": headers["Version"]}
+
+
+@pytest.mark.parametrize("place", [_mason, _vscode, _emacs], ids=["mason", "vscode", "emacs"])
+def test_licence_address_and_version_are_those_of_the_package(place: Callable[[], dict[str, object]]) -> None:
+    ours = {
+        "licence": PROJECT["license"],
+        "home": PROJECT["urls"]["Repository"],
+        "version": palimpsest_engine.__version__,
+    }
+    assert place() == ours
+
+
+def test_pages_name_no_other_address_of_the_repository() -> None:
+    account, name = PROJECT["urls"]["Repository"].split("/")[-2:]
+    pages = [*CATALOGUES.rglob("*.*"), *(ROOT / "editors").glob("*/README.md"), ROOT / "editors" / "README.md"]
+    named = re.compile(rf"github\.com/([\w-]+)/{name}\b|repo \"([\w-]+)/{name}\"")
+    found = [(page.name, "".join(each)) for page in pages for each in named.findall(page.read_text("utf-8"))]
+    assert len(found) > 3
+    assert [each for each in found if each[1] != account] == []
+
+
+def test_every_catalogue_names_the_language_of_the_embedded_model() -> None:
+    """One that names others would start a server that has nothing to offer there."""
+    package = yaml.safe_load((CATALOGUES / "mason" / "package.yaml").read_text("utf-8"))
+    readme = (ROOT / "editors" / "README.md").read_text("utf-8")
+    helix = tomllib.loads("".join(re.findall(r"```toml\n(.*?)```", _part(readme, "Helix"), re.DOTALL)))
+    [zed] = [json.loads(each) for each in re.findall(r"```json\n(.*?)```", _part(readme, "Zed"), re.DOTALL)]
+    page = (CATALOGUES / "lsp4ij" / "palimpsest.md").read_text("utf-8")
+    template = json.loads((TEMPLATE / "template.json").read_text("utf-8"))
+    languages = [each["languageId"] for each in template["fileTypeMappings"]]
+    found = {
+        "mason": [each.lower() for each in package["languages"]],
+        "nvim-lspconfig": re.findall(r"'(\w+)'", _filetypes(THEIRS)),
+        "our Neovim": re.findall(r"'(\w+)'", _filetypes(OURS)),
+        "Helix": [each["name"] for each in helix["language"]],
+        "Zed": re.findall(r"language=(\w+)", zed["edit_predictions"]["open_ai_compatible_api"]["api_url"]),
+        "LSP4IJ": re.findall(r"language id `(\w+)`", page),
+        "the template": sorted(set(languages)),
+    }
+    assert {key: each for key, each in found.items() if each != ["python"]} == {}
+
+
+def test_helix_and_neovim_start_the_command_of_the_package() -> None:
+    readme = (ROOT / "editors" / "README.md").read_text("utf-8")
+    helix = tomllib.loads("".join(re.findall(r"```toml\n(.*?)```", _part(readme, "Helix"), re.DOTALL)))
+    server = helix["language-server"]["palimpsest"]
+    assert server["command"] in PROJECT["scripts"]
+    assert f"cmd = {{ '{server['command']}', '{server['args'][0]}' }}" in THEIRS.read_text("utf-8")
+    assert helix["language"][0]["language-servers"] == ["palimpsest"]
+
+
+def _part(page: str, heading: str) -> str:
+    return page.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+
+
+def _filetypes(config: Path) -> str:
+    [found] = re.findall(r"filetypes = \{(.*?)\}", config.read_text("utf-8"))
+    return str(found)
 
 
 @pytest.fixture(params=["0.11", "0.12"])
