@@ -1,6 +1,7 @@
 """Answer a question: ask each finder, rank what it found, and judge that by the syntax gate.
 
-A finder yields edits that syntax decides, and places for a model. It looks at a `Scene` and knows no other finder.
+A finder yields edits that syntax decides, and places for a model. It looks at a `Scene` and knows no other finder
+(only `elsewhere.py` uses two, for their rules).
 """
 
 from __future__ import annotations
