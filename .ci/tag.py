@@ -27,8 +27,13 @@ def faults(tag: str, root: Path = ROOT) -> list[str]:
     heading = rf"^## \[{re.escape(tag[1:].split('rc')[0])}\] - \d{{4}}-\d\d-\d\d$"
     if not re.search(heading, (root / "CHANGELOG.md").read_text("utf-8"), re.M):
         found.append(f"CHANGELOG.md has no heading '## [{tag[1:]}] - YYYY-MM-DD'")
-    if "/OWNER/" in (root / "pyproject.toml").read_text("utf-8"):
-        found.append("pyproject.toml names no repository yet: OWNER in its addresses is a placeholder")
+    # The pictures of the extension's page in the marketplaces are at that address, too.
+    named = ("pyproject.toml", "editors/vscode/package.json")
+    found.extend(
+        f"{name} names no repository yet: OWNER in its addresses is a placeholder"
+        for name in named
+        if "/OWNER/" in (root / name).read_text("utf-8")
+    )
     return found
 
 

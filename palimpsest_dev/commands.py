@@ -68,7 +68,13 @@ def _lint(place: Environment, workers: int) -> Lines:
         (place.program("ruff"), "check", "."),
         (place.program("ruff"), "format", "--check", "."),
         (place.program("mypy"),),
-        (place.program("mypy"), "release/dependencies.py", "release/packages.py", "release/parts.py"),
+        (
+            place.program("mypy"),
+            "release/dependencies.py",
+            "release/docs.py",
+            "release/packages.py",
+            "release/parts.py",
+        ),
         (place.program("lint-imports"),),
     )
 

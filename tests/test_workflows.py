@@ -184,6 +184,9 @@ def test_a_tag_is_released_only_if_all_agree(
     (tmp_path / "pyproject.toml").write_text('Repository = "https://github.com/OWNER/palimpsest"\n', "utf-8")
     without_address = 1 if re.fullmatch(r"v\d+\.\d+\.\d+(rc1)?", tag) else 0  # else the tag alone is refused
     assert len(_tag_faults(tag, tmp_path)) == faults + without_address
+    package = json.dumps({"version": extension, "homepage": "https://github.com/OWNER/palimpsest"})
+    (tmp_path / "editors/vscode/package.json").write_text(package, "utf-8")
+    assert len(_tag_faults(tag, tmp_path)) == faults + 2 * without_address
 
 
 def test_the_tag_is_compared_with_what_this_repository_says() -> None:
