@@ -20,7 +20,7 @@ def mike(*arguments: str) -> str:
     """Run mike, which must be in the environment of this Python, and return what it printed."""
     programs = Path(sys.executable).parent
     environment = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', '')}"}  # it starts mkdocs
-    command = [programs / "mike", *arguments]
+    command = [str(programs / "mike"), *arguments]
     return subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
