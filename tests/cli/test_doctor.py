@@ -15,7 +15,7 @@ from palimpsest_engine.checkpoint import store
 from palimpsest_engine.checkpoint.header import QuantisedShapes
 from palimpsest_engine.checkpoint.locate import EMBEDDED
 from palimpsest_engine.checkpoint.machine import Machine
-from palimpsest_engine.checkpoint.source import shapes_of
+from palimpsest_engine.checkpoint.source import shapes_in
 from palimpsest_engine.engine import Quantization
 from palimpsest_engine.messages import Report
 from palimpsest_engine.runtime import doctor
@@ -178,7 +178,7 @@ def test_the_embedded_model_is_named_where_none_was_chosen(
 
 
 def test_its_parameters_are_counted() -> None:
-    shapes = shapes_of(EngineSettings("embedded"))
+    shapes = shapes_in(EMBEDDED)
     assert f"({sum(math.prod(shape) for shape in shapes.values()) / 1e6:.1f} M parameters)" in doctor._EMBEDDED
 
 

@@ -88,11 +88,6 @@ def shapes_in(place: Path) -> Shapes:
     return floats_in(weight_files(place)) if layout is None else layout.shapes
 
 
-def shapes_of(settings: EngineSettings) -> Shapes:
-    """Return the shapes of all tensors of the checkpoint that the settings choose."""
-    return shapes_in(locate(settings.checkpoint))
-
-
 def fill_in(place: Path, shapes: Shapes, dtype: str, spec: Spec) -> Fill | None:
     """Return what a fill takes beside the weights of a mixture; None for a model without one, which takes little."""
     if not has_mixture(shapes):

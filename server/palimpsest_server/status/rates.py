@@ -71,15 +71,10 @@ def held_back(events: Sequence[Event]) -> frozenset[Kind]:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """The next edits of a file, as they would have been shown with what was known by then. missed: held back, and taken."""
+    """The next edits of a file, as they would have been shown with what was known by then."""
 
     shown: Rate
     held: Rate
-
-    @property
-    def missed(self) -> int:
-        """Return how many would have been missed."""
-        return self.held.taken
 
 
 def replay(events: Sequence[Event]) -> Replay:

@@ -21,7 +21,7 @@ from palimpsest_engine.checkpoint.gguf.diffusion import DiffusionGguf
 from palimpsest_engine.checkpoint.gguf.file import architecture_of
 from palimpsest_engine.checkpoint.gguf.tokenizer import gemma_bpe
 from palimpsest_engine.checkpoint.load import load
-from palimpsest_engine.checkpoint.source import coarsest_in, config_of, shapes_of, source_in
+from palimpsest_engine.checkpoint.source import coarsest_in, config_of, shapes_in, source_in
 from palimpsest_engine.errors import CheckpointError
 from palimpsest_engine.model.layers import TOKEN_VISION
 from palimpsest_engine.model.moe import MATRICES, quantised_experts
@@ -323,7 +323,7 @@ def test_memory_is_checked_by_the_shapes_of_the_class(plain, monkeypatch):
 
     monkeypatch.setattr(psutil, "virtual_memory", Little)
     assert sum(tensor.numel() for tensor in plain[1].values()) == sum(
-        torch.Size(shape).numel() for shape in shapes_of(settings_for(plain[0])).values()
+        torch.Size(shape).numel() for shape in shapes_in(plain[0]).values()
     )
     with pytest.raises(OutOfMemory):
         load(settings_for(plain[0]))

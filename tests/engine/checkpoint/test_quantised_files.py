@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from palimpsest_engine import CheckpointBroken, EngineSettings, OutOfMemory, UnsupportedCheckpoint
 from palimpsest_engine.checkpoint.load import load
 from palimpsest_engine.checkpoint.memory import needed
-from palimpsest_engine.checkpoint.source import coarsest_in, layout_in, shapes_of, source_in
+from palimpsest_engine.checkpoint.source import coarsest_in, layout_in, shapes_in, source_in
 from palimpsest_engine.model.moe import MATRICES, QuantisedExperts, quantised_experts
 from palimpsest_engine.model.quantize import FORMATS, dequantised, quantise
 
@@ -184,7 +184,7 @@ def test_only_the_first_layers_are_read_if_only_those_are_wanted(int8_folder):
 
 
 def test_the_memory_needed_is_that_of_the_files_own_format(int8_folder, checkpoint_folder, monkeypatch):
-    shapes, plain = shapes_of(settings_for(int8_folder)), shapes_of(settings_for(checkpoint_folder))
+    shapes, plain = shapes_in(int8_folder), shapes_in(checkpoint_folder)
     assert needed(shapes, "bfloat16", "none") == needed(plain, "bfloat16", "int8")
     assert needed(shapes, "bfloat16", "int4") == needed(plain, "bfloat16", "int4")
 
@@ -448,7 +448,7 @@ def test_a_model_of_four_bits_is_the_class_on_the_weights_that_they_stand_for(
 
 
 def test_the_memory_needed_for_a_format_that_is_not_ours_is_that_of_what_it_becomes(in_four_bits, checkpoint_folder):
-    shapes, plain = (shapes_of(settings_for(each)) for each in (in_four_bits[1], checkpoint_folder))
+    shapes, plain = (shapes_in(each) for each in (in_four_bits[1], checkpoint_folder))
     for quantization in ("none", *FORMATS):
         assert needed(shapes, "bfloat16", quantization) == needed(plain, "bfloat16", quantization)
 

@@ -145,4 +145,4 @@ def test_completions_hold_no_next_edits_back():
 def test_replaying_holds_back_by_what_was_known_then():
     again = rates.replay([*edits(0, 150, "sibling"), *edits(60, 60), *edits(1, 30, "sibling")])
     assert (again.shown, again.held) == (rates.Rate(60, 210), rates.Rate(1, 30))
-    assert again.missed == 1
+    assert again.held.taken == 1
