@@ -80,7 +80,7 @@ def _folder(name: int) -> Path:
             folder.mkdir(mode=0o700, exist_ok=True)
             found = folder.lstat()
             if stat.S_ISLNK(found.st_mode) or (sys.platform != "win32" and found.st_uid != os.getuid()):
-                fault = f"{folder} belongs to somebody else"
+                fault = f"{folder} belongs to another user"
                 continue
             folder.chmod(0o700)
         except OSError as error:

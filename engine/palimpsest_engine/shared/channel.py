@@ -88,7 +88,7 @@ def _user_of(connection: socket.socket) -> int | None:
 
 
 async def connect(address: str) -> Channel:
-    """Connect to an engine process. Raises OSError if there is none, and CannotShare if it is somebody else's."""
+    """Connect to an engine process. Raises OSError if there is none, and CannotShare if it is another user's."""
     if sys.platform == "win32":
         reader = asyncio.StreamReader(limit=_BUFFER)
         protocol = asyncio.StreamReaderProtocol(reader)

@@ -149,7 +149,7 @@ def _folder_of_ours() -> Path:
             with suppress(FileExistsError):
                 folder.mkdir(mode=0o700)
             if not _ours(folder):
-                raise OSError(f"{folder} belongs to somebody else")
+                raise OSError(f"{folder} belongs to another user")
             folder.chmod(0o700)
             return folder
         except OSError as error:

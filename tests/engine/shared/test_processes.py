@@ -192,7 +192,7 @@ def test_a_folder_that_belongs_to_somebody_else_is_not_used(runtime, monkeypatch
     monkeypatch.setenv("HOME", "relative")
     address.place()
     monkeypatch.setattr(os, "getuid", lambda: 4711)
-    with pytest.raises(CannotShare, match="belongs to somebody else"):
+    with pytest.raises(CannotShare, match="belongs to another user"):
         address.place()
 
 
@@ -201,7 +201,7 @@ def test_a_link_in_the_place_of_the_folder_is_not_followed(runtime, monkeypatch)
     monkeypatch.setenv("HOME", "relative")
     (runtime / "elsewhere").mkdir()
     (runtime / "palimpsest").symlink_to(runtime / "elsewhere")
-    with pytest.raises(CannotShare, match="belongs to somebody else"):
+    with pytest.raises(CannotShare, match="belongs to another user"):
         address.place()
 
 
