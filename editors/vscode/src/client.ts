@@ -50,7 +50,7 @@ export interface Connection {
   range(range: import("vscode").Range): Range;
   notify(method: string, params: unknown): void;
   status(): Promise<Status | undefined>;
-  nextEdits(document: TextDocument, at: Position, byHand: boolean, token: CancellationToken): Promise<NextEdits | undefined>;
+  nextEdits(document: TextDocument, at: Position, invoked: boolean, token: CancellationToken): Promise<NextEdits | undefined>;
   stop(): Promise<void>;
 }
 
@@ -155,9 +155,9 @@ export async function connect(program: string, args: readonly string[], hooks: H
       client.sendNotification(method, params).catch((error: unknown) => hooks.log.debug(String(error)));
     },
     status: () => client.sendRequest<Status>("palimpsest/status", {}).catch(() => undefined),
-    async nextEdits(document, at, byHand, token) {
+    async nextEdits(document, at, invoked, token) {
       const textDocument = { uri: client.code2ProtocolConverter.asUri(document.uri), version: document.version };
-      const context = { triggerKind: byHand ? 1 : 2 };
+      const context = { triggerKind: invoked ? 1 : 2 };
       // No server hears of what another one says of a file.
       const bad = languages.getDiagnostics(document.uri).filter((each) => each.severity <= DiagnosticSeverity.Warning);
       const diagnostics = bad.slice(0, MOST_DIAGNOSTICS).map(({ range, severity, message }) => ({

@@ -1,4 +1,4 @@
-// Messages about a server that is not there: one of each until somebody tries again, and none once it runs.
+// Messages about a server that is not there: one of each until the user tries again, and none once it runs.
 
 import { commands, window, type LogOutputChannel } from "vscode";
 

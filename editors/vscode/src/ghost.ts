@@ -35,10 +35,10 @@ class Place {
   offer: string | undefined;
   painted = 0;
   /** The user asked for it, so there may be several to choose from in the end. */
-  byHand = false;
+  invoked = false;
   /** The editor no longer waits for an answer. */
   cancelled = false;
-  /** Somebody waits for the end. */
+  /** A request waits for the end. */
   written: ((text: string) => void) | undefined;
 
   constructor(
@@ -121,7 +121,7 @@ export class Ghost {
     if (ours && there?.offer !== undefined) {
       return there.item(there.offer);
     }
-    const byHand = context;
+    const invoked = context;
     const unasked = ours && !there;
     if (unasked) {
       // A key was faster than our trigger, or there was no server: nobody asked by hand for what is there now.
@@ -133,12 +133,12 @@ export class Ghost {
     }
     const inList = context.selectedCompletionInfo !== undefined;
     const place = there?.inList === inList ? there : new Place(document, position, inList);
-    place.byHand = context.triggerKind === InlineCompletionTriggerKind.Invoke && !ours;
+    place.invoked = context.triggerKind === InlineCompletionTriggerKind.Invoke && !ours;
     this.#move(place);
     const items = await this.#ask(place, document, position, context, token, next);
     // The editor takes our trigger for a question by hand, and asks no second one in the same place.
     return unasked && !first(items) && (await this.#written(place, token))
-      ? next(document, position, byHand, token)
+      ? next(document, position, invoked, token)
       : items;
   };
 
@@ -262,7 +262,7 @@ export class Ghost {
       place.written = undefined;
       return;
     }
-    if (place.early || (place.shown === text && !(place.byHand && place.painted))) {
+    if (place.early || (place.shown === text && !(place.invoked && place.painted))) {
       return; // the server's own answer is on its way, or shown
     }
     if (text) {

@@ -21,7 +21,7 @@ import type { NextEdit } from "./protocol";
 import { isHere, tabLeads } from "./sight";
 import { rows } from "./rows";
 
-const QUIET_MS = 120; // nothing may change for so long before somebody is asked
+const QUIET_MS = 120; // nothing may change for so long before the server is asked
 const SHOWN = "textDocument/didShowInlineEdit";
 const CLOSED = "palimpsest/didCloseInlineEdit";
 const FOCUS = "textDocument/didFocus";
@@ -122,7 +122,7 @@ export class NextEdits implements Disposable {
     this.#asking = undefined;
   }
 
-  async #ask(byHand: boolean): Promise<void> {
+  async #ask(invoked: boolean): Promise<void> {
     this.#cancel();
     const editor = window.activeTextEditor;
     const connection = this.connection();
@@ -133,12 +133,12 @@ export class NextEdits implements Disposable {
     const { version } = document;
     const asking = (this.#asking = new CancellationTokenSource());
     try {
-      const found = await connection.nextEdits(document, editor.selection.active, byHand, asking.token);
+      const found = await connection.nextEdits(document, editor.selection.active, invoked, asking.token);
       if (this.#asking !== asking || document.version !== version) {
         return;
       }
       const edit = found?.edits[0];
-      if (!(edit && this.#take(edit)) && byHand) {
+      if (!(edit && this.#take(edit)) && invoked) {
         const status = await connection.status();
         const why = status?.lastEmpty?.reason;
         window.setStatusBarMessage(`Palimpsest: no next edit${why ? `: ${why}` : ""}`, 5000);

@@ -19,7 +19,7 @@ export interface Status {
   readonly model: string;
   readonly device: string;
   readonly lastEmpty: { readonly request: string; readonly reason: string } | null;
-  /** How likely the last suggestion is to be right, if it is shown only because somebody asked. */
+  /** How likely the last suggestion is to be right, if it is shown only because the user asked. */
   readonly lastDoubt?: string;
   readonly paused: readonly string[];
 }
