@@ -15,7 +15,9 @@ BIN := $(VENV)/bin
 DEV = $(BIN)/python -m palimpsest_dev --venv $(VENV) --constraints $(CONSTRAINTS)
 RECORD = $(BIN)/palimpsest canvas record
 
-.PHONY: help demo vscode test test-oldest test-coder test-team test-editors bench-editors bench-canvas canvas replays fuzz soak lint docs bench constraints clean test-quick coverage dist dist-try packages licences parts extension release-check test-docs images-try docs-publish
+.PHONY: help demo vscode test test-oldest test-coder test-team test-editors bench-editors bench-canvas canvas replays \
+    fuzz soak lint docs bench constraints clean test-quick coverage dist dist-try packages licences parts \
+    extension release-check test-docs images-try docs-publish
 .DELETE_ON_ERROR:
 
 help:

@@ -189,7 +189,7 @@ def test_the_teams_service_answers_its_users(container, image, tools, tmp_path):
         assert "palimpsest-py-6m" in answered.stdout, answered.stderr
 
 
-def test_what_a_developer_needs_is_in_dev(container, image):
+def test_the_image_dev_has_the_tools_of_a_developer(container, image):
     if image.rpartition(":")[2] != "dev":
         pytest.skip("of dev")
     assert sh(

@@ -1,4 +1,4 @@
-"""What is in dist/, served as by a package index, and installed from there into an environment of its own."""
+"""The packages of dist/, served as by a package index, and installed from there into an environment of their own."""
 
 from __future__ import annotations
 

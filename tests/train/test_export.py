@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
-from pathlib import Path
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
