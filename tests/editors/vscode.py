@@ -38,6 +38,7 @@ QUIET = {
     "extensions.ignoreRecommendations": True,
     "files.hotExit": "off",
     "git.enabled": False,
+    "remote.autoForwardPorts": False,  # whatever else listens on this machine would be announced
     "telemetry.telemetryLevel": "off",
     "window.commandCenter": False,
     "window.title": "${activeEditorShort}",
