@@ -1,4 +1,4 @@
-"""The packages of dist/, served as by a package index, and installed from there into an environment of their own."""
+"""Serves the packages of dist/ as an index does, and installs them from there into an environment of their own."""
 
 from __future__ import annotations
 

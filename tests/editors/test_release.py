@@ -1,4 +1,4 @@
-"""The packages that `make dist` has built, installed as its users install it, with the embedded model: `make release-check`.
+"""The packages that `make dist` has built, installed as by their users, with the embedded model: `make release-check`.
 
 Nothing of the source is on a path: the program comes from a package index, the extension from its package, and the plugins
 from a bare repository with what is committed.
