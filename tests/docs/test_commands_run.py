@@ -63,7 +63,8 @@ class Scratch:
             made.mkdir(parents=True)
         data = tomllib.loads(DATA.read_text("utf-8"))
         for name, text in data["files"].items():
-            (self.work / name).write_text(text, "utf-8")
+            for place in (self.work, self.state):
+                (place / name).write_text(text, "utf-8")
         for name in ("fixtures", "deploy", "dist"):
             (self.work / name).symlink_to(ROOT / name)
         shutil.copy(ROOT / "fixtures" / "demo" / "inventory.py", self.work)
