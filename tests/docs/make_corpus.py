@@ -7,5 +7,5 @@ FILES = sorted((Path(__file__).parents[2] / "server" / "palimpsest_server").rglo
 
 (folder := Path("corpus")).mkdir(exist_ok=True)
 for split, files in (("train", FILES[4:]), ("held_out", FILES[:4])):
-    rows = ({"package": "palimpsest", "path": file.name, "text": file.read_text("utf-8")} for file in files)
+    rows = ({"package": file.stem, "path": file.name, "text": file.read_text("utf-8")} for file in files)
     (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")

@@ -168,6 +168,7 @@ def test_the_commands_of_a_block_run(block: Block, chosen: list[Entry], scratch:
             status, printed = scratch.run(line)
         assert status in entry.status, f"{line}\nended with {status}:\n{printed}"
         missing = [pattern for pattern in entry.says if not re.search(pattern, printed, re.M)]
+        missing += [name for name in entry.makes if not (scratch.folder / name).is_file()]
         assert missing == [], f"{line}\nprinted:\n{printed}"
 
 
@@ -260,7 +261,9 @@ def test_every_command_of_a_block_is_in_the_data_file_and_the_other_way_round() 
 def test_reasons_are_of_the_list_and_stand_alone() -> None:
     assert {entry.reason for entry in ENTRIES.values() if entry.reason} <= set(REASONS)
     for entry in ENTRIES.values():
-        assert bool(entry.reason) != bool(entry.says or entry.answers), f"{entry.command}: a reason, or what it says"
+        assert bool(entry.reason) != bool(entry.says or entry.makes or entry.answers), (
+            f"{entry.command}: a reason, or what it says"
+        )
     assert sum(bool(entry.reason) for entry in ENTRIES.values()) <= 50, "run it rather, with the smallest options"
 
 
