@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(__file__).parent / "docs" / "commands.toml"
@@ -63,7 +64,7 @@ class Block:
 
 def entries() -> list[Entry]:
     """Return what the data file says, in its order."""
-    listed = tomllib.loads(DATA.read_text("utf-8"))["command"]
+    listed: list[dict[str, Any]] = tomllib.loads(DATA.read_text("utf-8"))["command"]
     return [
         Entry(**{key: tuple(value) if isinstance(value, list) else value for key, value in each.items()})
         for each in listed

@@ -240,7 +240,7 @@ def _initialize(process: subprocess.Popen[str]) -> str:
 
 
 @pytest.mark.parametrize("command", [each for each in ENTRIES if re.search(r"\bpip install .*palimpsest-ls$", each)])
-def test_what_is_to_be_published_is_installed_from_the_built_wheel(command: str, scratch: Scratch) -> None:
+def test_commands_that_need_an_index_install_the_built_wheel(command: str, scratch: Scratch) -> None:
     if not list((ROOT / "dist").glob("*.whl")):
         pytest.skip("dist/ has no wheel; `make packages` builds it")
     if command.startswith("uv ") and not (Path(sysconfig.get_path("scripts")) / "uv").exists():
