@@ -34,7 +34,8 @@ CANARIES = ("deploy/team/tokens.json", ".git/config", ".env", "engine/__pycache_
 LIMITS = [
     word
     for name, kind in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC))
-    for word in ("--ulimit", f"{name}={min(resource.getrlimit(kind)[1], 1 << 16)}")
+    for most in (min(resource.getrlimit(kind)[1] % (1 << 63), 1 << 14),)
+    for word in ("--ulimit", f"{name}={most}:{most}")
 ]
 Container = Callable[..., list[str]]
 
@@ -129,20 +130,20 @@ def test_no_secret_and_no_source_is_in_the_image(container, image, tools):
 
 
 @contextmanager
-def started(command: list[str], name: str, podman: str) -> Iterator[None]:
+def started(command: list[str], name: str, podman: str) -> Iterator[subprocess.Popen[str]]:
     """Run a container until the end of the block, which it has to survive; then it has to stop when it is told to."""
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
-            yield
-            assert process.poll() is None
+            yield process
         finally:
             subprocess.run([podman, "stop", "--time", "60", name], capture_output=True, check=False)
         assert process.wait(90) == 0, process.stderr and process.stderr.read()
 
 
-def until_well(command: list[str]) -> None:
+def until_well(server: subprocess.Popen[str], command: list[str]) -> None:
     until = time.monotonic() + 600
     while (done := subprocess.run(command, capture_output=True, text=True, check=False)).returncode:
+        assert server.poll() is None, server.stderr and server.stderr.read()
         assert time.monotonic() < until, done.stdout + done.stderr
         time.sleep(1)
 
@@ -162,8 +163,8 @@ def test_it_fills_and_its_server_is_found_by_the_health_check(container, image, 
     assert refused.returncode == 2
     assert VARIABLE in refused.stderr
     command = container(network="host", options=("--name", "palimpsest-try", "--env", f"{VARIABLE}={TOKEN}"))
-    with started(command, "palimpsest-try", tools[1]):
-        until_well([tools[1], "healthcheck", "run", "palimpsest-try"])
+    with started(command, "palimpsest-try", tools[1]) as server:
+        until_well(server, [tools[1], "healthcheck", "run", "palimpsest-try"])
 
 
 def test_the_teams_service_answers_its_users(container, image, tools, tmp_path):
@@ -181,8 +182,8 @@ def test_the_teams_service_answers_its_users(container, image, tools, tmp_path):
     health = "import urllib.request as r; r.urlopen('http://127.0.0.1:8013/health', timeout=5)"
     header = {"Authorization": f"Bearer {added.stdout.strip()}"}
     models = "import urllib.request as r; print(r.urlopen(r.Request('http://127.0.0.1:8013/v1/models', None, HEADER)).read())"
-    with started(command, "palimpsest-try", tools[1]):
-        until_well([tools[1], *ask, health])
+    with started(command, "palimpsest-try", tools[1]) as server:
+        until_well(server, [tools[1], *ask, health])
         answered = subprocess.run(
             [tools[1], *ask, models.replace("HEADER", str(header))], capture_output=True, text=True, check=False
         )
