@@ -114,6 +114,7 @@ soak: $(VENV)/installed-dev
 
 lint: $(BIN)/python
 	$(DEV) lint
+	@if command -v shellcheck >/dev/null; then shellcheck .ci/run deploy/stand-in release/try; else echo "shellcheck is not installed here"; fi
 
 docs: $(VENV)/installed-docs
 	@# Not --quiet: it drops warnings before --strict counts them.

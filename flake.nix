@@ -1,5 +1,5 @@
 {
-  # Never run: no Nix was at hand when this was written. See docs/containers.md.
+  # Evaluated over a stand-in for nixpkgs, never built. See docs/containers.md.
   description = "Palimpsest: an editor language server that fills holes in code by diffusion, locally";
 
   inputs.nixpkgs.url = "github:NixOS/nixpkgs/nixos-unstable";

@@ -190,7 +190,7 @@ def test_the_teams_service_answers_its_users(container, image, tools, tmp_path):
         assert "palimpsest-py-6m" in answered.stdout, answered.stderr
 
 
-def test_the_image_dev_has_the_tools_of_a_developer(container, image):
+def test_dev_has_the_programs_of_a_developer(container, image):
     if image.rpartition(":")[2] != "dev":
         pytest.skip("of dev")
     assert sh(
