@@ -68,6 +68,10 @@ def _lint(place: Environment, workers: int) -> Lines:
         (place.program("ruff"), "check", "."),
         (place.program("ruff"), "format", "--check", "."),
         (place.program("mypy"),),
+        *(
+            (place.program("mypy"), "--platform", each, "--cache-dir", f".mypy_cache/{each}")
+            for each in ("win32", "darwin")
+        ),
         (
             place.program("mypy"),
             "release/dependencies.py",

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -167,7 +166,7 @@ def _killed(settings: EngineSettings) -> dict[str, Any]:
         jobs = [engine.submit(each) for engine, each in zip(engines, requests, strict=True)]
         report = asyncio.run(starting.report(place()))
         assert report is not None
-        os.kill(report.pid, signal.SIGKILL)
+        psutil.Process(report.pid).kill()
         begun, lost, wrong, took = time.perf_counter(), 0, 0, []
         for job, texts in zip(jobs, expected, strict=True):
             try:

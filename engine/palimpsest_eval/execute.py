@@ -53,6 +53,12 @@ class Outcome:
         return self.outcome == "passed"
 
 
+def check_system() -> None:
+    """Raise PalimpsestError where programs cannot be run."""
+    if sys.platform == "win32":
+        raise PalimpsestError("running programs needs a system that can fork processes, such as Linux or macOS")
+
+
 class Sandbox:
     """Runs programs one at a time, each from a clean state; a context manager. A repeated program is run only once.
 
@@ -61,8 +67,7 @@ class Sandbox:
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
-        if not hasattr(os, "fork"):
-            raise PalimpsestError("running programs needs a system that can fork processes, such as Linux or macOS")
+        check_system()
         self._limits = limits or Limits()
         self._known: dict[str, Outcome] = {}
         wrapper, self.network = isolation()
@@ -135,8 +140,12 @@ class Sandbox:
             raise PalimpsestError("the sandbox for programs does not start")
         # In a namespace of their own users see themselves as root.
         dropped = json.loads(line)["dropped"]
-        self.user = "nobody" if dropped else "root" if os.geteuid() == 0 else "this user"
+        self.user = "nobody" if dropped else "root" if _is_root() else "this user"
         return process
+
+
+def _is_root() -> bool:
+    return sys.platform != "win32" and os.geteuid() == 0
 
 
 def isolation(readable: Sequence[str] = ()) -> tuple[list[str], str]:
@@ -148,7 +157,7 @@ def isolation(readable: Sequence[str] = ()) -> tuple[list[str], str]:
         return command, BUBBLEWRAP
     if unshare := shutil.which("unshare"):
         # Root can go without a user namespace, and can then still become nobody.
-        for flags in (["-n"], ["-rn"]) if os.geteuid() == 0 else (["-rn"],):
+        for flags in (["-n"], ["-rn"]) if _is_root() else (["-rn"],):
             if _works(command := [unshare, *flags, "--"]):
                 return command, NAMESPACE
     return [], HOOK
@@ -157,7 +166,7 @@ def isolation(readable: Sequence[str] = ()) -> tuple[list[str], str]:
 def _bubble(bubble: str, readable: Sequence[str]) -> list[str]:
     """Return the command of bubblewrap: a machine that can only be read, without homes, with a little room in `/tmp`."""
     command = [bubble, "--die-with-parent", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
-    if os.geteuid() == 0:  # without a user namespace the worker can make each program nobody's
+    if _is_root():  # without a user namespace the worker can make each program nobody's
         command += ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
         command += [part for right in ("SETUID", "SETGID", "KILL") for part in ("--cap-add", f"CAP_{right}")]
     else:

@@ -18,6 +18,8 @@ import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+assert sys.platform != "win32"  # `execute.py` does not start it there
+
 NOBODY = 65534
 # Python's audit events that the hook refuses, in addition to all other limits.
 _REFUSED = """

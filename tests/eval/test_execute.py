@@ -231,7 +231,7 @@ def test_a_worker_ends_with_its_sandbox() -> None:
 
 
 def test_without_fork_the_sandbox_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(os, "fork")
+    monkeypatch.setattr(sys, "platform", "win32")
     with pytest.raises(PalimpsestError, match="fork processes"):
         Sandbox()
 

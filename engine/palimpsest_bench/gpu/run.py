@@ -201,7 +201,7 @@ def _read(stream: IO[str], lines: queue.Queue[str | None]) -> None:
 
 def kill(process: subprocess.Popen[str]) -> None:
     """End a process and all that it started, if it is still there."""
-    if hasattr(os, "killpg"):
+    if sys.platform != "win32":
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     else:

@@ -101,10 +101,10 @@ def answer(template: str, variables: dict[str, Any]) -> dict[str, str]:
 
 def bound() -> None:
     """Limit what this process may take, where the system can."""
-    try:
-        import resource
-    except ImportError:  # Windows; there the other process has only the clock
+    if sys.platform == "win32":  # there the other process has only the clock
         return
+    import resource
+
     limits = {"RLIMIT_AS": MEMORY, "RLIMIT_CPU": SECONDS, "RLIMIT_FSIZE": 0, "RLIMIT_CORE": 0}
     for name, most in limits.items():
         with contextlib.suppress(ValueError, OSError, AttributeError):

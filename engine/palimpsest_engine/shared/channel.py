@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from palimpsest_engine.messages import LARGEST, NotAMessage, to_bytes
+from palimpsest_engine.shared import pipe_ends
 from palimpsest_engine.shared.address import CannotShare
 
 _LENGTH = struct.Struct(">I")
@@ -25,10 +26,10 @@ class Ended(Exception):
 
 
 class Channel:
-    """One connection, used on one event loop."""
+    """One connection, used on one event loop. listening: it is the end of the process that was asked."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, listening: bool = False) -> None:
+        self._reader, self._writer, self._listening = reader, writer, listening
 
     async def receive(self) -> bytes:
         """Return the next message. Raises Ended, and NotAMessage for one that is too large or does not arrive whole."""
@@ -71,6 +72,9 @@ class Channel:
     def refuse_strangers(self) -> None:
         """Raise CannotShare if another user is at the other end, where the system can tell."""
         if sys.platform == "win32":
+            pipe = self._writer.get_extra_info("pipe").fileno()
+            if not pipe_ends.is_ours(pipe, listening=self._listening, system=pipe_ends.Windows()):
+                raise CannotShare("The engine cannot be shared: its pipe belongs to another user.")
             return
         connection = self._writer.get_extra_info("socket")
         if (user := _user_of(connection)) is not None and user != os.getuid():
@@ -87,12 +91,21 @@ def _user_of(connection: socket.socket) -> int | None:
     return None
 
 
+if sys.platform == "win32":
+
+    def _pipes() -> asyncio.ProactorEventLoop:
+        """Return the running loop, which can use pipes."""
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, asyncio.ProactorEventLoop)
+        return loop
+
+
 async def connect(address: str) -> Channel:
     """Connect to an engine process. Raises OSError if there is none, and CannotShare if it is another user's."""
     if sys.platform == "win32":
         reader = asyncio.StreamReader(limit=_BUFFER)
         protocol = asyncio.StreamReaderProtocol(reader)
-        loop = asyncio.get_running_loop()
+        loop = _pipes()
         transport, _ = await loop.create_pipe_connection(lambda: protocol, address)
         channel = Channel(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
     else:
@@ -109,10 +122,10 @@ async def listen(address: str, connected: Callable[[Channel], Awaitable[None]]) 
     """Listen for clients; return what ends the listening. Raises OSError. The caller holds the lock of the place."""
 
     async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await connected(Channel(reader, writer))
+        await connected(Channel(reader, writer, listening=True))
 
     if sys.platform == "win32":
-        loop = asyncio.get_running_loop()
+        loop = _pipes()
 
         def protocol() -> asyncio.StreamReaderProtocol:
             return asyncio.StreamReaderProtocol(asyncio.StreamReader(limit=_BUFFER), accepted)

@@ -156,5 +156,5 @@ class Process:
 
 WORKER = Process()
 atexit.register(WORKER.end)
-with contextlib.suppress(AttributeError):  # where nothing forks
+if sys.platform != "win32":  # where nothing forks
     os.register_at_fork(after_in_child=WORKER.disown)

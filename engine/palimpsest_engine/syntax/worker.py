@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import json
 import marshal
-import os
 import signal
 import socket
+import sys
 import traceback
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
@@ -54,6 +54,8 @@ def _exactly(channel: socket.socket, size: int) -> bytes:
 
 def answer_all(channel: socket.socket) -> None:
     """Answer questions until the parent is gone."""
+    if sys.platform == "win32":
+        raise NotImplementedError  # `process.py` parses in its own process there
     _limit()
     kept: dict[int, Any] = {}
     while True:
@@ -75,13 +77,15 @@ def answer_all(channel: socket.socket) -> None:
 
 
 def _limit() -> None:
+    if sys.platform == "win32":
+        return
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to everyone; the parent decides
     import resource
 
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        if os.uname().sysname == "Linux":
+        if sys.platform == "linux":
             resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
 
 

@@ -5,16 +5,16 @@ As there, accidents are stopped and nothing else: no network where the system ca
 
 from __future__ import annotations
 
-import resource
 import shutil
 import subprocess
+import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from palimpsest_eval.execute import Sandbox, isolation
+from palimpsest_eval.execute import Sandbox, check_system, isolation
 
 _SECONDS = 10.0
 _BYTES = 1 << 20
@@ -60,6 +60,7 @@ class Programs:
 
     def _ends(self, command: list[str], given: str) -> bool:
         """Return whether a process ends without an error, in time."""
+        check_system()
         try:
             done = subprocess.run(
                 command,
@@ -77,6 +78,10 @@ class Programs:
 
 
 def _bound() -> None:
+    if sys.platform == "win32":
+        return
+    import resource
+
     seconds = int(_SECONDS)
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_FSIZE, (_BYTES, _BYTES))

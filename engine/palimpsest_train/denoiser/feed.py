@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 from collections.abc import Iterator
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
@@ -29,6 +30,8 @@ class Feed:
         self._here = Rows(read(texts), vocabulary, recipe, recipe.seed)
         self._processes: list[Any] = []
         if workers:
+            if sys.platform == "win32":
+                raise TrainingError("The trainer forks its workers, which Windows cannot; use 0 workers.")
             os.environ["TOKENIZERS_PARALLELISM"] = "false"
             fork = multiprocessing.get_context("fork")
             self._queue: Any = fork.Queue(maxsize=2 * workers)

@@ -98,7 +98,7 @@ def command(
 
 def _document(path: str) -> choose.Document:
     text, real = files.read(path).text, os.path.realpath(path)
-    return choose.Document(Path(real).as_uri(), real, language_of(path, None) or "", Text.of(text))
+    return choose.Document(Path(real).as_uri(), Path(real).as_posix(), language_of(path, None) or "", Text.of(text))
 
 
 def _root(path: str) -> str:

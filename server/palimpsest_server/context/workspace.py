@@ -36,8 +36,8 @@ class Workspace:
     """
 
     def __init__(self, folders: Sequence[str], forbidden: Callable[[str], str] = lambda path: "") -> None:
-        self._folders = tuple(os.path.realpath(folder) for folder in folders)
-        self._named = tuple(folder.replace(os.sep, "/") for folder in folders)
+        self._folders = tuple(_slashed(os.path.realpath(folder)) for folder in folders)
+        self._named = tuple(_slashed(folder) for folder in folders)
         self._forbidden = forbidden
         self._read = Latest[str, tuple[tuple[int, int, int], Look]](_KEPT)
 
@@ -81,10 +81,10 @@ class Workspace:
 
     def _real(self, path: str) -> str | None:
         """Follow links; None if they lead out of the workspace."""
-        if not inside(path, self.folders):
+        if not inside(_slashed(path), self.folders):
             return None
         try:
-            real = os.path.realpath(path)
+            real = _slashed(os.path.realpath(path))
         except (OSError, ValueError):
             return None
         return real if inside(real, self._folders) else None
@@ -102,6 +102,11 @@ class Workspace:
                 kept = (stamp, _text(file.read(FILE_BYTES + 1)))
         self._read[real] = kept
         return kept[1]
+
+
+def _slashed(path: str) -> str:
+    """Return a path of this system as `imports` has them, with a slash between names."""
+    return path.replace(os.sep, "/")
 
 
 def _text(data: bytes) -> Look:

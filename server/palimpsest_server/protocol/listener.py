@@ -71,7 +71,7 @@ def _socket(path: Path) -> socket.socket:
 
 def _make_way(path: Path) -> None:
     """Remove a socket that nobody listens on any more."""
-    if not path.is_socket():
+    if sys.platform == "win32" or not path.is_socket():
         return  # binding says it if there is something else
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
@@ -81,6 +81,8 @@ def _make_way(path: Path) -> None:
 
 
 async def _listen(server: JsonRPCServer, listener: socket.socket, path: Path) -> int:
+    if sys.platform == "win32":
+        raise NotImplementedError  # `_socket` has refused
     protocol = cast(Protocol, server.protocol)
     ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     first_message = asyncio.Lock()

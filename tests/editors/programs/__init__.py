@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+
+from filelock import FileLock
 
 
 class Unavailable(Exception):
@@ -32,8 +33,7 @@ def cached(cache: Path, name: str, build: Callable[[Path], None]) -> Path:
     if done.is_dir():
         return done
     cache.mkdir(parents=True, exist_ok=True)
-    with (cache / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(cache / f"{name}.lock"):
         if done.is_dir():
             return done
         being_made = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=cache))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import ntpath
 import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -287,7 +289,7 @@ def test_nothing_is_shown_of_a_text_with_a_key_in_it() -> None:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     (tmp_path / "w").mkdir()
-    (tmp_path / "w" / "a.py").write_text("A = 1\n")
+    (tmp_path / "w" / "a.py").write_text("A = 1\n", newline="\n")
     (tmp_path / "secret.py").write_text("S = 1\n")
     return tmp_path / "w"
 
@@ -299,6 +301,24 @@ def test_files_of_the_workspace_are_read(project: Path) -> None:
     assert workspace.names(str(project)) == ["a.py"]
     assert not workspace.exists(str(project / "none.py"))
     assert workspace.look(str(project / "none.py")).refusal == "No such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("path", "there"),
+    [
+        ("C:/code/a.py", True),
+        (r"C:\code\deep\a.py", True),
+        (r"C:\code\..\a.py", False),
+        ("C:/code2/a.py", False),
+        ("D:/code/a.py", False),
+        ("//host/share/code/a.py", True),
+        (r"\\host\share\other\a.py", False),
+    ],
+)
+def test_paths_of_windows_may_have_either_slash(path: str, there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    system = SimpleNamespace(sep="\\", path=SimpleNamespace(realpath=ntpath.normpath, isfile=lambda path: True))
+    monkeypatch.setattr("palimpsest_server.context.workspace.os", system)
+    assert Workspace([r"C:\code", r"\\host\share\code"]).exists(path) == there
 
 
 def test_nothing_outside_is_read_by_whatever_way(project: Path) -> None:
