@@ -66,6 +66,18 @@ def _pytest(*more: str) -> Callable[[Environment, int], Lines]:
 def _lint(place: Environment, workers: int) -> Lines:
     return (
         (place.program("ruff"), "check", "."),
+        # a file that is opened without an encoding; the rule is a preview of ruff's
+        (
+            place.program("ruff"),
+            "check",
+            "--preview",
+            "--select",
+            "PLW1514",
+            "engine",
+            "server",
+            "palimpsest_dev",
+            "release",
+        ),
         (place.program("ruff"), "format", "--check", "."),
         (place.program("mypy"),),
         *(
