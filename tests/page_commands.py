@@ -65,10 +65,11 @@ class Block:
 def entries() -> list[Entry]:
     """Return what the data file says, in its order."""
     listed: list[dict[str, Any]] = tomllib.loads(DATA.read_text("utf-8"))["command"]
-    return [
-        Entry(**{key: tuple(value) if isinstance(value, list) else value for key, value in each.items()})
-        for each in listed
-    ]
+    return [Entry(**{key: _frozen(value) for key, value in each.items()}) for each in listed]
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def blocks() -> Iterator[Block]:
