@@ -281,9 +281,10 @@ def offered(ask: Ask, outcome: jobs.Outcome) -> Offer:
 
 
 def hides_drafts(session: Session, ask: Ask) -> bool:
-    """Return whether nobody who only types may see what is not finished."""
-    eagerness = session.settings_for(ask.document).eagerness
-    return ask.automatic and waits_for_the_end(eagerness, measured=session.engine.status().calibrated)
+    """Return whether drafts are kept back because nothing was asked for, as long as the model may say how sure it is."""
+    eagerness, status = session.settings_for(ask.document).eagerness, session.engine.status()
+    unknown = status.state in {"starting", "loading"}  # only a model that is there says whether it was measured
+    return ask.automatic and waits_for_the_end(eagerness, measured=status.calibrated or unknown)
 
 
 def trimmed(ask: Ask, text: str) -> str:

@@ -506,6 +506,18 @@ async def test_a_client_that_watches_sees_no_draft_of_what_may_be_held_back(sess
     assert session.board.status()["lastEmpty"] is None
 
 
+@pytest.mark.parametrize(("state", "drafts"), [("starting", []), ("loading", []), ("ready", ["ret"])])
+async def test_no_draft_is_shown_unasked_before_it_is_known_whether_the_model_is_sure(
+    session, document, engine, state, drafts
+):
+    engine.state, shown = state, []
+    await (await begun(session, engine, ask(document, automatic=True), shown))
+    engine.draft("ret", step=1)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert [news.text for news in shown] == drafts
+
+
 async def test_the_model_is_asked_again_once_a_part_of_what_was_held_back_is_typed(session, document, engine):
     await (await begun(session, engine, ask(document, automatic=True)))
     finish(engine, ("return 1", WEAK))
