@@ -161,6 +161,30 @@ def test_two_processes_that_write_one_file_lose_nothing(path: Path, tmp_path_fac
     assert only(path)
 
 
+def test_a_lock_beside_the_folder_keeps_others_out(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(files, "_PATIENCE_SECONDS", 0.0)
+    with files._lock_beside(path.parent) as locked, files._lock_beside(tmp_path / "other") as elsewhere:
+        assert (locked, elsewhere) == (True, True)
+        with (
+            pytest.raises(PalimpsestError, match=r"another process keeps .* locked; nothing was written"),
+            files._lock_beside(path.parent),
+        ):
+            pass
+    with files._lock_beside(path.parent) as locked:
+        assert locked
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has its own place")
+def test_a_lock_beside_the_folder_that_cannot_be_made_is_none(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cache").write_text("a file, where a folder is sought")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with files._lock_beside(path.parent) as locked:
+        assert not locked
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no such locks")
 def test_a_lock_that_is_never_given_back_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import fcntl

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import os
 import shutil
@@ -97,12 +98,11 @@ def write(file: TextFile, text: str) -> None:
 
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[bool]:
-    """Keep other processes of this program from writing in a folder. Yields whether the system has such a lock for it.
-
-    It is on the folder, since a file's own would go with the file that is replaced; and it needs no file that stays behind.
-    """
+    """Keep other processes of this program from writing in a folder. Yields whether there is such a lock for it."""
+    # A file's own lock would go with the file that is replaced; the folder's stays, and leaves nothing behind.
     if sys.platform == "win32":
-        yield False
+        with _lock_beside(folder) as locked:
+            yield locked
         return
     import fcntl
 
@@ -126,6 +126,29 @@ def _alone_in(folder: Path) -> Iterator[bool]:
         yield locked
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _lock_beside(folder: Path) -> Iterator[bool]:
+    """Lock a file of the user's that stands for the folder: Windows has no locks of folders."""
+    from filelock import FileLock, Timeout
+    from platformdirs import user_cache_path
+
+    name = hashlib.sha256(os.path.normcase(folder).encode("utf-8", "surrogatepass")).hexdigest()
+    try:
+        place = user_cache_path("palimpsest", appauthor=False) / "locks"
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = FileLock(place / f"{name}.lock", timeout=_PATIENCE_SECONDS, poll_interval=_POLL_SECONDS, mode=0o600)
+        lock.acquire()
+    except Timeout:
+        raise PalimpsestError(f"another process keeps {folder} locked; nothing was written") from None
+    except OSError:  # no place for it
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
 
 
 def _clear(folder: Path) -> None:

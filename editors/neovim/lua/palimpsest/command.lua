@@ -42,7 +42,7 @@ local function toggle(words)
       if err then
         server.notify(err.message, vim.log.levels.ERROR)
       else
-        server.notify((result.paused and 'paused for ' or 'goes on for ') .. result.what)
+        server.notify((result.paused and 'paused for ' or 'resumed for ') .. result.what)
       end
     end,
     bufnr
