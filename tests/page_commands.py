@@ -18,7 +18,8 @@ COMMANDS = {"", "sh", "bash", "shell", "console"}
 REASONS = {
     "network": "fetches a model or packages",
     "gpu": "needs an NVIDIA GPU",
-    "docker": "needs a daemon of Docker",
+    "branch": "writes a branch of the repository; tests/editors/test_docs_site.py does the same in a copy",
+    "docker": "needs a daemon of Docker, or buildah and podman as root",
     "kubernetes": "needs a cluster",
     "program": "runs a program that is not ours and not in the environment of development",
     "long": "takes minutes, and has no options that make it short",

@@ -264,7 +264,7 @@ def test_reasons_are_of_the_list_and_stand_alone() -> None:
         assert bool(entry.reason) != bool(entry.says or entry.makes or entry.answers), (
             f"{entry.command}: a reason, or what it says"
         )
-    assert sum(bool(entry.reason) for entry in ENTRIES.values()) <= 50, "run it rather, with the smallest options"
+    assert sum(bool(entry.reason) for entry in ENTRIES.values()) <= 55, "run it rather, with the smallest options"
 
 
 def test_targets_of_make_that_are_not_run_are_there() -> None:

@@ -77,6 +77,7 @@ def command(
     if measure:
         service = report.measured(settings, fills)
         files.put(Path(measure), json.dumps(dataclasses.asdict(service)) + "\n")
+        click.echo(f"{service.name}: {1000 * service.mean:.0f} ms on average in {service.measured}; see {measure}")
         return
     found: dict[str, Any] = {"format": 1, "version": __version__}
     if check:
