@@ -175,6 +175,8 @@ class SharedEngine:
             log.exception("the connection to the engine process failed")
             self._use_own(f"The engine cannot be shared: {type(error).__name__}.")
         finally:
+            # A connection that is cut off closes its socket in the loop's next round.
+            self._loop.run_until_complete(asyncio.sleep(0))
             with self._lock:
                 self._loop.close()
 
