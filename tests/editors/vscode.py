@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Page
-from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from editors.editor import CURSOR, Ability, Key, Server, until
 from editors.programs import chromium, vscode
@@ -237,19 +236,22 @@ class VSCode:
         widget = ".quick-input-widget:not([style*='display: none'])"
         box = f"{widget} input.input"
         rows = f"{widget} .monaco-list-row"
-
         heading = f"{widget} .quick-input-title:text-is('{title}')"
 
         def fill(page: Page) -> None:
             page.wait_for_selector(heading)
-            while page.is_visible(heading):
-                # A dialog puts a path of its own there once it is ready, and takes no Enter while it looks a path up.
+            if text.startswith("/"):
+                # As a person does: a dialog that has not listed its folder yet can take Enter and stay for ever.
+                folder, name = os.path.split(text)
+                page.wait_for_selector(f"{rows}:has-text('..')")
+                page.fill(box, f"{folder}/")
+                page.wait_for_selector(f"{rows}:has-text('{name}')")
+                page.keyboard.type(name)
+            else:
                 page.fill(box, text)
-                if not text.startswith("/"):
-                    page.wait_for_function("(rows) => document.querySelectorAll(rows).length === 1", arg=rows)
-                page.keyboard.press("Enter")
-                with contextlib.suppress(PlaywrightTimeout):
-                    page.wait_for_selector(heading, state="hidden", timeout=1000)
+                page.wait_for_function("(rows) => document.querySelectorAll(rows).length === 1", arg=rows)
+            page.keyboard.press("Enter")
+            page.wait_for_selector(heading, state="hidden")
 
         self.screen.do(fill)
 
@@ -449,7 +451,6 @@ def launched(
         url = stack.enter_context(serving(code, environment, folder / "code-server.log"))
         screen = Screen(f"{url}?folder={project}", browser.executable)
         stack.callback(screen.close)
-        until((sockets / "probe").exists, "the extension host is there", 60)
         connected = Probe(sockets / "probe")
         stack.callback(connected.close)
         editor = VSCode(screen, connected, project)

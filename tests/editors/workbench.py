@@ -23,6 +23,7 @@ from editors.editor import until
 
 HERE = Path(__file__).parent
 SIZE = (1200, 700)
+_CALL_SECONDS = 150  # a call has a few waits of Playwright in it, which end after 30 s each
 _CLOSE_SECONDS = 30
 T = TypeVar("T")
 
@@ -33,11 +34,18 @@ class Screen:
     def __init__(self, url: str, executable: Path) -> None:
         self._thread = ThreadPoolExecutor(1, "playwright")
         self._url, self._executable = url, executable
+        self._deaf = False
         self._thread.submit(self._open).result()
 
     def do(self, what: Callable[[Page], T]) -> T:
-        """On the page's thread."""
-        return self._thread.submit(what, self._page).result()
+        """On the page's thread. A page that does not answer fails this call and, at once, all that follow."""
+        if self._deaf:
+            raise AssertionError("the page did not answer before")
+        try:
+            return self._thread.submit(what, self._page).result(_CALL_SECONDS)
+        except TimeoutError:
+            self._deaf = True
+            raise AssertionError(f"the page has not answered for {_CALL_SECONDS} s") from None
 
     def evaluate(self, script: str, argument: Any = None) -> Any:
         """JavaScript in the page."""
@@ -75,12 +83,19 @@ class Screen:
 
 
 class Probe:
-    """JavaScript in the extension host."""
+    """JavaScript in the extension host, which may still be starting."""
 
     def __init__(self, path: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(60)
-        self._socket.connect(str(path))
+
+        def connected() -> bool:
+            with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):  # it is there before it is listened to
+                self._socket.connect(str(path))
+                return True
+            return False
+
+        until(connected, "the extension host is there", 60)
         self._lines = self._socket.makefile("rw", encoding="utf-8")
         self._lock = threading.Lock()
 

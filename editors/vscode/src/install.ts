@@ -53,7 +53,7 @@ async function chosenSource(): Promise<string | undefined> {
     (await window.showOpenDialog({
       canSelectFiles: !kind.folder,
       canSelectFolders: kind.folder,
-      filters: kind.folder ? {} : { Wheel: ["whl"] },
+      ...(kind.folder ? {} : { filters: { Wheel: ["whl"] } }),
       openLabel: "Install",
       title: kind.folder ? "The folder of the clone" : "The wheel file",
     })) ?? [];

@@ -58,9 +58,10 @@ export class Program {
 
   /** Let the user say where the program is. */
   async choose(): Promise<void> {
-    const filters = this.machine.platform === "win32" ? { Program: ["exe"] } : {};
-    const [chosen] =
-      (await window.showOpenDialog({ title: "The program palimpsest", openLabel: "Use This Program", filters })) ?? [];
+    const title = "The program palimpsest";
+    // No empty filters: VS Code's own dialog, of windows whose folder is elsewhere, would list no file at all.
+    const only = this.machine.platform === "win32" ? { filters: { Program: ["exe"] } } : {};
+    const [chosen] = (await window.showOpenDialog({ title, openLabel: "Use This Program", ...only })) ?? [];
     if (!chosen) {
       return;
     }
