@@ -14,6 +14,8 @@ PYTHONS ?= python3 python3.13 python3.12 python3.11
 BIN := $(VENV)/bin
 DEV = $(BIN)/python -m palimpsest_dev --venv $(VENV) --constraints $(CONSTRAINTS)
 RECORD = $(BIN)/palimpsest canvas record
+# pytest-timeout fires once a test: one that then hangs in its own handlers ends the run, with the stacks of all threads.
+NO_HANG = -o faulthandler_timeout=900 -o faulthandler_exit_on_timeout=true
 
 .PHONY: help demo vscode test test-oldest test-coder test-team test-editors bench-editors bench-canvas canvas replays \
     fuzz soak lint docs bench constraints clean test-quick coverage dist dist-try packages licences parts \
@@ -86,7 +88,7 @@ test-docs: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m docs tests/docs
 
 test-editors: $(VENV)/installed-editors
-	$(BIN)/python -m pytest --timeout 600 -m editors tests/editors
+	$(BIN)/python -m pytest --timeout 600 $(NO_HANG) -m editors tests/editors
 
 bench-editors: $(VENV)/installed-editors
 	$(BIN)/python tests/editors/bench.py
@@ -155,7 +157,7 @@ release-check: $(VENV)/installed-editors
 	@ls dist/*.whl >/dev/null 2>&1 || $(MAKE) packages
 	@ls dist/*.cdx.json >/dev/null 2>&1 || $(MAKE) parts
 	@ls dist/*.vsix >/dev/null 2>&1 || $(MAKE) extension
-	$(BIN)/python -m pytest --timeout 900 -m release tests/editors
+	$(BIN)/python -m pytest --timeout 600 $(NO_HANG) -m release tests/editors
 
 images-try: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m images tests/deploy

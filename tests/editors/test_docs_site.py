@@ -117,8 +117,9 @@ async def test_a_reader_goes_from_version_to_version_and_searches(published: Pub
         await expect(page).to_have_url(re.compile(r"/0\.8/canvas/$"))
         await expect(page.locator("[data-md-component=outdated]")).to_be_visible()
         await expect(page.locator("h1")).to_contain_text("The canvas")
+        assert await shown(page), "the page's script, which listens to keys, is there"
         await page.locator(".md-search__input").click()
-        await page.locator(".md-search__input").fill("eagerness")
+        await page.locator(".md-search__input").press_sequentially("eagerness")
         found = page.locator(".md-search-result__link[href*='/0.8/settings/']").first
         await found.click()
         await expect(page).to_have_url(re.compile(r"/0\.8/settings/"))

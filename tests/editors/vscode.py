@@ -241,16 +241,15 @@ class VSCode:
         def fill(page: Page) -> None:
             page.wait_for_selector(heading)
             if text.startswith("/"):
-                # As a person does: a dialog that has not listed its folder yet can take Enter and stay for ever.
+                # By the list: a dialog that has not listed a folder yet can stay for ever at Enter, and it completes names.
                 folder, name = os.path.split(text)
                 page.wait_for_selector(f"{rows}:has-text('..')")
                 page.fill(box, f"{folder}/")
-                page.wait_for_selector(f"{rows}:has-text('{name}')")
-                page.keyboard.type(name)
+                page.locator(rows).get_by_text(name, exact=True).click()
             else:
                 page.fill(box, text)
                 page.wait_for_function("(rows) => document.querySelectorAll(rows).length === 1", arg=rows)
-            page.keyboard.press("Enter")
+                page.keyboard.press("Enter")
             page.wait_for_selector(heading, state="hidden")
 
         self.screen.do(fill)
