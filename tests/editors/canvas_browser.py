@@ -82,7 +82,8 @@ async def back_to(page: Page, step: str) -> None:
 
 
 async def check_access(page: Page, web: Path) -> None:
-    """Fail with all that axe finds wrong with a page. web: the folder that has axe among its packages."""
+    """Fail with all that axe finds wrong with a page that is loaded. web: the folder that has axe among its packages."""
+    await expect(page.locator("main")).to_be_visible()
     await page.evaluate((web / "node_modules/axe-core/axe.min.js").read_text("utf-8"))
     found = await page.evaluate("rules => axe.run(document, {runOnly: rules})", _RULES)
     wrong = [(each["id"], [node["html"][:200] for node in each["nodes"]][:3]) for each in found["violations"]]

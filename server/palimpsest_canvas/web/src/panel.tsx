@@ -1,6 +1,6 @@
 // The panel of one token: what else it could have been, and what the user can do with it.
 import type { JSX } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { Chip } from "./code";
 import { described, type Edit } from "./edits";
 import type { Slot } from "./recording";
@@ -21,7 +21,7 @@ export function Panel({ slot, title, edit, blocked, onEdit, onClose }: Props): J
   // Of this text only: an effect that put it back would come late, and over what was typed meanwhile.
   const [entry, setEntry] = useState({ of: text, typed: text });
   const typed = entry.of === text ? entry.typed : text;
-  useEffect(() => heading.current?.focus(), []);
+  useLayoutEffect(() => heading.current?.focus(), []); // before the next key can come
   const editable = blocked === null;
   return (
     <section class="card panel" aria-labelledby="panel-title">

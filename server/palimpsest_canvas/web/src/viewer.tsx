@@ -57,7 +57,8 @@ export function Viewer({ recording, running, revision, editing, sending, childre
     const token = `.${opened.beside ? "beside" : "main"} [data-hole="${opened.hole}"] [data-index="${opened.index}"]`;
     if (page.current?.querySelector(".panel")?.contains(document.activeElement)) page.current.querySelector<HTMLElement>(token)?.focus();
   };
-  useEffect(() => {
+  // At once: a key can come before what is painted next.
+  useLayoutEffect(() => {
     const onKey = (event: KeyboardEvent): void => {
       if (event.key === "Escape" && opened) close();
       else onPageKey(event, clock, recording);
