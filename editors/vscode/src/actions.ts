@@ -130,8 +130,7 @@ export class Actions implements Disposable {
     // Of a part of it the server learns by the change of the document.
     const [pattern] = only.edits;
     const edits = accepted.map(({ range, text }) => ({ ...pattern, range, newText: text }));
-    work.partly = accepted !== shown;
-    const wanted = !work.partly ? params : { ...params, edit: { documentChanges: [{ ...only, edits }] } };
+    const wanted = accepted === shown ? params : { ...params, edit: { documentChanges: [{ ...only, edits }] } };
     const answer = await next(wanted, work.cancel.token);
     this.previews.end(work);
     return answer;
@@ -232,8 +231,7 @@ export class Actions implements Disposable {
       const ran = await connection.run<Ran>(command, argument, work.cancel.token, (done, said) =>
         progress.report(done, said),
       );
-      // What was written in part is no version that the server knows.
-      return this.#ended(ran && work.partly ? { ...ran, conversation: null } : ran, argument, document);
+      return this.#ended(ran, argument, document);
     } catch (error) {
       if (!work.cancel.token.isCancellationRequested && this.connection() === connection) {
         this.#failed(error);

@@ -37,8 +37,6 @@ export interface Work {
   /** Something has been painted. */
   seen: boolean;
   decision?: Decision;
-  /** Some of what was written has not been accepted. */
-  partly?: boolean;
   /** Lines at the cursor are shown as ghost text, as long as the cursor stays: that has place for them. */
   ghost: "no" | "yes" | "left";
   painted: number;

@@ -13,11 +13,15 @@ MOST_VERSIONS = 20
 _MOST_SAID = 5
 _LONGEST_SAID = 500  # characters; a longer instruction is nothing for a menu
 _DOCUMENTS = 32
+_LINE_ENDS = ("", "\n", "\r")  # and the ends of a text
 
 
 @dataclass(slots=True)
 class Version:
-    """A text of the place, the answer to `instruction` about `before`. others: what may stand there in its stead."""
+    """A text of the place, the answer to `instruction` about `before`, as its user has edited it since.
+
+    others: what may stand there in its stead.
+    """
 
     text: str
     others: tuple[str, ...] = ()
@@ -34,7 +38,10 @@ class Conversation:
     at: int = 0
 
     def standing(self, content: Text) -> Span | None:
-        """Return where a version stands now, which is `at` from then on; None if its text was edited."""
+        """Return where a version stands now, which is `at` from then on; None if nothing is left of it.
+
+        What a user has made of a version is that version from then on, if it is whole lines.
+        """
         if self.place.gone:
             return None
         there = content.slice(self.place.start, self.place.end)
@@ -43,13 +50,23 @@ class Conversation:
             if there == version.text or there in version.others:
                 version.text, self.at = there, number
                 return Span(self.place.start, self.place.end)
-        # Something was put before it, or behind it.
-        text = self.versions[self.at].text
-        if there.count(text) != 1 or not _are_lines(there, text):
+        version = self.versions[self.at]
+        if there.count(version.text) == 1 and _are_lines(there, version.text):
+            # Something was put before it, or behind it.
+            self.place.start += there.index(version.text)
+            self.place.end = self.place.start + len(version.text)
+            return Span(self.place.start, self.place.end)
+        if self.at == 0 or not there.strip() or not self._on_lines(content):
             return None
-        self.place.start += there.index(text)
-        self.place.end = self.place.start + len(text)
+        version.text = there
         return Span(self.place.start, self.place.end)
+
+    def _on_lines(self, content: Text) -> bool:
+        """Return whether the place begins and ends where lines do."""
+        start, end = self.place.start, self.place.end
+        before, last = content.slice(max(0, start - 1), start), content.slice(end - 1, end)
+        after = content.slice(end, min(end + 1, len(content)))
+        return before in _LINE_ENDS and (last in _LINE_ENDS or after in _LINE_ENDS)
 
     def turns(self) -> tuple[Turn, ...]:
         """Return what led to the version that stands there."""
@@ -71,7 +88,7 @@ class Conversation:
 def _are_lines(there: str, text: str) -> bool:
     """Return whether the one place of a text in another one is whole lines of that."""
     before, _, after = there.partition(text)
-    return before[-1:] in ("", "\n", "\r") and (text[-1:] in ("\n", "\r") or after[:1] in ("", "\n", "\r"))
+    return before[-1:] in _LINE_ENDS and (text[-1:] in ("\n", "\r") or after[:1] in _LINE_ENDS)
 
 
 class Conversations:

@@ -124,18 +124,45 @@ async def test_the_answer_is_followed_through_edits_around_it(editor, engine, li
     assert editor.document.text == after
 
 
-@pytest.mark.parametrize("action", ["followUp", "earlier", "later"])
-async def test_an_answer_that_was_edited_is_left_alone_until_that_is_undone(editor, engine, action):
+async def test_a_follow_up_to_an_answer_that_was_edited_is_about_what_stands_there(editor, engine):
     editor.open(TEXT)
     await instructed(editor, engine)
     insert(editor, 2, 1, "b")
+    request, result = await followed(editor, engine, "ab = 11\n")
+    assert request.turns == (Turn("tenfold", "ab = 10\n", FIRST),)
+    assert result["conversation"] == {"version": 2, "versions": 2}
+    for action, text in [("earlier", "ab = 10\n"), ("earlier", FIRST), ("later", "ab = 10\n"), ("later", "ab = 11\n")]:
+        assert (await step(editor, action))["applied"]
+        assert editor.document.text == TEXT.replace(FIRST, text)
+
+
+async def test_two_versions_that_are_the_same_by_then_are_no_trouble(editor, engine):
+    editor.open(TEXT)
+    running = editor.run("instruct", at(2), instruction="tenfold")
+    await answer(engine, "a = 10\n", "a = 0xa\n")
+    await running
+    insert(editor, 2, 1, "b")
+    await followed(editor, engine, "a = 0xa\n")
+    await step(editor, "earlier")
+    line = types.Range(types.Position(2, 0), types.Position(3, 0))
+    editor.change(types.TextDocumentContentChangePartial(line, "a = 0xa\n"))
+    result = await step(editor, "later")
+    assert (result["reason"], result["conversation"]) == (None, {"version": 2, "versions": 2})
+    assert editor.document.text == TEXT.replace(FIRST, "a = 0xa\n")
+
+
+@pytest.mark.parametrize("action", ["followUp", "earlier", "later"])
+async def test_an_answer_that_is_gone_is_left_alone_until_that_is_undone(editor, engine, action):
+    editor.open(TEXT)
+    await instructed(editor, engine)
+    line = types.Range(types.Position(2, 0), types.Position(3, 0))
+    editor.change(types.TextDocumentContentChangePartial(line, ""))
     more = {"instruction": "shorter"} if action == "followUp" else {}
     result = await editor.run(action, None, editor.version, **more)
-    assert (result["applied"], result["reason"], result["conversation"]) == (False, converse.EDITED, None)
-    assert editor.client.warnings == [f"Palimpsest: nothing was changed: {converse.EDITED}"]
+    assert (result["applied"], result["reason"], result["conversation"]) == (False, converse.GONE, None)
+    assert editor.client.warnings == [f"Palimpsest: nothing was changed: {converse.GONE}"]
     assert len(engine.jobs) == 1
-    one = types.Range(types.Position(2, 1), types.Position(2, 2))
-    editor.change(types.TextDocumentContentChangePartial(one, ""))
+    insert(editor, 2, 0, "a = 10\n")
     _, result = await followed(editor, engine, "a = 11\n")
     assert result["applied"]
 
@@ -207,7 +234,7 @@ async def test_a_document_replaced_as_a_whole_ends_the_conversation(editor, engi
     editor.open(TEXT)
     await instructed(editor, engine)
     editor.change(types.TextDocumentContentChangeWholeDocument(editor.document.text))
-    assert (await step(editor, "earlier"))["reason"] == converse.EDITED
+    assert (await step(editor, "earlier"))["reason"] == converse.GONE
 
 
 async def test_the_latest_command_wins_and_cancelling_ends_it(editor, engine):

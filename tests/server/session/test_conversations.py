@@ -1,10 +1,10 @@
-"""The place of a conversation is followed through any edits around it, and found again after those in it are undone."""
+"""The place of a conversation is followed through any edits around it, and an answer that was edited stays one."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from palimpsest_engine import Span
+from palimpsest_engine import Span, Turn
 from palimpsest_server.documents.marks import Marks
 from palimpsest_server.documents.rope import Text
 from palimpsest_server.session.conversations import Conversations, Version
@@ -52,15 +52,22 @@ def test_edits_of_lines_on_either_side_move_the_place(before, after, edits):
 
 
 @given(LINES, LINES, SHARE, SHARE, st.text("ab", max_size=3))
-def test_edits_in_the_answer_are_seen_and_their_undoing_too(before, after, one, other, text):
+def test_an_answer_that_was_edited_is_the_answer_and_so_is_what_an_undo_brings_back(before, after, one, other, text):
     document = answered(before, FIRST, after)
     start = len(before)
     low, high = sorted(start + round(share * (len(ANSWER) - 1)) for share in (one, other))
     gone = document.text[low:high]
     document.change(low, high, text)
-    assert (document.standing() is None) is (text != gone)
+    edited = ANSWER[: low - start] + text + ANSWER[high - start :]
+    if edited.strip():
+        assert document.standing() == Span(start, start + len(edited))
+        assert document.conversation.turns() == (Turn("say", edited, FIRST),)
+    else:
+        assert document.standing() is None
     document.change(low, low + len(text), gone)
     assert document.standing() == Span(start, start + len(ANSWER))
+    assert document.conversation.turns() == (Turn("say", ANSWER, FIRST),)
+    assert document.conversation.told() == {"version": 1, "versions": 1}
 
 
 @given(LINES, LINES)
@@ -72,18 +79,29 @@ def test_the_first_text_is_known_again_after_an_undo(before, after):
     assert document.conversation.turns() == ()
 
 
-@pytest.mark.parametrize(("start", "end"), [(1, 3), (2, 3), (13, 16), (0, 18), (14, 15)])
-def test_an_edit_across_an_end_of_the_answer_is_one_in_it(start, end):
+@pytest.mark.parametrize(
+    ("start", "end", "left"),
+    [(2, 3, "the answer>\n"), (13, 16, "<the answer"), (1, 3, None), (0, 18, None), (2, 15, None), (14, 15, None)],
+)
+def test_an_edit_across_an_end_of_the_answer_leaves_one_if_it_leaves_whole_lines(start, end, left):
     document = answered("a\n", FIRST, "b\n")
     document.change(start, end, "")
-    assert document.standing() is None
+    span = document.standing()
+    assert (span and document.text[span.start : span.end]) == left
 
 
-def test_an_answer_at_the_end_without_a_line_end_is_told_from_one_that_is_longer():
+@pytest.mark.parametrize(("typed", "end"), [("z", 4), ("\nz", 3)])
+def test_an_answer_at_the_end_without_a_line_end_is_told_from_one_that_is_longer(typed, end):
     document = Document("a\n", "x", "")
     document.change(2, 3, "y")
     document.conversation.answered(0, Version("y"))
-    document.change(3, 3, "z")
+    document.change(3, 3, typed)
+    assert document.standing() == Span(2, end)
+
+
+def test_the_first_text_is_no_answer_when_it_is_edited():
+    document = answered("", FIRST, "")
+    document.change(0, len(ANSWER), FIRST)
+    assert document.standing()
+    document.change(0, 3, "one")
     assert document.standing() is None
-    document.change(3, 4, "\nz")
-    assert document.standing() == Span(2, 3)

@@ -31,7 +31,7 @@ local AT_ONCE = { earlier = true, later = true }
 local MOST_DIAGNOSTICS = 20
 
 ---What runs, by buffer.
----@type table<integer, { client: vim.lsp.Client, id: integer, action: string, partly?: boolean }>
+---@type table<integer, { client: vim.lsp.Client, id: integer, action: string }>
 local running = {}
 ---Marks of each hole that is shown, by buffer and hole.
 ---@type table<integer, table<integer, integer[]>>
@@ -142,9 +142,6 @@ function M.allowed(params, client)
     return wanted and params
   end
   -- Of a part of it the server learns by the change of the document.
-  if running[bufnr] then
-    running[bufnr].partly = true
-  end
   local part = vim.deepcopy(params)
   local copies = part.edit.documentChanges --[[@as lsp.TextDocumentEdit[] ]]
   copies[1].edits = vim.tbl_map(function(edit)
@@ -237,14 +234,11 @@ end
 ---@param argument { action: string, [string]: any } Of `palimpsest.run`.
 function M.execute(client, bufnr, argument)
   M.cancel(bufnr)
-  local this ---@type { client: vim.lsp.Client, id: integer, action: string, partly?: boolean }
+  local this ---@type { client: vim.lsp.Client, id: integer, action: string }
   local sent, id = client:request(
     'workspace/executeCommand',
     { command = 'palimpsest.run', arguments = { argument } },
     function(err, result)
-      if this and this.partly and result and result ~= vim.NIL then
-        result.conversation = vim.NIL -- what was written in part is no version that the server knows
-      end
       if running[bufnr] == this then
         running[bufnr] = nil
         clear(bufnr)

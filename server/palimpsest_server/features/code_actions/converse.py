@@ -19,7 +19,7 @@ from palimpsest_server.session.conversations import Conversation, Version
 from palimpsest_server.session.session import Session
 
 NO_ANSWER = "nothing in this file was rewritten by an instruction yet"
-EDITED = "the text of the last answer was edited meanwhile"
+GONE = "the last answer does not stand there any more"
 OLDEST, NEWEST = "this is the text that stood there first", "this is the last answer"
 
 
@@ -44,7 +44,7 @@ async def instruct(server: Server, target: Target, token: types.ProgressToken | 
 
 
 async def follow_up(server: Server, target: Target, token: types.ProgressToken | None) -> Done:
-    """Change the last answer as the user says. Raises Refused if there is none, or it was edited."""
+    """Change the last answer as the user says. Raises Refused if there is none, or nothing is left of it."""
     session = server.session
     document = document_of(session, target)
     conversation, place = standing(session, document)
@@ -80,10 +80,11 @@ async def _put(server: Server, target: Target, step: int, end: str) -> Done:
     if not 0 <= number < len(conversation.versions):
         raise jobs.Refused(end)
     change = edits.smallest(document.content, place, conversation.versions[number].text)
-    assert change is not None, "an answer differs from what it is about"
     title = f"version {number} of {len(conversation.versions) - 1}" if number else "as it was first"
-    edit = versioned(document, [change], server.client_capabilities, encoding, title)
-    reason = await apply(server, edit, f"Palimpsest: {title}")
+    reason = ""
+    if change is not None:  # its user may have made another version of it
+        edit = versioned(document, [change], server.client_capabilities, encoding, title)
+        reason = await apply(server, edit, f"Palimpsest: {title}")
     if not reason:
         conversation.at = number
         return Done("", 1, 1, "cache", {"conversation": conversation.told()})
@@ -97,7 +98,7 @@ def standing(session: Session, document: Snapshot) -> tuple[Conversation, Span]:
         raise jobs.Refused(NO_ANSWER)
     place = conversation.standing(document.content)
     if place is None:
-        raise jobs.Refused(EDITED)
+        raise jobs.Refused(GONE)
     return conversation, place
 
 

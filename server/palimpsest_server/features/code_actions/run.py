@@ -45,7 +45,8 @@ async def run(server: Server, method: str, target: Target, token: types.Progress
         "holes": done.holes,
         "filled": done.filled,
     }
-    if target.action in CONVERSING:
+    if target.action in CONVERSING and "conversation" not in done.more:
+        # Else it is known: the client may have applied an edit that it has not told of yet.
         result["conversation"] = converse.told(session, target)
     return result | dict(done.more)
 
