@@ -282,6 +282,7 @@ class TestWhoseTab:
     def test_a_snippet_comes_first(self, editor: Neovim, stage: Stage) -> None:
         self.insert(editor, stage, "f(bound‸)\n\nlimit\n")
         editor.lua("vim.snippet.expand('g(${1:a}, ${2:b})')")
+        until(lambda: editor.mode() == "s", "the first place is selected, which comes a little later")
         until(lambda: shown(editor), "the next edit is offered anew")
         editor.keys("x<Tab>")
         until(lambda: "g(x, b)" in editor.text())

@@ -16,7 +16,8 @@ from palimpsest_server.status.requests import Requests
 
 Scope = Literal["all", "language", "folder", "document"]
 _LOADING, _DENOISING = "the checkpoint is still loading", "still denoising"
-_BY_TYPING = (types.TEXT_DOCUMENT_INLINE_COMPLETION, types.TEXT_DOCUMENT_COMPLETION, NEXT_EDIT)
+_SUGGESTIONS = (types.TEXT_DOCUMENT_INLINE_COMPLETION, types.TEXT_DOCUMENT_COMPLETION)
+_BY_TYPING = (*_SUGGESTIONS, NEXT_EDIT)
 _SCOPES: tuple[Scope, ...] = ("all", "language", "folder", "document")
 
 
@@ -125,8 +126,13 @@ class Board:
         self._last_doubt = ""
         self._published: dict[str, Any] | None = None
 
-    def answered(self, request: str, reason: str, doubt: str = "") -> None:
-        """Note an answer: an empty one, if there is a reason; one that is shown only because the user asked, if a doubt."""
+    def answered(self, request: str, reason: str, doubt: str = "", *, aside: bool = False) -> None:
+        """Note an answer: an empty one, if there is a reason; one that is shown only because the user asked, if a doubt.
+
+        aside: it was asked for at a key that asks for a suggestion, too; why there is none of those is told first.
+        """
+        if reason and aside and (self._last_empty or {}).get("request") in _SUGGESTIONS:
+            return
         self._last_doubt = doubt
         self._last_empty = {"request": request, "reason": reason} if reason else None
 

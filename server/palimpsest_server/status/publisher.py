@@ -45,11 +45,13 @@ class Publisher:
         self._later: asyncio.TimerHandle | None = None
         self._told = -inf
 
-    def answered(self, request: str, reason: str = "", source: str = "", text: str = "", doubt: str = "") -> None:
+    def answered(
+        self, request: str, reason: str = "", source: str = "", text: str = "", doubt: str = "", *, aside: bool = False
+    ) -> None:
         """Note that a request was answered; with nothing, if there is a reason. source: where the text was from. doubt: how
-        likely it is to be right, where that is less than the user's eagerness asks for."""
+        likely it is to be right, where that is less than the user's eagerness asks for. aside: see `Board.answered`."""
         self._requests.answered(request, reason, source, text)
-        self._board.answered(request, reason, doubt)
+        self._board.answered(request, reason, doubt, aside=aside)
         self.publish()
         self._live.changed()
 

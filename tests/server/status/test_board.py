@@ -5,9 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from palimpsest_engine import EngineStatus
+from palimpsest_server.protocol.methods import NEXT_EDIT
 from palimpsest_server.status.board import Board, Pause, Pauses, pause_of
 from palimpsest_server.status.requests import Requests
 
+INLINE = "textDocument/inlineCompletion"
 PYTHON, LUA = "file:///code/x/a.py", "file:///other/b.lua"
 LANGUAGES = {PYTHON: "python", LUA: "lua", "untitled:1": "python"}
 FOLDERS = ("file:///code/x", "file:///code")
@@ -151,3 +153,17 @@ def test_a_count_is_no_news_and_a_pause_is():
     news = board.news()
     assert news is not None
     assert news["counters"]["empty"] == 1
+
+
+@pytest.mark.parametrize("first", ["the cursor is in a comment", "still denoising"])
+@pytest.mark.parametrize("aside", [True, False])
+def test_a_next_edit_that_a_key_asks_for_does_not_hide_why_there_is_no_suggestion(first, aside):
+    board = Board(lambda: EngineStatus("ready"), lambda: False)
+    board.answered(INLINE, first)
+    board.answered(NEXT_EDIT, "nothing follows", aside=aside)
+    board.came_to("the cursor is in a comment")
+    shown = "the cursor is in a comment" if aside else "nothing follows"
+    assert board.status()["lastEmpty"]["reason"] == shown
+    board.answered(INLINE, "")
+    board.answered(NEXT_EDIT, "nothing follows", aside=aside)
+    assert board.status()["lastEmpty"] == {"request": NEXT_EDIT, "reason": "nothing follows"}

@@ -47,7 +47,8 @@ def register(server: Server) -> None:
         with session.requests.under_way(NEXT_EDIT):
             answer = await answered(session, asked)
             first = answer.edits[0].edit.text if answer.edits else ""
-            session.publisher.answered(NEXT_EDIT, answer.reason, "parser" if answer.edits else "", first)
+            source = "parser" if answer.edits else ""
+            session.publisher.answered(NEXT_EDIT, answer.reason, source, first, aside=not asked.invoked)
             return {"edits": [as_json(each) for each in answer.edits]}
 
     @server.command(NEXT)
