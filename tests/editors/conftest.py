@@ -6,10 +6,12 @@ import importlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import sysconfig
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,6 +78,22 @@ def staged(
         pytest.skip(f"because {error}")
 
 
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError in what takes longer, for pytest-timeout, which fires once a test, may have done so before."""
+
+    def late(*_: object) -> None:
+        raise TimeoutError(f"not within {seconds:.0f} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    left, _ = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, left)
+        signal.signal(signal.SIGALRM, before)
+
+
 @pytest.fixture
 def editor(staged: tuple[Editor, Stage], request: pytest.FixtureRequest, screenshots: Path) -> Iterator[Editor]:
     """The editor; a picture of it and all messages are kept if the test fails."""
@@ -85,11 +103,12 @@ def editor(staged: tuple[Editor, Stage], request: pytest.FixtureRequest, screens
     yield the_editor
     if request.node.stash.get(_FAILED, False):
         name = re.sub(r"\W+", "-", request.node.name).strip("-")
-        the_editor.screenshot(screenshots / f"failed-{name}.png")
         messages = [
             f"{each.at:.3f} {each.who} {json.dumps(each.body, ensure_ascii=False)}" for each in stage.tap.messages()
         ]
         (screenshots / f"failed-{name}.log").write_text("\n".join(messages), "utf-8")
+        with within(60):  # an editor that does not answer is why a test fails
+            the_editor.screenshot(screenshots / f"failed-{name}.png")
 
 
 @pytest.fixture
