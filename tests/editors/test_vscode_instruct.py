@@ -194,8 +194,7 @@ def test_the_page_of_the_canvas_is_opened(editor: VSCode, stage: Stage) -> None:
 
     address = editor.screen.do(opened)
     [asked] = [each for each in stage.tap.messages(RUN, "client") if each.params["command"] == "palimpsest.canvas"]
-    answer = stage.tap.answer(asked)
-    assert answer
+    answer = until(lambda: stage.tap.answer(asked), "the page is there a moment before the answer")
     told = urlsplit(answer.body["result"]["url"])
     assert told.hostname == "127.0.0.1"
     assert str(told.port) in address, "it may be the address of a proxy of the window's server"

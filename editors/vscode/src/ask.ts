@@ -13,6 +13,8 @@ export interface Question {
 const REMEMBERED = 30;
 /** Longer ones cannot be told apart in a list. */
 const LONGEST = 500;
+/** The list has followed what was typed after so long. */
+const FOLLOWS_MS = 300;
 const KEY = "instructions";
 const FORGET_ONE: QuickInputButton = { iconPath: new ThemeIcon("close"), tooltip: "Forget this one" };
 const FORGET_ALL: QuickInputButton = { iconPath: new ThemeIcon("clear-all"), tooltip: "Forget all of them" };
@@ -39,14 +41,19 @@ export class Instructions {
       pick.items = [...new Set([...(typed ? [typed] : []), ...said, ...ready])].map(item);
       pick.buttons = said.length ? [FORGET_ALL] : [];
     };
-    // The list follows what is typed a moment later: what was marked in it before does not count.
+    // The list follows what is typed a moment later: what was marked in it before does not count. VS Code tells of a
+    // mark by its number, which is that of another line in the new list.
     let marked: string | undefined;
+    let typedAt = 0;
     pick.onDidChangeValue(() => {
       marked = undefined;
+      typedAt = Date.now();
       draw();
     });
     pick.onDidChangeActive(([first]) => {
-      marked = first?.label;
+      if (!pick.value || Date.now() - typedAt > FOLLOWS_MS) {
+        marked = first?.label;
+      }
     });
     pick.onDidTriggerButton(async () => {
       await this.#keep(kind, []);
