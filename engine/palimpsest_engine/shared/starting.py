@@ -18,6 +18,7 @@ from palimpsest_engine.shared.channel import Channel, Ended
 
 START_SECONDS = 30.0  # a cold disk and a virus scanner; the process listens before it loads anything
 _LOOK_SECONDS = 0.03
+_REPORT_SECONDS = 5.0
 _LOST_RACE_SECONDS = 1.0  # after which one that found the place taken, by a process that ended, is started again
 _LONGEST_LOG = 1 << 20
 # Windows knows no sessions: there Ctrl+C and the end of a console reach all of its processes, unless they are apart from it.
@@ -98,17 +99,20 @@ def holding(place: Place) -> Iterator[Callable[[], None]]:
 
 async def report(place: Place) -> Report | None:
     """Return what the engine process says of itself; None if there is none. Raises CannotShare."""
-    if (found := await _met(place)) is None:
-        return None
     try:
-        found.send(Look())
-        async with asyncio.timeout(5.0):
-            answer = from_engine(await found.receive())
-    except (TimeoutError, Ended, NotAMessage):
+        async with asyncio.timeout(_REPORT_SECONDS):
+            while (found := await _met(place)) is not None:
+                try:
+                    found.send(Look())
+                    answer = from_engine(await found.receive())
+                    return answer if isinstance(answer, Report) else None
+                except Ended:  # it was killed before it saw us, and its socket is about to go; or it turns us away
+                    await asyncio.sleep(_LOOK_SECONDS)
+                finally:
+                    await found.close()
+    except (TimeoutError, NotAMessage):
         raise CannotShare("The engine process does not answer.") from None
-    finally:
-        await found.close()
-    return answer if isinstance(answer, Report) else None
+    return None
 
 
 async def retire(place: Place, reason: str) -> bool:

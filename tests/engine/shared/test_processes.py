@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import signal
@@ -75,6 +76,30 @@ def test_a_socket_that_a_killed_process_left_is_no_hindrance(runtime, window, sc
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(place.address)
     assert window(command=scripted_process).submit(request()).future.result(20).texts[0].isdigit()
+
+
+def test_a_process_that_is_killed_while_it_is_looked_at_is_one_that_is_not_there(runtime, window, scripted_process):
+    mine = window(command=scripted_process)
+    mine.submit(request()).future.result(20)
+    mine.close()  # it would start the process anew
+    (pid,) = pids(runtime)
+    assert asyncio.run(starting.report(address.place())).pid == pid
+
+    async def killed_meanwhile():
+        looking = asyncio.create_task(starting.report(address.place()))
+        await asyncio.sleep(0.2)  # it waits for the answer of a process that is stopped
+        os.kill(pid, signal.SIGKILL)
+        return await looking
+
+    os.kill(pid, signal.SIGSTOP)
+    assert asyncio.run(killed_meanwhile()) is None
+
+
+def test_a_process_that_turns_away_whoever_looks_is_said_not_to_answer(runtime, hosting, monkeypatch):
+    monkeypatch.setattr(starting, "_REPORT_SECONDS", 0.3)
+    hosting().host._welcome = lambda *_: None
+    with pytest.raises(CannotShare, match="does not answer"):
+        asyncio.run(starting.report(address.place()))
 
 
 def test_the_socket_its_lock_and_its_log_are_the_users_alone(runtime, window, scripted_process):
