@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -101,8 +102,10 @@ def test_a_job_is_forgotten_when_it_is_done(pair):
     for edit in (False, True):
         done = engine.submit(request("a", edit=edit))
         done.future.result(5)
-        threading.Event().wait(0.05)
-        assert engine._latest == {}
+        until = time.monotonic() + 60
+        while engine._latest:  # the thread that has answered forgets it afterwards
+            assert time.monotonic() < until
+            threading.Event().wait(0.005)
         assert not done.cancelled.is_set()
 
 
