@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,7 +19,8 @@ from palimpsest_engine.remote.transport import Limits
 from palimpsest_engine.runtime.remote import RemoteEngine
 from small_model import small_model
 
-QUICK = Limits(connect=1.0, silence=0.6, total=1.5, probe=1.0, line=10_000, body=100_000)
+PATIENT = Limits(connect=30.0, silence=30.0, total=30.0, probe=30.0, line=10_000, body=100_000)
+QUICK = replace(PATIENT, connect=1.0, silence=0.6, total=1.5, probe=1.0)  # for a server that takes too long on purpose
 TEXT = "def area(width, height):\n    return \n\n\nprint(area(3, 4))\n"
 AT = TEXT.index("return ") + len("return ")
 
@@ -118,7 +120,7 @@ class Asked:
 def ask() -> Iterator[Callable[..., Asked]]:
     opened: list[Asked] = []
 
-    def start(url: str, limits: Limits | None = QUICK, **more: Any) -> Asked:
+    def start(url: str, limits: Limits | None = PATIENT, **more: Any) -> Asked:
         opened.append(Asked(Endpoint(url, **more), limits))
         return opened[-1]
 

@@ -14,7 +14,7 @@ from palimpsest_engine.errors import EndpointError, FillCancelled
 from palimpsest_engine.remote.chat import is_base, without_thoughts
 from palimpsest_engine.request import Excerpt, Turn
 
-from .conftest import PROPERTIES, QUICK, event, head, whole
+from .conftest import PATIENT, PROPERTIES, QUICK, event, head, whole
 
 TEXT = "x = 1\n\n\ndef area(w, h):\n    return w\n"
 REQUEST = FillRequest(
@@ -225,7 +225,7 @@ def test_an_answer_may_take_longer_than_a_fill(serve, ask):
     server, stream = Chats("openai", ANSWER), Chats.stream
     done = threading.Event()
     server.stream = lambda connection: done.wait(QUICK.total / 4) or stream(server, connection)
-    asked = ask(serve(server).url, protocol="openai", limits=replace(QUICK, total=QUICK.total / 8, silence=9.0))
+    asked = ask(serve(server).url, protocol="openai", limits=replace(PATIENT, total=QUICK.total / 8))
     assert asked.fill(REQUEST).texts == (CODE,)
 
 
