@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -106,6 +107,22 @@ def test_a_llama_cpp_that_ends_costs_one_sentence(name: str, says: str, llama_se
     assert str(result.exception) == says
 
 
+def test_the_last_words_of_a_program_are_told_if_they_are_read_after_its_end() -> None:
+    may_read, command = threading.Event(), [sys.executable, "-c", "import sys; sys.exit('no luck today')"]
+
+    class Late(threading.Thread):
+        def run(self) -> None:
+            may_read.wait()
+            super().run()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading, "Thread", Late)
+        with serve_model.running(command, verbose=False) as (process, last_words):
+            assert process.wait() == 1
+            threading.Timer(0.1, may_read.set).start()
+            assert last_words() == "no luck today"
+
+
 def test_without_any_llama_cpp_a_sentence_says_where_to_get_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,7 +167,7 @@ def test_a_real_model_is_served_and_the_server_ends_with_the_command(monkeypatch
     assert answers(url)
     process.kill()  # nothing is cleaned up, and the server ends nevertheless
     process.communicate(timeout=20)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while answers(url):
         assert time.monotonic() < deadline
         time.sleep(0.05)

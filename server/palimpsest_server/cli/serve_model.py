@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from palimpsest_server.cli.extras import how_to_install
 PORT, CONTEXT = 8012, 4096
 _LOADING_SECONDS = 600.0
 _POLL_SECONDS = 0.1
+_LAST_WORDS_SECONDS = 5.0  # a process that the program has started may keep its output open
 
 
 @click.command("serve", short_help="Run llama.cpp for a model, on this machine.")
@@ -43,14 +44,14 @@ def command(name: str, port: int, context: int, verbose: bool) -> None:
     """
     path, port = gguf_of(name), free_port(port)
     url = f"http://127.0.0.1:{port}"
-    with running(program(path, port, context), verbose) as (process, last):
+    with running(program(path, port, context), verbose) as (process, last_words):
         try:
-            click.echo("\n".join(advice(reached(process, last, url), url)))
+            click.echo("\n".join(advice(reached(process, last_words, url), url)))
             process.wait()
         except KeyboardInterrupt:
             click.echo("ended", err=True)
             return
-    raise EndpointError(f"llama.cpp ended by itself ({_ended(process, last)}).")
+    raise EndpointError(f"llama.cpp ended by itself ({_ended(process, last_words)}).")
 
 
 def advice(model: str, url: str) -> list[str]:
@@ -99,9 +100,9 @@ def free_port(port: int) -> int:
 
 
 @contextmanager
-def running(command: list[str], verbose: bool) -> Iterator[tuple[subprocess.Popen[str], deque[str]]]:
-    """Run a program; end it after the block in any case. Yields it, and the last lines that it wrote."""
-    last = deque[str](maxlen=5)
+def running(command: list[str], verbose: bool) -> Iterator[tuple[subprocess.Popen[str], Callable[[], str]]]:
+    """Run a program; end it after the block in any case. Yields it, and what returns the last line of one that has ended."""
+    last = deque[str](maxlen=1)
     process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -122,8 +123,13 @@ def running(command: list[str], verbose: bool) -> Iterator[tuple[subprocess.Pope
 
     listener = threading.Thread(target=listen, name="palimpsest-llama", daemon=True)
     listener.start()
+
+    def last_words() -> str:
+        listener.join(_LAST_WORDS_SECONDS)  # it may not have read them when the program has ended
+        return last[-1] if last else ""
+
     try:
-        yield process, last
+        yield process, last_words
     finally:
         assert process.stdin is not None
         process.stdin.close()
@@ -136,7 +142,7 @@ def running(command: list[str], verbose: bool) -> Iterator[tuple[subprocess.Pope
         listener.join(1)
 
 
-def reached(process: subprocess.Popen[str], last: deque[str], url: str) -> str:
+def reached(process: subprocess.Popen[str], last_words: Callable[[], str], url: str) -> str:
     """Wait until the server answers; return the model's name. Raises EndpointError if it ends or takes too long."""
     from palimpsest_engine.remote.address import address_of
     from palimpsest_engine.remote.probe import reach
@@ -152,14 +158,14 @@ def reached(process: subprocess.Popen[str], last: deque[str], url: str) -> str:
             return model
         except EndpointError as error:
             if process.poll() is not None:
-                raise EndpointError(f"llama.cpp did not start ({_ended(process, last)}).") from None
+                raise EndpointError(f"llama.cpp did not start ({_ended(process, last_words)}).") from None
             if time.monotonic() > end:
                 raise EndpointError(f"llama.cpp did not start within {_LOADING_SECONDS:g} s: {error}") from None
         time.sleep(_POLL_SECONDS)
 
 
-def _ended(process: subprocess.Popen[str], last: deque[str]) -> str:
+def _ended(process: subprocess.Popen[str], last_words: Callable[[], str]) -> str:
     """Return the exit code of an ended program and its last line, in words."""
     code = process.wait()
-    words = "".join(each for each in (last[-1] if last else "") if each.isprintable())[:200]
+    words = "".join(each for each in last_words() if each.isprintable())[:200]
     return f"exit code {code}{f', after: {words}' if words else ''}"

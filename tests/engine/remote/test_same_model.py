@@ -15,7 +15,9 @@ from palimpsest_engine.model.forward import encode, head
 from palimpsest_engine.model.prefix_cache import PrefixCache
 from small_model import small_model
 
-pytestmark = pytest.mark.xdist_group("llama.cpp")
+# A real model is loaded twice, and both sides compute with it; on a machine with other work, that alone takes a minute.
+pytestmark = [pytest.mark.xdist_group("llama.cpp"), pytest.mark.timeout(900)]
+LONGEST = 300.0  # seconds for an answer of llama.cpp, so that none is waited for in vain
 
 FIXTURES = Path(__file__).parents[3] / "fixtures"
 TEXTS = {path.name: path.read_text("utf-8") for path in sorted(FIXTURES.glob("demo/*.py"))}
@@ -38,7 +40,7 @@ def checkpoint(request):
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_a_text_has_the_same_tokens(name, llama, checkpoint):
-    answer = httpx.post(f"{llama}/tokenize", json={"content": TEXTS[name]}, timeout=60, trust_env=False)
+    answer = httpx.post(f"{llama}/tokenize", json={"content": TEXTS[name]}, timeout=LONGEST, trust_env=False)
     assert checkpoint.tokenizer.encode(TEXTS[name], add_special_tokens=False).ids == answer.json()["tokens"]
 
 
@@ -47,7 +49,7 @@ def test_a_prompt_goes_on_with_the_same_text(prompt, llama, checkpoint):
     """llama.cpp rounds the inputs of its products to eight bits, too, so what counts is where both are sure."""
     ids = checkpoint.tokenizer.encode(prompt, add_special_tokens=False).ids
     body = {"prompt": ids, "n_predict": 10, "temperature": 0, "cache_prompt": False, "return_tokens": True}
-    theirs = httpx.post(f"{llama}/completion", json=body, timeout=60, trust_env=False).json()["tokens"]
+    theirs = httpx.post(f"{llama}/completion", json=body, timeout=LONGEST, trust_env=False).json()["tokens"]
     model, cache = checkpoint.model, PrefixCache(checkpoint.model)
     cache.encode(ids)
     banned = torch.zeros(model.config.vocab_size, dtype=torch.bool)
