@@ -72,7 +72,7 @@ class Storm:
     """
 
     def __init__(self, engines: Sequence[Engine], text: str, waiting: int = WAITING) -> None:
-        self.answered, self._engines, self._text, self._waiting = 0, engines, text, waiting
+        self.answered, self._asked_for, self._engines, self._text, self._waiting = 0, 0, engines, text, waiting
         self._places, self._changed = cursors(text, _PLACES), threading.Condition()
         self._ended: queue.SimpleQueue[tuple[int, int] | None] = queue.SimpleQueue()
         self._jobs: dict[tuple[int, int], Job] = {}
@@ -89,8 +89,21 @@ class Storm:
             asking.join()
             for job in self._jobs.values():
                 job.cancel()
-            for job in self._jobs.values():
-                job.future.exception(_LONGEST)
+            # A future is done before those who count are told.
+            with self._changed:
+                if not self._changed.wait_for(lambda: self.answered == self._asked_for, _LONGEST):
+                    raise PalimpsestError(f"the engine did not end its fills within {_LONGEST:.0f} s")
+
+    def submit(self, engine: Engine, request: FillRequest) -> tuple[Job, Callable[[], int]]:
+        """Ask for somebody else; return the job, and what returns how many were answered between the question and its answer.
+
+        That is counted where the answers are given. This thread may be late, and they are many.
+        """
+        counted: queue.SimpleQueue[int] = queue.SimpleQueue()
+        with self._changed:  # an engine of this process begins no other fill meanwhile
+            before, job = self.answered, engine.submit(request)
+            job.future.add_done_callback(lambda _: counted.put(self.answered - before))
+        return job, lambda: counted.get(timeout=_LONGEST)
 
     def wait_for(self, count: int) -> None:
         """Wait until so many more were answered."""
@@ -109,6 +122,7 @@ class Storm:
     def _submit(self, client: int, number: int) -> None:
         at = self._places[random.Random(f"{client} {number} {self.answered}").randrange(len(self._places))]
         request = asked(self._text, at, f"storm {client}", f"{client}/{number}.py")
+        self._asked_for += 1
         job = self._jobs[client, number] = self._engines[client].submit(request)
 
         def ended(_: object) -> None:
@@ -133,9 +147,12 @@ def beside_a_storm(quiet: Engine, storming: Sequence[Engine], text: str, samples
     """
     places, chance = cursors(text, _PLACES), random.Random(0)
 
+    def question(number: int) -> FillRequest:
+        return asked(text, places[number % len(places)], "quiet", "quiet.py")
+
     def ask(number: int) -> float:
         begun = time.perf_counter()
-        quiet.submit(asked(text, places[number % len(places)], "quiet", "quiet.py")).future.result(_LONGEST)
+        quiet.submit(question(number)).future.result(_LONGEST)
         return (time.perf_counter() - begun) * 1000
 
     ask(0)  # loads the model
@@ -147,11 +164,12 @@ def beside_a_storm(quiet: Engine, storming: Sequence[Engine], text: str, samples
             if number < samples:
                 storm.wait_for(len(storming) + 1 + chance.randrange(REST))
                 time.sleep(chance.random() * median(alone) / 1000)  # somewhere in the fill that runs
-            answered = storm.answered
-            took = ask(number)
+            begun = time.perf_counter()
+            job, meanwhile = storm.submit(quiet, question(number))
+            job.future.result(_LONGEST)
             if number < samples:
-                beside.append(took)
-            (before if number < samples else eager).append(storm.answered - answered)
+                beside.append((time.perf_counter() - begun) * 1000)
+            (before if number < samples else eager).append(meanwhile())
     alone += [ask(number) for number in range(samples)]
     own, other = percentiles(alone, 50, 95), percentiles(beside, 50, 95)
     return {
