@@ -121,6 +121,7 @@ def compared(target):
     os.rmdir(busy)
     return found
 os.fsync, files._now = begun, compared
+files._PATIENCE_SECONDS = 1000.0  # the other one writes on and on: on a slow disk it gives the lock away for a moment only
 print("ready", flush=True)
 sys.stdin.readline()
 for number in range(count):
