@@ -224,7 +224,7 @@ EDITS = [
 def asked(language: str, text: str, before: str, after: str, *others: OpenDocument) -> FollowUps:
     start = text.index(after)
     documents = (OpenDocument("a", text, language), *others)
-    question = NextEditQuestion(documents, (Change("a", start, before, after),), start + len(after), budget_ms=2000)
+    question = NextEditQuestion(documents, (Change("a", start, before, after),), start + len(after), budget_ms=60_000)
     return follow_ups(question, (arguments, awaits))
 
 

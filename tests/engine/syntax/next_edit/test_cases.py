@@ -74,7 +74,7 @@ def test_just_this_follows(language: str, text: str) -> None:
         documents.append(OpenDocument(path, body, language if alike else None, path))
         changes += made
         expected.update(edits)
-    scene = Scene(NextEditQuestion(tuple(documents), tuple(changes), 0, budget_ms=1000))
+    scene = Scene(NextEditQuestion(tuple(documents), tuple(changes), 0, budget_ms=60_000))
     found = {
         edit for finder in (rename, attributes, fields, declarations, elsewhere, imports) for edit in finder(scene)
     }

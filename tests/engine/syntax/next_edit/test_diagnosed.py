@@ -21,7 +21,7 @@ def question(text: str, before: str, after: str, *said: tuple[str, str], nth: in
             at = text.index(about, at + 1)
         places.append(Diagnostic("a", Span(at, at + len(about)), message))
     document = OpenDocument("a", text, "python")
-    return NextEditQuestion((document,), (Change("a", start, before, after),), 0, tuple(places), 2000)
+    return NextEditQuestion((document,), (Change("a", start, before, after),), 0, tuple(places), 60_000)
 
 
 def renamed(*said: tuple[str, str], nth: int = 0) -> list[NextEdit]:

@@ -62,7 +62,7 @@ def test_no_name_of_a_document_is_an_error(language: str) -> None:
     for one, two in product(_NAMES, _NAMES):
         for path in (None, two):
             documents = (OpenDocument(one, now, language), OpenDocument(f"{two}2", other, language, path))
-            question = NextEditQuestion(documents, (Change(one, 0, before, now),), 0, budget_ms=1000)
+            question = NextEditQuestion(documents, (Change(one, 0, before, now),), 0, budget_ms=60_000)
             assert all(each.document == f"{two}2" for each in elsewhere(Scene(question)))
 
 
@@ -72,7 +72,7 @@ def test_a_path_of_windows_is_followed() -> None:
         OpenDocument("file:///c%3A/shop/orders.ts", now, "typescript", "c:\\shop\\orders.ts"),
         OpenDocument("file:///c%3A/shop/basket.ts", other, "typescript", "c:\\shop\\basket.ts"),
     )
-    question = NextEditQuestion(documents, (Change(documents[0].name, 0, before, now),), 0, budget_ms=1000)
+    question = NextEditQuestion(documents, (Change(documents[0].name, 0, before, now),), 0, budget_ms=60_000)
     found = list(elsewhere(Scene(question)))
     assert [(each.text, each.certainty) for each in found] == [("grab", "sure")] * 2
     assert found[0].reason == "`take` was renamed to `grab` in orders.ts"
@@ -107,7 +107,7 @@ def test_edits_that_are_accepted_one_by_one_lead_to_the_last(language: str) -> N
     changes = [Change(source, 0, before, now)]
     for _ in range(text.count("take")):
         documents = (OpenDocument(target, text, language, target), OpenDocument(source, now, language, source))
-        edits = follow_ups(NextEditQuestion(documents, tuple(changes), 0, budget_ms=1000)).edits
+        edits = follow_ups(NextEditQuestion(documents, tuple(changes), 0, budget_ms=60_000)).edits
         edit = next(each for each in edits if each.document == target)
         start, end = text.rfind("\n", 0, edit.span.start) + 1, text.index("\n", edit.span.end) + 1
         line = text[start : edit.span.start] + edit.text + text[edit.span.end : end]

@@ -11,9 +11,10 @@ from palimpsest_engine.syntax import watched
 from palimpsest_engine.syntax.next_edit.follow_up import follow_ups
 from palimpsest_engine.syntax.next_edit.scene import Scene
 
+PATIENCE = 60_000.0  # ms: no answer here may depend on how fast the machine is
 TEXT = "a = 2\nb = 1\nc = 1\n"
 DOCUMENT = OpenDocument("file:///a.py", TEXT, "python")
-QUESTION = NextEditQuestion((DOCUMENT,), (Change(DOCUMENT.name, 0, "a = 1\n", "a = 2\n"),), 0)
+QUESTION = NextEditQuestion((DOCUMENT,), (Change(DOCUMENT.name, 0, "a = 1\n", "a = 2\n"),), 0, budget_ms=PATIENCE)
 
 
 def edit(start: int, end: int, text: str) -> NextEdit:
@@ -56,7 +57,7 @@ SLIP = FIXED.replace("from", "imfrom")
 )
 def test_a_slip_is_mended_once_the_word_is_left(cursor: int, kept: list[str]) -> None:
     changes = (Change("a", 10, "from b import c\n", "imfrom b import c\n"),)
-    found = follow_ups(NextEditQuestion((OpenDocument("a", SLIP, "python"),), changes, cursor, budget_ms=2000))
+    found = follow_ups(NextEditQuestion((OpenDocument("a", SLIP, "python"),), changes, cursor, budget_ms=PATIENCE))
     assert [each.text for each in found.edits] == kept
     assert found.reason == ("" if kept else "the statement is not finished")
 
@@ -85,7 +86,7 @@ def test_the_lines_at_hand_come_first_and_those_below_before_those_above() -> No
         yield from (edit(4, 5, "3"), edit(10, 11, "3"), edit(16, 17, "3"))
 
     changes = (Change(DOCUMENT.name, 12, "c = 2\n", "c = 1\n"),)
-    question = NextEditQuestion((DOCUMENT,), changes, 7)
+    question = NextEditQuestion((DOCUMENT,), changes, 7, budget_ms=PATIENCE)
     assert [each.span.start for each in follow_ups(question, (finder,)).edits] == [16, 10, 4]
 
 
@@ -113,7 +114,8 @@ def test_a_renaming_is_doubted_if_its_change_did_more(before: str, after: str, c
         yield NextEdit("a", Span(at, at + 1), "c", "rename", "renamed", "sure")
 
     document = OpenDocument("a", after + "x = a\n", "python")
-    found = follow_ups(NextEditQuestion((document,), (Change("a", 0, before, after),), 0), (finder,))
+    question = NextEditQuestion((document,), (Change("a", 0, before, after),), 0, budget_ms=PATIENCE)
+    found = follow_ups(question, (finder,))
     assert [each.certainty for each in found.edits] == [certainty]
 
 
@@ -141,4 +143,5 @@ def test_a_change_is_not_made_twice_at_a_place(line: str, start: int, end: int, 
 
     document = OpenDocument("a", f"{line}\nb = 2\n", "python")
     change = Change("a", len(line) + 1, "b = 1\n", "b = 2\n")
-    assert bool(follow_ups(NextEditQuestion((document,), (change,), 0), (finder,)).edits) == offered
+    question = NextEditQuestion((document,), (change,), 0, budget_ms=PATIENCE)
+    assert bool(follow_ups(question, (finder,)).edits) == offered

@@ -19,7 +19,8 @@ def offered(text: str, before: str, after: str, language: str, path: str = "/p/a
     if other:
         documents.append(OpenDocument("file:///p/other.py", other, language, "/p/other.py"))
     change = Change(documents[0].name, start, before, after)
-    found = follow_ups(NextEditQuestion(tuple(documents), (change,), start), (imports,)).edits
+    question = NextEditQuestion(tuple(documents), (change,), start, budget_ms=60_000)
+    found = follow_ups(question, (imports,)).edits
     return [text[: each.span.start] + each.text + text[each.span.end :] for each in found]
 
 

@@ -15,7 +15,7 @@ STRUCT = "struct P {\n    x: u8,\n    y: u8,\n}\n\nfn f(x: u8, y: u8) -> P {\n  
 def asked(text: str, added: str) -> FollowUps:
     start = text.index(added)
     question = NextEditQuestion(
-        (OpenDocument("a", text, "rust"),), (Change("a", start, "", added),), start, budget_ms=2000
+        (OpenDocument("a", text, "rust"),), (Change("a", start, "", added),), start, budget_ms=60_000
     )
     return follow_ups(question, (members,))
 

@@ -33,7 +33,7 @@ def follow(text: str, symbol: Symbol, new: str) -> tuple[str, list[NextEdit]]:
     before, after = (each.split("\n")[line] + "\n" for each in (text, now))
     start = sum(len(each) + 1 for each in now.split("\n")[:line])
     document = OpenDocument("file:///a.py", now, "python")
-    question = NextEditQuestion((document,), (Change(document.name, start, before, after),), start)
+    question = NextEditQuestion((document,), (Change(document.name, start, before, after),), start, budget_ms=60_000)
     edits = list(dict.fromkeys(rename(Scene(question))))
     for edit in sorted(edits, key=lambda each: -each.span.start):
         now = now[: edit.span.start] + edit.text + now[edit.span.end :]

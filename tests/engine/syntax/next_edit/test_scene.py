@@ -6,7 +6,7 @@ from palimpsest_engine.syntax.next_edit.scene import Scene, token_text
 
 def scene_of(text: str, start: int | None, before: str, after: str, language: str = "python") -> Scene:
     document = OpenDocument("file:///a.py", text, language)
-    return Scene(NextEditQuestion((document,), (Change(document.name, start, before, after),), 0))
+    return Scene(NextEditQuestion((document,), (Change(document.name, start, before, after),), 0, budget_ms=60_000))
 
 
 def test_a_change_is_told_in_tokens() -> None:

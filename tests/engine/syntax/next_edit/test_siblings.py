@@ -154,7 +154,7 @@ def question_of(case: Case) -> NextEditQuestion:
         start = case.text.find(after)
         changes.append(Change("a", start if start >= 0 else None, before, after))
     cursor = len(changes[0].after) + (changes[0].start or 0) if changes[0].start is not None else 0
-    return NextEditQuestion((OpenDocument("a", case.text, case.language),), tuple(changes), cursor, budget_ms=2000)
+    return NextEditQuestion((OpenDocument("a", case.text, case.language),), tuple(changes), cursor, budget_ms=60_000)
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.id) for case in LOUD + QUIET])
@@ -182,7 +182,7 @@ def change_of(text: str, before: str, after: str) -> Change:
 def asked(text: str, language: str, *changes: tuple[str, str]) -> dict[str, str]:
     """Return the lines that are offered, as they would be then, with their certainty."""
     made = tuple(change_of(text, *each) for each in changes)
-    question = NextEditQuestion((OpenDocument("a", text, language),), made, made[0].start or 0, budget_ms=2000)
+    question = NextEditQuestion((OpenDocument("a", text, language),), made, made[0].start or 0, budget_ms=60_000)
     found = {}
     for edit in follow_ups(question, (siblings,)).edits:
         after = text[: edit.span.start] + edit.text + text[edit.span.end :]
