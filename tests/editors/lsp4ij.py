@@ -90,6 +90,7 @@ class Lsp4ij:
         self._progress: dict[str, bool] = {}  # whether it can be cancelled, by token
         self._timers: dict[str, threading.Timer] = {}
         self._closed = False
+        self._session = 0
         self._forget()
 
     def _forget(self) -> None:
@@ -98,7 +99,7 @@ class Lsp4ij:
         self._tabs = self._pairs = False
         self._undo: list[tuple[str, int, str]] = []
         self._version, self._known, self._pending = 0, threading.Event(), list[dict[str, Any]]()
-        self._session, self._ghost = 0, ""
+        self._session, self._ghost = self._session + 1, ""  # no answer that is on its way is for this document
         self._asked: Asked | None = None
         self._bulb: tuple[Any, Future[Any]] | None = None
 
@@ -107,7 +108,7 @@ class Lsp4ij:
     def open(self, name: str, text: str, *, tabs: bool = False, pairs: bool = False) -> None:
         """A new tab; the older one is closed after it has been opened, so that the server stays."""
         older, was_known = self._path, self._known.is_set()
-        for timer in self._timers.values():
+        for timer in list(self._timers.values()):  # other threads start some
             timer.cancel()
         with self._lock:
             self._forget()
@@ -134,9 +135,9 @@ class Lsp4ij:
             return self._caret
 
     def type(self, text: str) -> None:
-        """Key by key."""
-        for c in text:
-            with self._lock:
+        """Key by key, and so fast that nothing comes between two of them, however busy the machine is."""
+        with self._lock:
+            for c in text:
                 self._key(c)
 
     def press(self, key: Key) -> None:
@@ -195,7 +196,7 @@ class Lsp4ij:
 
     def cancel(self) -> None:
         """The cross beside the progress."""
-        [token] = until(lambda: [t for t, cancellable in self._progress.items() if cancellable], "a progress")
+        [token] = until(lambda: [t for t, cancellable in list(self._progress.items()) if cancellable], "a progress")
         if self._wire:
             self._wire.notify("window/workDoneProgress/cancel", {"token": token})
 
@@ -228,7 +229,7 @@ class Lsp4ij:
     def close(self) -> None:
         """The project is closed."""
         self._closed = True
-        for timer in self._timers.values():
+        for timer in list(self._timers.values()):
             timer.cancel()
         self._stop()
 
