@@ -4,9 +4,9 @@
 
 answers: what to write after which text; the longest key that the text before the hole ends with, counts. A list is one
 answer and its alternatives; `<instruction>` in it stands for what the user said. steps, seconds: how many drafts, and how
-long each takes. log: jobs are written there, a line each time one begins or ends: `{"at", "job", "document", "event":
-"begin" | "end", "speculative", "beside"}`. beside: an older job of the document was running that nobody had cancelled;
-there never should be one.
+long each takes. held: `{"after": step, "file": path}`; it goes no further while that file is there. log: jobs are written
+there, a line each time one begins or ends: `{"at", "job", "document", "event": "begin" | "end", "speculative", "beside"}`.
+beside: an older job of the document was running that nobody had cancelled; there never should be one.
 error: the engine's state is an error, every fill fails, and this is why.
 instructs: the engine says that it can be told what to do.
 renamed: the next edits, once something has changed: each of these words is to read otherwise, wherever it stands.
@@ -92,6 +92,8 @@ class Table(ScriptedEngine):
             if on_draft:
                 holes = (_draft(text, ranks, step / steps) for text, ranks in zip(texts, order, strict=True))
                 on_draft(Draft(step, tuple(holes), step / steps))
+            if cancelled := _held(table, job, step):
+                break
         self._note(table, job, "end")
         if table.get("error"):
             job.future.set_exception(CheckpointMissing(table["error"]))
@@ -117,6 +119,15 @@ class Table(ScriptedEngine):
         with self._lock, Path(table["log"]).open("a", encoding="utf-8") as log:
             self.running += 1 if event == "begin" else -1
             log.write(json.dumps(entry) + "\n")
+
+
+def _held(table: dict[str, Any], job: Job, step: int) -> bool:
+    """Wait as long as it is held after that step; return whether it was cancelled meanwhile."""
+    held = table.get("held")
+    while held and held["after"] == step and Path(held["file"]).exists():
+        if job.cancelled.wait(0.02):
+            return True
+    return False
 
 
 def _choices(table: dict[str, Any], before: str) -> list[str]:

@@ -50,8 +50,12 @@ class Stage:
         real: bool = False,
         renamed: Mapping[str, str] | None = None,
         instructs: bool = False,
+        held: int = 0,
     ) -> None:
-        """From now on; `real` from the next start of the server on. See scripted.py."""
+        """From now on; `real` from the next start of the server on. See scripted.py.
+
+        held: every fill waits after so many steps, until `let_go`.
+        """
         script = {
             "answers": answers,
             "steps": steps,
@@ -61,10 +65,19 @@ class Stage:
             "real": real,
             "renamed": dict(renamed or {}),
             "instructs": instructs,
+            "held": {"after": held, "file": str(self._hold)} if held else None,
         }
+        if held:
+            self._hold.touch()
+        else:
+            self.let_go()
         being_written = self.folder / "script.tmp"
         being_written.write_text(json.dumps(script), "utf-8")
         being_written.replace(self.folder / "script.json")
+
+    def let_go(self) -> None:
+        """Let fills that are held go on."""
+        self._hold.unlink(missing_ok=True)
 
     def mark(self) -> None:
         """Forget messages and jobs so far."""
@@ -73,9 +86,13 @@ class Stage:
 
     def jobs(self, *, event: str = "begin", speculative: bool = False) -> list[dict[str, Any]]:
         """Fills of the scripted engine since the mark."""
-        lines = self._jobs.read_text("utf-8").splitlines() if self._jobs.exists() else []
-        entries = [json.loads(line) for line in lines]
+        lines = self._jobs.read_text("utf-8").split("\n") if self._jobs.exists() else [""]
+        entries = [json.loads(line) for line in lines[:-1]]  # the last one may not be complete
         return [each for each in entries if each["event"] == event and each["speculative"] == speculative]
+
+    @property
+    def _hold(self) -> Path:
+        return self.folder / "held"
 
     @property
     def _jobs(self) -> Path:

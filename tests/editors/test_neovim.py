@@ -111,13 +111,14 @@ class TestTyping:
         until(lambda: editor.ghost() == "" and editor.text() == "x =\n")
 
     def test_a_draft_that_was_accepted_is_taken_when_it_is_done(self, editor: Neovim, stage: Stage) -> None:
-        stage.play({"x = ": "42"}, steps=10, seconds=0.3)
+        stage.play({"x = ": "42"}, steps=10, seconds=0.05, held=10)
         editor.open("main.py", "x =‸\n")
         editor.type(" ")
         until(lambda: editor.ghost() == "42")
         assert stage.tap.unanswered(INLINE), "this is a draft"
         editor.press("accept")
         assert editor.text() == "x = \n"
+        stage.let_go()
         until(lambda: editor.text() == "x = 42\n")
 
     def test_a_draft_that_was_dismissed_stays_away(self, editor: Neovim, stage: Stage) -> None:
@@ -231,7 +232,7 @@ class TestRewriting:
     TEXT = "def f(a):\n    x = 1  # one\n    return x  # and out\n\n\nprint(f(1))‸\n"
 
     def test_drafts_in_place(self, editor: Neovim, stage: Stage, screenshots: Path) -> None:
-        stage.play({"def f(a):\n    ": "y = a * 2\n    z = y + 1\n    return z"}, steps=20, seconds=0.2)
+        stage.play({"def f(a):\n    ": "y = a * 2\n    z = y + 1\n    return z"}, steps=20, seconds=0.1, held=13)
         editor.open("main.py", self.TEXT)
         editor.select(14, 39)
         editor.run("rewrite")
@@ -243,6 +244,7 @@ class TestRewriting:
         assert lines[3].endswith("  # and out"), "what is behind the selection stays"
         assert lines[6] == "print(f(1))"
         assert editor.text() == self.TEXT.replace("‸", ""), "and all that is only paint"
+        stage.let_go()
         until(lambda: editor.text().startswith("def f(a):\n    y = a * 2\n    z = y + 1\n    return z  # and out\n"))
         assert not painted(editor)
         editor.press("undo")
