@@ -48,7 +48,8 @@ class Tap:
 
     def mark(self) -> None:
         """Forget what was so far."""
-        self._from = self.log.stat().st_size if self.log.exists() else 0
+        # A line that is being written is still to come; from its middle on, it could not be read.
+        self._from = self.log.read_bytes().rfind(b"\n") + 1 if self.log.exists() else 0
 
     def messages(self, method: str | None = None, who: str | None = None) -> list[Message]:
         """Since the mark, in order; of one method, of one side."""
