@@ -24,6 +24,8 @@ SIZE = 100, 30  # columns, lines
 BEYOND = re.compile(  # what programs ask newer terminals, and pyte would print or stumble over
     rb"\x1bP.*?\x1b\\|\x1b\[\?[0-9;]*(?:\$p|n|u)|\x1b\[[<>=][0-9;]*u|\x1b\[[0-9;]*:[0-9;:]*m", re.DOTALL
 )
+# The beginning of a sequence, when its end is still to be read.
+BEGUN = re.compile(rb"\x1b(?:\[[0-9;:?<>=$]*|P(?:(?!\x1b\\).)*)?\Z", re.DOTALL)
 
 NAMED = {
     "black": 0x2E3436,
@@ -124,10 +126,18 @@ class Terminal:
         os.close(self._ours)
 
     def _read(self) -> None:
+        rest = b""
         with contextlib.suppress(OSError):  # the program has gone
             while data := os.read(self._ours, 65536):
+                whole, rest = parted(rest + data)
                 with self._lock:
-                    self._stream.feed(BEYOND.sub(b"", data))
+                    self._stream.feed(BEYOND.sub(b"", whole))
+
+
+def parted(data: bytes) -> tuple[bytes, bytes]:
+    """What can be shown, and the beginning of a sequence whose end has not been read yet."""
+    begun = BEGUN.search(data)
+    return (data[: begun.start()], data[begun.start() :]) if begun else (data, b"")
 
 
 def _color(name: str, default: int) -> int:
