@@ -162,9 +162,11 @@ class Emacs:
         self.keys("\x1bxpalimpsest-cancel\r")
 
     def reason(self) -> str:
-        """Return the answer of `palimpsest-why`."""
+        """Return the answer of `palimpsest-why`, or what was said meanwhile; nobody asks again before that is there."""
+        before = self.said("[palimpsest]")
         self.keys("\x1bxpalimpsest-why\r")
-        return until(lambda: self.said("[palimpsest]"), "a reason")[-1]
+        until(lambda: self.said("[palimpsest]") != before, "a reason")  # the same one twice is a line with a number
+        return self.said("[palimpsest]")[-1]
 
     def messages(self) -> list[str]:
         """Return Eglot's reports of the server's messages."""
