@@ -124,7 +124,8 @@ class Play:
         self.text(expected)
 
     def stays(self, expected: str) -> None:
-        """All is answered, and the document reads so still."""
+        """The document reads so, and does still when all is answered."""
+        self.holds(expected)
         self._settled()
         assert self.editor.text() == expected
 
@@ -137,6 +138,10 @@ class Play:
         seen = until(lambda: (ghost := self.editor.ghost()) != final and ghost, "a draft on the screen")
         assert len(seen) <= len(final)
 
+    def let_go(self, _: bool) -> None:
+        """The fill that is held goes on."""
+        self.stage.let_go()
+
     def jobs(self, expected: int) -> None:
         """The model was asked so often, speculation aside."""
         assert len(self.stage.jobs()) == expected
@@ -147,7 +152,7 @@ class Play:
 
     def ended(self, expected: int) -> None:
         """So many fills have ended."""
-        until(lambda: len(self.stage.jobs(event="end")) >= expected, "the fill ends", seconds=5)
+        until(lambda: len(self.stage.jobs(event="end")) >= expected, "the fill ends")
 
     def beside(self, expected: int) -> None:
         """So many fills began while another one of the document was at work that nobody had ended."""

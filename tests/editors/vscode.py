@@ -201,6 +201,9 @@ class VSCode:
             page.keyboard.press("Control+Home")
             page.keyboard.type(text)
 
+        # The first draft of an action takes the selection away, and with it the cursor to where that began.
+        until(lambda: len(set(self.selection())) == 1, "nothing is selected")
+        until(lambda: not self.screen.evaluate("document.querySelectorAll('.selected-text').length"), "to be seen, too")
         self.screen.do(type_there)
 
     def run(self, action: str) -> None:
