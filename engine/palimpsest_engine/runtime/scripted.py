@@ -19,7 +19,8 @@ class ScriptedEngine:
     steps: drafts shown before the answer; step_seconds: time each of them takes. error: raised instead of an answer.
     A request with a trace gets frames; one with a start, its pieces and the words of the script.
     languages: of the model that it stands for; empty for all. edits: it can say what follows from a change.
-    `started`, `running` and `most_running` count jobs, for tests of latest-wins.
+    `started`, `running` and `most_running` count jobs, for tests of latest-wins. Whoever sees that a job no longer runs sees
+    that it was cancelled, too; and a job that runs has read how many steps it takes.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class ScriptedEngine:
                 job.cancel()
 
     def _play(self, job: Job, text: str, on_draft: Callable[[Draft], None] | None) -> None:
+        steps = self.steps
         with self._lock:
             self.running += 1
             self.most_running = max(self.most_running, self.running)
@@ -81,17 +83,17 @@ class ScriptedEngine:
         text = text if frames is None else frames.text
         verdict = Verdict("not checked", "scripted")
         try:
-            for step in range(1, self.steps + 1):
+            for step in range(1, steps + 1):
                 if job.cancelled.wait(self.step_seconds):
                     raise FillCancelled("cancelled")
-                shown = len(text) * step // self.steps
+                shown = len(text) * step // steps
                 pieces = (DraftPiece(text[:shown], True), DraftPiece("?" * (len(text) - shown), False))
                 if on_draft:
                     ms, frame = (time.perf_counter() - begun) * 1000, None
                     if frames is not None and request.trace:
-                        frame = frames.frame(step, self.steps, ms)
+                        frame = frames.frame(step, steps, ms)
                     holes, written = (pieces,) * len(request.holes), request.left_to_right
-                    on_draft(Draft(step, holes, step / self.steps, written, frame))
+                    on_draft(Draft(step, holes, step / steps, written, frame))
             if self.error:
                 raise self.error
             reason = untrained("scripted", self.languages, request.language, request.path)
@@ -103,7 +105,7 @@ class ScriptedEngine:
                 (text,) * len(request.holes),
                 verdict,
                 reason,
-                nfe=self.steps,
+                nfe=steps,
                 ms=ms,
                 traced=frames.traced(verdict, ms) if frames is not None and request.trace else None,
             )
@@ -112,8 +114,8 @@ class ScriptedEngine:
             job.future.set_result(fill)
         except PalimpsestError as error:
             with self._lock:
-                self.running -= 1
                 self.cancelled += isinstance(error, FillCancelled)
+                self.running -= 1
             job.future.set_exception(error)
         finally:
             with self._lock:
