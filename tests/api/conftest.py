@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 import threading
@@ -17,7 +18,7 @@ from palimpsest_api.app import create
 from palimpsest_api.backend import EngineBackend
 from palimpsest_api.limits import Limits
 from palimpsest_api.serving import Hooks, listener, server_of
-from palimpsest_engine import Draft, Engine, Fill, FillRequest, Job
+from palimpsest_engine import Draft, Engine, Fill, FillRequest, Job, Verdict
 from palimpsest_engine.runtime.scripted import ScriptedEngine
 
 HERE = "http://127.0.0.1"
@@ -82,6 +83,48 @@ def client() -> Client:
     return make
 
 
+OnDraft = Callable[[Draft], None]
+
+
+def taken(on_draft: OnDraft | None) -> OnDraft | None:
+    """Return what shows drafts to the event loop that runs, and goes on only when that has had time to take them.
+
+    Else a loop that is kept waiting for as long as the whole fill takes finds the fill, and leaves all drafts out.
+    """
+    loop = asyncio.get_running_loop()
+
+    def shown(draft: Draft) -> None:
+        assert on_draft is not None
+        on_draft(draft)
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(60)
+
+    return None if on_draft is None else shown
+
+
+class Unhurried(Recording):
+    """A recording engine that waits until each draft is taken."""
+
+    def submit(self, request: FillRequest, on_draft: OnDraft | None = None) -> Job:
+        return super().submit(request, taken(on_draft))
+
+
+class Held(Recording):
+    """Answers nobody before the end. Each job is kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.jobs: list[Job] = []
+
+    def submit(self, request: FillRequest, on_draft: OnDraft | None = None) -> Job:
+        self.jobs.append(Job(request))
+        return self.jobs[-1]
+
+    def close(self) -> None:
+        for job in self.jobs:
+            if not job.future.done():
+                job.future.set_result(Fill(("x",), Verdict("valid")))
+
+
 @dataclass
 class Served:
     """A server on a port of this machine. url: where it is."""
@@ -91,8 +134,8 @@ class Served:
     end: Callable[[], None]
 
     def connected(self) -> socket.socket:
-        """A connection that waits for five seconds at most."""
-        return socket.create_connection(("127.0.0.1", self.port), 5)
+        """A connection that waits for as long as a busy machine takes, and not for ever."""
+        return socket.create_connection(("127.0.0.1", self.port), 60)
 
 
 @contextmanager
@@ -100,8 +143,6 @@ def serving(
     engine: Engine, limits: Limits = PATIENT, tls: ssl.SSLContext | None = None, **more: Any
 ) -> Iterator[Served]:
     """Serve an engine on a free port, on a thread of its own."""
-    import asyncio
-
     ready = threading.Event()
     taken = listener("127.0.0.1", 0)
     server = server_of(create(EngineBackend(engine), limits=limits, **more), tls, Hooks(ready.set, lambda status: True))

@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 import pytest
 
-from api.conftest import Recording
+from api.conftest import Recording, Unhurried
 from palimpsest_api.backend import EngineBackend
 from palimpsest_engine import CheckpointMissing, Draft, Fill, FillRequest, Span
 
@@ -16,7 +16,7 @@ ASKED = FillRequest("ab", (Span(1, 1),))
 
 
 async def test_drafts_come_before_the_fill_which_comes_once_and_last() -> None:
-    backend = EngineBackend(Recording("pass", steps=4, step_seconds=0.01))
+    backend = EngineBackend(Unhurried("pass", steps=4, step_seconds=0.01))
     *drafts, fill = [each async for each in backend.fill(ASKED)]
     assert isinstance(fill, Fill)
     assert drafts

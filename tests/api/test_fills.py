@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from api.conftest import Client, Recording
+from api.conftest import Client, Recording, Unhurried
 from palimpsest_engine import Draft, Excerpt, Fill, FillRequest, LanguageUnknown, Span
 from palimpsest_engine.messages import error_of
 
@@ -58,7 +58,7 @@ async def test_windows_with_the_same_document_are_told_apart_and_whose_turn_it_i
 
 
 async def test_drafts_come_as_events_and_then_the_fill(client: Client) -> None:
-    asking = client(Recording("pass", steps=3, step_seconds=0.01))
+    asking = client(Unhurried("pass", steps=3, step_seconds=0.01))
     answer = await asking.post("/v1/fill", content=of(ASKED), headers={"Accept": "text/event-stream"})
     *drafts, fill = [block.split("\n", 1) for block in answer.text.strip().split("\n\n")]
     assert drafts

@@ -12,7 +12,7 @@ import msgspec
 import psutil
 import pytest
 
-from api.conftest import Served, events, serving
+from api.conftest import Served, events, serving, taken
 from palimpsest_api.limits import Limits
 from palimpsest_engine import Draft, Engine, EngineSettings, Fill, FillRequest, Span, Verdict, judge, open_engine
 
@@ -61,7 +61,11 @@ def test_a_middle_in_a_named_language_has_passed_the_gate_and_says_so(served: Se
     assert post(served, "/infill", SIDES | {"language": "lua"}).json()["content"] == ""
 
 
-def test_several_holes_are_filled_and_their_drafts_shown(served: Served) -> None:
+def test_several_holes_are_filled_and_their_drafts_shown(
+    served: Served, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit = engine.submit
+    monkeypatch.setattr(engine, "submit", lambda request, on_draft: submit(request, taken(on_draft)))
     start, end = TEXT.index("width, height"), TEXT.index("):")
     body = {"text": TEXT, "holes": [{"start": start, "end": end}, {"start": AT, "end": AT}], "strength": 1.0}
     answer = post(served, "/v1/fill", body, Accept="text/event-stream")

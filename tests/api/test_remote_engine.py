@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from api.conftest import Recording, serving
+from api.conftest import Unhurried, serving
 from editors.editor import until
 from palimpsest_engine import Draft, Endpoint, EndpointError, Excerpt, Fill, FillCancelled, FillRequest, Span
 from palimpsest_engine.engine import EndpointProtocol
@@ -22,7 +22,7 @@ NAMES = ["scripted", "qwen2.5-coder-0.5b"]
 PROTOCOLS: list[EndpointProtocol] = ["auto", "palimpsest", "llama.cpp", "openai"]
 
 
-class Named(Recording):
+class Named(Unhurried):
     """An engine whose model has a name of choice."""
 
     model = "scripted"

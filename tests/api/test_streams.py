@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api.conftest import Recording, events, infill, serving
+from api.conftest import Held, Recording, events, infill, serving
 from editors.editor import until
 
 HOLE = {"text": "ab", "holes": [{"start": 1, "end": 1}]}
@@ -57,11 +57,15 @@ def test_a_client_that_goes_away_is_no_fault_whenever_it_does(sent: str, caplog:
 
 
 def test_a_stream_with_nothing_to_say_shows_that_it_lives() -> None:
-    engine = Recording("x", steps=30, step_seconds=0.01)
+    engine = Held()
     with serving(engine) as served:
-        answer = httpx.post(f"{served.url}/infill", json=infill(stream=True), trust_env=False)
-        assert ": still at work" in answer.text
-        assert json.loads(events(answer.text)[0])["content"] == "x"
+        body = infill(stream=True)
+        with httpx.stream("POST", f"{served.url}/infill", json=body, timeout=30, trust_env=False) as answer:
+            lines = answer.iter_lines()
+            assert next(lines) == ": still at work"
+            engine.close()
+            rest = "\n".join(lines)
+        assert json.loads(events(rest)[0])["content"] == "x"
 
 
 @pytest.mark.parametrize(("path", "body"), BODIES, ids=str)
@@ -83,7 +87,7 @@ def test_a_server_that_ends_answers_everybody_with_an_error(path: str, body: dic
         last = events(answer.text)[-1] if answer.status_code == 200 else answer.text
         assert "shutting down" in json.loads(last)["error"]["message"]
         assert answer.status_code == 200 or answer.headers["retry-after"] == "5"
-    assert not engine.running
+    until(lambda: not engine.running)  # its thread may not have had its turn yet
     assert not [each for each in threading.enumerate() if each.name == "api-on-trial"]
 
 
