@@ -165,11 +165,14 @@ async def test_requests_of_a_document_have_one_key_and_others_another():
 
 
 async def test_the_status_is_a_replicas_and_is_asked_for_once_in_a_while():
-    replicas = Scripted()
-    over = backend(replicas)
+    now, replicas = [100.0], Scripted()
+    over = TeamBackend(replicas, 30.0, TeamMetrics(), clock=lambda: now[0])
     assert (await over.status()).model == "small"
     replicas.told = ClusterDown("gone")
+    now[0] += 1.9
     assert (await over.status()).model == "small"
+    now[0] += 0.2
+    assert (await over.status()).state == "error"
 
 
 @pytest.mark.parametrize("error", [ReplicaLost(), ClusterFull()])
