@@ -112,6 +112,7 @@ def listener(host: str, port: int) -> socket.socket:
         if hasattr(signal, "SIGHUP"):  # elsewhere, the option would let others take the port as well
             found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind(address)
+        found.listen()  # until somebody listens, others can take the port as well, and clients are refused
     except OSError as error:
         found.close()
         if error.errno == errno.EADDRINUSE:

@@ -23,6 +23,7 @@ from api.conftest import Recording, infill, serving
 from palimpsest_api import cli
 from palimpsest_api.certificate import context_of
 from palimpsest_api.secret import VARIABLE, secret_of
+from palimpsest_api.serving import listener
 from palimpsest_engine import Endpoint, EngineSettings, EngineStatus, PalimpsestError
 from palimpsest_engine.runtime.scripted import ScriptedEngine
 from palimpsest_server.cli import extras
@@ -193,6 +194,14 @@ def test_a_port_that_is_taken_is_named(run: Opened) -> None:
         error = run("--port", port)
     assert isinstance(error, PalimpsestError)
     assert str(error) == f"The port {port} is taken: choose another with --port, or 0 for a free one."
+
+
+def test_a_port_is_taken_and_connected_to_before_the_engine_is_there() -> None:
+    with listener("127.0.0.1", 0) as first:
+        port = first.getsockname()[1]
+        with pytest.raises(PalimpsestError, match=f"The port {port} is taken"):
+            listener("127.0.0.1", port)
+        socket.create_connection(("127.0.0.1", port), 60).close()
 
 
 def test_an_address_that_is_not_this_machines_is_one_sentence(run: Opened, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -193,10 +193,8 @@ def test_a_mistake_is_one_sentence(run: Run, arguments: list[str], words: str) -
 def test_a_port_that_is_taken_is_one_sentence(run: Run) -> None:
     from palimpsest_api.serving import listener
 
-    with listener("127.0.0.1", 0) as taken:
-        taken.listen()
-        with pytest.raises(PalimpsestError, match="is taken"):
-            run("--port", taken.getsockname()[1], "--no-open")
+    with listener("127.0.0.1", 0) as taken, pytest.raises(PalimpsestError, match="is taken"):
+        run("--port", taken.getsockname()[1], "--no-open")
 
 
 def test_without_the_extra_it_says_how_to_install_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
