@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 
 from palimpsest_engine import EngineSettings
 from palimpsest_engine.checkpoint.load import Checkpoint, load
+from palimpsest_eval import execute
 from palimpsest_eval.execute import Limits, Sandbox
 from palimpsest_eval.problems import Problem, read
 from palimpsest_train.model import Shape, build
@@ -87,6 +89,12 @@ def data(tmp_path: Path) -> Path:
 @pytest.fixture
 def problems(data: Path) -> list[Problem]:
     return list(read(data))
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No sandbox ends a program because the machine is busy; a test of that bound says how long it is."""
+    monkeypatch.setattr(execute, "Limits", partial(Limits, seconds=60))
 
 
 @pytest.fixture(scope="session")
