@@ -34,9 +34,9 @@ class Entry:
     reason: one of REASONS; it is not run. before: run first, to make what the page takes for granted. more: options put
     behind the command, the smallest that it has. says: patterns that are found in what it prints. makes: files that it
     writes. status: what it may end with. serves: it is a server, which is asked for this path ("" for the address that it
-    prints, "lsp" for `initialize`), with these headers, and says `answers`. beside: a server that has to be there, at the
-    port PORT. clone: run in the root of the repository, with an environment of development. again: run on each page, for
-    what comes after it there.
+    prints, "lsp" for `initialize`), with these headers, and says `answers`. beside: a server that has to be there, at a
+    port of its own choice. clone: run in the root of the repository, with an environment of development. again: run on each
+    page, for what comes after it there.
     """
 
     command: str

@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -173,10 +173,8 @@ def test_the_commands_of_a_block_run(block: Block, chosen: list[Entry], scratch:
 
 
 def _beside(scratch: Scratch, entry: Entry, line: str) -> tuple[int, str]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with scratch.started(entry.beside.replace("PORT", str(port))) as server:
-        _address(server)
+    with scratch.started(entry.beside) as server:
+        port = urlsplit(_address(server)).port
         return scratch.run(re.sub(r"(127\.0\.0\.1:)\d+", rf"\g<1>{port}", line))
 
 
