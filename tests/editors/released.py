@@ -71,11 +71,11 @@ def outside() -> dict[str, str]:
 
 def serves(program: Path) -> bool:
     """Return whether that program is at work for something that this process started."""
-    return any(
-        str(program) in each.cmdline() and "serve" in each.cmdline()
-        for each in psutil.Process().children(recursive=True)
-        if each.status() != psutil.STATUS_ZOMBIE
-    )
+    for each in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # an editor's other children come and go
+            if {str(program), "serve"} <= set(each.cmdline()):
+                return True
+    return False
 
 
 class _Quiet(SimpleHTTPRequestHandler):
