@@ -147,6 +147,8 @@ class TestVSCode:
 
     def test_the_doctor_is_shown(self, workbench: VSCode, program: Path, screenshots: Path) -> None:
         workbench.screen.do(lambda page: page.keyboard.press("F1"))
+        palette = "!!document.activeElement?.closest('.quick-input-widget')"
+        until(lambda: workbench.screen.evaluate(palette), "the palette, and not the editor, has what is typed")
         workbench.screen.do(lambda page: page.keyboard.type("Palimpsest: Check This Machine"))
         row = ".quick-input-list .monaco-list-row"
         until(lambda: "Doctor" in workbench.screen.evaluate(f"document.querySelector('{row}')?.innerText ?? ''"))
