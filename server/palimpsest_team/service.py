@@ -15,6 +15,7 @@ import socket
 import ssl
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -185,11 +186,7 @@ class Service:
         if node is not None:
             # A node of a cluster that goes on says goodbye to it.
             await _ended(node, _END_SECONDS if self._cluster.address is not None else 0)
-        children = psutil.Process().children(recursive=True)
-        for each in children:
-            with suppress(psutil.Error):
-                each.kill()
-        await asyncio.to_thread(psutil.wait_procs, children, 5)
+        await asyncio.to_thread(kill_children)
 
     @asynccontextmanager
     async def _waiting_room(self) -> AsyncIterator[None]:
@@ -275,6 +272,16 @@ async def _ended(process: asyncio.subprocess.Process, seconds: float) -> None:
         if process.returncode is None:
             process.kill()
     await process.wait()
+
+
+def kill_children() -> None:
+    """Kill all children of this process, and those that they start before they are dead."""
+    until = time.monotonic() + _END_SECONDS
+    while (children := psutil.Process().children(recursive=True)) and time.monotonic() < until:
+        for each in children:
+            with suppress(psutil.Error):
+                each.kill()
+        psutil.wait_procs(children, 5)
 
 
 def _free_port() -> int:

@@ -88,6 +88,14 @@ class Running:
         """Return the processes of the replicas."""
         return self.below("ServeReplica")
 
+    @staticmethod
+    def alive(process: psutil.Process) -> bool:
+        """Return whether a process is still at work; it may end while it is asked."""
+        try:
+            return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
     def update(self) -> None:
         """Have the replicas replaced."""
         self.process.send_signal(signal.SIGHUP)

@@ -208,7 +208,7 @@ async def test_it_ends_when_told_to_and_leaves_no_process_and_no_file(service):
     children, folder = service.below(""), service.folder()
     assert folder.exists()
     assert service.end() == 0
-    assert not [each for each in children if each.is_running() and each.status() != "zombie"]
+    assert not [each for each in children if service.alive(each)]
     assert not folder.exists()
     assert "Traceback" not in service.log
     assert "written" not in service.log
