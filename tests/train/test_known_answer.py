@@ -11,6 +11,7 @@ from palimpsest_engine.runtime.known_answers import FOLDER
 from palimpsest_train.__main__ import main
 
 
+@pytest.mark.timeout(600)  # ten seconds of work, for which a busy machine takes minutes
 def test_the_recorded_answer_can_be_recorded_again(tmp_path):
     out = tmp_path / "again.json"
     result = CliRunner().invoke(main, ["known-answer", "--out", str(out), "--commit", "0000000"])
