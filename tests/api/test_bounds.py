@@ -157,9 +157,9 @@ def test_requests_beyond_the_bound_are_told_to_come_again() -> None:
         until(lambda: len(engine.jobs) == PATIENT.fills)
         for path in ("/infill", "/v1/completions", "/v1/fill"):
             body = infill(text="", holes=[{"start": 0, "end": 0}], prompt="")
-            answer = httpx.post(f"{served.url}{path}", json=body, trust_env=False)
+            answer = httpx.post(f"{served.url}{path}", json=body, timeout=60, trust_env=False)
             assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-        assert httpx.get(f"{served.url}/health", trust_env=False).status_code == 200
+        assert httpx.get(f"{served.url}/health", timeout=60, trust_env=False).status_code == 200
         engine.close()
         assert [each.result().json()["content"] for each in asked] == ["x"] * PATIENT.fills
 

@@ -256,7 +256,7 @@ def test_https_is_spoken_with_a_certificate(issued: Issued) -> None:
     tls = context_of(issued.certificate("good"), issued.key("good"))
     trust = ssl.create_default_context(cafile=str(issued.certificate("good")))
     with serving(Recording("x"), tls=tls) as served:
-        with httpx.Client(verify=trust, trust_env=False) as client:
+        with httpx.Client(verify=trust, timeout=60, trust_env=False) as client:
             assert client.post(f"{served.url}/infill", json=infill()).json()["content"] == "x"
         with served.connected() as plain:
             plain.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")

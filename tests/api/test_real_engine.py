@@ -113,6 +113,6 @@ def test_a_signal_leaves_no_process_behind() -> None:
 
 def test_it_is_ready_and_says_which_model_answers(served: Served) -> None:
     post(served, "/infill", SIDES)
-    assert httpx.get(f"{served.url}/health", trust_env=False).json() == {"status": "ok"}
-    [model] = httpx.get(f"{served.url}/v1/models", trust_env=False).json()["data"]
+    assert httpx.get(f"{served.url}/health", timeout=60, trust_env=False).json() == {"status": "ok"}
+    [model] = httpx.get(f"{served.url}/v1/models", timeout=60, trust_env=False).json()["data"]
     assert model["id"].startswith("palimpsest")

@@ -40,7 +40,7 @@ def test_a_client_that_goes_away_ends_its_fill_within_a_step(path: str, body: di
             until(lambda: engine.running)
         until(lambda: not engine.running)
         assert engine.cancelled == 1
-        seen = httpx.get(f"{served.url}/metrics", trust_env=False).text
+        seen = httpx.get(f"{served.url}/metrics", timeout=60, trust_env=False).text
         assert f'palimpsest_requests_total{{outcome="cancelled",route="{path}"}} 1.0' in seen
 
 
@@ -52,7 +52,7 @@ def test_a_client_that_goes_away_is_no_fault_whenever_it_does(sent: str, caplog:
             head = "POST /infill HTTP/1.1\r\nHost: localhost\r\nContent-Length: "
             connection.sendall(f"{head}{len(json.dumps(infill()))}\r\n\r\n{sent}".encode())
             until(lambda: engine.running or not sent.endswith("}"))
-        until(lambda: 'route="/infill"' in httpx.get(f"{served.url}/metrics", trust_env=False).text)
+        until(lambda: 'route="/infill"' in httpx.get(f"{served.url}/metrics", timeout=60, trust_env=False).text)
     assert [each.getMessage() for each in caplog.records if each.levelname in ("WARNING", "ERROR")] == []
 
 
@@ -102,13 +102,13 @@ def test_a_newer_request_for_the_same_document_ends_the_older_with_a_conflict() 
         asking.start()
         until(lambda: engine.running)
         engine.steps = 1
-        assert httpx.post(f"{served.url}/v1/fill", json=body, trust_env=False).json()["texts"] == ["pass"]
+        assert httpx.post(f"{served.url}/v1/fill", json=body, timeout=60, trust_env=False).json()["texts"] == ["pass"]
         asking.join(20)
         assert (first[0].status_code, first[0].json()["error"]["kind"]) == (409, "FillCancelled")
 
 
 def test_several_requests_on_one_connection_are_answered_in_turn() -> None:
-    with serving(Recording("one", "two")) as served, httpx.Client(trust_env=False) as client:
+    with serving(Recording("one", "two")) as served, httpx.Client(timeout=60, trust_env=False) as client:
         texts = [client.post(f"{served.url}/infill", json=infill()).json()["content"] for _ in range(2)]
         assert texts == ["one", "two"]
 
