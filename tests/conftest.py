@@ -11,11 +11,12 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from editors.programs import default_cache
 
-settings.register_profile("palimpsest", deadline=None, derandomize=True)
+# How long a busy machine takes to make up an example says nothing of the test.
+settings.register_profile("palimpsest", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("palimpsest")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
