@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -85,7 +86,8 @@ async def test_an_engine_in_error_is_unhealthy(monkeypatch):
 
 async def test_a_fill_without_a_sign_of_life_is_unhealthy_and_an_idle_replica_is_not(monkeypatch):
     now = [1_000.0]
-    monkeypatch.setattr(replica.time, "monotonic", lambda: now[0])
+    clock = SimpleNamespace(monotonic=lambda: now[0])  # of this module alone: event loops and other threads look, too
+    monkeypatch.setattr(replica, "time", clock)
     one = made(ScriptedEngine(steps=1, step_seconds=60), monkeypatch, silence_seconds=120)
     now[0] += 10_000
     await one.check_health()

@@ -6,6 +6,7 @@ import json
 import sys
 from contextlib import closing
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -97,7 +98,8 @@ def test_stopping_after_any_step_writes_the_adapter_and_restores_the_model(folde
 
 def test_time_ends_the_training_and_the_learning_rate_falls_to_zero(folder, tmp_path, monkeypatch):
     now = iter(range(1000))
-    monkeypatch.setattr(run.time, "perf_counter", lambda: float(next(now)))
+    clock = SimpleNamespace(perf_counter=lambda: float(next(now)))  # of this module alone: other threads look, too
+    monkeypatch.setattr(run, "time", clock)
     _, said, _ = tuned(folder, tmp_path / "timed", replace(RECIPE, steps=None, minutes=0.1, lines=0, held_out_rows=8))
     assert [at.seconds for at in said] == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
     assert said[-1].share == 1.0
