@@ -151,11 +151,11 @@ def serving(
 
     def end() -> None:
         server.should_exit = True
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive()
 
     try:
-        assert ready.wait(20)
+        assert ready.wait(60)
         port = taken.getsockname()[1]
         yield Served(f"http{'s' if tls else ''}://127.0.0.1:{port}", port, end)
     finally:

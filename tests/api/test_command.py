@@ -71,7 +71,7 @@ def test_a_signal_ends_a_stream_with_an_error_and_the_process_with_zero(number: 
             rest = list(lines)
         assert "event: error" in rest
         assert "shutting down" in rest[rest.index("event: error") + 1]
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
         assert process.stderr is not None
         said = process.stderr.read()
         assert said.endswith("palimpsest: ended\n")

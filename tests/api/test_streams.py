@@ -82,7 +82,7 @@ def test_a_server_that_ends_answers_everybody_with_an_error(path: str, body: dic
         asking.start()
         until(lambda: engine.running)
         served.end()
-        asking.join(20)
+        asking.join(60)
         [answer] = answers
         last = events(answer.text)[-1] if answer.status_code == 200 else answer.text
         assert "shutting down" in json.loads(last)["error"]["message"]
@@ -103,7 +103,7 @@ def test_a_newer_request_for_the_same_document_ends_the_older_with_a_conflict() 
         until(lambda: engine.running)
         engine.steps = 1
         assert httpx.post(f"{served.url}/v1/fill", json=body, timeout=60, trust_env=False).json()["texts"] == ["pass"]
-        asking.join(20)
+        asking.join(60)
         assert (first[0].status_code, first[0].json()["error"]["kind"]) == (409, "FillCancelled")
 
 
