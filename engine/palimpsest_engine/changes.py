@@ -54,7 +54,7 @@ class NextEditQuestion:
     """The question which places have to change after some changes.
 
     documents: those that may be edited, the one with the cursor first. changes: the newest first. cursor: an offset in the
-    first document. diagnostics: as far as the editor tells them. budget_ms: time for the search.
+    first document. diagnostics: as far as the editor tells them. budget_ms: processor time for the search.
     """
 
     documents: tuple[OpenDocument, ...]

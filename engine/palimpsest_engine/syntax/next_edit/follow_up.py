@@ -61,19 +61,20 @@ def follow_ups(question: NextEditQuestion, finders: Sequence[Finder] = ()) -> Fo
         return FollowUps(reason="nothing was changed yet")
     if silence.is_undo(question.changes):
         return FollowUps(reason=silence.UNDONE)
-    deadline = time.perf_counter() + question.budget_ms / 1000
     question = replace(question, changes=silence.telling(question.changes))
     if not question.changes:
         return FollowUps(reason=silence.BLANKS)
     scene = Scene(question)
     unfinished = silence.is_unfinished(scene)
+    # From here on: the first question about a language also reads its grammar. Processor time: others use the machine, too.
+    deadline = time.thread_time() + question.budget_ms / 1000
     edits, places = list[NextEdit](), list[Place]()
     for finder in finders or (IN_UNFINISHED if unfinished else FINDERS):
         for found in finder(scene):
             edits.append(found) if isinstance(found, NextEdit) else places.append(found)
-            if time.perf_counter() > deadline:
+            if time.thread_time() > deadline:
                 break
-        if time.perf_counter() > deadline:
+        if time.thread_time() > deadline:
             break
     edits = [backed(scene, silence.doubted(scene, each)) for each in dict.fromkeys(edits)]
     kept = tuple(_judged(scene, sorted(edits, key=lambda each: _rank(scene, each)), deadline))
@@ -85,7 +86,7 @@ def _judged(scene: Scene, edits: list[NextEdit], deadline: float) -> Iterator[Ne
     """Yield the sound ones, none of which overlaps one before it: at least the first, and more while there is time."""
     kept, gates = list[NextEdit](), 0
     for edit in edits:
-        if gates and (gates == _MOST or time.perf_counter() > deadline):
+        if gates and (gates == _MOST or time.thread_time() > deadline):
             return
         if silence.is_pointless(scene, edit) or any(_overlap(edit, other) for other in kept):
             continue

@@ -1,5 +1,6 @@
 """The entry: what finders found is judged, ranked and freed of what must never be offered."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -8,6 +9,7 @@ from palimpsest_engine import follow_ups as asked_there
 from palimpsest_engine.changes import Change, NextEdit, NextEditQuestion, OpenDocument
 from palimpsest_engine.request import Span
 from palimpsest_engine.syntax import watched
+from palimpsest_engine.syntax.next_edit import silence
 from palimpsest_engine.syntax.next_edit.follow_up import follow_ups
 from palimpsest_engine.syntax.next_edit.scene import Scene
 
@@ -37,6 +39,27 @@ def test_unsound_overlapping_and_empty_edits_are_left_out(found: list[NextEdit],
         yield from found
 
     assert [each.span.start for each in follow_ups(QUESTION, (finder,)).edits] == kept
+
+
+def test_reading_a_grammar_takes_no_time_of_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the first question about a language does, on a machine that has other things to do."""
+    is_unfinished = silence.is_unfinished
+
+    def slowly(scene: Scene) -> bool:
+        until = time.thread_time() + 0.1
+        while time.thread_time() < until:
+            pass
+        return is_unfinished(scene)
+
+    def first(scene: Scene) -> Iterator[NextEdit]:
+        time.sleep(0.1)  # the processor is somebody else's
+        yield from ()
+
+    def second(scene: Scene) -> Iterator[NextEdit]:
+        yield edit(10, 11, "2")
+
+    monkeypatch.setattr(silence, "is_unfinished", slowly)
+    assert len(follow_ups(QUESTION, (first, second)).edits) == 1
 
 
 def test_an_empty_answer_has_a_reason() -> None:
