@@ -167,7 +167,10 @@ def gone(pid, seconds=PATIENCE):
     """Return whether the process ends within so many seconds."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:  # perhaps only between two looks at it
             return True
         time.sleep(0.05)
     return False
