@@ -12,6 +12,7 @@ from itertools import chain
 
 from palimpsest_server.context import extracts, imports
 from palimpsest_server.context.question import (
+    OVER,
     SOURCES,
     TOKEN,
     Around,
@@ -147,7 +148,7 @@ class _Search:
         named = (path for each in specifiers for path in imports.resolve(each, importer, reader))
         for path in _each_once(chain(named, imports.neighbours(importer, reader))):
             if self.expired():
-                self.left_out.append(LeftOut("imports", path, "the time was over"))
+                self.left_out.append(LeftOut("imports", path, OVER))
                 return
             if text := self.text_of("imports", path, opened.get(path)):
                 yield from self.defined(path, text)
@@ -184,7 +185,7 @@ class _Search:
             if other.uri == document.uri or (other.path and other.path == document.path):
                 continue
             if self.expired():
-                self.left_out.append(LeftOut("documents", place, "the time was over"))
+                self.left_out.append(LeftOut("documents", place, OVER))
                 return
             text = self.text_of("documents", place, other)
             best = self.best_windows(text)

@@ -102,6 +102,9 @@ class Choice:
         return int((len(self.title) + len(self.text) + 5) / TOKEN) + 1
 
 
+OVER = "the time was over"  # why a place was not taken
+
+
 @dataclass(frozen=True, slots=True)
 class LeftOut:
     """A place that was not taken, and why."""
@@ -122,6 +125,11 @@ class Chosen:
     def excerpts(self) -> tuple[Excerpt, ...]:
         """Return the choices as the engine's request has them."""
         return tuple(Excerpt(choice.title, choice.text) for choice in self.choices)
+
+    @property
+    def cut_short(self) -> bool:
+        """Return whether there was no time to look at everything."""
+        return any(each.why == OVER for each in self.left_out)
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,9 @@ class Chooser:
             if error := done.exception():
                 logger.error("no context could be chosen", exc_info=error)
                 return
-            self._kept[uri] = (key, done.result())
+            chosen = done.result()
+            # One that had no time, as on a busy machine or before a grammar was read, serves until the next question.
+            self._kept[uri] = (None if chosen.cut_short else key, chosen)
 
         working.add_done_callback(keep)
         await asyncio.wait((working,), timeout=patience)

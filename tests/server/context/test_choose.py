@@ -428,6 +428,14 @@ async def test_while_one_types_on_a_line_the_choice_stays() -> None:
     assert len(disk.asked) == 4
 
 
+async def test_a_choice_that_was_cut_short_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    chooser, disk = Chooser(), Disk({"models.py": MODELS})
+    with monkeypatch.context() as busy:
+        busy.setattr(worker, "_SECONDS", -1.0)
+        assert (await ask(chooser, disk)).choices == ()
+    assert "customer" in texts(await ask(chooser, disk))
+
+
 async def test_a_disk_that_does_not_answer_holds_nobody_up() -> None:
     chooser, disk = Chooser(), Disk({"models.py": MODELS}, gate=threading.Event())
     assert await ask(chooser, disk, patience=0.01) == Chosen()
