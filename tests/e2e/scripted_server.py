@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from palimpsest_engine import (
+    Draft,
     EngineSettings,
     EngineStatus,
     Fill,
@@ -69,6 +70,22 @@ class SayingEngine(ScriptedEngine):
         else:
             self.script = [f"# {request.task} {len(request.turns)}: {text}"]
         return super().submit(request, on_draft)
+
+
+class HeldEngine(ScriptedEngine):
+    """Stays in its first step until there is a file `until`."""
+
+    def __init__(self, until: str, **script: Any) -> None:
+        super().__init__(steps=4, step_seconds=0.001, **script)
+        self.until = Path(until)
+
+    def submit(self, request: FillRequest, on_draft: Any = None) -> Job:
+        def held(draft: Draft) -> None:
+            while not self.until.exists():
+                time.sleep(0.01)
+            on_draft(draft)
+
+        return super().submit(request, held)
 
 
 class FaultyEngine(ScriptedEngine):
@@ -179,6 +196,7 @@ KINDS = {
     "noisy": NoisyEngine,
     "choices": ChoicesEngine,
     "saying": SayingEngine,
+    "held": HeldEngine,
     "faulty": FaultyEngine,
     "busy": BusyEngine,
 }

@@ -95,10 +95,15 @@ async def test_drafts_of_a_command_name_their_hole(connect):
     assert not any(draft.final for draft in editor.drafts)
 
 
-async def test_progress_is_shown_to_its_end(connect):
-    editor = await connect({"script": ["2"], "steps": 4, "step_seconds": 0.3})
+async def test_progress_is_shown_to_its_end(connect, tmp_path):
+    editor = await connect({"kind": "held", "until": str(tmp_path / "go"), "script": ["2"]})
     editor.open("1")
-    assert (await execute(editor, (0, 0), (0, 1)))["applied"]
+    running = asyncio.create_task(execute(editor, (0, 0), (0, 1)))
+    async with asyncio.timeout(30):
+        while not any(editor.client.progress_reports.values()):
+            await asyncio.sleep(0.01)
+    (tmp_path / "go").touch()
+    assert (await running)["applied"]
     ((_, reports),) = editor.client.progress_reports.items()
     assert isinstance(reports[0], types.WorkDoneProgressBegin)
     assert reports[0].cancellable is True
@@ -189,12 +194,13 @@ async def test_a_client_without_progress_is_served(connect, capabilities):
     assert (await execute(editor, (0, 0), (0, 1)))["applied"]
 
 
-async def test_an_automatic_suggestion_does_not_end_a_fill(connect):
-    editor = await connect({"script": ["2"], "steps": 3, "step_seconds": 0.2})
+async def test_an_automatic_suggestion_does_not_end_a_fill(connect, tmp_path):
+    editor = await connect({"kind": "held", "until": str(tmp_path / "go"), "script": ["2"]})
     editor.open("1\n")
     running = asyncio.create_task(execute(editor, (0, 0), (0, 1)))
     await editor.until(lambda: editor.statuses and editor.statuses[-1].state == "busy")
     assert await editor.ask(1, 0, automatic=True) is None
+    (tmp_path / "go").touch()
     assert (await running)["applied"] is True
 
 
