@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from e2e.raw import ABLE, URI, place, raw
+from e2e.raw import ABLE, URI, message, place, raw
 
 METHOD = "textDocument/copilotInlineEdit"
 ACCEPT = "palimpsest.nextEdit.accept"
@@ -204,10 +204,16 @@ def test_another_version_gets_nothing_and_the_reason():
 def test_the_latest_request_wins_and_each_has_its_answer():
     with raw({"wordwise": True}) as client:
         client.initialize()
-        person = Person(client)
-        person.replace(0, 6, 11, "most")
-        sent = [client.asked(METHOD, asking(2, 0, 10)) for _ in range(4)]
-        client.tell("$/cancelRequest", {"id": sent[-1]})
+        client.open(CODE)
+        renamed = {"range": {"start": place(0, 6), "end": place(0, 11)}, "text": "most"}
+        change = {"textDocument": {"uri": URI, "version": 2}, "contentChanges": [renamed]}
+        sent = ["first", "second", "third", "fourth"]
+        # At once: none is answered before the next one is there.
+        client.send(
+            message("textDocument/didChange", change)
+            + b"".join(message(METHOD, asking(2, 0, 10), each) for each in sent)
+            + message("$/cancelRequest", {"id": sent[-1]})
+        )
         answers = [client.answer(each) for each in sent]
         assert [each.get("result") for each in answers[:3]] == [{"edits": []}] * 3
         assert answers[3]["error"]["code"] == -32800
