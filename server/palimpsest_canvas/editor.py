@@ -171,6 +171,7 @@ class EditorPage:
     def close(self) -> None:
         """Let the server end. For any thread."""
         self._session.jobs.watch = None
+        self._post(self._canvas.end)  # the thread looks now and then alone, and the process may be gone by then
         self._end()
 
     def address(self) -> str:
