@@ -43,19 +43,25 @@ class Llama(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def llama(port: int = 0) -> http.server.ThreadingHTTPServer:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Llama)
+def start(server: http.server.ThreadingHTTPServer) -> None:
+    server.server_activate()
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server
 
 
 @pytest.fixture
-def server() -> Iterator[http.server.ThreadingHTTPServer]:
+def down() -> Iterator[http.server.ThreadingHTTPServer]:
+    """Return a server that has its port, so that nobody else gets it, and does not listen."""
     Llama.asked.clear()
-    server = llama()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Llama, bind_and_activate=False) as server:
+        server.server_bind()
+        yield server
+
+
+@pytest.fixture
+def server(down: http.server.ThreadingHTTPServer) -> Iterator[http.server.ThreadingHTTPServer]:
+    start(down)
+    yield down
+    down.shutdown()
 
 
 async def test_a_completion_comes_from_the_endpoint_with_drafts_and_a_status(connect, server):
@@ -70,22 +76,19 @@ async def test_a_completion_comes_from_the_endpoint_with_drafts_and_a_status(con
     assert json.loads(Llama.asked[0])["input_suffix"] == TEXT.partition("return ")[2]
 
 
-async def test_a_server_that_is_down_is_the_reason_and_the_next_request_tries_again(connect, server):
-    port = server.server_port
-    server.shutdown()
-    server.server_close()
+async def test_a_server_that_is_down_is_the_reason_and_the_next_request_tries_again(connect, down):
+    port = down.server_port
     editor = await connect(command=COMMAND, settings={"endpoint": f"http://127.0.0.1:{port}"})
     editor.open(TEXT)
     assert await editor.ask(1, 11) is None
     assert await editor.reason() == f"Nothing answers at 127.0.0.1:{port}: is the server running?"
     assert (await editor.status()).state == "error"
-    again = llama(port)
+    start(down)
     try:
         assert await editor.ask(1, 11) == "a + b"
         assert (await editor.status()).state in ("ready", "busy")
     finally:
-        again.shutdown()
-        again.server_close()
+        down.shutdown()
 
 
 async def test_the_status_names_a_host_that_is_not_this_machine(connect, server):
