@@ -21,6 +21,7 @@ COMMAND = [sys.executable, "-m", "palimpsest_server", "serve"]
 ENGINE = [sys.executable, "-m", "palimpsest_server", "engine"]
 TEXT = "def add(a, b):\n    \n\n\nprint(add(1, 2))\n"
 PATIENCE = 300
+pytestmark = pytest.mark.timeout(2 * PATIENCE)  # a model is loaded twice, perhaps on a machine with other things to do
 
 
 @pytest.fixture(params=["own", "shared"], autouse=True)
