@@ -147,5 +147,7 @@ async def test_two_windows_share_a_process_that_is_started_anew_when_it_is_kille
 
 def engine_process():
     """Return the report of the process that windows share, or None."""
-    told = subprocess.run([*ENGINE, "--status", "--json"], stdout=subprocess.PIPE, check=False)
-    return json.loads(told.stdout)
+    # While it loads a model, a process may be too busy to answer in time.
+    while not (told := subprocess.run([*ENGINE, "--status", "--json"], stdout=subprocess.PIPE, check=False).stdout):
+        pass
+    return json.loads(told)
