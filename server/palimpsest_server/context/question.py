@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from lsprotocol import types
@@ -116,10 +116,11 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The choices, the most useful last, and what was left out."""
+    """The choices, the most useful last, and what was left out. older: they are the answer to an older question."""
 
     choices: tuple[Choice, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    older: bool = field(default=False, compare=False)
 
     @property
     def excerpts(self) -> tuple[Excerpt, ...]:

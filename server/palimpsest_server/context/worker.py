@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import islice, takewhile
 from time import monotonic
 
@@ -53,8 +54,10 @@ class Chooser:
             return Chosen()
         uri, key = question.document.uri, _key(question)
         before, last = self._kept.get(uri, (None, Chosen()))
-        if before == key or (self._under_way is not None and not self._under_way.done()):
+        if before == key:
             return last
+        if self._under_way is not None and not self._under_way.done():
+            return replace(last, older=True)
         working = asyncio.get_running_loop().run_in_executor(self._worker, _chosen, question)
         self._under_way = working
 
@@ -70,7 +73,7 @@ class Chooser:
 
         working.add_done_callback(keep)
         await asyncio.wait((working,), timeout=patience)
-        return last if not working.done() or working.exception() else working.result()
+        return replace(last, older=True) if not working.done() or working.exception() else working.result()
 
     def forget(self, uri: str) -> None:
         """Forget a document, which was closed."""

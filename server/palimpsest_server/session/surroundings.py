@@ -166,8 +166,9 @@ class Surroundings:
             secret=ignore.looks_secret,
             redacted=ignore.redacted,
         )
-        excerpts = (await self._chooser.choose(question, _PATIENCE_SECONDS)).excerpts
-        if excerpts:  # nothing may also mean: not yet
+        chosen = await self._chooser.choose(question, _PATIENCE_SECONDS)
+        excerpts = chosen.excerpts
+        if excerpts and not chosen.older:  # nothing may also mean: not yet
             self._held[document.uri] = _Held(place, contents, excerpts)
         return excerpts
 
