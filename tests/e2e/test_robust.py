@@ -389,7 +389,7 @@ def test_an_editor_that_is_killed_takes_the_server_along():
         pid = int(editor.stdout.readline())
         editor.send_signal(signal.SIGKILL)
         editor.wait()
-        assert gone(pid, 20)
+        assert gone(pid)
 
 
 def test_an_editor_that_is_killed_while_another_process_holds_its_pipes():
@@ -399,7 +399,7 @@ def test_an_editor_that_is_killed_while_another_process_holds_its_pipes():
         time.sleep(0.5)
         editor.kill()
         editor.wait()
-        assert client.process.wait(20) == 1
+        assert client.process.wait(PATIENCE) == 1
 
 
 @pytest.mark.parametrize("pid", [-1, 2**31 - 1])
