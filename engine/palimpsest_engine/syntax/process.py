@@ -19,7 +19,9 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
+from math import inf
 from pathlib import Path
 from time import monotonic
 from typing import Any, TypeAlias
@@ -34,6 +36,8 @@ log = logging.getLogger("palimpsest.engine")
 MARGIN = 1.0  # seconds that an answer may take beyond the budget: a grammar's wheel and queries are read in them
 _START = 20.0  # seconds until it is there: a machine that has just been started reads everything from its disk
 _REST = 10.0  # seconds
+_BREATH = 0.01  # seconds
+_CROWDED = 3  # times as long as it may work, an answer may take: others keep the processor busy
 _APART = os.name == "posix"  # elsewhere a socket cannot be handed to a process like this, and the parsing is done here
 _LONGEST = 1 << 26  # bytes of an answer
 _ENGINE = str(Path(__file__).parents[2])
@@ -60,9 +64,9 @@ class Process:
         self._here: dict[int, Any] = {}  # what the process would keep, where there is none
 
     def ask(self, grammar: str, size: int, patience: float, asked: Asked) -> dict[str, Any]:
-        """Ask about a text of so many characters, and return the answer after `patience` seconds at the latest.
+        """Ask about a text of so many characters, and return the answer, which may take `patience` seconds.
 
-        Raises Lost. Every other thread waits meanwhile.
+        They are seconds of work, where the system tells them. Raises Lost. Every other thread waits meanwhile.
         """
         with self._lock:
             if not _APART:
@@ -80,6 +84,7 @@ class Process:
             try:
                 channel.settimeout(patience)
                 send(channel, message)
+                self._wait(channel, patience)
                 answer: dict[str, Any] = json.loads(receive(channel, _LONGEST))
                 return answer
             except TimeoutError:
@@ -93,6 +98,28 @@ class Process:
             self._resting[grammar] = monotonic() + _REST, size // 2, reason
             log.warning("%s, on a text of %d characters; the process that parses was ended", reason, size)
             raise Lost(reason)
+
+    def _wait(self, channel: socket.socket, patience: float) -> None:
+        """Wait until an answer begins. Raises TimeoutError once the process has worked on it for so long."""
+        begun, until = self._worked(), monotonic() + _CROWDED * patience
+        while True:
+            try:
+                channel.recv(1, socket.MSG_PEEK)
+                break
+            except TimeoutError:
+                left = patience - (self._worked() - begun)
+                if left <= 0 or monotonic() > until:
+                    raise
+                channel.settimeout(max(_BREATH, min(left, until - monotonic())))
+        channel.settimeout(patience)
+
+    def _worked(self) -> float:
+        """Return for how many seconds the process has worked, which on a busy machine are fewer than have gone by."""
+        if sys.platform != "linux" or self._process is None:
+            return monotonic()
+        with contextlib.suppress(OSError):
+            return time.clock_gettime(~self._process.pid << 3 | 2)  # what clock_getcpuclockid(3) says
+        return inf  # it has ended
 
     def warm(self) -> None:
         """Start the process, if it does not run. If it cannot be started, the next question says so."""

@@ -64,12 +64,12 @@ def answer_all(channel: socket.socket) -> None:
         except (EOFError, OSError):
             return
         # Left to its default, the alarm ends the process even inside a grammar, and even when the parent is gone.
-        signal.setitimer(signal.ITIMER_REAL, question[0])
+        signal.setitimer(signal.ITIMER_PROF, question[0])  # of work
         try:
             found = answer(kept, question)
         except Exception:
             found = {"error": traceback.format_exc()}
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         try:
             send(channel, json.dumps(found).encode())
         except OSError:
@@ -79,7 +79,7 @@ def answer_all(channel: socket.socket) -> None:
 def _limit() -> None:
     if sys.platform == "win32":
         return
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to everyone; the parent decides
     import resource
 

@@ -158,7 +158,7 @@ def test_every_text_has_an_answer_in_time(monkeypatch, language):
             took = time.monotonic() - start
             asked += 1
             said = f"{language}, seed {seed}, text {asked}: {text[:40]!r}… of {len(text)}"
-            assert took < 2 * (1.0 + 0.5) + 3 * 0.5 + SLACK, said
+            assert took < process._CROWDED * (2 * (1.0 + 0.5) + 3 * 0.5) + SLACK, said
             assert verdict.status in ("valid", "worse", "no worse") or verdict.reason, said
             if found.reason.endswith((" s", "crashed")):  # what was answered before that may stay as it was
                 assert (found.kind_at(at), found.body_at(at), found.placeholders(), found.definitions()) == NOTHING, (

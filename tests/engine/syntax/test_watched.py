@@ -5,6 +5,8 @@ The texts that kill or hang are those of attacks on an earlier version, which pa
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -180,6 +182,19 @@ def test_every_thread_gets_its_answers(worker):
     for each in threads:
         each.join()
     assert found == {0: (["code"] + ["comment"] * 4) * 2, **{i: ["comment"] * 10 for i in (1, 2, 3)}}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody says how long a process has worked")
+def test_a_process_that_does_not_get_the_processor_is_waited_for(worker):
+    assert watched.Outline("x", "python").kind_at(0) == "code"
+    pid = worker._process.pid
+    os.kill(pid, signal.SIGSTOP)
+    resuming = threading.Timer(2.5, os.kill, (pid, signal.SIGCONT))
+    resuming.start()
+    found = watched.Outline("# x", "python")  # which may take two seconds
+    assert (found.kind_at(3), found.reason) == ("comment", "")
+    resuming.join()
+    assert worker._process.pid == pid
 
 
 def test_a_process_that_cannot_be_started_checks_nothing(monkeypatch):
