@@ -30,6 +30,7 @@ _PUMP = "palimpsest-stdin"
 _LEAVE_SECONDS = 0.2
 _LAST_WORDS_SECONDS = 1.0
 _HANDSHAKE_SECONDS = 0.1
+_LOOKS = 50
 _PARENT_SECONDS = 1.0
 _BACKLOG = 1 << 26
 _LARGE = 1 << 20
@@ -147,13 +148,12 @@ def _mind(server: JsonRPCServer, gone: Callable[[], object]) -> None:
     inside a container, is not watched.
     """
     protocol = cast(Protocol, server.protocol)
-    stopping, initialized = protocol.stopping, False
-    while not initialized:
-        initialized = protocol.initialized  # its process id is known a moment later
-        if stopping.wait(_HANDSHAKE_SECONDS):
+    stopping, looks, pid = protocol.stopping, 0, None
+    while pid is None:
+        if stopping.wait(_HANDSHAKE_SECONDS) or looks == _LOOKS:
             return
-    if (pid := getattr(server, "process_id", None)) is None:
-        return
+        if protocol.initialized:  # its process id is known a moment later
+            pid, looks = getattr(server, "process_id", None), looks + 1
     import psutil
 
     with suppress(psutil.Error, ValueError, OverflowError):
