@@ -11,12 +11,16 @@ from typing import Any
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 HEIGHT = 900
+_PATIENCE_MS = (
+    30_000  # a guard against waiting for ever: what is expected comes at once, but for a machine that is busy
+)
 _RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
 @asynccontextmanager
 async def browsing(executable: Path) -> AsyncIterator[Browser]:
     """Yield a browser that runs meanwhile."""
+    expect.set_options(timeout=_PATIENCE_MS)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=executable, chromium_sandbox=False, args=["--disable-gpu"]
@@ -34,12 +38,15 @@ class Browsing:
         self.requests: list[str] = []
         self.errors: list[str] = []
 
-    async def open(self, address: str, width: int = 1280, motion: str = "reduce", **options: Any) -> Page:
-        """Return a page once something is drawn in it. options: of the profile."""
+    async def open(
+        self, address: str, width: int = 1280, motion: str = "reduce", script: str = "", **options: Any
+    ) -> Page:
+        """Return a page once something is drawn in it. script: runs in it before its own. options: of the profile."""
         size = {"width": width, "height": HEIGHT}
         context = await self._browser.new_context(viewport=size, reduced_motion=motion, **options)
         self._contexts.append(context)
         page = await context.new_page()
+        await page.add_init_script(script)
         page.on("request", lambda request: self.requests.append(request.url))
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("console", lambda said: self._hear(said.text))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from editors import canvas_recording
 from editors.canvas_browser import Browsing, at_step, back_to, check_access, check_width, code_of
@@ -240,6 +241,33 @@ async def test_a_document_that_moved_on_is_taken_when_the_user_says_so(
     assert await code_of(page) == "# new\n" + PREFIX + OLD + SUFFIX
     await fill(page)
     assert canvas.posts[-1][1]["version"] == 2
+
+
+async def test_a_fill_that_ends_while_the_page_asks_for_news_has_ended(
+    opened: Browsing, canvas: CanvasServer, address: str
+) -> None:
+    page = await opened.open(address)
+    await fill(page)
+    asked, ended, told = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def late(route: Route) -> None:
+        answer = await route.fetch()
+        asked.set()
+        await ended.wait()
+        await route.fulfill(response=answer)
+        told.set()
+
+    await page.route("**/api/state", late)
+    canvas.state["reason"] = "It answers slowly."
+    canvas.tell("/api/events", "state", {})
+    await asked.wait()
+    canvas.play("run1", canvas_recording.recording(beside=False))
+    await expect(page.get_by_role("button", name="Fill", exact=True)).to_be_enabled()
+    ended.set()
+    await told.wait()
+    await expect(page.locator(".note")).to_have_text("It answers slowly.")
+    await expect(page.get_by_role("button", name="Fill", exact=True)).to_be_enabled()
+    await expect(page.get_by_role("button", name="Cancel")).to_be_disabled()
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,15 @@ FLASH = """() => {
         new MutationObserver(look).observe(pane, {attributes: true});
     });
 }"""
+# Presses Home as soon as the page is there, before it is painted.
+HOME = """
+new MutationObserver((_, each) => {
+    if (!document.querySelector('.viewer')) return;
+    each.disconnect();
+    document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'Home', bubbles: true, cancelable: true}));
+}).observe(document, {childList: true, subtree: true});
+"""
+PAINTED = "new Promise(done => requestAnimationFrame(() => setTimeout(done, 100)))"
 
 
 @pytest.fixture
@@ -135,6 +144,14 @@ async def test_before_the_first_step_the_old_text_stands_in_the_hole(
 ) -> None:
     page = await opened.open(replayed(canvas_recording.recording()))
     await page.keyboard.press("Home")
+    assert await code_of(page) == PREFIX + OLD + SUFFIX
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_a_key_before_the_first_painting_counts(opened: Browsing, replayed: Callable[..., str]) -> None:
+    page = await opened.open(replayed(canvas_recording.recording()), script=HOME)
+    await page.evaluate(PAINTED)
+    assert await step_of(page) == "Step 0 of 9"
     assert await code_of(page) == PREFIX + OLD + SUFFIX
 
 

@@ -1,6 +1,6 @@
 // The code pane: the text around the holes, and their tokens. It draws what it is given and says which token was opened.
 import type { JSX } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { described, type Edit } from "./edits";
 import type { Lane, Slot } from "./recording";
 import { glyphs, label, level } from "./words";
@@ -83,7 +83,7 @@ export function Code({ name, texts, old, lane, before, frame, selected, edits, o
   }, [lane]);
 
   // One change of the pane, and not an animation of each token: a step has to be drawn in a fraction of a frame.
-  useEffect(() => {
+  useLayoutEffect(() => {
     pane.current?.classList.add("flash");
     const timer = setTimeout(() => pane.current?.classList.remove("flash"), FLASH_MS);
     return () => clearTimeout(timer);

@@ -19,6 +19,7 @@ export class Live {
   private readonly recordings = new Map<string, Recording>();
   private readonly bodies = new Map<string, FillBody>();
   private readonly streams = new Map<string, EventSource>();
+  private readonly over = new Set<string>(); // runs that have ended: an answer that was on its way may say otherwise
   private readonly listeners = new Set<() => void>();
   private due = false;
 
@@ -172,6 +173,7 @@ export class Live {
   }
 
   private ended(id: string): void {
+    this.over.add(id);
     const run = this.runs.find((each) => each.id === id);
     if (run) run.running = false;
     this.changed();
@@ -179,6 +181,7 @@ export class Live {
 
   private note(run: Run): void {
     if (!this.state) return;
+    run.running &&= !this.over.has(run.id);
     const known = this.runs.find((each) => each.id === run.id);
     if (known) Object.assign(known, run);
     else this.state.runs.push(run);
@@ -188,6 +191,7 @@ export class Live {
     const state = await this.ask("/api/state");
     if (!state) return;
     this.state = state as unknown as ServerState;
+    for (const run of this.runs) run.running &&= !this.over.has(run.id);
     // Nothing was made of the old document yet: there is nothing to ask about.
     if (this.shown === null && this.state.document) this.doc = this.state.document;
     this.changed();

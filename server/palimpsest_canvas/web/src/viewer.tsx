@@ -1,6 +1,6 @@
 // One run of the model with everything that belongs to it: its panes, clock, candidates, figures, and edits.
 import type { ComponentChildren, JSX } from "preact";
-import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Announcer, ending } from "./announcer";
 import { Clock, useClock } from "./clock";
 import { Code, type Place } from "./code";
@@ -46,11 +46,12 @@ export function Viewer({ recording, running, revision, editing, sending, childre
   const outcome = finished(recording);
 
   useLayoutEffect(() => clock.extend(recordingEnd(recording)), [recording, revision]);
-  useEffect(() => {
+  // Both at once, not after the next painting: what a key or an event did meanwhile would be undone.
+  useLayoutEffect(() => {
     if (editing || calm()) clock.follow();
     else clock.play();
   }, []);
-  useEffect(() => editing?.hold(draft !== null), [draft]);
+  useLayoutEffect(() => editing?.hold(draft !== null), [draft]);
   const close = (): void => {
     if (!opened) return;
     open(null);
