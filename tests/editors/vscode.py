@@ -84,6 +84,18 @@ PRESSES = {
     "toggle": "Control+Alt+t",
 }
 
+# VS Code has no active editor for a moment whenever another one comes into sight.
+_SHOWN = """
+const shown = async (is = () => true) => {
+  for (let tries = 400; tries; tries--) {
+    const editor = vscode.window.activeTextEditor;
+    if (editor && is(editor.document)) return editor;
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+  throw new Error(`no editor of that document is active, but ${vscode.window.activeTextEditor?.document.uri}`);
+};
+"""
+
 
 class VSCode:
     """See Editor. project: the folder that is open."""
@@ -130,14 +142,13 @@ class VSCode:
         folder.mkdir()
         at = text.index(CURSOR)
         (folder / name).write_text(text.replace(CURSOR, ""), encoding="utf-8", newline="")
-        self.probe.run(
+        self._in_editor(
             """
             // Not openTextDocument: the document would stay open for minutes after its tab is closed.
             const uri = vscode.Uri.file(argument.path);
             await vscode.commands.executeCommand("vscode.open", uri, { preview: false });
-            const editor = vscode.window.activeTextEditor;
+            const editor = await shown((document) => document.uri.fsPath === argument.path);
             const document = editor.document;
-            if (document.uri.fsPath !== argument.path) throw new Error(`${document.uri} was opened`);
             editor.options = { insertSpaces: !argument.tabs, tabSize: 4, indentSize: 4 };
             const at = document.positionAt(argument.at);
             editor.selection = new vscode.Selection(at, at);
@@ -148,12 +159,12 @@ class VSCode:
         until(lambda: self.cursor() == at, "the cursor is placed")
 
     def text(self) -> str:
-        return str(self.probe.run("return vscode.window.activeTextEditor.document.getText()"))
+        return str(self._in_editor("return (await shown()).document.getText()"))
 
     def cursor(self) -> int:
-        before = self.probe.run(
+        before = self._in_editor(
             """
-            const { document, selection } = vscode.window.activeTextEditor;
+            const { document, selection } = await shown();
             return document.getText(new vscode.Range(new vscode.Position(0, 0), selection.active));
             """
         )
@@ -161,9 +172,9 @@ class VSCode:
 
     def selection(self) -> tuple[int, int]:
         """From where to where."""
-        before = self.probe.run(
+        before = self._in_editor(
             """
-            const { document, selection } = vscode.window.activeTextEditor;
+            const { document, selection } = await shown();
             const from = new vscode.Position(0, 0);
             return [selection.start, selection.end].map((to) => document.getText(new vscode.Range(from, to)));
             """
@@ -181,9 +192,9 @@ class VSCode:
 
     def select(self, start: int, end: int) -> None:
         text = self.text()
-        self.probe.run(
+        self._in_editor(
             """
-            const editor = vscode.window.activeTextEditor;
+            const editor = await shown();
             const [start, end] = argument.map((at) => editor.document.positionAt(at));
             editor.selection = new vscode.Selection(start, end);
             """,
@@ -370,9 +381,9 @@ class VSCode:
 
     def _offered(self) -> int:
         return int(
-            self.probe.run(
+            self._in_editor(
                 """
-                const { document } = vscode.window.activeTextEditor;
+                const { document } = await shown();
                 const all = new vscode.Range(document.positionAt(0), document.positionAt(Infinity));
                 const ask = "vscode.executeCodeActionProvider";
                 const kind = "refactor.rewrite.palimpsest";
@@ -395,10 +406,16 @@ class VSCode:
             """
             const run = vscode.commands.executeCommand;
             await run("notifications.clearAll");
-            while (vscode.window.activeTextEditor) await run("workbench.action.revertAndCloseActiveEditor");
+            // By the tabs: between two of them there is no active editor, and one that is left with changes asks a question.
+            const open = () => vscode.window.tabGroups.all.some((group) => group.tabs.length);
+            for (let tries = 100; open() && tries; tries--) await run("workbench.action.revertAndCloseActiveEditor");
             await run("workbench.action.closeAllEditors");
             """
         )
+
+    def _in_editor(self, code: str, argument: Any = None) -> Any:
+        """Run JavaScript with `shown`, which gives the active editor, or waits for that of a document that comes."""
+        return self.probe.run(_SHOWN + code, argument)
 
 
 def _units(text: str) -> int:
