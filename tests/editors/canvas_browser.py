@@ -11,9 +11,8 @@ from typing import Any
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 HEIGHT = 900
-_PATIENCE_MS = (
-    30_000  # a guard against waiting for ever: what is expected comes at once, but for a machine that is busy
-)
+# A guard against waiting for ever: what is expected comes at once, but for a machine that is busy.
+_PATIENCE_MS = 30_000
 _RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 

@@ -200,10 +200,13 @@ def test_normal_completion_is_asked_soon_while_a_slow_fill_runs(
         editor.probe.run("kept.asked = []")
         editor.type("f")
         asked = until(lambda: editor.probe.run("return kept.asked[0]"), "normal completion is asked for")
-        [typed] = stage.tap.messages("textDocument/didChange")
-        assert stage.tap.messages(INLINE), "and we were asked, too"
+        # Of the extension's own clock, which may be ahead of what has gone through the tap.
+        [typed] = until(lambda: stage.tap.messages("textDocument/didChange"), "the server is told")
+        until(lambda: stage.tap.messages(INLINE), "and we are asked, too")
         waits.append(asked - typed.at)
-        assert not stage.jobs(event="end"), "the fill was slow"
+        # The fill for the document before may end late, though it was cancelled.
+        ended = [each for each in stage.jobs(event="end") if each["document"].endswith(f"/slow{number}.py")]
+        assert not ended, "the fill was slow"
     print("normal completion asked after", [f"{1000 * wait:.0f} ms" for wait in waits])
     assert statistics.median(waits) <= 0.4, waits
 
@@ -307,10 +310,10 @@ def test_typing_drops_the_preview(editor: VSCode, stage: Stage, preview: None) -
 
 
 def test_escape_cancels_a_rewrite_at_work(editor: VSCode, stage: Stage, preview: None) -> None:
-    begin_rewrite(editor, stage, "return a", steps=200)
+    begin_rewrite(editor, stage, "return a", steps=1000)
     until(lambda: editor.preview(), "drafts are painted")
     editor.press("escape")
-    until(lambda: stage.jobs(event="end"), "the model stops", 5)
+    until(lambda: stage.jobs(event="end"), "the model stops, long before it would be done")
     until(lambda: not editor.preview(), "nothing is painted")
     assert editor.text() == FUNCTION
 
