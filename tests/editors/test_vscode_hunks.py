@@ -83,6 +83,24 @@ def test_some_are_accepted(editor: VSCode, stage: Stage, screenshots: Path) -> N
     assert not stage.tap.messages("window/showMessage")
 
 
+def test_a_key_before_the_news_of_the_cursor_is_about_where_the_key_before_it_led(editor: VSCode) -> None:
+    editor.probe.run(
+        """
+        const run = (command) => vscode.commands.executeCommand(`palimpsest.${command}`);
+        const second = () => vscode.window.activeTextEditor.selection.active.line === 3;
+        await run("nextHunk");
+        await new Promise((done) => setTimeout(done, 8)); // the window hears where the cursor is to be,
+        for (const end = Date.now() + 300; Date.now() < end; ); // and says that it is there while nobody listens
+        await run("nextHunk"); // round to the first
+        // What it said is heard.
+        for (const end = Date.now() + 1000; !second() && Date.now() < end; ) await new Promise(setImmediate);
+        await run("acceptHunk");
+        """
+    )
+    until(lambda: ", accepted" in editor.lens_lines(), "one is accepted")
+    assert "1 of 2, accepted" in editor.lens_lines()
+
+
 def test_a_rejected_one_is_left_out_when_the_rest_is_accepted(editor: VSCode) -> None:
     editor.command("palimpsest.rejectHunk", 0)
     until(lambda: "sum = 0.0" not in editor.preview() and "0.0" not in editor.preview(), "it is not painted any more")

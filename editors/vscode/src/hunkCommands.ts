@@ -6,6 +6,7 @@ import {
   Range,
   Selection,
   TextEditorRevealType,
+  TextEditorSelectionChangeKind,
   commands,
   window,
   type TextDocument,
@@ -23,25 +24,27 @@ export function hunkCommands(
   here: () => Waiting | undefined,
   changed: (document: TextDocument) => void,
 ): Disposable {
+  const cursor = new Cursor();
   const judge = (verdict: Verdict, index?: number): void => {
     const { document, decision } = here() ?? {};
-    const hunk = index === undefined ? decision?.nearest(cursorIn(document)) : decision?.hunks[index];
+    const hunk = index === undefined ? decision?.nearest(cursor.lineIn(document)) : decision?.hunks[index];
     if (!document || !decision?.waits || !hunk) {
       return;
     }
     decision.judge(hunk, verdict);
     if (decision.waits) {
       changed(document);
-      goTo(document, decision.nearest(hunk.change.range.start.line));
+      cursor.goTo(document, decision.nearest(hunk.change.range.start.line));
     }
   };
   const go = (step: 1 | -1): void => {
     const { document, decision } = here() ?? {};
     if (document && decision?.waits) {
-      goTo(document, decision.next(cursorIn(document), step));
+      cursor.goTo(document, decision.next(cursor.lineIn(document), step));
     }
   };
   return Disposable.from(
+    cursor,
     commands.registerCommand("palimpsest.acceptHunk", (index?: number) => judge("accepted", index)),
     commands.registerCommand("palimpsest.rejectHunk", (index?: number) => judge("rejected", index)),
     commands.registerCommand("palimpsest.nextHunk", () => go(1)),
@@ -49,17 +52,46 @@ export function hunkCommands(
   );
 }
 
-function cursorIn(document: TextDocument | undefined): number {
-  const editor = window.activeTextEditor;
-  return editor && editor.document === document ? editor.selection.active.line : 0;
-}
+/**
+ * Where the cursor is, by what was last done. When it is put somewhere, the window says so a moment later, and until then
+ * what it says is older: a key that comes meanwhile is about the place that the key before it led to.
+ */
+class Cursor implements Disposable {
+  /** Lines where it was put, of which the window has not told yet. */
+  readonly #due: number[] = [];
+  #document: TextDocument | undefined;
+  readonly #moves = window.onDidChangeTextEditorSelection(({ textEditor, selections, kind }) => {
+    if (textEditor.document === this.#document) {
+      const ours = kind !== TextEditorSelectionChangeKind.Keyboard && kind !== TextEditorSelectionChangeKind.Mouse;
+      const told = ours ? this.#due.indexOf(selections[0]?.active.line ?? -1) : -1;
+      this.#due.splice(0, told < 0 ? this.#due.length : told + 1);
+    }
+  });
 
-function goTo(document: TextDocument, hunk: Hunk | undefined): void {
-  const editor = window.activeTextEditor;
-  if (hunk && editor?.document === document) {
-    const { line } = hunk.change.range.start;
-    const at = new Position(line, document.lineAt(line).firstNonWhitespaceCharacterIndex);
-    editor.selection = new Selection(at, at);
-    editor.revealRange(new Range(at, at), TextEditorRevealType.InCenterIfOutsideViewport);
+  lineIn(document: TextDocument | undefined): number {
+    const editor = window.activeTextEditor;
+    if (!editor || editor.document !== document) {
+      return 0;
+    }
+    return (document === this.#document ? this.#due.at(-1) : undefined) ?? editor.selection.active.line;
+  }
+
+  goTo(document: TextDocument, hunk: Hunk | undefined): void {
+    const editor = window.activeTextEditor;
+    if (hunk && editor?.document === document) {
+      const { line } = hunk.change.range.start;
+      const at = new Position(line, document.lineAt(line).firstNonWhitespaceCharacterIndex);
+      if (document !== this.#document) {
+        this.#document = document;
+        this.#due.length = 0;
+      }
+      this.#due.push(line);
+      editor.selection = new Selection(at, at);
+      editor.revealRange(new Range(at, at), TextEditorRevealType.InCenterIfOutsideViewport);
+    }
+  }
+
+  dispose(): void {
+    this.#moves.dispose();
   }
 }
