@@ -99,7 +99,10 @@ async def test_a_replay_asks_for_nothing_and_reads_as_code(opened: Browsing, rep
 async def test_a_replay_plays_by_itself_and_is_still_with_reduced_motion(
     opened: Browsing, replayed: Callable[..., str]
 ) -> None:
-    file = replayed(canvas_recording.recording())
+    recording = canvas_recording.recording()
+    for frame in recording["frames"]:
+        frame["ms"] *= 150  # so that it is not over before a busy machine looks
+    file = replayed(recording)
     moving = await opened.open(file, motion="no-preference")
     await expect(moving.get_by_role("button", name="Pause")).to_be_visible()
     still = await opened.open(file, motion="reduce")

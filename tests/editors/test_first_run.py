@@ -139,7 +139,7 @@ def test_it_is_installed_where_there_is_only_python(launch: Launch, stage: Stage
         editor.pick(INSTALL, "wheel")
         editor.pick("The wheel file", str(wheel))
         editor.pick(INSTALL, "venv and pip")
-        until(lambda: any("is installed" in each for each in editor.messages()), "it is installed", 60)
+        until(lambda: any("is installed" in each for each in editor.messages()), "it is installed", 240)
         editor.screenshot(screenshots / "vscode-installed.png")
         assert any("go to a blank line" in each for each in editor.messages()), "what comes next is said"
         editor.show("second.py", CODE)
