@@ -2,6 +2,7 @@
 
 The folder's `*.toml` files hold cases: small projects with one hole. Only an excerpt of another place gives its text
 away. Each case is filled without and with that excerpt; only an exact match counts. `fixtures/crossfile` has cases.
+`projects.py` takes lines of real projects as cases instead.
 """
 
 from __future__ import annotations
@@ -29,16 +30,19 @@ from palimpsest_server.context.workspace import Look
 from palimpsest_server.documents.edit_history import RecentEdit
 from palimpsest_server.documents.rope import Text
 
-_HOLE = "<|hole|>"
+HOLE = "<|hole|>"
 _ROOT = "/project"
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A project with one hole. files: text by path. source: the source that should help. Lines count from 1."""
+    """A project with one hole. files: text by path. Lines count from 1.
+
+    source: the source that should help; None if nobody knows.
+    """
 
     name: str
-    source: choose.Source
+    source: choose.Source | None
     file: str
     expected: str
     files: dict[str, str]
@@ -49,12 +53,12 @@ class Case:
     @property
     def offset(self) -> int:
         """Return the offset of the hole."""
-        return self.files[self.file].index(_HOLE)
+        return self.files[self.file].index(HOLE)
 
     @property
     def text(self) -> str:
         """Return the text of the file with an empty hole."""
-        return self.files[self.file].replace(_HOLE, "")
+        return self.files[self.file].replace(HOLE, "")
 
     @property
     def language(self) -> str:
@@ -63,7 +67,7 @@ class Case:
 
     def document(self, file: str) -> choose.Document:
         """Return a file as an open document."""
-        text = self.files[file].replace(_HOLE, "")
+        text = self.files[file].replace(HOLE, "")
         path = f"{_ROOT}/{file}"
         return choose.Document(f"file://{path}", path, language_of(file, None) or "", Text.of(text))
 
@@ -129,7 +133,7 @@ def cases(folder: Path) -> list[Case]:
             try:
                 values: Any = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
                 case = Case(**values)
-                if case.source not in choose.SOURCES or case.files[case.file].count(_HOLE) != 1:
+                if case.source not in choose.SOURCES or case.files[case.file].count(HOLE) != 1:
                     raise ValueError("its source is unknown, or it has not exactly one hole")
                 case.around()
             except (TypeError, ValueError, KeyError) as error:
@@ -186,14 +190,16 @@ def evaluated(engine: Engine, found: list[Case], tokens: int, seed: int, tell: C
     tallies = {name: Tally(name) for name in (*choose.SOURCES, "all")}
     for case in found:
         bare = _fill(engine, case, choose.Chosen(), seed)
-        arms = {case.source: (case.source,), "all": choose.SOURCES}
-        for name, sources in arms.items():
+        arms = [("all", choose.SOURCES)]
+        if case.source is not None:
+            arms.insert(0, (case.source, (case.source,)))
+        for name, sources in arms:
             chosen = case.chosen(sources, tokens)
             filled = _fill(engine, case, chosen, seed)
             shown = any(missing(case) in f"{each.title}\n{each.text}" for each in chosen.choices)
             tallies[name].count(case.expected, bare, filled, shown)
             tell(f"{case.name}: {name}: expected {case.expected!r}, without {bare!r}, with {filled!r}")
-    return list(tallies.values())
+    return [each for each in tallies.values() if each.cases]
 
 
 def missing(case: Case) -> str:
@@ -221,15 +227,22 @@ def _fill(engine: Engine, case: Case, chosen: choose.Chosen, seed: int) -> str:
     return engines.ask(engine, request).texts[0].strip()
 
 
-@click.command()
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--verbose", is_flag=True, help="Print every fill on standard error.")
-@click.option("--tokens", type=click.IntRange(1), help="Token budget of excerpts. [default: the checkpoint's]")
-@engines.seed_option
-@engines.engine_options
-def main(
-    folder: Path,
+def options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of `measure` to a command."""
+    for option in (
+        engines.engine_options,
+        engines.seed_option,
+        click.option("--tokens", type=click.IntRange(1), help="Token budget of excerpts. [default: the checkpoint's]"),
+        click.option("--verbose", is_flag=True, help="Print every fill on standard error."),
+        click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+    ):
+        command = option(command)
+    return command
+
+
+def measure(
+    found: list[Case],
+    *,
     as_json: bool,
     verbose: bool,
     tokens: int | None,
@@ -238,9 +251,8 @@ def main(
     device: str,
     quantization: Quantization,
 ) -> None:
-    """Fill the cases in FOLDER without and with each source of context, and print a table of exact matches."""
+    """Fill the cases that are in the checkpoint's languages, without and with excerpts, and print what `main` says."""
     spec = describe(EngineSettings(checkpoint, device)).spec
-    found = cases(folder)
     known = [case for case in found if not spec.languages or case.language in spec.languages]
     if skipped := len(found) - len(known):
         click.echo(f"{skipped} of {len(found)} cases are in languages that {spec.name} was not trained on", err=True)
@@ -261,6 +273,14 @@ def main(
             f"| {_share(each.with_it, each.cases)} | {each.helped} | {each.hurt} "
             f"| {each.begun_without:.0%} | {each.begun_with:.0%} |"
         )
+
+
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@options
+def main(folder: Path, **given: Any) -> None:
+    """Fill the cases in FOLDER without and with each source of context, and print a table of exact matches."""
+    measure(cases(folder), **given)
 
 
 def _share(hits: int, of: int) -> str:

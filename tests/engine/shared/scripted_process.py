@@ -1,4 +1,8 @@
-"""Run an engine process whose engine answers with the number of the process, after so many steps of so many seconds."""
+"""Run an engine process whose engine answers with the number of the process, after so many steps of so many seconds.
+
+Several numbers of steps, such as `1000,0`, are those of the first process that listens, the second, and so on; the last
+counts for all that follow.
+"""
 
 import asyncio
 import os
@@ -12,11 +16,16 @@ from palimpsest_engine.shared.starting import Taken, holding
 
 
 def main() -> None:
-    steps, seconds = int(sys.argv[1]), float(sys.argv[2])
+    steps, seconds = list(map(int, sys.argv[1].split(","))), float(sys.argv[2])
     seen = Path(os.environ["XDG_RUNTIME_DIR"], "pids")
     seen.mkdir(exist_ok=True)
     version = sys.argv[3] if len(sys.argv) > 3 else "1.0"
-    host = Host(lambda _: ScriptedEngine([str(os.getpid())], steps=steps, step_seconds=seconds), 20.0, version)
+
+    def engine(_: object) -> ScriptedEngine:
+        turn = min(len(list(seen.iterdir())), len(steps))
+        return ScriptedEngine([str(os.getpid())], steps=steps[turn - 1], step_seconds=seconds)
+
+    host = Host(engine, 20.0, version)
     try:
         with holding(place()) as leave:
             (seen / str(os.getpid())).touch()
