@@ -9,6 +9,8 @@ NEXT_EDITS ?= 100000
 PARSE_SECONDS ?= 30
 WORKERS ?= 2
 COVERAGE ?=
+# Percent of lines and branches, rounded: that of 29 November 2026. Raise it when the figure has risen.
+LEAST_COVERED := 94
 CONSTRAINTS ?= constraints/newest.txt
 PYTHONS ?= python3 python3.13 python3.12 python3.11
 BIN := $(VENV)/bin
@@ -74,6 +76,7 @@ coverage: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report= $(COVERAGE)
 	$(BIN)/python -m coverage report --format=markdown >build/coverage.md
 	@tail -n 1 build/coverage.md
+	$(BIN)/python -m coverage report --format=total --fail-under=$(if $(COVERAGE),0,$(LEAST_COVERED))
 
 test-oldest: $(BIN)/python
 	$(DEV) test-oldest --workers $(WORKERS)

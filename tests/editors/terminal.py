@@ -135,7 +135,7 @@ class Terminal:
 
 
 def parted(data: bytes) -> tuple[bytes, bytes]:
-    """What can be shown, and the beginning of a sequence whose end has not been read yet."""
+    """Return what can be shown, and the beginning of a sequence whose end has not been read yet."""
     begun = BEGUN.search(data)
     return (data[: begun.start()], data[begun.start() :]) if begun else (data, b"")
 

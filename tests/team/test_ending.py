@@ -23,6 +23,6 @@ print(len(psutil.Process().children(recursive=True)))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="nowhere else are orphans adopted")
-def test_what_a_killed_child_has_just_started_is_killed_too() -> None:
+def test_children_that_a_killed_child_has_just_started_are_killed_too() -> None:
     done = subprocess.run([sys.executable, "-c", SERVICE], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
