@@ -17,6 +17,7 @@ from typing import Any
 import click
 import httpx
 
+from palimpsest_bench.commands import one_sentence
 from palimpsest_engine.checkpoint.load import Checkpoint, load
 from palimpsest_engine.decoding.autoregressive import write
 from palimpsest_engine.engine import EngineSettings
@@ -94,6 +95,7 @@ def measured(model: str, length: int, count: int, runs: int) -> dict[str, Any]:
 @click.option("--tokens", "count", type=click.IntRange(2), default=48, show_default=True, help="Tokens to write.")
 @click.option("--runs", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--json", "out", type=click.Path(path_type=Path), metavar="FILE", help="Write the figures there.")
+@one_sentence
 def main(model: str, length: int, count: int, runs: int, out: Path | None) -> None:
     """Measure a left-to-right model in our engine and in llama.cpp, in turns."""
     found = measured(model, length, count, runs)

@@ -19,6 +19,7 @@ from typing import Any
 import click
 from lsprotocol import types
 
+from palimpsest_bench.commands import one_sentence
 from palimpsest_engine import Engine, EngineSettings, FillRequest, Span, open_engine
 from palimpsest_engine.checkpoint.describe import describe
 from palimpsest_engine.engine import Quantization
@@ -228,7 +229,8 @@ def _fill(engine: Engine, case: Case, chosen: choose.Chosen, seed: int) -> str:
 
 
 def options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of `measure` to a command."""
+    """Add the options of `measure` to a command, which ends with one sentence at an error."""
+    command = one_sentence(command)
     for option in (
         engines.engine_options,
         engines.seed_option,

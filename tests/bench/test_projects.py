@@ -53,3 +53,19 @@ def test_own_code_is_filled_without_and_with_excerpts(tmp_path):
     assert done.exit_code == 0, done.output
     assert "| all | 3 | " in done.output
     assert "| imports |" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "says"),
+    [
+        (("--model", "nowhere"), 20, "Error: There is no model nowhere."),
+        (("--places", "1"), 40, "Error: {folder} has no folder with files of more than 60 lines in a known language"),
+    ],
+)
+def test_an_error_costs_one_sentence(tmp_path, given, code, says):
+    if "--model" in given:
+        (tmp_path / "fill").symlink_to(ENGINE / "palimpsest_engine" / "fill")
+    done = CliRunner().invoke(projects.main, [str(tmp_path), *given])
+    assert done.exit_code == code
+    assert done.output.startswith(says.format(folder=tmp_path))
+    assert done.output.count("\n") == 1
