@@ -162,13 +162,16 @@ def test_an_explanation_is_a_hover(editor: VSCode, stage: Stage, screenshots: Pa
     said = "It **returns** one:\n\n```python\nx = 1\n```\n\n![seen](https://example.invalid/seen.png)"
     stage.play({"def f(a):\n": said})
     editor.run("explain")
-    hover = "document.querySelector('.monaco-hover:not(.hidden)')"
+    # The mouse may rest on the status item, which has a hover of its own.
+    hover = (
+        "[...document.querySelectorAll('.monaco-hover:not(.hidden)')].find((each) => /It.returns/.test(each.innerText))"
+    )
     until(lambda: "It returns one" in editor.screen.evaluate(f"{hover}?.innerText ?? ''").replace("\u00a0", " "))
     editor.screenshot(screenshots / "vscode-explanation.png")
     assert editor.screen.evaluate(f"{hover}.querySelectorAll('strong').length") == 1, "it is rendered"
     assert editor.screen.evaluate(f"{hover}.querySelectorAll('img').length") == 0, "and nothing is fetched"
     editor.press("escape")
-    until(lambda: not editor.screen.evaluate(f"{hover}?.innerText"), "it is gone")
+    until(lambda: not editor.screen.evaluate(f"!!{hover}"), "it is gone")
     assert editor.text() == FUNCTION
     assert not stage.tap.messages("window/showMessage")
 
